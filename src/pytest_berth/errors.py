@@ -1,0 +1,80 @@
+"""Every error a user can meet: what happened, why, and what to do next."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class BerthError(Exception):
+    """Base of all errors of this plugin.
+
+    Args:
+        what: One sentence: what happened.
+        why: The value that was found, and where it was set.
+        remedy: What to do next: the exact command or ini line.
+    """
+
+    def __init__(self, what: str, *, why: str = "", remedy: str = "") -> None:
+        super().__init__(what)
+        self.what = what
+        self.why = why
+        self.remedy = remedy
+
+    def __str__(self) -> str:
+        lines = [self.what]
+        lines += _part("  why: ", self.why)
+        lines += _part("  do:  ", self.remedy)
+        return "\n".join(lines)
+
+
+class SettingsError(BerthError):
+    """A setting, marker argument or path is wrong; raised before the first test."""
+
+
+class MissingExtraError(BerthError):
+    """A Python package that a service or source needs is not installed."""
+
+    def __init__(self, package: str, extra: str, *, needed_by: str) -> None:
+        super().__init__(
+            f"{needed_by} needs the package {package!r}, which is not installed.",
+            remedy=f'pip install "pytest-berth[{extra}]"',
+        )
+
+
+class NoSourceError(BerthError):
+    """No source can serve a service (or the one asked for by name cannot)."""
+
+
+class StartError(BerthError):
+    """A server was launched but did not become ready, or could not be launched."""
+
+
+class ArtifactError(BerthError):
+    """Server binaries could not be downloaded, checked or unpacked."""
+
+
+class SchemaError(BerthError):
+    """A line of the schema or of the seeds failed."""
+
+
+class IsolationError(BerthError):
+    """A clean slate could not be given, or a test broke out of its isolation."""
+
+
+class NotOursError(BerthError):
+    """A destructive step was refused: the database is not provably ours."""
+
+
+def nearest(name: str, valid: Iterable[str]) -> str:
+    """Return ``did you mean 'x'?`` for the valid name nearest to *name*, or all valid names."""
+    names = sorted(valid)
+    match = difflib.get_close_matches(name, names, n=1, cutoff=0.6)
+    if match:
+        return f"did you mean {match[0]!r}?"
+    return f"use one of: {', '.join(names)}"
+
+
+def _part(label: str, text: str) -> list[str]:
+    labels = [label, *[" " * len(label)] * text.count("\n")]
+    return [before + line for before, line in zip(labels, text.splitlines(), strict=False)]

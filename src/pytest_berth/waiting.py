@@ -1,0 +1,48 @@
+"""Polling with back-off and a deadline, instead of sleeping."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import TypeVar
+
+T = TypeVar("T")
+
+
+def wait_for(
+    condition: Callable[[], T],
+    timeout: float = 5.0,
+    *,
+    interval: float = 0.005,
+    max_interval: float = 0.1,
+    ignore: type[BaseException] | tuple[type[BaseException], ...] = (),
+    message: str = "",
+) -> T:
+    """Call *condition* until it returns something truthy, and return that.
+
+    Args:
+        condition: Called without arguments; a falsy result means "not yet".
+        timeout: Seconds to keep trying.
+        interval: Seconds to wait after the first attempt; it doubles up to *max_interval*.
+        max_interval: The longest wait between two attempts, in seconds.
+        ignore: Exceptions that also mean "not yet".
+        message: What is being waited for, for the error.
+
+    Raises:
+        TimeoutError: The deadline passed; it names the last value or exception.
+    """
+    deadline = time.monotonic() + timeout
+    while True:
+        try:
+            value = condition()
+            if value:
+                return value
+            last = f"the last value was {value!r}"
+        except ignore as error:
+            last = f"the last attempt raised {type(error).__name__}: {error}"
+        remaining = deadline - time.monotonic()
+        if remaining <= 0:
+            name = message or getattr(condition, "__name__", repr(condition))
+            raise TimeoutError(f"{name}: not so after {timeout:g} s; {last}")
+        time.sleep(min(interval, remaining))
+        interval = min(interval * 2, max_interval)
