@@ -1,0 +1,196 @@
+"""What a service, a source and a running server are: the protocols between the parts."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from pathlib import Path
+
+    from pytest_berth.errors import BerthError
+    from pytest_berth.settings import Option, Settings
+
+
+@dataclass(frozen=True)
+class Credentials:
+    """The administrator's account of a server."""
+
+    user: str
+    password: str = field(repr=False)
+    database: str
+
+
+@dataclass(frozen=True)
+class Server:
+    """A server that answers, as every process of a run knows it.
+
+    Attributes:
+        service: Name of its service, such as ``"postgres"``.
+        source: Where it came from: ``"external"``, ``"container"`` or ``"local"``.
+        host: Host name or address, or the directory of a unix socket.
+        port: TCP port.
+        credentials: The administrator's account.
+        version: Version that the server reports.
+        detail: Image, directory of the binaries, or URL without password.
+        reason: Why this source was taken.
+        started_in: Seconds from launch to the first answered connection.
+        parameters: Further connection parameters, such as ``sslmode``.
+        handle: What its source needs to stop it and to read its log.
+    """
+
+    service: str
+    source: str
+    host: str
+    port: int
+    credentials: Credentials
+    version: str = ""
+    detail: str = ""
+    reason: str = ""
+    started_in: float = 0.0
+    parameters: Mapping[str, str] = field(default_factory=dict, repr=False)
+    handle: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    read_log: Callable[[Server, float], str] | None = field(default=None, repr=False, compare=False)
+
+    def log(self, since: float = 0.0) -> str:
+        """Return the server's log.
+
+        Args:
+            since: Leave out what was logged before this time, in seconds since the epoch.
+
+        Returns:
+            The log's text; empty for a server that berth did not start.
+        """
+        return self.read_log(self, since) if self.read_log else ""
+
+
+class Progress(Protocol):
+    """Tells a waiting user what is going on."""
+
+    def note(self, text: str) -> None:
+        """Print a line."""
+
+    def update(self, label: str, done: int, total: int | None) -> None:
+        """Show that *done* of *total* bytes are there; equal numbers end the bar."""
+
+
+@dataclass(frozen=True)
+class ContainerSpec:
+    """How a service runs in a container.
+
+    Attributes:
+        image: Image name with tag.
+        port: TCP port inside the container.
+        environment: Environment variables; never secrets, as the engine shows them.
+        command: Arguments for the image's entry point.
+        files: Contents by absolute path, readable by root only, there before the start.
+    """
+
+    image: str
+    port: int
+    environment: Mapping[str, str]
+    command: Sequence[str]
+    files: Mapping[str, bytes] = field(repr=False)
+
+
+@dataclass(frozen=True)
+class LocalSpec:
+    """How a service runs as a process of this machine.
+
+    Attributes:
+        version: Version of the binaries.
+        detail: Where the binaries are.
+        prepare: Commands that run to their end before the server is launched.
+        command: The server itself.
+        files: Contents by path relative to the server's directory, there before ``prepare``.
+        stop_signal: Name of the signal that ends the server at once, data may be lost.
+    """
+
+    version: str
+    detail: str
+    prepare: Sequence[Sequence[str]]
+    command: Sequence[str]
+    files: Mapping[str, bytes] = field(repr=False)
+    stop_signal: str = "SIGTERM"
+
+
+@dataclass(frozen=True)
+class LocalRequest:
+    """What a service is told when it is to describe a local launch."""
+
+    directory: Path
+    port: int
+    credentials: Credentials
+    progress: Progress
+
+
+class Service(Protocol):
+    """A kind of server: what it is, independently of where it runs.
+
+    Attributes:
+        name: ``"postgres"``.
+        prefix: What its settings, markers and placeholders begin with: ``"pg"``.
+        extra: The extra of this package with its drivers.
+        packages: The modules which that extra brings.
+        options: Its ini options.
+        source: The option that names its source.
+        fixtures: Names of the fixtures whose use means that the server is needed.
+    """
+
+    name: str
+    prefix: str
+    extra: str
+    packages: tuple[str, ...]
+    options: tuple[Option[Any], ...]
+    source: Option[str]
+    fixtures: frozenset[str]
+
+    def credentials(self) -> Credentials:
+        """Return a new account for a server to be started."""
+
+    def container(self, settings: Settings, credentials: Credentials) -> ContainerSpec:
+        """Describe the container."""
+
+    def local_obstacle(self, settings: Settings) -> BerthError | None:
+        """Tell why no binaries can be had here; None when they can."""
+
+    def local(self, settings: Settings, request: LocalRequest) -> LocalSpec:
+        """Describe the local process; binaries are fetched where they are not here yet."""
+
+    def external(self, settings: Settings) -> Server | None:
+        """Return the server that a URL in the settings names; None without one."""
+
+    def probe(self, server: Server) -> str | None:
+        """Try to connect once; return the server's version, None while it is not ready.
+
+        Raises:
+            StartError: It will never be ready, for instance because another server answers.
+        """
+
+
+class Source(Protocol):
+    """A place that servers come from."""
+
+    name: str
+
+    def obstacle(self, service: Service, progress: Progress) -> BerthError | None:
+        """Tell why it cannot serve; None when it can."""
+
+    def start(self, service: Service, port: int | None, progress: Progress) -> Server:
+        """Launch a server and return at once, not waiting until it is ready.
+
+        Args:
+            service: What to launch.
+            port: TCP port to be published, None for any.
+            progress: Where to tell about downloads.
+        """
+
+    def stop(self, server: Server) -> None:
+        """End the server and remove everything that it had; fine when it is gone already."""
+
+    def log(self, server: Server, since: float) -> str:
+        """Return what the server logged since a time, in seconds since the epoch."""
+
+    def exit_status(self, server: Server) -> str | None:
+        """Describe how the server ended; None while it runs or where nobody can tell."""

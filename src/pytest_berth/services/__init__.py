@@ -1,0 +1,1 @@
+"""What a server of each kind is: one folder per service."""

@@ -1,0 +1,1 @@
+"""PostgreSQL: the service, its fixtures and its isolation."""
