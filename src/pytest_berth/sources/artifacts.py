@@ -1,0 +1,195 @@
+"""Server binaries from a Maven repository: fetched once into the user's cache.
+
+A directory in the cache is whole from the moment it has its name: everything is prepared under
+another one, by one process at a time, and renamed.
+"""
+
+from __future__ import annotations
+
+import shutil
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from pytest_berth.errors import ArtifactError
+from pytest_berth.sources.cache import CACHE_VARIABLE, cache_directory, make
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from filelock import BaseFileLock
+
+    from pytest_berth.service import Progress
+    from pytest_berth.sources.downloads import Mirror
+
+__all__ = ["Artifact", "cache_directory", "fetch"]
+
+PARTIAL = ".partial"
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """A jar of a Maven repository, pinned.
+
+    Attributes:
+        coordinates: ``group:name:version``.
+        sha256: Checksum of the jar, in hexadecimal digits.
+        size: Size of the jar in bytes.
+    """
+
+    coordinates: str
+    sha256: str
+    size: int
+
+    @property
+    def name(self) -> str:
+        """The artifact's name, without group and version."""
+        return self.coordinates.split(":")[1]
+
+    @property
+    def version(self) -> str:
+        """The artifact's version."""
+        return self.coordinates.split(":")[2]
+
+    @property
+    def path(self) -> str:
+        """The jar's path below the address of a repository."""
+        group, name, version = self.coordinates.split(":")
+        return f"{group.replace('.', '/')}/{name}/{version}/{name}-{version}.jar"
+
+    @property
+    def directory(self) -> str:
+        """Name of its directory in the cache; another checksum means another directory."""
+        return f"{self.name}-{self.version}-{self.sha256[:12]}"
+
+
+def fetch(
+    artifact: Artifact,
+    unpack: Callable[[Path, Path], None],
+    *,
+    cache: Path,
+    mirror: str,
+    progress: Progress,
+) -> Path:
+    """Return the directory with the artifact's files, downloading it when it is not there yet.
+
+    Args:
+        artifact: What is needed.
+        unpack: Called with the jar and an empty directory that it fills.
+        cache: Where it is kept, see `cache_directory`.
+        mirror: Address of a Maven repository, which may hold ``user:password@``.
+        progress: Where to tell about the download, and about waiting for another one.
+
+    Raises:
+        ArtifactError: It could not be downloaded, is not what is pinned, or cannot be stored.
+    """
+    target = cache / artifact.directory
+    if target.is_dir():
+        return target
+    # urllib and its kin cost 25 ms, which nobody should pay whose binaries are there.
+    from pytest_berth.sources.downloads import Mirror
+
+    source = Mirror.parse(mirror)
+    with _explained(artifact, cache):
+        make(cache)
+        with _alone(cache, artifact, progress):
+            _sweep(cache)
+            if not target.is_dir():
+                _install(artifact, unpack, target, source, progress)
+    return target
+
+
+def _install(
+    artifact: Artifact,
+    unpack: Callable[[Path, Path], None],
+    target: Path,
+    mirror: Mirror,
+    progress: Progress,
+) -> None:
+    from pytest_berth.sources.archives import open_to_readers
+
+    partial = target.with_name(target.name + PARTIAL)
+    jar, tree = partial / f"{artifact.name}.jar", partial / "tree"
+    shutil.rmtree(partial, ignore_errors=True)
+    try:
+        tree.mkdir(parents=True)
+        _download(artifact, jar, mirror, progress)
+        unpack(jar, tree)
+        open_to_readers(tree)
+        tree.rename(target)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def _download(artifact: Artifact, jar: Path, mirror: Mirror, progress: Progress) -> None:
+    from pytest_berth.sources.downloads import Download
+
+    label = f"{artifact.name} {artifact.version}"
+    done = 0
+
+    def report(size: int) -> None:
+        nonlocal done
+        done = size
+        progress.update(label, size, artifact.size)
+
+    try:
+        Download(artifact.path, artifact.sha256, artifact.size).save(jar, mirror, report)
+    finally:
+        if done != artifact.size:
+            progress.update(label, done, done)
+
+
+@contextmanager
+def _alone(cache: Path, artifact: Artifact, progress: Progress) -> Iterator[None]:
+    from filelock import Timeout
+
+    lock = _lock(cache / artifact.directory)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        progress.note(f"waiting for another process that downloads {artifact.name}")
+        lock.acquire(poll_interval=0.02)
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _lock(target: Path) -> BaseFileLock:
+    from filelock import FileLock
+
+    return FileLock(target.with_name(f"{target.name}.lock"))
+
+
+def _sweep(cache: Path) -> None:
+    """Remove what killed processes left of other artifacts: nobody holds their locks."""
+    from filelock import Timeout
+
+    for partial in cache.glob(f"*{PARTIAL}"):
+        try:
+            with _lock(partial.with_suffix("")).acquire(timeout=0):
+                shutil.rmtree(partial, ignore_errors=True)
+        except Timeout:
+            continue
+
+
+@contextmanager
+def _explained(artifact: Artifact, cache: Path) -> Iterator[None]:
+    from pytest_berth.sources.archives import DAMAGED
+
+    try:
+        yield
+    except DAMAGED as error:
+        raise ArtifactError(
+            f"{artifact.name} {artifact.version} was downloaded, but cannot be unpacked.",
+            why=f"{type(error).__name__}: {error}",
+            remedy="use a Python that was built with lzma, or berth_source = container",
+        ) from error
+    except OSError as error:
+        raise ArtifactError(
+            f"{artifact.name} {artifact.version} cannot be stored in {cache}.",
+            why=str(error),
+            remedy=f"make room or give permission there, or set another place: "
+            f"{CACHE_VARIABLE}=<directory>",
+        ) from error

@@ -1,0 +1,53 @@
+"""The directory that server binaries are kept in."""
+
+from __future__ import annotations
+
+import os
+import stat
+from pathlib import Path
+
+from pytest_berth.errors import MissingExtraError
+from pytest_berth.sources.account import is_root
+
+APPLICATION = "pytest-berth"
+CACHE_VARIABLE = "BERTH_CACHE"
+
+
+def cache_directory() -> Path:
+    """Return the directory that artifacts are kept in; it need not exist.
+
+    It is ``BERTH_CACHE``, or the user's cache. A server that root starts runs as another user, so
+    for root it is the machine's cache where root's own cannot be read by others.
+
+    Raises:
+        MissingExtraError: platformdirs is not installed.
+    """
+    chosen = os.environ.get(CACHE_VARIABLE)
+    if chosen:
+        return Path(chosen).expanduser().absolute()
+    try:
+        from platformdirs import site_cache_path, user_cache_path
+    except ImportError:
+        raise MissingExtraError("platformdirs", "local", needed_by="The local source") from None
+    own = user_cache_path(APPLICATION, appauthor=False)
+    if is_root() and not (is_open(own) and _nearest(own).stat().st_uid == 0):
+        return site_cache_path(APPLICATION, appauthor=False)
+    return own
+
+
+def is_open(path: Path) -> bool:
+    """Tell whether every user can reach *path*, or what will be made there."""
+    there = _nearest(path)
+    return all(each.stat().st_mode & stat.S_IXOTH for each in (there, *there.parents))
+
+
+def make(cache: Path) -> None:
+    """Make the directory and those above it, never writable by others."""
+    missing = [path for path in (cache, *cache.parents) if not path.exists()]
+    cache.mkdir(parents=True, exist_ok=True)
+    for path in missing:
+        path.chmod(0o755 if is_root() else path.stat().st_mode & ~0o022)
+
+
+def _nearest(path: Path) -> Path:
+    return next(each for each in (path, *path.parents) if each.exists())
