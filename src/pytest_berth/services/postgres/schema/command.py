@@ -1,0 +1,71 @@
+"""``command: flyway migrate``: a program that makes the schema."""
+
+from __future__ import annotations
+
+import os
+import shlex
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from pytest_berth.errors import SchemaError, SettingsError
+from pytest_berth.services.postgres.schema import process
+from pytest_berth.services.postgres.schema.steps import refuse_transaction, tail
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    import sqlalchemy
+
+    from pytest_berth.services.postgres.schema.steps import Target
+
+
+@dataclass(frozen=True)
+class Command:
+    """A program that is run in the root directory, with the target in its environment."""
+
+    line: str
+    words: tuple[str, ...]
+    root: Path
+
+    def check(self) -> None:
+        """Look for the program."""
+        self._program(os.environ)
+
+    def run(self, target: Target) -> None:
+        """Run the program and wait for its end."""
+        environment = target.variables()
+        command = [self._program(environment), *self.words[1:]]
+        environment["PATH"] = process.search_path(environment)
+        try:
+            done = process.run(command, self.root, environment)
+        except OSError as error:
+            raise SchemaError(f"{self.line!r} could not be run.", why=str(error)) from error
+        if done.code != 0:
+            self._fail(done, target)
+
+    def run_in(self, connection: sqlalchemy.Connection) -> None:
+        """Refuse: another process has a connection, and a transaction, of its own."""
+        refuse_transaction(self.line, "a command works through a connection of its own")
+
+    def _program(self, environment: Mapping[str, str]) -> str:
+        program = self.words[0]
+        found = process.find(program, self.root, environment)
+        if found is None:
+            raise SettingsError(
+                f"the program {program!r} was not found.",
+                why=f"it is the command of the line {self.line!r}; "
+                f"PATH is {process.search_path(environment)}",
+                remedy="install it, or write its path relative to the ini file's directory",
+            )
+        return found
+
+    def _fail(self, done: process.Finished, target: Target) -> None:
+        printed = tail(target.redact(done.output)) or "it printed nothing"
+        raise SchemaError(
+            f"{target.redact(self.line)!r} {done.how}.",
+            why=printed,
+            remedy=f"run it by hand in {self.root}: {target.redact(shlex.join(self.words))}\n"
+            "it is given the database as PGHOST, PGPORT, PGUSER, PGPASSWORD, PGDATABASE, and as "
+            "the variables of berth_export",
+        )

@@ -1,0 +1,110 @@
+"""From a line of an ini file, or an object of a fixture, to steps."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pytest_berth.errors import SettingsError, nearest
+from pytest_berth.services.postgres.schema import objects, process
+from pytest_berth.services.postgres.schema.alembic import Alembic
+from pytest_berth.services.postgres.schema.attribute import Attribute
+from pytest_berth.services.postgres.schema.command import Command
+from pytest_berth.services.postgres.schema.sql import SqlFiles
+from pytest_berth.services.postgres.schema.steps import FORMS
+
+if TYPE_CHECKING:
+    from pytest_berth.services.postgres.schema.steps import Step
+
+PREFIX = re.compile(r"(?P<word>[\w-]+)\s*:(?P<rest>\s.*|)$", re.DOTALL)
+ATTRIBUTE = re.compile(r"(?P<module>[\w.]+)\s*:\s*(?P<path>[\w.]+)")
+DOTTED = re.compile(r"(?P<module>[a-z_][\w.]*?)\.(?P<path>[A-Z]\w*(?:\.\w+)*|\w+)")
+PREFIXES = ("alembic", "command")
+
+
+def parse(item: object, root: Path, *, check_drift: bool = False) -> tuple[Step, ...]:
+    """Return the steps of a line, an object or a sequence of those.
+
+    Args:
+        item: A line as text, a path, a MetaData, a callable, or a sequence of items.
+        root: Directory that paths are relative to: the ini file's.
+        check_drift: Whether a difference between models and migrations is an error.
+
+    Raises:
+        SettingsError: It is none of these.
+    """
+    if isinstance(item, str):
+        return (_line(item.strip(), root, check_drift=check_drift),)
+    if isinstance(item, Path):
+        return (_path(item, root),)
+    if isinstance(item, Sequence):
+        nested = [parse(each, root, check_drift=check_drift) for each in item]
+        return tuple(step for steps in nested for step in steps)
+    line = objects.name_of(item)
+    step = objects.step_for(item, line)
+    if step is None:
+        raise objects.not_usable(line, item)
+    return (step,)
+
+
+def _line(line: str, root: Path, *, check_drift: bool) -> Step:
+    prefixed = PREFIX.match(line)
+    if prefixed and prefixed["word"] in PREFIXES:
+        return _prefixed(line, prefixed, root, check_drift=check_drift)
+    if line.lower().endswith(".sql"):
+        return SqlFiles(line, line, root)
+    named = ATTRIBUTE.fullmatch(line)
+    if named and _is_dotted(named["module"]) and _is_dotted(named["path"]):
+        return Attribute(line, named["module"], named["path"], root)
+    raise SettingsError(
+        f"the line {line!r} is none that makes a schema.",
+        why=_reason(line, prefixed),
+        remedy=f"use one of:\n{FORMS}",
+    )
+
+
+def _prefixed(line: str, match: re.Match[str], root: Path, *, check_drift: bool) -> Step:
+    word, rest = match["word"], match["rest"].strip()
+    if not rest:
+        example = "alembic: alembic.ini" if word == "alembic" else "command: flyway migrate"
+        raise SettingsError(
+            f"the line {line!r} is not complete.",
+            why=f"nothing comes after {word!r}",
+            remedy=f"write for example: {example}",
+        )
+    if word == "alembic":
+        return Alembic(line, rest, root, check_drift)
+    try:
+        return Command(line, tuple(process.split(rest)), root)
+    except ValueError as error:
+        raise SettingsError(
+            f"the line {line!r} cannot be split into words.",
+            why=str(error),
+            remedy="close the quotation mark; the rules are those of a POSIX shell",
+        ) from error
+
+
+def _path(path: Path, root: Path) -> Step:
+    shown = str(path.relative_to(root)) if path.is_relative_to(root) else str(path)
+    if path.suffix.lower() != ".sql":
+        raise SettingsError(
+            f"the path {shown!r} is none that makes a schema.",
+            why="only .sql files are sent as they are",
+            remedy=f"use one of:\n{FORMS}",
+        )
+    return SqlFiles(shown, str(path), root)
+
+
+def _is_dotted(name: str) -> bool:
+    return all(part.isidentifier() for part in name.split("."))
+
+
+def _reason(line: str, prefixed: re.Match[str] | None) -> str:
+    if prefixed:
+        return f"{prefixed['word']!r} is no kind of line; {nearest(prefixed['word'], PREFIXES)}"
+    dotted = DOTTED.fullmatch(line)
+    if dotted and "." in line:
+        return f"a colon is missing: {dotted['module']}:{dotted['path']}?"
+    return "it is neither module:attribute, nor does it end in .sql, nor begin with a known word"

@@ -1,0 +1,197 @@
+"""Python objects that make a schema: a MetaData, or a function that takes a connection."""
+
+from __future__ import annotations
+
+import inspect
+import sysconfig
+import traceback
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pytest_berth.errors import SchemaError, SettingsError
+from pytest_berth.services.postgres.schema.steps import FORMS
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    import sqlalchemy
+
+    from pytest_berth.services.postgres.schema.steps import Step, Target
+
+# By SQLSTATE: what a server says when something is missing that models do not create.
+MISSING = {
+    "3F000": "create the schema in a line before it, such as a .sql file with "
+    "CREATE SCHEMA IF NOT EXISTS ...",
+    "42704": "if an extension brings it, create the extension in a line before it, such as a "
+    ".sql file with CREATE EXTENSION IF NOT EXISTS ...",
+    "42883": "if an extension brings it, create the extension in a line before it, such as a "
+    ".sql file with CREATE EXTENSION IF NOT EXISTS ...",
+}
+NOT_USERS = (Path(__file__).parent, Path(sysconfig.get_path("stdlib")))
+
+
+@dataclass(frozen=True)
+class Tables:
+    """The tables of a MetaData."""
+
+    line: str
+    metadata: sqlalchemy.MetaData = field(repr=False)
+
+    def check(self) -> None:
+        """Do nothing: modules that are imported later may still add tables."""
+
+    def run(self, target: Target) -> None:
+        """Create the tables."""
+        with _connection(target) as connection, _explained(self.line, target):
+            self._create(connection)
+            connection.commit()
+
+    def run_in(self, connection: sqlalchemy.Connection) -> None:
+        """Create the tables inside a transaction."""
+        with _explained(self.line):
+            self._create(connection)
+
+    def _create(self, connection: sqlalchemy.Connection) -> None:
+        if not self.metadata.tables:
+            raise SchemaError(
+                f"{self.line!r} has no tables.",
+                why="no module with models was imported before it was used",
+                remedy="name the attribute in a module that imports all models, "
+                "such as app.models:Base.metadata",
+            )
+        self.metadata.create_all(connection)
+
+
+@dataclass(frozen=True)
+class Function:
+    """A function that is called with a connection."""
+
+    line: str
+    function: Callable[..., object] = field(repr=False)
+
+    def check(self) -> None:
+        """Look whether it can be called with one argument, and does its work when called."""
+        if _is_lazy(self.function):
+            raise SettingsError(
+                f"{self.line!r} cannot be called for a schema or a seed.",
+                why="it is async or has a yield, so that calling it does nothing",
+                remedy="use a plain function that takes a sqlalchemy.Connection",
+            )
+        try:
+            inspect.signature(self.function).bind(object())
+        except TypeError as error:
+            raise SettingsError(
+                f"{self.line!r} cannot be called with a connection.",
+                why=f"its signature is {inspect.signature(self.function)}: {error}",
+                remedy="let it take one argument, a sqlalchemy.Connection",
+            ) from error
+        except ValueError:
+            # Some callables written in C do not tell their signature.
+            return
+
+    def run(self, target: Target) -> None:
+        """Call the function; what it did is committed."""
+        with _connection(target) as connection, _explained(self.line, target):
+            self.function(connection)
+            connection.commit()
+
+    def run_in(self, connection: sqlalchemy.Connection) -> None:
+        """Call the function inside a transaction, which it must leave open."""
+        before = connection.get_transaction()
+        with _explained(self.line):
+            self.function(connection)
+        if before is not None and not before.is_active:
+            raise SchemaError(
+                f"{self.line!r} ended the transaction of the test.",
+                why="it called commit() or rollback() on the connection that it was given",
+                remedy="leave that to the caller, or mark the test with "
+                '@pytest.mark.berth_pg(isolation="truncation")',
+            )
+
+
+def step_for(value: object, line: str) -> Step | None:
+    """Return the step for a MetaData, for what has one (a declarative base), or a callable."""
+    from sqlalchemy import MetaData
+
+    for candidate in (value, getattr(value, "metadata", None)):
+        if isinstance(candidate, MetaData):
+            return Tables(line, candidate)
+    return Function(line, value) if callable(value) else None
+
+
+def name_of(value: object) -> str:
+    """Return how messages call an object that a fixture gave."""
+    name = getattr(value, "__qualname__", None)
+    module = getattr(value, "__module__", None)
+    return f"{module}:{name}" if name and module else repr(value)
+
+
+def not_usable(line: str, value: object) -> SettingsError:
+    """Return the error for an object that is no step."""
+    return SettingsError(
+        f"{line!r} cannot make a schema.",
+        why=f"it is of type {type(value).__name__}",
+        remedy=f"use one of:\n{FORMS}",
+    )
+
+
+def origin(error: BaseException, root: Path | None = None) -> str:
+    """Return the user's innermost file and line that an error went through."""
+    frames = traceback.extract_tb(error.__traceback__)
+    own = [frame for frame in frames if _is_users(frame.filename)]
+    if not own:
+        return ""
+    path = Path(own[-1].filename)
+    if root and path.is_relative_to(root):
+        path = path.relative_to(root)
+    return f"{path}:{own[-1].lineno}, in {own[-1].name}"
+
+
+def describe(error: BaseException, root: Path | None = None) -> str:
+    """Return an error as one text: its type, its message, and where it came from."""
+    message = str(getattr(error, "orig", None) or error)
+    parts = [f"{type(error).__name__}: {message}".rstrip(": ").rstrip(), origin(error, root)]
+    return "\n".join(filter(None, parts))
+
+
+@contextmanager
+def _connection(target: Target) -> Iterator[sqlalchemy.Connection]:
+    from sqlalchemy import NullPool, create_engine
+
+    # No pool: a template database that somebody is connected to cannot be cloned.
+    engine = create_engine(target.url, poolclass=NullPool)
+    try:
+        with engine.connect() as connection:
+            yield connection
+    finally:
+        engine.dispose()
+
+
+@contextmanager
+def _explained(line: str, target: Target | None = None) -> Iterator[None]:
+    try:
+        yield
+    except SchemaError:
+        raise
+    except Exception as error:
+        why = describe(error, target.root if target else None)
+        state = getattr(getattr(error, "orig", None), "sqlstate", "")
+        raise SchemaError(
+            f"{line!r} failed.",
+            why=target.redact(why) if target else why,
+            remedy=MISSING.get(state, ""),
+        ) from error
+
+
+def _is_users(filename: str) -> bool:
+    place = Path(filename)
+    libraries = {"site-packages", "dist-packages"}.intersection(place.parts)
+    return place.is_file() and not libraries and not any(map(place.is_relative_to, NOT_USERS))
+
+
+def _is_lazy(function: Any) -> bool:
+    called = getattr(function, "__call__", None)  # noqa: B004
+    kinds = (inspect.iscoroutinefunction, inspect.isgeneratorfunction, inspect.isasyncgenfunction)
+    return any(kind(each) for kind in kinds for each in (function, called))

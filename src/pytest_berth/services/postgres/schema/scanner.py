@@ -1,0 +1,111 @@
+"""Finding statements in SQL text, as far as psql and servers disagree about them.
+
+The rules are those of psql's own scanner (``psqlscan.l``): strings, dollar quotes and nested
+comments hide everything; a semicolon inside parentheses or a ``BEGIN ATOMIC`` body ends nothing.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+TOKEN = re.compile(
+    r"""
+    (?P<blank> \s+ | --[^\n]* )
+  | (?P<comment> /\* )
+  | (?P<quoted> [eE]'(?:[^'\\]+|\\.|'')*(?:'|\Z) | '[^']*(?:'|\Z) | "[^"]*(?:"|\Z) )
+  | (?P<dollar> \$(?:[^\W\d]\w*)?\$ )
+  | (?P<word> [^\W\d][\w$]* )
+  | (?P<meta> \\[^\n]* )
+  | (?P<end> ; )
+  | (?P<other> \d+ | [^\s\w'"$\\;/()-]+ | . )
+    """,
+    re.VERBOSE | re.DOTALL,
+)
+COMMENT = re.compile(r"/\*|\*/")
+CONTROL = {"BEGIN", "START", "COMMIT", "END", "ROLLBACK", "ABORT"}
+
+
+@dataclass(frozen=True)
+class Statement:
+    """One statement, or one backslash line.
+
+    Attributes:
+        start: Offset of its first character that is no comment.
+        end: Offset after its last one.
+        words: Its words in capitals, without strings and quoted names.
+        meta: Whether it is a backslash line.
+    """
+
+    start: int
+    end: int
+    words: tuple[str, ...] = ()
+    meta: bool = False
+
+    @property
+    def copies(self) -> bool:
+        """Whether it is a COPY whose rows go through the client."""
+        return self.words[:1] == ("COPY",) and not {"STDIN", "STDOUT"}.isdisjoint(self.words)
+
+    @property
+    def controls(self) -> bool:
+        """Whether it begins or ends a transaction; savepoints do not."""
+        if self.words[:2] == ("PREPARE", "TRANSACTION"):
+            return True
+        return self.words[:1] != () and self.words[0] in CONTROL and "TO" not in self.words
+
+
+def statements(text: str) -> Iterator[Statement]:
+    """Yield the statements and backslash lines of *text*, in order."""
+    start, depth, position, words = -1, 0, 0, list[str]()
+    while token := TOKEN.match(text, position):
+        begin, kind = position, token.lastgroup
+        position = _end_of(text, token)
+        if kind == "end" and depth == 0:
+            if start >= 0:
+                yield Statement(start, position, tuple(words))
+            start, words = -1, []
+        elif kind == "meta":
+            yield Statement(begin, position, meta=True)
+        elif kind not in ("blank", "comment"):
+            start = begin if start < 0 else start
+            depth = max(0, depth + _nesting(token[0].upper(), words, depth))
+            if kind == "word":
+                words.append(token[0].upper())
+    if start >= 0:
+        yield Statement(start, len(text), tuple(words))
+
+
+def line_at(text: str, offset: int) -> int:
+    """Return the number of the line that the character at *offset* is in, from 1."""
+    return text.count("\n", 0, offset) + 1
+
+
+def _end_of(text: str, token: re.Match[str]) -> int:
+    if token.lastgroup == "comment":
+        return _end_of_comment(text, token.end())
+    if token.lastgroup == "dollar":
+        closing = text.find(token[0], token.end())
+        return len(text) if closing < 0 else closing + len(token[0])
+    return token.end()
+
+
+def _end_of_comment(text: str, position: int) -> int:
+    depth = 1
+    while depth and (mark := COMMENT.search(text, position)):
+        depth += 1 if mark[0] == "/*" else -1
+        position = mark.end()
+    return len(text) if depth else position
+
+
+def _nesting(token: str, words: list[str], depth: int) -> int:
+    if token in ("(", ")"):
+        return 1 if token == "(" else -1
+    if words[:1] != ["CREATE"] or {"FUNCTION", "PROCEDURE"}.isdisjoint(words[:4]):
+        return 0
+    opens = token == "BEGIN" or (token == "CASE" and depth > 0)
+    return 1 if opens else -1 if token == "END" and depth > 0 else 0

@@ -1,0 +1,78 @@
+"""``path/to/*.sql``: files that are sent whole, so that nothing has to split them."""
+
+from __future__ import annotations
+
+import glob
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from pytest_berth.errors import SettingsError
+from pytest_berth.services.postgres.schema import psql, sending
+from pytest_berth.services.postgres.schema.script import Script
+from pytest_berth.services.postgres.schema.steps import refuse_transaction, suggest
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import sqlalchemy
+
+    from pytest_berth.services.postgres.schema.steps import Target
+
+
+@dataclass(frozen=True)
+class SqlFiles:
+    """A file, or what a glob matches, in sorted order."""
+
+    line: str
+    pattern: str
+    root: Path
+
+    def check(self) -> None:
+        """Look whether there is a file, and psql where one needs it."""
+        for script in self._scripts():
+            if script.needs_psql:
+                psql.program(script.name)
+
+    def run(self, target: Target) -> None:
+        """Send each file, or let psql do it."""
+        for script in self._scripts():
+            if script.needs_psql:
+                psql.run(script.path, script.name, target)
+            else:
+                sending.send_alone(script, target)
+
+    def run_in(self, connection: sqlalchemy.Connection) -> None:
+        """Send each file inside a transaction."""
+        for script in self._scripts():
+            if script.needs_psql:
+                refuse_transaction(self.line, f"{script.name} needs psql: COPY or backslash lines")
+            if script.controls_transactions:
+                refuse_transaction(self.line, f"{script.name} begins or ends transactions itself")
+            sending.send_inside(script, connection)
+
+    def files(self) -> list[Path]:
+        """Return the files.
+
+        Raises:
+            SettingsError: There is none.
+        """
+        literal = self.root / self.pattern
+        if literal.is_file():
+            return [literal]
+        # Unlike Path.glob(), it takes absolute patterns, too.
+        found = glob.glob(self.pattern, root_dir=self.root, recursive=True)  # noqa: PTH207
+        files = [self.root / name for name in sorted(found) if (self.root / name).is_file()]
+        if not files:
+            raise self._nothing(literal)
+        return files
+
+    def _scripts(self) -> list[Script]:
+        return [Script.read(path, self.root) for path in self.files()]
+
+    def _nothing(self, literal: Path) -> SettingsError:
+        there = [path.name for path in literal.parent.glob("*.sql")]
+        return SettingsError(
+            f"no file matches {self.line!r}.",
+            why=f"it is looked for in {self.root}",
+            remedy=suggest(literal.name, there, "write it relative to the ini file's directory"),
+        )

@@ -1,0 +1,117 @@
+"""What a line of the schema or of the seeds becomes, and the database it works on."""
+
+from __future__ import annotations
+
+import os
+import re
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, NoReturn, Protocol
+from urllib.parse import quote
+
+from pytest_berth.errors import SettingsError, nearest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+    from pathlib import Path
+
+    import sqlalchemy
+
+FORMS = """\
+package.module:Base.metadata   a MetaData, or a function that takes a connection
+path/to/*.sql                  SQL files, relative to the ini file's directory
+alembic: alembic.ini           all migrations
+command: flyway migrate        a program, without a shell"""
+
+
+@dataclass(frozen=True)
+class Target:
+    """The database that steps work on.
+
+    Attributes:
+        url: SQLAlchemy URL, with password.
+        dsn: libpq URI, with password.
+        environment: Variables for programs: what ``berth_export`` sets, and libpq's.
+        root: Directory that paths are relative to, and where programs run.
+        secrets: Texts that no message may show.
+    """
+
+    url: str = field(repr=False)
+    dsn: str = field(repr=False)
+    environment: Mapping[str, str] = field(repr=False)
+    root: Path
+    secrets: tuple[str, ...] = field(default=(), repr=False)
+
+    def variables(self) -> dict[str, str]:
+        """Return the whole environment of a program that works on this database."""
+        return {**os.environ, **self.environment}
+
+    def redact(self, text: str) -> str:
+        """Return *text* with ``***`` in place of every secret, also where it is URL-quoted."""
+        forms = {form for secret in self.secrets for form in (secret, quote(secret, safe=""))}
+        longest_first = sorted(filter(None, forms), key=len, reverse=True)
+        if not longest_first:
+            return text
+        return re.sub("|".join(map(re.escape, longest_first)), "***", text)
+
+
+class Step(Protocol):
+    """A piece of a schema, or a seed.
+
+    Attributes:
+        line: As the user wrote it.
+    """
+
+    @property
+    def line(self) -> str:
+        """As the user wrote it."""
+
+    def check(self) -> None:
+        """Look whether it can work at all, without a server.
+
+        Raises:
+            SettingsError: A module, attribute, file or program is not there.
+        """
+
+    def run(self, target: Target) -> None:
+        """Do the work for good; no connection to the target stays open.
+
+        Raises:
+            SchemaError: It failed.
+        """
+
+    def run_in(self, connection: sqlalchemy.Connection) -> None:
+        """Do the work inside the open transaction of *connection*.
+
+        Raises:
+            SchemaError: It failed.
+            SettingsError: It cannot work inside a transaction that is rolled back.
+        """
+
+
+def refuse_transaction(line: str, why: str) -> NoReturn:
+    """Tell that a seed cannot be rolled back together with its test."""
+    raise SettingsError(
+        f"the seed {line!r} cannot work inside the transaction of a test.",
+        why=why,
+        remedy='mark the test with @pytest.mark.berth_pg(isolation="truncation"), '
+        "or move the line to berth_pg_seed",
+    )
+
+
+def suggest(name: str, valid: Iterable[str], otherwise: str) -> str:
+    """Return a hint at what is there instead of *name*; *otherwise* when nothing is."""
+    names = [found for found in valid if not found.startswith("_")]
+    # A list of more names than fit on a few lines helps nobody: then only a near one is named.
+    hint = nearest(name, names) if names else ""
+    if not hint or (len(names) > 20 and not hint.startswith("did you mean")):
+        return otherwise
+    return hint
+
+
+def tail(text: str, lines: int = 60) -> str:
+    """Return the last lines of a program's output."""
+    kept = text.rstrip().splitlines()
+    left_out = len(kept) - lines
+    if left_out <= 0:
+        return "\n".join(kept)
+    return "\n".join([f"... ({left_out} lines before)", *kept[-lines:]])
