@@ -1,0 +1,27 @@
+"""Truncation: puts a database back to its baseline by touching only what is dirty."""
+
+from __future__ import annotations
+
+from pytest_berth.services.postgres.repair.baseline import Baseline, capture, changed, release
+from pytest_berth.services.postgres.repair.failures import (
+    BaselineLost,
+    LeftOpen,
+    NotRepairable,
+    SchemaChanged,
+)
+from pytest_berth.services.postgres.repair.holders import Holder
+from pytest_berth.services.postgres.repair.restore import Restored, restore
+
+__all__ = [
+    "Baseline",
+    "BaselineLost",
+    "Holder",
+    "LeftOpen",
+    "NotRepairable",
+    "Restored",
+    "SchemaChanged",
+    "capture",
+    "changed",
+    "release",
+    "restore",
+]

@@ -1,0 +1,39 @@
+"""Large objects: which there are, whose they are, and what is in them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from psycopg import sql
+
+from pytest_berth.services.postgres.repair.session import Connection, rows
+
+
+@dataclass(frozen=True)
+class LargeObject:
+    """A large object; its contents are compared by hash."""
+
+    owner: str
+    rights: str | None
+    digest: str
+
+
+def read(connection: Connection) -> dict[int, LargeObject]:
+    """Return all large objects of the database by their id."""
+    query = """
+        SELECT oid::int8, lomowner::regrole::text, lomacl::text,
+            pg_catalog.md5(pg_catalog.lo_get(oid))
+        FROM pg_catalog.pg_largeobject_metadata
+    """
+    return {oid: LargeObject(*described) for oid, *described in rows(connection, query)}
+
+
+def keep(connection: Connection, kept: sql.Identifier) -> dict[int, LargeObject]:
+    """Copy all large objects into the temporary table *kept*."""
+    connection.execute(
+        sql.SQL(
+            "CREATE TEMP TABLE {} AS SELECT oid AS id, pg_catalog.lo_get(oid) AS contents "
+            "FROM pg_catalog.pg_largeobject_metadata"
+        ).format(kept)
+    )
+    return read(connection)

@@ -1,0 +1,185 @@
+"""The way back to a baseline: look, end what was left open, put back, take the new mark."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import psycopg
+
+from pytest_berth.errors import IsolationError
+from pytest_berth.services.postgres.repair import dirt, fingerprint, holders
+from pytest_berth.services.postgres.repair.baseline import Baseline, changed, read_storage
+from pytest_berth.services.postgres.repair.failures import (
+    BaselineLost,
+    LeftOpen,
+    NotRepairable,
+    SchemaChanged,
+)
+from pytest_berth.services.postgres.repair.marks import Snapshot
+from pytest_berth.services.postgres.repair.repair import BlockedError, Repair, end, waiting_on
+from pytest_berth.services.postgres.repair.session import Connection, own_xid, transaction
+from pytest_berth.waiting import wait_for
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from pytest_berth.services.postgres.repair.holders import Holder
+
+# A backend that was told to end needs a moment to roll back.
+ENDING = 10.0
+
+
+@dataclass(frozen=True)
+class Restored:
+    """What a restore touched, and the baseline to use from now on."""
+
+    baseline: Baseline
+    tables: tuple[str, ...] = ()
+    views: tuple[str, ...] = ()
+    sequences: tuple[str, ...] = ()
+    large_objects: tuple[int, ...] = ()
+    prepared: tuple[str, ...] = ()
+
+
+def restore(connection: Connection, baseline: Baseline, *, lock_timeout: float) -> Restored:
+    """Put everything back as it was when *baseline* was captured.
+
+    Args:
+        connection: The one that the baseline was captured on: it keeps the copies.
+        baseline: What ``capture`` or the last ``restore`` returned.
+        lock_timeout: Seconds to wait for each lock, and for transactions left open.
+
+    Raises:
+        LeftOpen: Transactions outlived the test; its ``restored`` tells whether the database
+            is clean again.
+        SchemaChanged: Nothing was put back; the database has to be replaced.
+        NotRepairable: The same, for another reason.
+        IsolationError: The role may not do what is needed.
+    """
+    try:
+        if not changed(connection, baseline):
+            return Restored(baseline)
+        prepared = _roll_back_prepared(connection, baseline)
+        left = _end_writers(connection, baseline, lock_timeout)
+        return _put_back(connection, baseline, lock_timeout, prepared, left)
+    except psycopg.OperationalError as error:
+        if connection.closed or connection.broken:
+            raise BaselineLost(error) from error
+        raise
+
+
+def _put_back(
+    connection: Connection,
+    baseline: Baseline,
+    lock_timeout: float,
+    prepared: tuple[str, ...],
+    left: list[Holder],
+) -> Restored:
+    try:
+        try:
+            restored = _repair(connection, baseline, lock_timeout)
+        except BlockedError as blocked:
+            left += _end_blockers(connection, baseline, blocked)
+            restored = _repair(connection, baseline, lock_timeout)
+    except BlockedError as blocked:
+        raise LeftOpen([*left, *_blockers(connection, blocked)], None) from blocked
+    except NotRepairable as error:
+        if left:
+            raise LeftOpen(left, None) from error
+        raise
+    restored = replace(restored, prepared=prepared)
+    if left:
+        raise LeftOpen(left, restored)
+    return restored
+
+
+def _repair(connection: Connection, baseline: Baseline, lock_timeout: float) -> Restored:
+    relations = baseline.relations
+    with transaction(connection, lock_timeout=lock_timeout, replica=baseline.replica):
+        snapshot = Snapshot.now(connection)
+        everything = (*relations.tables, *relations.views, *relations.sequences)
+        with waiting_on(everything, holders.BLOCK_READING):
+            differences = fingerprint.differences(connection, baseline.fingerprint)
+            if differences:
+                raise SchemaChanged(differences)
+            found = dirt.find(connection, baseline)
+        Repair(connection, baseline).apply(found)
+        storage = read_storage(connection, list(baseline.storage))
+        mark = baseline.mark.renewed(snapshot, own_xid(connection))
+    return Restored(
+        replace(baseline, storage=storage, mark=mark),
+        tuple(map(str, (*found.grown, *found.altered))),
+        tuple(map(str, found.views)),
+        tuple(map(str, found.sequences)),
+        (*found.added_objects, *found.altered_objects),
+    )
+
+
+def _younger(connection: Connection, baseline: Baseline) -> list[Holder]:
+    return [
+        holder
+        for holder in holders.open_transactions(connection)
+        if holder.transaction not in baseline.open_before
+    ]
+
+
+def _roll_back_prepared(connection: Connection, baseline: Baseline) -> tuple[str, ...]:
+    prepared = [holder for holder in _younger(connection, baseline) if holder.gid]
+    for holder in prepared:
+        end(connection, holder)
+    return tuple(holder.gid for holder in prepared)
+
+
+def _end_writers(connection: Connection, baseline: Baseline, lock_timeout: float) -> list[Holder]:
+    def writers() -> list[Holder]:
+        return [holder for holder in _younger(connection, baseline) if holder.wrote]
+
+    if _comes_true(lambda: not writers(), lock_timeout):
+        return []
+    return _end_all(connection, writers())
+
+
+def _blockers(connection: Connection, blocked: BlockedError) -> list[Holder]:
+    found = holders.open_transactions(connection)
+    return [holder for holder in found if holder.blocks(blocked.oids, blocked.modes)]
+
+
+def _end_blockers(
+    connection: Connection, baseline: Baseline, blocked: BlockedError
+) -> list[Holder]:
+    before = baseline.open_before
+    found = [h for h in _blockers(connection, blocked) if h.transaction not in before]
+    return _end_all(connection, found)
+
+
+def _end_all(connection: Connection, found: list[Holder]) -> list[Holder]:
+    for holder in found:
+        _end(connection, holder)
+    ended = {holder.transaction for holder in found}
+
+    def gone() -> bool:
+        return ended.isdisjoint(h.transaction for h in holders.open_transactions(connection))
+
+    if not _comes_true(gone, ENDING):
+        raise LeftOpen(found, None)
+    return found
+
+
+def _end(connection: Connection, holder: Holder) -> None:
+    try:
+        end(connection, holder)
+    except psycopg.errors.InsufficientPrivilege as error:
+        raise IsolationError(
+            "A transaction outlived the test, and the role may not end it.",
+            why=str(holder),
+            remedy="close or commit the connection before the test ends; "
+            "or GRANT pg_signal_backend to the role in the URL",
+        ) from error
+
+
+def _comes_true(condition: Callable[[], bool], timeout: float) -> bool:
+    try:
+        return wait_for(condition, timeout)
+    except TimeoutError:
+        return False

@@ -1,0 +1,168 @@
+"""A temporary server, and for each test a database with the plugin's and the application's door."""
+
+from __future__ import annotations
+
+import glob
+import os
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+from psycopg import sql
+from psycopg.conninfo import make_conninfo
+
+from pytest_berth.services.postgres import repair
+from pytest_berth.waiting import wait_for
+
+LOCK_TIMEOUT = 0.3
+Connection = psycopg.Connection[Any]
+
+CONTENTS = """
+SELECT c.oid::regclass::text, c.relkind::text, c.relispopulated
+FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+WHERE c.relkind IN ('r', 'm', 'S') AND c.relpersistence <> 't'
+AND n.nspname NOT IN ('pg_catalog', 'information_schema') ORDER BY 1
+"""
+
+
+@pytest.fixture(scope="session")
+def repair_server() -> Iterator[str]:
+    """Yield the conninfo of a superuser on a temporary server."""
+    pattern = os.environ.get("BERTH_TEST_PG_BIN", "/usr/lib/postgresql/*/bin")
+    found = [path for path in sorted(glob.glob(pattern)) if Path(path, "initdb").exists()]
+    if not found:
+        pytest.skip(f"no PostgreSQL binaries in {pattern}; set BERTH_TEST_PG_BIN")
+    home = Path(tempfile.mkdtemp(prefix="berth-repair-"))
+    account: dict[str, Any] = {"user": "nobody", "extra_groups": []} if os.getuid() == 0 else {}
+    if account:
+        shutil.chown(home, "nobody")
+    initdb = [f"{found[-1]}/initdb", "-D", f"{home}/data", "-U", "berth", "-A", "trust", "-N"]
+    subprocess.run([*initdb, "-E", "UTF8"], check=True, capture_output=True, cwd=home, **account)
+    settings = {
+        "listen_addresses": "",
+        "unix_socket_directories": str(home),
+        "fsync": "off",
+        "autovacuum": "off",
+        "max_prepared_transactions": "5",
+    }
+    command = [f"{found[-1]}/postgres", "-D", f"{home}/data"]
+    for name, value in settings.items():
+        command += ["-c", f"{name}={value}"]
+    with Path(home, "log").open("w") as log:
+        server = subprocess.Popen(command, stdout=log, stderr=log, cwd=home, **account)
+    dsn = make_conninfo(host=str(home), user="berth", dbname="postgres")
+    try:
+        wait_for(lambda: _answers(dsn), 30, ignore=psycopg.OperationalError)
+        yield dsn
+    finally:
+        server.terminate()
+        server.wait(30)
+        shutil.rmtree(home)
+
+
+def _answers(dsn: str) -> bool:
+    psycopg.connect(dsn).close()
+    return True
+
+
+@dataclass
+class Slate:
+    """A database: *berth* is the plugin's connection, *app* the application's."""
+
+    dsn: str
+    berth: Connection
+    app: Connection
+    baseline: repair.Baseline | None = None
+    before: dict[str, Any] = field(default_factory=dict)
+    others: list[Connection] = field(default_factory=list)
+
+    def connect(self, *, autocommit: bool = False, **parameters: Any) -> Connection:
+        """Open one more connection of the application."""
+        parameters.setdefault("application_name", "shop")
+        other = psycopg.connect(make_conninfo(self.dsn, **parameters), autocommit=autocommit)
+        self.others.append(other)
+        return other
+
+    def capture(self, berth: Connection | None = None) -> repair.Baseline:
+        """Capture the baseline, and remember the contents independently."""
+        if berth:
+            self.berth = berth
+        self.baseline = repair.capture(self.berth, lock_timeout=LOCK_TIMEOUT)
+        self.before = self.contents()
+        return self.baseline
+
+    def restore(self) -> repair.Restored:
+        """Restore the baseline, and compare everything with what it was."""
+        restored = self.restore_only()
+        self.compare()
+        return restored
+
+    def restore_only(self) -> repair.Restored:
+        """Restore the baseline."""
+        assert self.baseline
+        try:
+            restored = repair.restore(self.berth, self.baseline, lock_timeout=LOCK_TIMEOUT)
+        except repair.LeftOpen as error:
+            if error.restored:
+                self.baseline = error.restored.baseline
+            raise
+        self.baseline = restored.baseline
+        return restored
+
+    def changed(self) -> bool:
+        """Tell what the cheap check says."""
+        assert self.baseline
+        return repair.changed(self.berth, self.baseline)
+
+    def compare(self) -> None:
+        """Assert that the contents are those of the baseline."""
+        assert self.contents() == self.before
+
+    def contents(self) -> dict[str, Any]:
+        """Return all contents of the database, rows in their physical order."""
+        found: dict[str, Any] = {}
+        with psycopg.connect(self.dsn, autocommit=True) as door:
+            for name, kind, populated in door.execute(CONTENTS).fetchall():
+                found[name] = _rows(door, name, kind) if populated else "not populated"
+            found["large objects"] = door.execute(
+                "SELECT oid, lomowner, lomacl::text, lo_get(oid) FROM pg_largeobject_metadata"
+                " ORDER BY oid"
+            ).fetchall()
+            found["triggers"] = door.execute(
+                "SELECT tgrelid, tgname, tgenabled FROM pg_trigger ORDER BY oid"
+            ).fetchall()
+        return found
+
+
+def _rows(door: Connection, name: str, kind: str) -> list[Any]:
+    columns = "last_value, is_called" if kind == "S" else "t::text"
+    order = "" if kind == "S" else "ORDER BY ctid"
+    return door.execute(f"SELECT {columns} FROM ONLY {name} t {order}").fetchall()
+
+
+@pytest.fixture
+def slate(repair_server: str) -> Iterator[Slate]:
+    """Yield a database of its own for the test."""
+    with psycopg.connect(repair_server, autocommit=True) as admin:
+        admin.execute("CREATE DATABASE slate")
+        dsn = make_conninfo(repair_server, dbname="slate")
+        berth = psycopg.connect(dsn, autocommit=True)
+        app = psycopg.connect(dsn, autocommit=True)
+        made = Slate(dsn, berth, app)
+        try:
+            yield made
+        finally:
+            for connection in (berth, app, made.berth, *made.others):
+                connection.close()
+            for (gid,) in admin.execute(
+                "SELECT gid FROM pg_prepared_xacts WHERE database = 'slate'"
+            ).fetchall():
+                with psycopg.connect(dsn, autocommit=True) as door:
+                    door.execute(sql.SQL("ROLLBACK PREPARED {}").format(sql.Literal(gid)))
+            admin.execute("DROP DATABASE slate WITH (FORCE)")
