@@ -4,7 +4,8 @@
 set -Eeuo pipefail
 
 fail() {
-    printf 'Error: %s\n' "$@" >&2
+    printf 'Error: %s\n' "$1" >&2
+    (($# == 1)) || printf '       %s\n' "${@:2}" >&2
     exit 1
 }
 
@@ -100,6 +101,8 @@ create_cluster() {
     [[ -z $POSTGRES_INITDB_WALDIR ]] || extra+=(--waldir "$POSTGRES_INITDB_WALDIR")
     with_user_name initdb --username="$POSTGRES_USER" \
         --pwfile=<(printf '%s\n' "$POSTGRES_PASSWORD") "${extra[@]}"
+    # These binaries were compiled for /tmp, which initdb writes over whatever its template says.
+    echo "unix_socket_directories = '/var/run/postgresql'" >>"$PGDATA/postgresql.conf"
 }
 
 # allow_hosts [server argument ...]: the server's own password encryption is the default method.
@@ -111,7 +114,7 @@ allow_hosts() {
 
 # Only its socket is open, so that nobody outside takes it for the finished server.
 start_temporary_server() {
-    set -- "$@" -c listen_addresses='' -p "${PGPORT:-5432}"
+    set -- "$@" -c listen_addresses='' -k /var/run/postgresql -p "${PGPORT:-5432}"
     NOTIFY_SOCKET='' PGUSER=${PGUSER:-$POSTGRES_USER} \
         pg_ctl -D "$PGDATA" -o "$(printf '%q ' "$@")" -w start
 }
