@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 ATTEMPTS = 3
-CHUNK = 1 << 18
+CHUNK = 1 << 16
 TIMEOUT = 30.0
 ELSEWHERE = (
     "berth_artifact_mirror = https://... (a Maven repository that this machine may reach),\n"
