@@ -81,7 +81,7 @@ class Alembic:
         task = {"url": target.url, "drift": self.check_drift, "path": [*filter(None, sys.path)]}
         # Every user of the machine can read a command line, but only the owner an environment.
         environment = target.variables() | {run_alembic.TASK: json.dumps(task)}
-        command = [sys.executable, run_alembic.__file__, self._file.name]
+        command = [sys.executable, "-u", run_alembic.__file__, self._file.name]
         done = process.run(command, self._file.parent, environment)
         if done.code != 0:
             raise self._failure(done, target)

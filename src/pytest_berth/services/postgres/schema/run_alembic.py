@@ -13,6 +13,8 @@ if __name__ == "__main__":
     sys.path[:] = [place for place in sys.path if place != os.path.dirname(__file__)]  # noqa: PTH120
 
 import json
+import sysconfig
+import traceback
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -55,6 +57,9 @@ def main(ini: str) -> int:
     except Refused as refused:
         print(refused, file=sys.stderr)
         return refused.code
+    except Exception as error:
+        print_shortened(error)
+        return 1
     return 0
 
 
@@ -129,6 +134,23 @@ def identity_of(url: str) -> tuple[str, ...]:
 def ask(connection: sqlalchemy.Connection) -> tuple[str, ...]:
     """Return the identity of the database that *connection* is one to."""
     return tuple(map(str, connection.exec_driver_sql(IDENTITY).one()))
+
+
+def print_shortened(error: BaseException) -> None:
+    """Print a traceback without the thirty frames of libraries that every migration has."""
+    shown = traceback.TracebackException.from_exception(error)
+    each: traceback.TracebackException | None = shown
+    while each:
+        kept = [frame for frame in each.stack if is_users(frame.filename)]
+        each.stack = traceback.StackSummary.from_list(kept)
+        each = each.__cause__ or each.__context__
+    print(*shown.format(), sep="", end="", file=sys.stderr)
+
+
+def is_users(filename: str) -> bool:
+    """Return whether a file belongs neither to an installed package, nor to Python, nor to us."""
+    places = ("site-packages", "dist-packages", sysconfig.get_path("stdlib"), __file__, "<frozen")
+    return not any(place in filename for place in places)
 
 
 def with_driver_of(config: Config, url: str) -> str:
