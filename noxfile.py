@@ -1,0 +1,172 @@
+"""The project's chores: ``nox -s tests`` is what CI runs, ``nox --list`` names them all."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import nox
+
+nox.options.sessions = ["tests"]
+nox.options.reuse_venv = "yes"
+# uv would pass over what the user has set for pip: an index, a certificate.
+nox.options.default_venv_backend = "virtualenv"
+
+PYPROJECT = nox.project.load_toml("pyproject.toml")
+SUPPORTED = ("3.10", "3.11", "3.12", "3.13", "3.14")
+SHOP = Path("examples/shop")
+# Modules that are compiled anew in each of the suite's many processes would make it crawl.
+ENVIRONMENT = {"PYTHONDONTWRITEBYTECODE": None}
+
+
+@dataclass(frozen=True)
+class Interpreter:
+    """A Python of this machine."""
+
+    version: str
+    path: str
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run of the whole suite."""
+
+    name: str
+    wanted: str
+    python: Interpreter
+    sqlalchemy: str
+    options: tuple[str, ...] = ()
+
+    @property
+    def title(self) -> str:
+        instead = f" (there is no {self.wanted} here)" * (self.wanted != self.python.version)
+        return f"Python {self.python.version}{instead}, {self.sqlalchemy}"
+
+
+def find_interpreters() -> list[Interpreter]:
+    """Return the supported Pythons of this machine, oldest first; never none."""
+    found = {version: path for version in SUPPORTED if (path := _find(version))}
+    own = f"{sys.version_info.major}.{sys.version_info.minor}"
+    if not found or own in SUPPORTED:
+        found[own] = sys.executable
+    return [Interpreter(version, found[version]) for version in sorted(found, key=_numbers)]
+
+
+def _find(version: str) -> str | None:
+    """A pyenv shim on the PATH may name a Python that is not switched on, so it is passed over."""
+    path = shutil.which(f"python{version}")
+    if path and "shims" not in Path(path).parts:
+        return path
+    root = Path(os.environ.get("PYENV_ROOT") or Path.home() / ".pyenv")
+    installed = (root / "versions").glob(f"{version}.*/bin/python{version}")
+    return max(map(str, installed), key=_numbers, default=None)
+
+
+def _numbers(text: str) -> list[int]:
+    """Order 3.9 before 3.10, also within a path."""
+    return [int(word) for word in "".join(c if c.isdigit() else " " for c in text).split()]
+
+
+def choose(found: list[Interpreter], wanted: str, fallback: int) -> Interpreter:
+    """Return the *wanted* version, else the one at the *fallback* end of those found."""
+    return next((python for python in found if python.version == wanted), found[fallback])
+
+
+PYTHONS = find_interpreters()
+OLDEST = Run(
+    "tests-oldest",
+    "3.10",
+    choose(PYTHONS, "3.10", 0),
+    "sqlalchemy>=2.0.30,<2.1",
+    ("--numprocesses", "2"),
+)
+NEWEST = Run("tests-newest", "3.13", choose(PYTHONS, "3.13", -1), "sqlalchemy>=2.1,<2.2")
+
+
+@nox.session(python=False)
+def tests(session: nox.Session) -> None:
+    """Lint, then run the suite twice; with arguments for pytest, only tests-newest."""
+    session.log("Pythons found: %s", ", ".join(python.version for python in PYTHONS))
+    if session.posargs:
+        session.notify(NEWEST.name)
+        return
+    for name in ("lint", OLDEST.name, NEWEST.name):
+        session.notify(name)
+
+
+@nox.session(name=OLDEST.name, python=OLDEST.python.path)
+def tests_oldest(session: nox.Session) -> None:
+    """The suite on Python 3.10 with SQLAlchemy 2.0, in two processes."""
+    _run_suite(session, OLDEST)
+
+
+@nox.session(name=NEWEST.name, python=NEWEST.python.path)
+def tests_newest(session: nox.Session) -> None:
+    """The suite on Python 3.13 with SQLAlchemy 2.1, in one process."""
+    _run_suite(session, NEWEST)
+
+
+def _run_suite(session: nox.Session, run: Run) -> None:
+    session.log("%s: %s", run.name, run.title)
+    session.install("-e", ".[all]", *_group("tests"), run.sqlalchemy)
+    required = _provision(session)
+    # The order is random; pytest-randomly prints the seed that brings it back.
+    options = session.posargs or ("--timeout=300", *run.options)
+    session.run("pytest", *options, env={**ENVIRONMENT, **required})
+
+
+def _provision(session: nox.Session) -> dict[str, str]:
+    """Get engine and images; in CI, what can be tested here then has to be."""
+    result = Path(session.create_tmp(), "provision.json")
+    session.run("python", "tests/provision.py", "--json", str(result))
+    sources = json.loads(result.read_text(encoding="utf-8"))["sources"]
+    return {"BERTH_TESTS_REQUIRE": ",".join(sources)} if _in_ci() else {}
+
+
+@nox.session(python=NEWEST.python.path)
+def lint(session: nox.Session) -> None:
+    """Ruff, mypy and the direction of imports."""
+    session.install("-e", ".[all]", *_group("lint"))
+    session.run("ruff", "check", ".")
+    session.run("ruff", "format", "--check", ".")
+    session.run("mypy")
+    session.run("mypy", "tests/provision.py", env={"MYPYPATH": "tests"})
+    session.run("lint-imports")
+
+
+@nox.session(python=NEWEST.python.path)
+def demo(session: nox.Session) -> None:
+    """Run the example shop's own tests, as a user of the plugin would."""
+    session.install("-e", ".[all]", "-r", str(SHOP / "requirements-test.txt"))
+    session.chdir(SHOP)
+    start = time.monotonic()
+    session.run("pytest", *session.posargs, env=ENVIRONMENT)
+    session.log("The demo took %.1f s in all.", time.monotonic() - start)
+
+
+@nox.session(python=NEWEST.python.path)
+def docs(session: nox.Session) -> None:
+    """Build the documentation; a warning is an error."""
+    session.install("-e", ".[all]", *_group("docs"))
+    session.run("sphinx-build", "-W", "--keep-going", "docs", "docs/_build/html")
+
+
+@nox.session(python=NEWEST.python.path)
+def bench(session: nox.Session) -> None:
+    """Measure; arguments go to ``python -m benchmarks``."""
+    peers = Path("benchmarks/requirements.txt")
+    session.install("-e", ".[all]", *_group("tests"), *(["-r", str(peers)] * peers.exists()))
+    session.run("python", "-m", "benchmarks", *session.posargs, env=ENVIRONMENT)
+
+
+def _group(name: str) -> tuple[str, ...]:
+    return nox.project.dependency_groups(PYPROJECT, name)
+
+
+def _in_ci() -> bool:
+    return os.environ.get("CI", "").lower() not in {"", "0", "false"}
