@@ -53,6 +53,10 @@ class StartError(BerthError):
     """A server was launched but did not become ready, or could not be launched."""
 
 
+class NotReadyError(BerthError):
+    """A server does not answer yet; asking again may help."""
+
+
 class ArtifactError(BerthError):
     """Server binaries could not be downloaded, checked or unpacked."""
 

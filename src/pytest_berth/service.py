@@ -6,8 +6,10 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
+
+    import pytest
 
     from pytest_berth.errors import BerthError
     from pytest_berth.settings import Option, Settings
@@ -51,18 +53,14 @@ class Server:
     started_in: float = 0.0
     parameters: Mapping[str, str] = field(default_factory=dict, repr=False)
     handle: Mapping[str, Any] = field(default_factory=dict, repr=False)
-    read_log: Callable[[Server, float], str] | None = field(default=None, repr=False, compare=False)
 
-    def log(self, since: float = 0.0) -> str:
-        """Return the server's log.
-
-        Args:
-            since: Leave out what was logged before this time, in seconds since the epoch.
-
-        Returns:
-            The log's text; empty for a server that berth did not start.
-        """
-        return self.read_log(self, since) if self.read_log else ""
+    def __str__(self) -> str:
+        """Return the line that tells of the server: what it is, where it runs, why there."""
+        took = f" ready in {self.started_in:.2f} s" if self.handle else ""
+        return (
+            f"{self.service} {self.version}{took}: {self.source}, {self.detail},"
+            f" at {self.host}:{self.port} ({self.reason})"
+        )
 
 
 class Progress(Protocol):
@@ -135,7 +133,11 @@ class Service(Protocol):
         packages: The modules which that extra brings.
         options: Its ini options.
         source: The option that names its source.
+        fixture_module: The module of its fixtures, registered as a pytest plugin.
+        slate: The function-scoped fixture that gives a test its clean slate.
+        late_slate: The same for tests that may ask for fixtures only while they run.
         fixtures: Names of the fixtures whose use means that the server is needed.
+        placeholders: Names of the values that ``berth_export`` may use.
     """
 
     name: str
@@ -144,7 +146,11 @@ class Service(Protocol):
     packages: tuple[str, ...]
     options: tuple[Option[Any], ...]
     source: Option[str]
+    fixture_module: str
+    slate: str
+    late_slate: str
     fixtures: frozenset[str]
+    placeholders: frozenset[str]
 
     def credentials(self) -> Credentials:
         """Return a new account for a server to be started."""
@@ -161,12 +167,29 @@ class Service(Protocol):
     def external(self, settings: Settings) -> Server | None:
         """Return the server that a URL in the settings names; None without one."""
 
-    def probe(self, server: Server) -> str | None:
-        """Try to connect once; return the server's version, None while it is not ready.
+    def probe(self, server: Server) -> str:
+        """Connect once and return the server's version.
 
         Raises:
+            NotReadyError: It does not answer yet.
             StartError: It will never be ready, for instance because another server answers.
         """
+
+    def release(self, server: Server, run_id: str) -> None:
+        """Remove from a server that lives on what a run has created there."""
+
+    def check(self, items: Sequence[pytest.Item]) -> None:
+        """Check everything that is written about the service for the selected tests.
+
+        Raises:
+            SettingsError: A marker, a path, a module or an attribute is wrong.
+        """
+
+    def isolation(self, item: pytest.Item) -> str:
+        """Describe how a test gets its clean slate, and why so."""
+
+    def values(self, server: Server, run_id: str, worker: str) -> Mapping[str, object]:
+        """Return the values of the placeholders that ``berth_export`` may use."""
 
 
 class Source(Protocol):
@@ -177,20 +200,27 @@ class Source(Protocol):
     def obstacle(self, service: Service, progress: Progress) -> BerthError | None:
         """Tell why it cannot serve; None when it can."""
 
-    def start(self, service: Service, port: int | None, progress: Progress) -> Server:
-        """Launch a server and return at once, not waiting until it is ready.
+    def plan(self, service: Service, credentials: Credentials, *, fixed: bool) -> Server:
+        """Describe the server to be.
 
         Args:
-            service: What to launch.
-            port: TCP port to be published, None for any.
-            progress: Where to tell about downloads.
+            service: What is to be launched.
+            credentials: The administrator's account to be.
+            fixed: Whether the address must be settled now, before the start. The host stays
+                empty where even so it cannot be known.
         """
+
+    def start(self, service: Service, plan: Server, progress: Progress) -> Server:
+        """Launch the planned server and return at once, not waiting until it is ready."""
 
     def stop(self, server: Server) -> None:
         """End the server and remove everything that it had; fine when it is gone already."""
 
+    def mark(self, server: Server) -> float:
+        """Return the present position in the server's log."""
+
     def log(self, server: Server, since: float) -> str:
-        """Return what the server logged since a time, in seconds since the epoch."""
+        """Return what the server logged since a mark; 0 is the beginning."""
 
     def exit_status(self, server: Server) -> str | None:
         """Describe how the server ended; None while it runs or where nobody can tell."""

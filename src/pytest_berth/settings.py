@@ -16,10 +16,11 @@ if TYPE_CHECKING:
     import pytest
 
 T = TypeVar("T")
+T_co = TypeVar("T_co", covariant=True)
 
 
 @dataclass(frozen=True)
-class Option(Generic[T]):
+class Option(Generic[T_co]):
     """An ini option, and at the same time the typed key of its value in `Settings`.
 
     Attributes:
@@ -32,8 +33,8 @@ class Option(Generic[T]):
     """
 
     name: str
-    parse: Callable[[Any], T]
-    default: T
+    parse: Callable[[Any], T_co]
+    default: T_co
     help: str
     type: str = "string"
     flag: str | None = None

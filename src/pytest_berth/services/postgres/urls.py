@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import getpass
+import os
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
-from urllib.parse import quote, urlencode
+from urllib.parse import parse_qsl, quote, unquote, urlencode, urlsplit
+
+from pytest_berth.service import Credentials, Server
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-
-    from pytest_berth.service import Server
 
 
 def url(server: Server, database: str, driver: str = "psycopg") -> str:
@@ -45,3 +48,39 @@ def _authority(server: Server) -> str:
         return ""
     host = f"[{server.host}]" if ":" in server.host else server.host
     return f"{host}:{server.port}"
+
+
+def server(text: str, reason: str) -> Server:
+    """Return the external server that a URL names; it may be SQLAlchemy's or libpq's.
+
+    Socket directories (``?host=/var/run/postgresql``), ``sslmode`` and every other parameter are
+    kept for all connections.
+    """
+    parts = urlsplit(text)
+    parameters = dict(parse_qsl(parts.query))
+    host = parameters.pop("host", "") or unquote(parts.hostname or "") or "localhost"
+    port = int(parameters.pop("port", 0) or parts.port or 5432)
+    user = unquote(parts.username or "") or os.environ.get("PGUSER") or getpass.getuser()
+    database = unquote(parts.path.lstrip("/")) or user
+    account = Credentials(user, unquote(parts.password or ""), database)
+    return Server(
+        "postgres",
+        "external",
+        host,
+        port,
+        account,
+        detail=f"database {database} as {user}",
+        reason=reason,
+        parameters=parameters,
+    )
+
+
+@dataclass(frozen=True)
+class Template:
+    """A database's URL in an f-string-like template: ``{pg_url}`` or ``{pg_url:asyncpg}``."""
+
+    server: Server
+    database: str
+
+    def __format__(self, driver: str) -> str:
+        return url(self.server, self.database, driver or "psycopg")

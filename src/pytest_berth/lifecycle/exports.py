@@ -1,0 +1,81 @@
+"""``berth_export``: the application's environment, set before anything of it is imported."""
+
+from __future__ import annotations
+
+import string
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from pytest_berth.errors import SettingsError, nearest
+from pytest_berth.settings import EXPORT
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from pytest_berth.service import Service
+    from pytest_berth.settings import Settings
+
+
+@dataclass(frozen=True)
+class Export:
+    """A line ``NAME = text with {placeholders}``."""
+
+    variable: str
+    template: str
+    placeholders: frozenset[str]
+
+    def render(self, values: Mapping[str, object]) -> str:
+        """Return the text with its placeholders replaced."""
+        return self.template.format_map(values)
+
+
+def parse(settings: Settings, services: Sequence[Service]) -> tuple[Export, ...]:
+    """Return the exports of the settings.
+
+    Raises:
+        SettingsError: A line has no ``=``, or names an unknown placeholder.
+    """
+    known = frozenset(name for service in services for name in service.placeholders)
+    origin = settings.origin(EXPORT)
+    return tuple(_parse(line, origin, known) for line in settings[EXPORT])
+
+
+def services_of(exports: Iterable[Export], services: Sequence[Service]) -> list[Service]:
+    """Return the services whose values the exports use."""
+    used = frozenset(name for export in exports for name in export.placeholders)
+    return [service for service in services if used & service.placeholders]
+
+
+def render(exports: Iterable[Export], values: Mapping[str, object]) -> dict[str, str]:
+    """Return the variables of all exports that need none but these values."""
+    return {
+        export.variable: export.render(values)
+        for export in exports
+        if export.placeholders <= values.keys()
+    }
+
+
+def _parse(line: str, origin: str, known: frozenset[str]) -> Export:
+    variable, equals, template = (part.strip() for part in line.partition("="))
+    if not equals or not variable:
+        raise SettingsError(
+            f"{EXPORT.name} has a line that is not NAME = text.",
+            why=f"{line!r}, set by {origin}",
+            remedy="DATABASE_URL = {pg_url}",
+        )
+    try:
+        names = [name for _, name, _, _ in string.Formatter().parse(template) if name is not None]
+    except ValueError as error:
+        raise SettingsError(
+            f"{EXPORT.name} has a line with unbalanced braces.",
+            why=f"{line!r}, set by {origin}: {error}",
+            remedy="double a brace that is not a placeholder's: {{ or }}",
+        ) from None
+    for name in names:
+        if name not in known:
+            raise SettingsError(
+                f"{EXPORT.name} names an unknown placeholder {{{name}}}.",
+                why=f"{line!r}, set by {origin}",
+                remedy=nearest(name, known),
+            )
+    return Export(variable, template, frozenset(names))

@@ -1,0 +1,53 @@
+"""Leases: what every process of a run knows about a server, as files in the run's directory."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING
+
+from pytest_berth.service import Credentials, Server
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Leases:
+    """The leases of a run.
+
+    A server has up to three: ``planned`` (its address is settled), ``launched`` (there is
+    something to be stopped) and ``ready`` (it answers).
+    """
+
+    directory: Path
+
+    def write(self, stage: str, server: Server) -> None:
+        """Write a lease; readers see all of it or nothing."""
+        path = self._path(stage, server.service)
+        partial = path.with_suffix(f".{os.getpid()}")
+        descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(descriptor, "w") as stream:
+            json.dump(asdict(server), stream)
+        partial.replace(path)
+
+    def read(self, stage: str, service: str) -> Server | None:
+        """Return the lease of a service, None when there is none."""
+        path = self._path(stage, service)
+        return _load(path) if path.exists() else None
+
+    def all(self, stage: str) -> Iterator[Server]:
+        """Yield every service's lease of a stage."""
+        for path in sorted(self.directory.glob(f"*.{stage}.json")):
+            yield _load(path)
+
+    def _path(self, stage: str, service: str) -> Path:
+        return self.directory / f"{service}.{stage}.json"
+
+
+def _load(path: Path) -> Server:
+    fields = json.loads(path.read_text())
+    fields["credentials"] = Credentials(**fields["credentials"])
+    return Server(**fields)

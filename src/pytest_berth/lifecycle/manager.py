@@ -1,0 +1,131 @@
+"""Starts each server once per run, shares it among the run's processes, stops it at the end."""
+
+from __future__ import annotations
+
+import dataclasses
+import threading
+import time
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from pytest_berth.errors import BerthError
+from pytest_berth.lifecycle.leases import Leases
+from pytest_berth.lifecycle.once import raise_remembered, remember
+from pytest_berth.lifecycle.readiness import wait_until_ready
+from pytest_berth.sources.choose import choose, sources
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from filelock import FileLock
+
+    from pytest_berth.lifecycle.run import Run
+    from pytest_berth.service import Progress, Server, Service, Source
+    from pytest_berth.settings import Settings
+
+
+@dataclass
+class Manager:
+    """The servers of a run, as one process sees them."""
+
+    run: Run
+    settings: Settings
+    services: Sequence[Service]
+    progress: Progress
+    _servers: dict[str, Server] = field(default_factory=dict)
+    _lock: threading.RLock = field(default_factory=threading.RLock)
+
+    @cached_property
+    def leases(self) -> Leases:
+        """The leases in the run's directory."""
+        return Leases(self.run.directory)
+
+    @cached_property
+    def candidates(self) -> tuple[Source, ...]:
+        """The sources, kept so that an engine is connected to once."""
+        return sources(self.settings, self.run.id)
+
+    @property
+    def servers(self) -> tuple[Server, ...]:
+        """The servers that this process uses."""
+        return tuple(self._servers.values())
+
+    def plan(self, service: Service) -> Server:
+        """Settle source, address and account of the server, if possible without starting it."""
+        with self._lock, self._file_lock(service):
+            planned = self._plan(service, fixed=True)
+        return planned if planned.host else self.server(service)
+
+    def server(self, service: Service) -> Server:
+        """Return the service's server, started if this run has not started it yet.
+
+        Raises:
+            NoSourceError: No source can serve.
+            StartError: It did not become ready.
+        """
+        with self._lock:
+            if service.name not in self._servers:
+                with self._file_lock(service):
+                    ready = self.leases.read("ready", service.name)
+                    self._servers[service.name] = ready or self._start(service)
+            return self._servers[service.name]
+
+    def source(self, server: Server) -> Source:
+        """Return the source that the server came from."""
+        (source,) = (candidate for candidate in self.candidates if candidate.name == server.source)
+        return source
+
+    def stop(self) -> None:
+        """Stop every server that this run has started, and forget the run; may be called twice."""
+        if not (self.run.is_owner and self.run.has_directory):
+            return
+        for server in self.leases.all("launched"):
+            if server.source == "external":
+                self._service(server).release(server, self.run.id)
+            self.source(server).stop(server)
+        self.run.remove()
+
+    def _service(self, server: Server) -> Service:
+        (service,) = (known for known in self.services if known.name == server.service)
+        return service
+
+    def _plan(self, service: Service, *, fixed: bool = False) -> Server:
+        planned = self.leases.read("planned", service.name)
+        if planned is None:
+            source, reason = choose(service, self.settings, self.candidates, self.progress)
+            planned = source.plan(service, service.credentials(), fixed=fixed)
+            planned = dataclasses.replace(planned, reason=reason)
+            self.leases.write("planned", planned)
+        return planned
+
+    def _start(self, service: Service) -> Server:
+        raise_remembered(self._failure(service))
+        try:
+            return self._launch(service)
+        except BerthError as error:
+            # The other workers are spared a failure that they would have to wait for.
+            remember(self._failure(service), error)
+            raise
+
+    def _launch(self, service: Service) -> Server:
+        plan = self._plan(service)
+        source = self.source(plan)
+        began = time.monotonic()
+        launched = source.start(service, plan, self.progress)
+        self.leases.write("launched", launched)
+        version = wait_until_ready(service, source, launched, self.settings, self.progress)
+        took = time.monotonic() - began
+        ready = dataclasses.replace(launched, version=version, started_in=took)
+        self.leases.write("ready", ready)
+        self.progress.note(str(ready))
+        return ready
+
+    def _failure(self, service: Service) -> Path:
+        return self.run.directory / f"{service.name}.failed"
+
+    def _file_lock(self, service: Service) -> FileLock:
+        from filelock import FileLock
+
+        return FileLock(self.run.directory / f"{service.name}.lock")

@@ -1,0 +1,54 @@
+"""Work that is done once per run, whichever of its processes comes first."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+from pytest_berth import errors
+from pytest_berth.errors import BerthError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+
+def once(directory: Path, name: str, work: Callable[[], None]) -> None:
+    """Do the work if no process of the run has done it; wait while another one does it.
+
+    A `BerthError` is remembered, and raised again in every process that comes later.
+
+    Args:
+        directory: The run's directory.
+        name: What the work is called; lock and result are files of that name.
+        work: Called at most once per run.
+    """
+    from filelock import FileLock
+
+    with FileLock(directory / f"{name}.lock"):
+        result = directory / f"{name}.done"
+        if result.exists():
+            raise_remembered(result)
+            return
+        try:
+            work()
+        except BerthError as error:
+            remember(result, error)
+            raise
+        result.touch()
+
+
+def remember(path: Path, error: BerthError) -> None:
+    """Keep an error for the other processes of the run."""
+    path.write_text(json.dumps([type(error).__name__, error.what, error.why, error.remedy]))
+
+
+def raise_remembered(path: Path) -> None:
+    """Raise the error that is kept in a file, if there is one."""
+    kept = path.read_text() if path.exists() else ""
+    if kept:
+        name, what, why, remedy = json.loads(kept)
+        kind = getattr(errors, name, BerthError)
+        error = BerthError.__new__(kind)
+        BerthError.__init__(error, what, why=why, remedy=remedy)
+        raise error

@@ -1,0 +1,82 @@
+"""Waiting for a launched server to answer, with a deadline and its log on failure."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from pytest_berth.errors import NotReadyError, StartError
+from pytest_berth.settings import START_TIMEOUT
+from pytest_berth.waiting import wait_for
+
+if TYPE_CHECKING:
+    from pytest_berth.service import Progress, Server, Service, Source
+    from pytest_berth.settings import Settings
+
+_TELL_AFTER = 3.0
+_LOOK_EVERY = 0.25
+_LOG_LINES = 20
+
+
+def wait_until_ready(
+    service: Service, source: Source, server: Server, settings: Settings, progress: Progress
+) -> str:
+    """Poll until the server answers a connection, and return its version.
+
+    Raises:
+        StartError: It ended, or the deadline passed; the error shows the end of its log.
+    """
+    attempt = _Attempt(service, source, server, progress)
+    try:
+        return wait_for(attempt, settings[START_TIMEOUT], interval=0.005, max_interval=0.02)
+    except TimeoutError:
+        raise StartError(
+            f"{server.service} at {server.host}:{server.port} did not answer in time.",
+            why=f"{settings.given(START_TIMEOUT)}; {attempt.last}\n{_log_end(source, server)}",
+            remedy=f"start it if it is yours, or give it more time: {START_TIMEOUT.name} = 120",
+        ) from None
+
+
+@dataclass
+class _Attempt:
+    service: Service
+    source: Source
+    server: Server
+    progress: Progress
+    began: float = field(default_factory=time.monotonic)
+    looked: float = field(default_factory=time.monotonic)
+    told: bool = False
+    last: str = ""
+
+    def __call__(self) -> str:
+        try:
+            return self.service.probe(self.server)
+        except NotReadyError as error:
+            self.last = str(error)
+            self._look_after()
+            return ""
+
+    def _look_after(self) -> None:
+        now = time.monotonic()
+        if now - self.looked > _LOOK_EVERY:
+            self.looked = now
+            _fail_if_ended(self.source, self.server)
+        if now - self.began > _TELL_AFTER and not self.told:
+            self.told = True
+            self.progress.note(f"{self.server.service}: waiting for an answer ({self.last})")
+
+
+def _fail_if_ended(source: Source, server: Server) -> None:
+    status = source.exit_status(server)
+    if status:
+        raise StartError(
+            f"{server.service} ended while it started: {status}.",
+            why=_log_end(source, server),
+            remedy="the last lines of its log say why",
+        )
+
+
+def _log_end(source: Source, server: Server) -> str:
+    lines = source.log(server, 0).strip().splitlines()[-_LOG_LINES:]
+    return "\n".join(["the end of its log:", *lines]) if lines else "its log is empty"

@@ -1,0 +1,67 @@
+"""A run of pytest: its name, its directory, its processes."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import shutil
+import tempfile
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+MAIN = "main"
+_VARIABLE = "BERTH_RUN_DIRECTORY"
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run, as this process takes part in it.
+
+    Attributes:
+        id: A name that no other run has.
+        worker: ``"main"``, or xdist's name of this worker: ``"gw0"``.
+        joined: Directory of the run that this xdist worker belongs to, None for its owner.
+    """
+
+    id: str
+    worker: str
+    joined: Path | None = None
+
+    @property
+    def is_owner(self) -> bool:
+        """Whether this process ends what the run has started; xdist's workers never do."""
+        return self.joined is None
+
+    @cached_property
+    def directory(self) -> Path:
+        """The run's directory, for this user only; made when first needed."""
+        return self.joined or Path(tempfile.mkdtemp(prefix=f"berth-{self.id}-"))
+
+    @property
+    def has_directory(self) -> bool:
+        """Whether anything of this run can be on disk."""
+        return self.joined is not None or "directory" in self.__dict__
+
+    def variables(self) -> dict[str, str]:
+        """Return the environment that makes an xdist worker join this run."""
+        return {_VARIABLE: f"{self.id}:{self.directory}"}
+
+    def remove(self) -> None:
+        """Remove the run's directory."""
+        if self.has_directory:
+            shutil.rmtree(self.directory, ignore_errors=True)
+
+
+def current() -> Run:
+    """Return the run that this process takes part in.
+
+    xdist's own variables cannot tell a worker from a pytest that a test of a worker starts, which
+    inherits them; the controller therefore sets a variable for its workers only, and they take
+    it out of their environment at once.
+    """
+    joined = os.environ.pop(_VARIABLE, "")
+    if not joined:
+        return Run(secrets.token_hex(4), MAIN)
+    run_id, _, directory = joined.partition(":")
+    return Run(run_id, os.environ["PYTEST_XDIST_WORKER"], Path(directory))

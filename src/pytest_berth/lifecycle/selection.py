@@ -1,0 +1,104 @@
+"""Which services a test reaches, read from the fixtures that it will use."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from pytest_berth.markers import INTEGRATION_NAME
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    import pytest
+
+    from pytest_berth.service import Service
+
+
+def prepare(item: pytest.Item, services: Sequence[Service]) -> None:
+    """Mark a test as an integration test if it is one, and put its clean slates in place."""
+    for service in services:
+        if fixtures_reached(item, service):
+            item.add_marker(INTEGRATION_NAME)
+            _put_first(item, service.slate)
+        elif asks_at_run_time(item):
+            _put_first(item, service.late_slate)
+
+
+def check(items: Sequence[pytest.Item], services: Sequence[Service]) -> None:
+    """Check what is written about each service for the tests that reach it.
+
+    Raises:
+        SettingsError: A marker, a path, a module or an attribute is wrong.
+    """
+    for service in services:
+        service.check([item for item in items if fixtures_reached(item, service)])
+
+
+def fixtures_reached(item: pytest.Item, service: Service) -> frozenset[str]:
+    """Return the names of a service's fixtures that a test reaches.
+
+    A fixture that the suite has overridden counts only if the override asks for the original.
+    """
+    return frozenset(
+        name
+        for name, definition in _definitions(item)
+        if definition.func.__module__ == service.fixture_module and name in service.fixtures
+    )
+
+
+def services_reached(item: pytest.Item, services: Sequence[Service]) -> list[Service]:
+    """Return the services whose fixtures a test reaches."""
+    return [service for service in services if fixtures_reached(item, service)]
+
+
+def asks_at_run_time(item: pytest.Item) -> bool:
+    """Tell whether a test or one of its fixtures may ask for further fixtures while it runs."""
+    return "request" in _closure(item)
+
+
+def overridden_in(item: pytest.Item, fixture: str) -> str:
+    """Return the module whose definition of a fixture a test gets."""
+    definitions = _info(item).name2fixturedefs.get(fixture, ())
+    return definitions[-1].func.__module__ if definitions else ""
+
+
+def _put_first(item: pytest.Item, fixture: str) -> None:
+    """Make a function-scoped fixture the first of its scope, so that it is torn down last.
+
+    Fixtures of a wider scope keep coming before it.
+    """
+    names = _closure(item)
+    if fixture in names:
+        names.remove(fixture)
+    definitions = _info(item).name2fixturedefs
+    function_scoped = (
+        index
+        for index, name in enumerate(names)
+        if name == "request" or (name in definitions and definitions[name][-1].scope == "function")
+    )
+    names.insert(next(function_scoped, len(names)), fixture)
+
+
+def _definitions(item: pytest.Item) -> Iterator[tuple[str, Any]]:
+    """Yield the fixture definitions that pytest will run, following overrides."""
+    info = _info(item)
+    pending = [(name, 1) for name in getattr(info, "initialnames", ())]
+    seen = set()
+    while pending:
+        name, level = pending.pop()
+        definitions = info.name2fixturedefs.get(name, ())
+        if (name, level) in seen or level > len(definitions):
+            continue
+        seen.add((name, level))
+        definition = definitions[-level]
+        yield name, definition
+        pending += [(arg, level + 1 if arg == name else 1) for arg in definition.argnames]
+
+
+def _closure(item: pytest.Item) -> list[str]:
+    return getattr(item, "fixturenames", None) or []
+
+
+def _info(item: pytest.Item) -> Any:
+    # pytest has no public way to ask which definitions stand behind an item's fixture names.
+    return getattr(item, "_fixtureinfo", None)

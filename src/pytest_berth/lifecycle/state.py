@@ -1,0 +1,121 @@
+"""What the plugin knows in a process: kept in pytest's stash, reached through ``config``."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field
+from functools import cached_property
+from importlib.util import find_spec
+from typing import TYPE_CHECKING
+
+import pytest
+
+from pytest_berth.errors import BerthError, MissingExtraError, NoSourceError, SettingsError
+from pytest_berth.settings import MISSING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from pytest_berth.lifecycle.exports import Export
+    from pytest_berth.lifecycle.manager import Manager
+    from pytest_berth.lifecycle.run import Run
+    from pytest_berth.service import Progress, Server, Service
+    from pytest_berth.settings import Settings
+
+
+@dataclass
+class Berth:
+    """The settings, the run and its servers, as one process sees them."""
+
+    settings: Settings
+    run: Run
+    services: Sequence[Service]
+    progress: Progress
+    exports: Sequence[Export] = ()
+    on_server: Callable[[], None] = lambda: None
+    served: tuple[Server, ...] = ()
+    _replaced: dict[str, str | None] = field(default_factory=dict)
+    not_exported: str = ""
+
+    @cached_property
+    def manager(self) -> Manager:
+        """The servers; made when first needed, as it brings the sources."""
+        from pytest_berth.lifecycle.manager import Manager
+
+        return Manager(self.run, self.settings, self.services, self.progress)
+
+    @property
+    def has_manager(self) -> bool:
+        """Whether anything has asked for a server yet."""
+        return "manager" in self.__dict__
+
+    def exports_any(self, service: Service) -> bool:
+        """Tell whether the application learns of a service from its environment."""
+        return any(export.placeholders & service.placeholders for export in self.exports)
+
+    def prepare(self) -> list[BerthError]:
+        """Set the application's environment; return what is wrong with the settings."""
+        from pytest_berth.lifecycle import exports
+
+        problems: list[BerthError] = list(self.settings.problems)
+        try:
+            self.exports = exports.parse(self.settings, self.services)
+        except SettingsError as error:
+            problems.append(error)
+        if not problems:
+            self._export()
+        return problems
+
+    def end(self) -> None:
+        """Stop what this run has started and restore the environment; may be called twice."""
+        for variable, value in self._replaced.items():
+            if value is None:
+                os.environ.pop(variable, None)
+            else:
+                os.environ[variable] = value
+        self._replaced.clear()
+        if self.has_manager or self.run.has_directory:
+            self.served = self.served or tuple(self.manager.leases.all("ready"))
+            self.manager.stop()
+
+    def _export(self) -> None:
+        """Export the addresses of servers yet to be started.
+
+        Where no source can serve, unit tests must still run: the tests that need the server will
+        tell.
+        """
+        from pytest_berth.lifecycle import exports
+
+        values: dict[str, object] = {}
+        try:
+            for service in exports.services_of(self.exports, self.services):
+                planned = self.manager.plan(service)
+                values |= service.values(planned, self.run.id, self.run.worker)
+        except NoSourceError as error:
+            self.not_exported = error.what
+        for variable, value in exports.render(self.exports, values).items():
+            self._replaced[variable] = os.environ.get(variable)
+            os.environ[variable] = value
+
+    def server(self, service: Service) -> Server:
+        """Return a service's server, started if need be.
+
+        Raises:
+            MissingExtraError: Its Python packages are not installed.
+            NoSourceError: No source can serve, and ``berth_missing`` is not ``skip``.
+            StartError: It did not become ready.
+        """
+        for package in service.packages:
+            if find_spec(package) is None:
+                raise MissingExtraError(package, service.extra, needed_by=service.name)
+        try:
+            server = self.manager.server(service)
+        except NoSourceError as error:
+            if self.settings[MISSING] == "skip":
+                pytest.skip(f"{error.what} ({self.settings.given(MISSING)})")
+            raise
+        self.on_server()
+        return server
+
+
+BERTH = pytest.StashKey[Berth]()

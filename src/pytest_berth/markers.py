@@ -1,0 +1,66 @@
+"""The markers, and the check of their arguments: a call of a function with their signature."""
+
+from __future__ import annotations
+
+import inspect
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from pytest_berth.errors import SettingsError, nearest
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    import pytest
+
+INTEGRATION_NAME = "integration"
+INTEGRATION = "integration: the test needs a real server (applied by pytest-berth itself)"
+BERTH_PG = (
+    "berth_pg(isolation=None, seed=()): how the test gets a clean Postgres: "
+    "auto, rollback, truncation or none; and what it finds there besides the run's seeds"
+)
+LINES = (INTEGRATION, BERTH_PG)
+
+
+@dataclass(frozen=True)
+class PgMarker:
+    """What ``@pytest.mark.berth_pg`` says about a test."""
+
+    isolation: str | None = None
+    seed: Sequence[object] = ()
+
+
+def berth_pg(*, isolation: str | None = None, seed: Sequence[object] = ()) -> PgMarker:
+    """Take the arguments of ``@pytest.mark.berth_pg``.
+
+    Args:
+        isolation: ``auto``, ``rollback``, ``truncation`` or ``none``.
+        seed: Lines as in ``berth_pg_seed``, applied before the test and gone after it.
+    """
+    return PgMarker(isolation, [seed] if isinstance(seed, str) else seed)
+
+
+def read(item: pytest.Item, signature: Callable[..., Any]) -> dict[str, Any]:
+    """Return the arguments of all of a test's markers of a name, the nearest first.
+
+    Raises:
+        SettingsError: A marker was given an argument that it does not have.
+    """
+    name = signature.__name__
+    known = inspect.signature(signature).parameters
+    arguments: dict[str, Any] = {}
+    for mark in item.iter_markers(name):
+        for argument in mark.kwargs.keys() - known.keys():
+            raise SettingsError(
+                f"@pytest.mark.{name} has no argument {argument!r}.",
+                why=f"it is given at {item.nodeid}",
+                remedy=nearest(argument, known),
+            )
+        if mark.args:
+            raise SettingsError(
+                f"@pytest.mark.{name} takes its arguments by name only.",
+                why=f"{', '.join(map(repr, mark.args))} is given at {item.nodeid}",
+                remedy=f"use {', '.join(f'{key}=...' for key in known)}",
+            )
+        arguments = {**mark.kwargs, **arguments}
+    return arguments

@@ -1,0 +1,168 @@
+"""pytest's hooks, and nothing else: each hands over to the part that answers it."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from pytest_berth import hookspecs, markers, settings
+from pytest_berth.errors import BerthError
+from pytest_berth.lifecycle import order, run, selection, usage
+from pytest_berth.lifecycle.state import BERTH, Berth
+from pytest_berth.reporting import sections
+from pytest_berth.reporting.header import header
+from pytest_berth.reporting.progress import TerminalProgress
+from pytest_berth.reporting.redact import redact_live_logs
+from pytest_berth.services.postgres.service import POSTGRES
+
+if TYPE_CHECKING:
+    from collections.abc import Generator, Iterator, Sequence
+
+    from pytest_berth.service import Service
+
+BUILT_IN: tuple[Service, ...] = (POSTGRES,)
+
+
+def pytest_addhooks(pluginmanager: pytest.PytestPluginManager) -> None:
+    """Add the hooks that other plugins can implement."""
+    pluginmanager.add_hookspecs(hookspecs)
+
+
+def pytest_berth_services() -> Sequence[Service]:
+    """Offer the built-in services."""
+    return BUILT_IN
+
+
+def pytest_addoption(parser: pytest.Parser, pluginmanager: pytest.PytestPluginManager) -> None:
+    """Add the settings, flags and fixtures."""
+    settings.add_options(parser, settings.OPTIONS)
+    for service in BUILT_IN:
+        _offer(service, parser, pluginmanager)
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_load_initial_conftests(
+    early_config: pytest.Config, parser: pytest.Parser
+) -> Iterator[None]:
+    """Read the settings and set the application's environment, before conftest files."""
+    services = [s for found in early_config.hook.pytest_berth_services() for s in found]
+    for service in services:
+        if service not in BUILT_IN:
+            _offer(service, parser, early_config.pluginmanager)
+    options = [*settings.OPTIONS, *(option for s in services for option in s.options)]
+    values = settings.read(early_config, options)
+    berth = Berth(values, run.current(), services, TerminalProgress(early_config))
+    early_config.stash[BERTH] = berth
+    if not early_config.known_args_namespace.help:
+        _start(berth)
+    return (yield)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Register the markers, and what the settings ask for."""
+    for line in markers.LINES:
+        config.addinivalue_line("markers", line)
+    berth = config.stash[BERTH]
+    berth.on_server = lambda: redact_live_logs(config)
+    if berth.settings[settings.FAIL_FAST]:
+        from pytest_berth.lifecycle.fail_fast import FailFast
+
+        workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+        config.pluginmanager.register(FailFast(berth.run, workers), "berth-fail-fast")
+
+
+def pytest_report_header(config: pytest.Config) -> list[str]:
+    """Show the settings and where they come from."""
+    return header(config.stash[BERTH], config.get_verbosity())
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_collection_modifyitems(
+    config: pytest.Config, items: list[pytest.Item]
+) -> Generator[None, None, None]:
+    """Mark integration tests before ``-m`` selects; afterwards check and order what is left."""
+    berth = config.stash[BERTH]
+    for item in items:
+        selection.prepare(item, berth.services)
+    yield
+    try:
+        selection.check(items, berth.services)
+    except BerthError as error:
+        usage.end_run(berth.run, items, error)
+    if berth.settings[settings.ORDER] == "unit-first" and not config.getoption(
+        "failedfirst", False
+    ):
+        order.unit_modules_first(items)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_setupnodes(config: pytest.Config, specs: Sequence[Any]) -> None:
+    """Make xdist's workers join this run."""
+    for spec in specs:
+        spec.env.update(config.stash[BERTH].run.variables())
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_node_collection_finished(node: Any) -> None:
+    """End the run when a worker has found a usage error."""
+    usage.raise_workers_error(node.config.stash[BERTH].run)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Remember where the servers' logs are."""
+    sections.mark_logs(item, item.config.stash[BERTH])
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Show why an integration test failed, and no passwords."""
+    report = yield
+    sections.complete(report, item, call)
+    return report
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_report_teststatus(
+    report: pytest.TestReport, config: pytest.Config
+) -> Generator[None, Any, Any]:
+    """With ``-vv``, show how each test got its clean slate."""
+    return sections.status((yield), report, config.get_verbosity())
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Stop what this run has started; xdist has ended its workers by now."""
+    session.config.stash[BERTH].end()
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Show what ran where."""
+    servers = terminalreporter.config.stash[BERTH].served
+    if servers:
+        terminalreporter.section("berth")
+        for server in servers:
+            terminalreporter.write_line(str(server))
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """Stop what is left where the session did not come to its end."""
+    if BERTH in config.stash:
+        config.stash[BERTH].end()
+
+
+def _offer(
+    service: Service, parser: pytest.Parser, pluginmanager: pytest.PytestPluginManager
+) -> None:
+    settings.add_options(parser, service.options)
+    pluginmanager.import_plugin(service.fixture_module)
+
+
+def _start(berth: Berth) -> None:
+    problems = berth.prepare()
+    if problems:
+        raise pytest.UsageError("\n\n".join(map(str, problems)))

@@ -1,0 +1,24 @@
+"""The lines above the tests."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pytest_berth.settings import describe
+
+if TYPE_CHECKING:
+    from pytest_berth.lifecycle.state import Berth
+
+
+def header(berth: Berth, verbosity: int) -> list[str]:
+    """Return what is set and where; with ``-vv`` every value, also the defaults."""
+    shown = [
+        describe(name, setting)
+        for name, setting in berth.settings.values.items()
+        if verbosity >= 2 or setting.origin != "default"
+    ]
+    if berth.not_exported:
+        shown.append(f"berth_export is not set: {berth.not_exported}")
+    if verbosity >= 2:
+        return ["berth:", *(f"  {line}" for line in shown)]
+    return [f"berth: {', '.join(shown)}" if shown else "berth: no settings, all defaults"]

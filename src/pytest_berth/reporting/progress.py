@@ -1,0 +1,90 @@
+"""Lines and progress bars on the terminal, even while pytest captures output."""
+
+from __future__ import annotations
+
+import sys
+import time
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, TextIO
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    import pytest
+    from rich.progress import Progress as Bars
+    from rich.progress import TaskID
+
+_TELL_EVERY = 5.0
+
+
+@dataclass
+class TerminalProgress:
+    """Tells a waiting user what is going on.
+
+    On a terminal downloads are shown as bars, elsewhere as a plain line every five seconds. An
+    xdist worker has no terminal reporter; it writes to the standard error that it shares with the
+    controller.
+    """
+
+    config: pytest.Config
+    _bars: Bars | None = field(default=None, init=False)
+    _tasks: dict[str, TaskID] = field(default_factory=dict, init=False)
+    _told: dict[str, float] = field(default_factory=dict, init=False)
+
+    def note(self, text: str) -> None:
+        """Print a line."""
+        with self._uncaptured() as stream:
+            reporter = self.config.pluginmanager.get_plugin("terminalreporter")
+            if reporter:
+                reporter.ensure_newline()
+                reporter.write_line(f"berth: {text}")
+            else:
+                stream.write(f"\nberth: {text}\n")
+                stream.flush()
+
+    def update(self, label: str, done: int, total: int | None) -> None:
+        """Show that *done* of *total* bytes are there; equal numbers end the bar."""
+        if sys.__stderr__ is not None and sys.__stderr__.isatty():
+            self._draw(label, done, total)
+        else:
+            self._tell(label, done, total)
+
+    def _draw(self, label: str, done: int, total: int | None) -> None:
+        with self._uncaptured() as stream:
+            bars = self._bars or self._start(stream)
+            if label not in self._tasks:
+                self._tasks[label] = bars.add_task(label, total=total)
+            bars.update(self._tasks[label], completed=done, total=total, refresh=True)
+            if done == total:
+                bars.stop()
+                self._bars = None
+                self._tasks.clear()
+
+    def _start(self, stream: TextIO) -> Bars:
+        from rich.console import Console
+        from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn
+
+        console = Console(file=stream)
+        columns = TextColumn("berth: {task.description}"), BarColumn(), DownloadColumn()
+        self._bars = Progress(*columns, console=console, auto_refresh=False)
+        self._bars.start()
+        return self._bars
+
+    def _tell(self, label: str, done: int, total: int | None) -> None:
+        now = time.monotonic()
+        if label not in self._told or now - self._told[label] > _TELL_EVERY or done == total:
+            self._told[label] = now
+            of = f" of {total / 1e6:.0f}" if total else ""
+            self.note(f"{label}: {done / 1e6:.0f}{of} MB")
+
+    @contextmanager
+    def _uncaptured(self) -> Iterator[TextIO]:
+        """Suspend pytest's capture of output and yield the real standard error."""
+        capture = self.config.pluginmanager.get_plugin("capturemanager")
+        stream = sys.__stderr__ or sys.stderr
+        if capture is None:
+            yield stream
+            return
+        with capture.global_and_fixture_disabled():
+            yield stream

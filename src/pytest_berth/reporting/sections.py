@@ -1,0 +1,79 @@
+"""What a failing integration test shows besides its traceback."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from pytest_berth.errors import BerthError
+from pytest_berth.lifecycle.selection import services_reached
+from pytest_berth.reporting.redact import Redaction
+
+if TYPE_CHECKING:
+    from pytest_berth.lifecycle.state import Berth
+    from pytest_berth.service import Service
+
+MARKS = pytest.StashKey[dict[str, float]]()
+_MOST_LINES = 50
+
+
+def mark_logs(item: pytest.Item, berth: Berth) -> None:
+    """Remember where the servers' logs are when a test begins."""
+    if berth.has_manager:
+        servers = berth.manager.servers
+        item.stash[MARKS] = {
+            server.service: berth.manager.source(server).mark(server) for server in servers
+        }
+
+
+def complete(report: pytest.TestReport, item: pytest.Item, call: pytest.CallInfo[None]) -> None:
+    """Add what berth knows to a report, and take passwords out of it."""
+    from pytest_berth.lifecycle.state import BERTH
+
+    berth = item.config.stash[BERTH]
+    services = services_reached(item, berth.services)
+    if services:
+        described = [f"{service.name} {service.isolation(item)}" for service in services]
+        # An attribute of its own travels from xdist's workers with the report.
+        vars(report)["berth_isolation"] = "; ".join(described)
+    if report.failed and services:
+        _explain(report, call)
+    if not berth.has_manager:
+        return
+    if report.failed:
+        for service in services:
+            report.sections.append((f"{service.name} isolation", service.isolation(item)))
+            _add_log(report, item, berth, service)
+    redaction = Redaction.of(berth.manager.servers)
+    if redaction.replacements and (report.failed or report.sections):
+        report.longrepr = redaction.everything(report.longrepr)
+        report.sections = redaction.everything(report.sections)
+
+
+def status(result: Any, report: pytest.TestReport, verbosity: int) -> Any:
+    """Add to a test's verbose word, with ``-vv``, how it got its clean slate."""
+    isolation = getattr(report, "berth_isolation", "")
+    if verbosity < 2 or not isolation or report.when != "call":
+        return result
+    category, letter, word = result
+    if isinstance(word, tuple):
+        return category, letter, (f"{word[0]} ({isolation})", word[1])
+    return category, letter, f"{word} ({isolation})"
+
+
+def _explain(report: pytest.TestReport, call: pytest.CallInfo[None]) -> None:
+    """Show an error of berth's as its message: the way through our code helps nobody."""
+    error = call.excinfo.value if call.excinfo else None
+    if isinstance(error, BerthError):
+        report.longrepr = str(error)
+
+
+def _add_log(report: pytest.TestReport, item: pytest.Item, berth: Berth, service: Service) -> None:
+    for server in berth.manager.servers:
+        if server.service == service.name:
+            mark = item.stash.get(MARKS, {}).get(server.service, 0)
+            lines = berth.manager.source(server).log(server, mark).strip().splitlines()
+            if lines:
+                text = "\n".join(lines[-_MOST_LINES:])
+                report.sections.append((f"{server.service} log during the test", text))

@@ -1,0 +1,109 @@
+"""The databases of a run on a server: a template, and a clone of it for each worker.
+
+Every name carries the run's id, which no other run has, and creating a database fails where its
+name is taken: what bears a run's name was made by that run, and only that is ever dropped.
+"""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from pytest_berth.errors import NotOursError
+from pytest_berth.services.postgres import urls
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    import psycopg
+
+    from pytest_berth.service import Server
+
+TEMPLATE = "template"
+_FILE_COPY_SINCE = 150000
+
+
+def database_name(run_id: str, part: str) -> str:
+    """Return the name of a run's database: the template's, or a worker's."""
+    return f"{_prefix(run_id)}{part}"
+
+
+@contextmanager
+def administration(server: Server) -> Iterator[psycopg.Connection[Any]]:
+    """Connect to the administrator's database, in autocommit mode."""
+    import psycopg
+
+    dsn = urls.dsn(server, server.credentials.database)
+    with psycopg.connect(dsn, autocommit=True) as connection:
+        yield connection
+
+
+def create(connection: psycopg.Connection[Any], run_id: str, part: str) -> str:
+    """Create an empty database of the run and return its name."""
+    name = database_name(run_id, part)
+    _execute(connection, "CREATE DATABASE {} TEMPLATE template0", name)
+    return name
+
+
+def seal(connection: psycopg.Connection[Any], name: str) -> None:
+    """Make a database a template that nobody can connect to, so that it can always be cloned."""
+    _execute(connection, "ALTER DATABASE {} WITH ALLOW_CONNECTIONS false IS_TEMPLATE true", name)
+
+
+def clone(connection: psycopg.Connection[Any], run_id: str, part: str) -> str:
+    """Create a worker's database from the run's template and return its name."""
+    name = database_name(run_id, part)
+    # Copying files needs checkpoints, which are free on a server that does not fsync.
+    quick = connection.info.server_version >= _FILE_COPY_SINCE and _has_no_fsync(connection)
+    strategy = " STRATEGY FILE_COPY" if quick else ""
+    _execute(
+        connection,
+        f"CREATE DATABASE {{}} TEMPLATE {{}}{strategy}",
+        name,
+        database_name(run_id, TEMPLATE),
+    )
+    return name
+
+
+def drop(connection: psycopg.Connection[Any], run_id: str, name: str) -> None:
+    """Drop a database of this run, ending the connections to it.
+
+    Raises:
+        NotOursError: The name is not one of this run's.
+    """
+    require_ours(name, run_id)
+    _execute(connection, "ALTER DATABASE {} IS_TEMPLATE false", name)
+    _execute(connection, "DROP DATABASE {} WITH (FORCE)", name)
+
+
+def drop_all(server: Server, run_id: str) -> None:
+    """Drop every database that the run has created on a server."""
+    with administration(server) as connection:
+        query = "SELECT datname FROM pg_database WHERE starts_with(datname, %s)"
+        for (name,) in connection.execute(query, [_prefix(run_id)]).fetchall():
+            drop(connection, run_id, name)
+
+
+def require_ours(name: str, run_id: str) -> None:
+    """Refuse to touch a database that this run has not created."""
+    if not name.startswith(_prefix(run_id)):
+        raise NotOursError(
+            f"refused to delete data in the database {name!r}: it is not this run's.",
+            why=f"databases of this run begin with {_prefix(run_id)!r}",
+            remedy=f"berth_pg_allow_reset = {name}  # only if all its data may go",
+        )
+
+
+def _prefix(run_id: str) -> str:
+    return f"berth_{run_id}_"
+
+
+def _has_no_fsync(connection: psycopg.Connection[Any]) -> bool:
+    row = connection.execute("SHOW fsync").fetchone()
+    return row is not None and row[0] == "off"
+
+
+def _execute(connection: psycopg.Connection[Any], statement: str, *names: str) -> None:
+    from psycopg import sql
+
+    connection.execute(sql.SQL(statement).format(*map(sql.Identifier, names)))

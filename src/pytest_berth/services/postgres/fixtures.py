@@ -1,0 +1,143 @@
+"""The fixtures of Postgres."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from sqlalchemy import Connection, Engine
+    from sqlalchemy.orm import Session
+
+    from pytest_berth.services.postgres.handle import PostgresServer
+    from pytest_berth.services.postgres.workspace import Workspace
+
+
+@pytest.fixture(scope="session")
+def pg_schema(pytestconfig: pytest.Config) -> object:
+    """What makes the schema; override it in the top ``conftest.py``.
+
+    Scope: session.
+
+    Returns:
+        The lines of ``berth_pg_schema``. An override may return a SQLAlchemy ``MetaData``, a
+        function that takes a SQLAlchemy ``Connection``, a path of a SQL file, a line as in the
+        ini file, or a list of these.
+    """
+    from pytest_berth.lifecycle.state import BERTH
+    from pytest_berth.services.postgres.options import SCHEMA
+
+    return pytestconfig.stash[BERTH].settings[SCHEMA]
+
+
+@pytest.fixture(scope="session")
+def pg_seed(pytestconfig: pytest.Config) -> object:
+    """What every test finds in the database; override it in the top ``conftest.py``.
+
+    Scope: session.
+
+    Returns:
+        The lines of ``berth_pg_seed``; an override may return whatever `pg_schema` may.
+    """
+    from pytest_berth.lifecycle.state import BERTH
+    from pytest_berth.services.postgres.options import SEED
+
+    return pytestconfig.stash[BERTH].settings[SEED]
+
+
+@pytest.fixture(scope="session")
+def pg_server(pytestconfig: pytest.Config) -> PostgresServer:
+    """The PostgreSQL server of this run: where it runs, its version, its log.
+
+    Scope: session; one server for all xdist workers.
+
+    Raises:
+        NoSourceError: No source can serve; with ``berth_missing = skip`` the test is skipped.
+        StartError: It did not become ready within ``berth_start_timeout`` seconds.
+    """
+    from pytest_berth.services.postgres.handle import server_for
+
+    return server_for(pytestconfig)
+
+
+@pytest.fixture(scope="session")
+def _pg_workspace(
+    pytestconfig: pytest.Config, pg_schema: object, pg_seed: object
+) -> Iterator[Workspace]:
+    """The worker's database and berth's connections to it."""
+    from pytest_berth.services.postgres.handle import workspace_for
+
+    workspace = workspace_for(pytestconfig, pg_schema, pg_seed)
+    yield workspace
+    workspace.close()
+
+
+@pytest.fixture
+def _pg_slate(request: pytest.FixtureRequest, _pg_workspace: Workspace) -> Iterator[None]:
+    """The test's clean slate: set up before, and cleaned up after all that the test uses."""
+    from pytest_berth.services.postgres.items import demand_of
+
+    demand = demand_of(request.node)
+    with _pg_workspace.slate(demand.isolation, demand.seeds):
+        yield
+
+
+@pytest.fixture
+def _pg_late_slate(pytestconfig: pytest.Config) -> Iterator[None]:
+    """The clean slate of a test that may ask for Postgres only while it runs."""
+    from pytest_berth.services.postgres.handle import late_slate
+
+    with late_slate(pytestconfig):
+        yield
+
+
+@pytest.fixture(scope="session")
+def pg_url(_pg_workspace: Workspace) -> str:
+    """SQLAlchemy URL, as text, of this worker's database.
+
+    Scope: session. A test that uses it gets the isolation ``truncation``, as it may commit.
+    """
+    return _pg_workspace.url
+
+
+@pytest.fixture(scope="session")
+def pg_dsn(_pg_workspace: Workspace) -> str:
+    """Libpq URI of this worker's database, for psycopg, asyncpg, psql and others.
+
+    Scope: session. A test that uses it gets the isolation ``truncation``, as it may commit.
+    """
+    return _pg_workspace.dsn
+
+
+@pytest.fixture(scope="session")
+def pg_engine(_pg_workspace: Workspace) -> Engine:
+    """SQLAlchemy engine (psycopg 3) of this worker's database.
+
+    Scope: session. A test that uses it gets the isolation ``truncation``, as it may commit.
+    """
+    return _pg_workspace.engine
+
+
+@pytest.fixture
+def pg_connection(_pg_slate: None, _pg_workspace: Workspace) -> Iterator[Connection]:
+    """SQLAlchemy connection to this worker's database.
+
+    Scope: function. In a rolled-back test its commits and rollbacks are savepoints, and it is
+    the connection that `pg_session` works on.
+    """
+    with _pg_workspace.connection() as connection:
+        yield connection
+
+
+@pytest.fixture
+def pg_session(_pg_slate: None, _pg_workspace: Workspace) -> Iterator[Session]:
+    """SQLAlchemy session on this worker's database.
+
+    Scope: function. In a rolled-back test its commits and rollbacks are savepoints: an
+    ``IntegrityError`` that the test catches leaves the session usable after ``rollback()``.
+    """
+    with _pg_workspace.session() as session:
+        yield session

@@ -1,0 +1,113 @@
+"""What one test asks of Postgres: its isolation, and seeds of its own."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import pytest
+
+from pytest_berth import markers
+from pytest_berth.errors import SettingsError, nearest
+from pytest_berth.lifecycle.selection import fixtures_reached, overridden_in
+from pytest_berth.lifecycle.state import BERTH
+from pytest_berth.services.postgres import template
+from pytest_berth.services.postgres.isolation import Isolation, choose
+from pytest_berth.services.postgres.options import ISOLATIONS, SCHEMA, SEED
+from pytest_berth.services.postgres.service import POSTGRES
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from pytest_berth.lifecycle.state import Berth
+    from pytest_berth.services.postgres.schema import Step
+
+
+@dataclass(frozen=True)
+class Demand:
+    """A test's isolation, and what it finds in the database besides the run's seeds."""
+
+    isolation: Isolation
+    seeds: tuple[Step, ...]
+
+
+DEMAND = pytest.StashKey[Demand]()
+
+
+def demand_of(item: pytest.Item) -> Demand:
+    """Return what a test asks of Postgres.
+
+    Raises:
+        SettingsError: Its marker has an argument or value that cannot be used.
+    """
+    if DEMAND not in item.stash:
+        item.stash[DEMAND] = _read(item, item.config.stash[BERTH])
+    return item.stash[DEMAND]
+
+
+def check(items: Sequence[pytest.Item]) -> None:
+    """Check what the selected tests ask for, and what the settings say for all of them.
+
+    Raises:
+        SettingsError: A marker, a path, a module or an attribute is wrong.
+    """
+    for item in items:
+        demand_of(item)
+    if not items:
+        return
+    berth = items[0].config.stash[BERTH]
+    for option in (SCHEMA, SEED):
+        for step in template.parse(berth, berth.settings[option]):
+            with _naming(f"{option.name}, set by {berth.settings.origin(option)}"):
+                step.check()
+    for fixture in ("pg_schema", "pg_seed"):
+        _require_one_definition(items, fixture)
+
+
+def _require_one_definition(items: Sequence[pytest.Item], fixture: str) -> None:
+    """A run has one template: the fixtures that say what it holds cannot differ among tests."""
+    found: dict[str, pytest.Item] = {}
+    for item in items:
+        found.setdefault(overridden_in(item, fixture), item)
+    if len(found) > 1:
+        raise SettingsError(
+            f"{fixture} is overridden for some of the tests only.",
+            why=", ".join(f"{item.nodeid} gets it from {place}" for place, item in found.items()),
+            remedy="override it once, in the top conftest.py",
+        )
+
+
+def _read(item: pytest.Item, berth: Berth) -> Demand:
+    marker = markers.berth_pg(**markers.read(item, markers.berth_pg))
+    if marker.isolation is not None and marker.isolation not in ISOLATIONS:
+        raise SettingsError(
+            f"unknown isolation {marker.isolation!r}.",
+            why=f"@pytest.mark.berth_pg(isolation=...) at {item.nodeid}",
+            remedy=nearest(str(marker.isolation), ISOLATIONS),
+        )
+    isolation = choose(
+        fixtures_reached(item, POSTGRES),
+        marker.isolation,
+        berth.settings,
+        exported=berth.exports_any(POSTGRES),
+    )
+    return Demand(isolation, _seeds(item, berth, marker.seed))
+
+
+def _seeds(item: pytest.Item, berth: Berth, seed: object) -> tuple[Step, ...]:
+    with _naming(f"@pytest.mark.berth_pg(seed=...) at {item.nodeid}"):
+        steps = template.parse(berth, seed)
+        for step in steps:
+            step.check()
+    return steps
+
+
+@contextmanager
+def _naming(place: str) -> Iterator[None]:
+    """Add to a settings error where the wrong value was written."""
+    try:
+        yield
+    except SettingsError as error:
+        why = "\n".join(filter(None, [error.why, place]))
+        raise SettingsError(error.what, why=why, remedy=error.remedy) from None

@@ -1,0 +1,121 @@
+"""The ini options of Postgres."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pytest_berth.settings import Option, choice, lines, seconds, text, words
+
+ISOLATIONS = ("auto", "rollback", "truncation", "none")
+
+
+def _version(value: str) -> str:
+    version = value.strip()
+    major, _, minor = version.partition(".")
+    if not major.isdigit() or (minor and not minor.isdigit()):
+        raise ValueError("use a major version such as 17, or an exact one such as 17.6")
+    if int(major) < 13:
+        raise ValueError("use 13 or newer")
+    return version
+
+
+def _url(value: str) -> str:
+    url = value.strip()
+    scheme = url.partition("://")[0].partition("+")[0]
+    if scheme not in {"postgresql", "postgres"} or "://" not in url:
+        raise ValueError("use a URL such as postgresql://user:password@host:5432/database")
+    return url
+
+
+def _pairs(value: list[str]) -> tuple[str, ...]:
+    pairs = lines(value)
+    for pair in pairs:
+        if "=" not in pair:
+            raise ValueError(f"use lines such as work_mem = 64MB, not {pair!r}")
+    return pairs
+
+
+VERSION: Option[str] = Option(
+    "berth_pg_version",
+    _version,
+    "17",
+    "version of PostgreSQL: a major (default 17), or an exact one",
+)
+IMAGE: Option[str] = Option(
+    "berth_pg_image",
+    text,
+    "",
+    "image of the container, such as postgis/postgis:17-3.5 (default postgres:<version>-alpine)",
+)
+URL: Option[str] = Option(
+    "berth_pg_url",
+    _url,
+    "",
+    "URL of a PostgreSQL that is there already; it is never started, stopped or reset",
+    flag="--berth-pg-url",
+)
+SOURCE: Option[str] = Option(
+    "berth_pg_source",
+    choice("", "auto", "container", "local", "external"),
+    "",
+    "where PostgreSQL comes from, when it differs from berth_source",
+)
+SETTINGS: Option[tuple[str, ...]] = Option(
+    "berth_pg_settings",
+    _pairs,
+    (),
+    "settings of the server beside those fit for tests: lines such as work_mem = 64MB",
+    type="linelist",
+)
+ALLOW_RESET: Option[tuple[str, ...]] = Option(
+    "berth_pg_allow_reset",
+    words,
+    (),
+    "names (globs) of databases on an external server whose data may be deleted",
+    type="linelist",
+)
+SCHEMA: Option[tuple[str, ...]] = Option(
+    "berth_pg_schema",
+    lines,
+    (),
+    "what makes the schema: package.module:Base.metadata, *.sql, alembic: alembic.ini, command:",
+    type="linelist",
+)
+SEED: Option[tuple[str, ...]] = Option(
+    "berth_pg_seed",
+    lines,
+    (),
+    "what every test finds in the database: package.module:function, *.sql, command: ...",
+    type="linelist",
+)
+ALEMBIC_DRIFT: Option[str] = Option(
+    "berth_pg_alembic_drift",
+    choice("ignore", "error"),
+    "ignore",
+    "error: models that differ from the migrations are an error (default ignore)",
+)
+ISOLATION: Option[str] = Option(
+    "berth_pg_isolation",
+    choice(*ISOLATIONS),
+    "auto",
+    "how each test gets a clean slate: auto (default), rollback, truncation or none",
+)
+LOCK_TIMEOUT: Option[float] = Option(
+    "berth_pg_lock_timeout",
+    seconds,
+    5.0,
+    "seconds that a clean-up waits for locks which a test has left (default 5)",
+)
+OPTIONS: tuple[Option[Any], ...] = (
+    VERSION,
+    IMAGE,
+    URL,
+    SOURCE,
+    SETTINGS,
+    ALLOW_RESET,
+    SCHEMA,
+    SEED,
+    ALEMBIC_DRIFT,
+    ISOLATION,
+    LOCK_TIMEOUT,
+)

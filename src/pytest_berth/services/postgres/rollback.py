@@ -1,0 +1,128 @@
+"""The connection of rolled-back tests: its commits and rollbacks are savepoints.
+
+One connection is kept open per worker. A test's work happens between an outer BEGIN and ROLLBACK
+that the test cannot reach through psycopg or SQLAlchemy; what it commits or rolls back in between
+ends a savepoint.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import psycopg
+from psycopg.pq import ExecStatus, TransactionStatus
+from sqlalchemy import create_engine
+from sqlalchemy.pool import StaticPool
+
+from pytest_berth.errors import IsolationError
+
+if TYPE_CHECKING:
+    from psycopg.pq.abc import PGresult
+    from sqlalchemy import Engine
+
+# What it returns changes whenever a sequence does; a transaction's end does not put them back.
+_SEQUENCES = (
+    b"SELECT coalesce(string_agg(seqrelid || '=' || "
+    b"coalesce(pg_catalog.pg_sequence_last_value(seqrelid)::text, '-'), ' '), '') "
+    b"FROM pg_catalog.pg_sequence"
+)
+_BEGIN = b"BEGIN; SAVEPOINT berth_outer; SAVEPOINT berth_commit; " + _SEQUENCES
+_COMMIT = b"RELEASE SAVEPOINT berth_commit; SAVEPOINT berth_commit"
+_ROLLBACK = b"ROLLBACK TO SAVEPOINT berth_commit"
+# The first statement fails when the test has ended the outer transaction behind our back.
+_END = b"ROLLBACK TO SAVEPOINT berth_outer; ROLLBACK; " + _SEQUENCES
+_REMEDY = '@pytest.mark.berth_pg(isolation="truncation")'
+
+
+class OuterTransaction(psycopg.Connection[Any]):
+    """A psycopg connection that can be put into an outer transaction."""
+
+    _in_test = False
+
+    def begin_test(self) -> bytes:
+        """Open the outer transaction; return a signature of where the sequences stand."""
+        signature = _value(self._send(_BEGIN))
+        self._in_test = True
+        return signature
+
+    def end_test(self) -> bytes:
+        """Roll the outer transaction back; return a signature of where the sequences stand.
+
+        Raises:
+            IsolationError: The test has ended it by SQL, so its changes may have stayed.
+        """
+        self._in_test = False
+        result = self.pgconn.exec_(_END)
+        if result.status == ExecStatus.FATAL_ERROR:
+            self.pgconn.exec_(b"ROLLBACK")
+            raise IsolationError(
+                "the test ended the transaction that it was to be rolled back with.",
+                why="it sent COMMIT, ROLLBACK or BEGIN as SQL text on a rolled-back connection",
+                remedy=f"give it real transactions: {_REMEDY}",
+            )
+        return _value(result)
+
+    def commit(self) -> None:
+        """Commit; inside a test, end the savepoint that stands for the transaction."""
+        status = self.info.transaction_status
+        if not self._in_test:
+            super().commit()
+        elif status == TransactionStatus.INERROR:
+            self._send(_ROLLBACK)  # as the server does with COMMIT in a failed transaction
+        elif status == TransactionStatus.INTRANS:
+            self._send(_COMMIT)
+
+    def rollback(self) -> None:
+        """Roll back; inside a test, to the savepoint that stands for the transaction."""
+        if not self._in_test:
+            super().rollback()
+        elif self.pgconn.exec_(_ROLLBACK).status == ExecStatus.FATAL_ERROR:
+            # The outer transaction is gone, by SQL or with the server: end_test will tell.
+            super().rollback()
+
+    def set_autocommit(self, value: bool) -> None:
+        """Switch autocommit; refused inside a test."""
+        if self._in_test:
+            _refuse("autocommit")
+        super().set_autocommit(value)
+
+    def set_isolation_level(self, value: psycopg.IsolationLevel | None) -> None:
+        """Set the isolation level; refused inside a test."""
+        if self._in_test:
+            _refuse("another isolation level")
+        super().set_isolation_level(value)
+
+    def _send(self, statements: bytes) -> PGresult:
+        result = self.pgconn.exec_(statements)
+        if result.status == ExecStatus.FATAL_ERROR:
+            raise psycopg.errors.error_from_result(result)
+        return result
+
+
+def pinned_engine(url: str, dsn: str) -> Engine:
+    """Return an engine whose only connection is an `OuterTransaction`."""
+    return create_engine(
+        url,
+        creator=lambda: OuterTransaction.connect(dsn),
+        poolclass=StaticPool,
+    )
+
+
+def outer_transaction(engine: Engine) -> OuterTransaction:
+    """Return the only connection of a pinned engine."""
+    with engine.connect() as connection:
+        found = connection.connection.dbapi_connection
+    assert isinstance(found, OuterTransaction)
+    return found
+
+
+def _value(result: PGresult) -> bytes:
+    return result.get_value(0, 0) or b""
+
+
+def _refuse(what: str) -> NoReturn:
+    raise IsolationError(
+        f"a rolled-back test cannot have {what}.",
+        why="pg_session and pg_connection live in one outer transaction of the test",
+        remedy=f"give it real transactions: {_REMEDY}",
+    )

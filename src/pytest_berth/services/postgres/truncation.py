@@ -1,0 +1,67 @@
+"""The clean slate of tests that commit: the database is put back as it was before the test."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import psycopg
+
+from pytest_berth.services.postgres import repair
+
+if TYPE_CHECKING:
+    from pytest_berth.services.postgres.repair import Baseline
+    from pytest_berth.services.postgres.repair.session import Connection
+
+
+@dataclass
+class Truncation:
+    """The repair of one database, on a connection of its own that stays open.
+
+    Attributes:
+        dsn: libpq URI of the database.
+        lock_timeout: Seconds to wait for locks that a test has left.
+    """
+
+    dsn: str = field(repr=False)
+    lock_timeout: float
+    _baseline: Baseline | None = field(default=None, init=False, repr=False)
+
+    @cached_property
+    def _connection(self) -> Connection:
+        return psycopg.connect(self.dsn, autocommit=True, application_name="pytest-berth")
+
+    def begin(self) -> None:
+        """Take the baseline, unless nothing has moved since the last one.
+
+        Fixtures of a wider scope have written by now: what they wrote belongs to it.
+        """
+        known = self._baseline
+        if known and not repair.changed(self._connection, known):
+            return
+        self._baseline = repair.capture(self._connection, lock_timeout=self.lock_timeout)
+        if known:
+            repair.release(self._connection, known)
+
+    def end(self) -> None:
+        """Put everything back.
+
+        Raises:
+            IsolationError: The test left a transaction open, or changed the schema.
+        """
+        assert self._baseline is not None, "begin() comes first"
+        try:
+            restored = repair.restore(
+                self._connection, self._baseline, lock_timeout=self.lock_timeout
+            )
+        except repair.LeftOpen as error:
+            self._baseline = error.restored.baseline if error.restored else None
+            raise
+        self._baseline = restored.baseline
+
+    def close(self) -> None:
+        """Close the connection, and with it everything that is kept."""
+        self._baseline = None
+        if "_connection" in self.__dict__:
+            self.__dict__.pop("_connection").close()

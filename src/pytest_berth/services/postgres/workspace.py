@@ -1,0 +1,226 @@
+"""A worker's place on the server: its database, its connections, its clean slates."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from sqlalchemy import Connection, Engine, create_engine
+from sqlalchemy.orm import Session
+
+from pytest_berth.errors import IsolationError
+from pytest_berth.lifecycle.run import MAIN
+from pytest_berth.services.postgres import databases, rights, rollback, template, urls
+from pytest_berth.services.postgres.options import ALLOW_RESET, LOCK_TIMEOUT
+from pytest_berth.services.postgres.repair import SchemaChanged
+from pytest_berth.services.postgres.sequences import Sequences
+from pytest_berth.services.postgres.truncation import Truncation
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from pytest_berth.lifecycle.state import Berth
+    from pytest_berth.service import Server
+    from pytest_berth.services.postgres.isolation import Isolation
+    from pytest_berth.services.postgres.rights import Rights
+    from pytest_berth.services.postgres.schema import Step
+
+
+@dataclass
+class Workspace:
+    """A worker's database.
+
+    Attributes:
+        berth: The run.
+        server: The server.
+        database: The database's name.
+        rights: What the role may do on the server.
+    """
+
+    berth: Berth
+    server: Server
+    database: str
+    rights: Rights
+    _connection: Connection | None = field(default=None, init=False, repr=False)
+
+    @property
+    def url(self) -> str:
+        """SQLAlchemy URL of the database."""
+        return urls.url(self.server, self.database)
+
+    @property
+    def dsn(self) -> str:
+        """Libpq URI of the database."""
+        return urls.dsn(self.server, self.database)
+
+    @cached_property
+    def engine(self) -> Engine:
+        """An engine for tests that commit."""
+        return create_engine(self.url)
+
+    @cached_property
+    def _pinned(self) -> Engine:
+        return rollback.pinned_engine(self.url, self.dsn)
+
+    @cached_property
+    def _sequences(self) -> Sequences:
+        return Sequences(rollback.outer_transaction(self._pinned))
+
+    @cached_property
+    def _truncation(self) -> Truncation:
+        return Truncation(self.dsn, self.berth.settings[LOCK_TIMEOUT])
+
+    @property
+    def _is_ours(self) -> bool:
+        return self.rights.own_databases
+
+    @contextmanager
+    def slate(self, isolation: Isolation, seeds: Sequence[Step]) -> Iterator[None]:
+        """Give a test a clean slate, and clean up behind it.
+
+        Raises:
+            IsolationError: The isolation cannot be given here, or the test broke out of it.
+        """
+        self._require(isolation)
+        if isolation.kind == "rollback":
+            with self._rolled_back(seeds):
+                yield
+            return
+        if isolation.kind == "truncation":
+            self._truncation.begin()
+        try:
+            self._apply(seeds)
+            yield
+        finally:
+            if isolation.kind == "truncation":
+                self._repair()
+
+    @contextmanager
+    def connection(self) -> Iterator[Connection]:
+        """Yield the rolled-back test's connection, or a new one for a test that commits."""
+        if self._connection:
+            yield self._connection
+        else:
+            with self.engine.connect() as connection:
+                yield connection
+
+    @contextmanager
+    def session(self) -> Iterator[Session]:
+        """Yield a session; in a rolled-back test its commits and rollbacks are savepoints."""
+        bind = self._connection or self.engine
+        with Session(bind, join_transaction_mode="create_savepoint") as session:
+            yield session
+
+    def close(self) -> None:
+        """Close every connection that berth has opened to the database."""
+        for name in ("engine", "_pinned"):
+            if name in self.__dict__:
+                self.__dict__.pop(name).dispose()
+        if "_truncation" in self.__dict__:
+            self.__dict__.pop("_truncation").close()
+        self.__dict__.pop("_sequences", None)
+
+    @contextmanager
+    def _rolled_back(self, seeds: Sequence[Step]) -> Iterator[None]:
+        outer = self._outer()
+        self._sequences.remember(outer.begin_test())
+        try:
+            with self._pinned.connect() as self._connection:
+                for step in seeds:
+                    step.run_in(self._connection)
+                self._connection.commit()
+                yield
+        finally:
+            self._connection = None
+            self._end(outer)
+
+    def _outer(self) -> rollback.OuterTransaction:
+        """Return the connection of rolled-back tests, a new one where the last test lost it."""
+        outer = rollback.outer_transaction(self._pinned)
+        if outer.closed:
+            self._pinned.dispose()
+            outer = rollback.outer_transaction(self._pinned)
+            self._sequences = Sequences(outer)
+        return outer
+
+    def _end(self, outer: rollback.OuterTransaction) -> None:
+        if outer.closed:
+            return
+        try:
+            signature = outer.end_test()
+        except IsolationError:
+            self.start_over()
+            raise
+        if self._is_ours:
+            self._sequences.put_back(signature)
+
+    def _apply(self, steps: Sequence[Step]) -> None:
+        target = template.target(self.berth, self.server, self.database) if steps else None
+        for step in steps:
+            assert target is not None
+            step.run(target)
+
+    def _repair(self) -> None:
+        try:
+            self._truncation.end()
+        except SchemaChanged:
+            self.start_over()
+            raise
+
+    def start_over(self) -> None:
+        """Put a new clone of the template in the place of the database."""
+        if not self._is_ours:
+            return
+        self.close()
+        with databases.administration(self.server) as connection:
+            databases.drop(connection, self.berth.run.id, self.database)
+            databases.clone(connection, self.berth.run.id, self.berth.run.worker)
+
+    def _require(self, isolation: Isolation) -> None:
+        """Refuse to delete data in a database that is not ours and not named by the settings."""
+        if isolation.kind == "rollback" or self._is_ours:
+            return
+        if not self.rights.may_reset(self.berth.settings[ALLOW_RESET]):
+            raise _not_allowed(self, isolation)
+        if self.berth.run.worker != MAIN:
+            raise _shared(self, isolation)
+
+
+def open_workspace(berth: Berth, server: Server, steps: tuple[Step, ...]) -> Workspace:
+    """Return the worker's database: a clone of the template, or the one that the URL names.
+
+    Raises:
+        SchemaError: A step failed.
+    """
+    with databases.administration(server) as connection:
+        found = rights.find(connection)
+        if found.own_databases:
+            template.build(berth, server, steps)
+            name = databases.clone(connection, berth.run.id, berth.run.worker)
+            return Workspace(berth, server, name, found)
+    if found.may_reset(berth.settings[ALLOW_RESET]):
+        template.apply(berth, server, found.database, steps)
+    return Workspace(berth, server, found.database, found)
+
+
+def _not_allowed(workspace: Workspace, isolation: Isolation) -> IsolationError:
+    return IsolationError(
+        f"isolation {isolation.kind!r} is not possible in the database {workspace.database!r}.",
+        why=f"{isolation.reason}; the database is not berth's, and its data must stay:"
+        f" the {workspace.rights} {workspace.server.credentials.user!r} cannot create databases",
+        remedy=f"ALTER ROLE {workspace.server.credentials.user} CREATEDB\n"
+        f"or, if all its data may go: berth_pg_allow_reset = {workspace.database}\n"
+        'or for this test: @pytest.mark.berth_pg(isolation="rollback")',
+    )
+
+
+def _shared(workspace: Workspace, isolation: Isolation) -> IsolationError:
+    return IsolationError(
+        f"isolation {isolation.kind!r} is not possible in the database {workspace.database!r}"
+        " under xdist.",
+        why="all workers share it, as the role cannot create databases: they would delete"
+        " each other's data",
+        remedy=f"ALTER ROLE {workspace.server.credentials.user} CREATEDB\nor run without -n",
+    )

@@ -1,0 +1,75 @@
+"""The account that local servers run under: ours, or an unprivileged one when we are root."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+from pytest_berth.errors import StartError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+_CANDIDATES = ("postgres", "nobody")
+
+
+def is_root() -> bool:
+    """Tell whether this process is root; never so on Windows."""
+    return hasattr(os, "geteuid") and os.geteuid() == 0
+
+
+@cache
+def _unprivileged() -> tuple[int, int]:
+    import pwd
+
+    for name in _CANDIDATES:
+        try:
+            entry = pwd.getpwnam(name)
+        except KeyError:
+            continue
+        return entry.pw_uid, entry.pw_gid
+    raise StartError(
+        "as root, a local server needs an unprivileged user to run as.",
+        why=f"none of {', '.join(_CANDIDATES)} exists here",
+        remedy="run pytest as another user than root, or create one: useradd --system postgres",
+    )
+
+
+def identity() -> dict[str, Any]:
+    """Return the arguments that make `subprocess.Popen` run as the server's user."""
+    if not is_root():
+        return {}
+    user, group = _unprivileged()
+    return {"user": user, "group": group, "extra_groups": []}
+
+
+def give(path: Path) -> None:
+    """Make the server's user the owner of a file or directory of ours."""
+    if is_root():
+        os.chown(path, *_unprivileged(), follow_symlinks=False)
+
+
+def write(path: Path, content: bytes) -> None:
+    """Write a file that only the server's user can read."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "wb") as stream:
+        stream.write(content)
+    give(path)
+
+
+def run(command: Sequence[str], directory: Path) -> subprocess.CompletedProcess[str]:
+    """Run a command to its end as the server's user, its output collected."""
+    return subprocess.run(
+        command,
+        cwd=directory,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+        **identity(),
+    )

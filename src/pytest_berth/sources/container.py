@@ -1,0 +1,180 @@
+"""Servers in containers, on whatever engine testcontainers finds."""
+
+from __future__ import annotations
+
+import dataclasses
+import io
+import tarfile
+import time
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import PurePosixPath
+from typing import TYPE_CHECKING, Any
+
+from pytest_berth.errors import BerthError, NoSourceError, StartError
+from pytest_berth.service import Server
+from pytest_berth.sources import images, ports
+from pytest_berth.sources.engine import Engine, EngineUnreachableError, connect, image_name
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from pytest_berth.service import ContainerSpec, Credentials, Progress, Service
+    from pytest_berth.settings import Settings
+
+LABEL = "org.pytest-berth.run"
+
+
+@dataclass
+class Container:
+    """The source that runs a service's image.
+
+    Containers carry a label of this run only, not testcontainers' session label: the user's own
+    testcontainers reap theirs, and leave ours alone.
+    """
+
+    settings: Settings
+    run_id: str
+    name: str = field(default="container", init=False)
+    reserved: list[ports.Reservation] = field(default_factory=list, init=False)
+
+    @cached_property
+    def engine(self) -> Engine:
+        """The engine, connected to when first needed."""
+        return connect()
+
+    def obstacle(self, service: Service, progress: Progress) -> BerthError | None:
+        """Tell why no container can serve: no engine, or no image."""
+        from docker.errors import DockerException
+
+        try:
+            engine = self.engine
+        except EngineUnreachableError as error:
+            return NoSourceError(
+                "no container engine answers.",
+                why=_brief(error),
+                remedy="start Docker or Podman, or point DOCKER_HOST at an engine",
+            )
+        image = image_name(service.container(self.settings, service.credentials()).image)
+        try:
+            if not images.present(engine, image):
+                images.pull(engine, image, progress)
+        except DockerException as error:
+            return NoSourceError(
+                f"the image {image} is not present and could not be pulled.",
+                why=_brief(error),
+                remedy=f"docker pull {image}",
+            )
+        return None
+
+    def plan(self, service: Service, credentials: Credentials, *, fixed: bool) -> Server:
+        """Describe the server to be; the engine chooses the port unless it is to be fixed."""
+        image = image_name(service.container(self.settings, credentials).image)
+        host = self.engine.known_host() or ""
+        if fixed and host:
+            self.reserved.append(ports.reserve())
+        port = self.reserved[-1].port if fixed and host else 0
+        return Server(service.name, self.name, host, port, credentials, detail=image)
+
+    def start(self, service: Service, plan: Server, progress: Progress) -> Server:
+        """Create and start the container."""
+        from docker.errors import DockerException
+
+        spec = service.container(self.settings, plan.credentials)
+        container = self._create(service, spec, plan.port)
+        try:
+            container.put_archive("/", _archive(spec.files))
+            container.start()
+            host = self.engine.host(container.id)
+            port = self.engine.port(container.id, spec.port)
+        except BaseException as error:
+            container.remove(force=True, v=True)
+            if isinstance(error, DockerException):
+                raise _not_started(plan, error) from error
+            raise
+        handle = {"container": container.id, "run": self.run_id}
+        return dataclasses.replace(plan, host=host, port=port, handle=handle)
+
+    def stop(self, server: Server) -> None:
+        """Remove the container and its anonymous volumes."""
+        from docker.errors import NotFound
+
+        try:
+            self._container(server).remove(force=True, v=True)
+        except NotFound:
+            return
+
+    def mark(self, server: Server) -> float:
+        """Return the engine's present position in the log: the time."""
+        return time.time()
+
+    def log(self, server: Server, since: float) -> str:
+        """Return what the container printed since a mark."""
+        from docker.errors import DockerException
+
+        try:
+            lines = self._container(server).logs(**({"since": since} if since else {}))
+        except DockerException as error:
+            return f"(the log of the container could not be read: {_brief(error)})"
+        return str(lines.decode(errors="replace"))
+
+    def exit_status(self, server: Server) -> str | None:
+        """Describe how the container ended, None while it runs."""
+        from docker.errors import NotFound
+
+        try:
+            state = self._container(server).attrs["State"]
+        except NotFound:
+            return "the container was removed"
+        if state["Status"] in {"created", "running", "restarting"}:
+            return None
+        killed = ", out of memory" if state.get("OOMKilled") else ""
+        return f"the container {state['Status']} with status {state['ExitCode']}{killed}"
+
+    def _container(self, server: Server) -> Any:
+        return self.engine.containers.get(server.handle["container"])
+
+    def _create(self, service: Service, spec: ContainerSpec, port: int) -> Any:
+        published: Any = port or None
+        if self.engine.on_this_host:
+            # testcontainers publishes on all interfaces; a test database is nobody else's.
+            published = ("127.0.0.1", published)
+        options: dict[str, Any] = {"ports": {f"{spec.port}/tcp": published}}
+        network = self.engine.network()
+        return self.engine.containers.create(
+            image_name(spec.image),
+            command=list(spec.command),
+            environment=dict(spec.environment),
+            labels={LABEL: self.run_id},
+            name=f"berth-{self.run_id}-{service.name}",
+            **options,
+            **({"network": network} if network else {}),
+        )
+
+
+def _archive(files: Mapping[str, bytes]) -> bytes:
+    """Pack the files into a tar that the engine unpacks into the container's root."""
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w") as tar:
+        for directory in {str(PurePosixPath(path).parent) for path in files}:
+            entry = tarfile.TarInfo(directory.lstrip("/"))
+            entry.type, entry.mode = tarfile.DIRTYPE, 0o755
+            tar.addfile(entry)
+        for path, content in files.items():
+            entry = tarfile.TarInfo(path.lstrip("/"))
+            entry.size, entry.mode = len(content), 0o444
+            tar.addfile(entry, io.BytesIO(content))
+    return buffer.getvalue()
+
+
+def _not_started(plan: Server, error: Exception) -> StartError:
+    remedy = "the engine's message says what is wrong"
+    if plan.port:
+        remedy = f"free port {plan.port}, or let berth choose another: run again"
+    return StartError(
+        f"the container of {plan.detail} could not be started.", why=_brief(error), remedy=remedy
+    )
+
+
+def _brief(error: Exception) -> str:
+    return " ".join(str(error).split())[:300]

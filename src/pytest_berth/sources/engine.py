@@ -1,0 +1,131 @@
+"""The container engine, found and addressed as testcontainers does it."""
+
+from __future__ import annotations
+
+import socket
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from testcontainers.core.docker_client import DockerClient
+
+_ANSWER_WITHIN = 0.8
+_WORK_WITHIN = 60
+
+
+class EngineUnreachableError(Exception):
+    """No container engine answers."""
+
+
+@dataclass(frozen=True)
+class Engine:
+    """An engine that answers.
+
+    Attributes:
+        client: testcontainers' client, which knows contexts, properties files and ssh.
+        on_this_host: Whether a port published on 127.0.0.1 can be reached from here.
+    """
+
+    client: DockerClient
+    on_this_host: bool
+
+    @property
+    def containers(self) -> Any:
+        """docker-py's collection of containers."""
+        return self.client.client.containers
+
+    def host(self, container_id: str) -> str:
+        """Return the address under which a container's ports are reached from here."""
+        from testcontainers.core.config import ConnectionMode
+
+        mode = self.client.get_connection_mode()
+        if self.on_this_host:
+            return "127.0.0.1"
+        if mode == ConnectionMode.bridge_ip:
+            return self.client.bridge_ip(container_id)
+        if mode == ConnectionMode.gateway_ip:
+            return self.client.gateway_ip(container_id)
+        return self.client.host()
+
+    def known_host(self) -> str | None:
+        """Return that address where it is known before there is a container."""
+        from testcontainers.core.config import ConnectionMode
+
+        if self.on_this_host:
+            return "127.0.0.1"
+        if self.client.get_connection_mode() == ConnectionMode.docker_host:
+            return self.client.host()
+        return None
+
+    def port(self, container_id: str, port: int) -> int:
+        """Return the port to connect to for a container's port."""
+        if self.client.get_connection_mode().use_mapped_port:
+            return int(self.client.port(container_id, port))
+        return port
+
+    def network(self) -> str | None:
+        """Return the network to join when pytest itself runs in a container."""
+        return None if self.on_this_host else self.client.find_host_network()
+
+
+def connect() -> Engine:
+    """Connect to the container engine, within a fraction of a second.
+
+    Raises:
+        EngineUnreachableError: None answers.
+    """
+    from docker.errors import DockerException
+    from requests.exceptions import RequestException
+    from testcontainers.core.docker_client import DockerClient
+
+    try:
+        client = DockerClient(timeout=_ANSWER_WITHIN)
+        client.client.ping()
+    except (DockerException, RequestException, OSError) as error:
+        raise EngineUnreachableError(str(error)) from error
+    client.client.api.timeout = _WORK_WITHIN
+    return Engine(client, on_this_host=_on_this_host(client))
+
+
+def _on_this_host(client: DockerClient) -> bool:
+    from testcontainers.core.config import testcontainers_config
+    from testcontainers.core.utils import inside_container
+
+    if testcontainers_config.connection_mode_override:
+        return False
+    if client.host() not in {"localhost", "127.0.0.1", "::1"}:
+        return False
+    return not inside_container() or _shares_our_network(client)
+
+
+def _shares_our_network(client: DockerClient) -> bool:
+    """Tell, inside a container, whether the engine runs in this very container.
+
+    So it is in dev containers that bring an engine of their own. The engine's bridge then is an
+    interface of ours, and only an address of ours can be bound.
+    """
+    from docker.errors import NotFound
+
+    try:
+        bridge = client.client.networks.get("bridge").attrs
+    except NotFound:
+        return False
+    gateways = [entry.get("Gateway") for entry in bridge["IPAM"]["Config"] or ()]
+    return any(_is_our_address(gateway) for gateway in gateways if gateway)
+
+
+def _is_our_address(address: str) -> bool:
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    with socket.socket(family) as probe:
+        try:
+            probe.bind((address, 0))
+        except OSError:
+            return False
+    return True
+
+
+def image_name(image: str) -> str:
+    """Return the image's name with testcontainers' prefix, an organisation's mirror."""
+    from testcontainers.core.config import testcontainers_config
+
+    return f"{testcontainers_config.hub_image_name_prefix}{image}"

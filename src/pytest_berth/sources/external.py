@@ -1,0 +1,57 @@
+"""Servers that are there already: never started, never stopped."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from pytest_berth.errors import NoSourceError
+
+if TYPE_CHECKING:
+    from pytest_berth.errors import BerthError
+    from pytest_berth.service import Credentials, Progress, Server, Service
+    from pytest_berth.settings import Settings
+
+
+@dataclass
+class External:
+    """The source that uses the server which a URL in the settings names."""
+
+    settings: Settings
+    name: str = field(default="external", init=False)
+
+    def obstacle(self, service: Service, progress: Progress) -> BerthError | None:
+        """Tell that no URL is set."""
+        if service.external(self.settings):
+            return None
+        option = f"berth_{service.prefix}_url"
+        return NoSourceError(
+            "no server is given by URL.",
+            why=f"{option} is not set",
+            remedy=f"{option} = {service.name}://user:password@host/database",
+        )
+
+    def plan(self, service: Service, credentials: Credentials, *, fixed: bool) -> Server:
+        """Return the server that the URL names."""
+        server = service.external(self.settings)
+        assert server is not None, "plan() follows obstacle(), which saw the URL"
+        return server
+
+    def start(self, service: Service, plan: Server, progress: Progress) -> Server:
+        """Return the server: it runs already."""
+        return plan
+
+    def stop(self, server: Server) -> None:
+        """Leave the server alone."""
+
+    def mark(self, server: Server) -> float:
+        """Return 0: the log is out of reach."""
+        return 0.0
+
+    def log(self, server: Server, since: float) -> str:
+        """Return nothing: the log is out of reach."""
+        return ""
+
+    def exit_status(self, server: Server) -> str | None:
+        """Return None: nobody can tell."""
+        return None

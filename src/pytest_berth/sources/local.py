@@ -1,0 +1,157 @@
+"""Servers as processes of this machine."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import shutil
+import signal
+import subprocess
+import tempfile
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pytest_berth.errors import StartError
+from pytest_berth.service import LocalRequest, Server
+from pytest_berth.sources import account, ports
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import psutil
+
+    from pytest_berth.errors import BerthError
+    from pytest_berth.service import Credentials, LocalSpec, Progress, Service
+    from pytest_berth.settings import Settings
+
+_LOG = "server.log"
+_STOP_WITHIN = 10
+
+
+@dataclass
+class Local:
+    """The source that runs a service's binaries as a process of this machine."""
+
+    settings: Settings
+    run_id: str
+    name: str = field(default="local", init=False)
+    reserved: list[ports.Reservation] = field(default_factory=list, init=False)
+
+    def obstacle(self, service: Service, progress: Progress) -> BerthError | None:
+        """Tell why no process can serve: no binaries for this machine."""
+        return service.local_obstacle(self.settings)
+
+    def plan(self, service: Service, credentials: Credentials, *, fixed: bool) -> Server:
+        """Describe the server to be; it listens on the loopback interface only."""
+        self.reserved.append(ports.reserve())
+        return Server(service.name, self.name, "127.0.0.1", self.reserved[-1].port, credentials)
+
+    def start(self, service: Service, plan: Server, progress: Progress) -> Server:
+        """Prepare the server's directory and launch the process."""
+        directory = self._directory(service)
+        try:
+            request = LocalRequest(directory, plan.port, plan.credentials, progress)
+            spec = service.local(self.settings, request)
+            for path, content in spec.files.items():
+                account.write(directory / path, content)
+            for command in spec.prepare:
+                _prepare(command, directory)
+            handle = _launch(spec, directory)
+        except BaseException:
+            shutil.rmtree(directory)
+            raise
+        return dataclasses.replace(plan, version=spec.version, detail=spec.detail, handle=handle)
+
+    def stop(self, server: Server) -> None:
+        """End the process with its children and remove its directory."""
+        process = _process(server)
+        if process:
+            _end(process, server.handle["signal"])
+        shutil.rmtree(server.handle["directory"], ignore_errors=process is None)
+
+    def mark(self, server: Server) -> float:
+        """Return the present size of the log, in bytes."""
+        return float(_log_path(server).stat().st_size)
+
+    def log(self, server: Server, since: float) -> str:
+        """Return what the server wrote to its log since a mark."""
+        try:
+            with _log_path(server).open("rb") as stream:
+                stream.seek(int(since))
+                return stream.read().decode(errors="replace")
+        except FileNotFoundError:
+            return "(the log of the server is gone)"
+
+    def exit_status(self, server: Server) -> str | None:
+        """Tell that the process is gone, None while it runs."""
+        process = _process(server)
+        return None if process else f"the process {server.handle['pid']} has ended"
+
+    def _directory(self, service: Service) -> Path:
+        # Beside the run's own directory, not in it: an unprivileged server could not enter there.
+        path = Path(tempfile.mkdtemp(prefix=f"berth-{self.run_id}-{service.name}-"))
+        account.give(path)
+        return path
+
+
+def _prepare(command: Sequence[str], directory: Path) -> None:
+    result = account.run(command, directory)
+    if result.returncode:
+        raise StartError(
+            f"{Path(command[0]).name} failed with status {result.returncode}.",
+            why=result.stdout.strip()[-2000:],
+            remedy=f"try the command by hand: {' '.join(command)}",
+        )
+
+
+def _launch(spec: LocalSpec, directory: Path) -> dict[str, Any]:
+    import psutil
+
+    with (directory / _LOG).open("ab") as log:
+        process = subprocess.Popen(
+            spec.command,
+            cwd=directory,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            # Ctrl-C belongs to pytest: the server must outlive it until the run's end.
+            start_new_session=True,
+            **account.identity(),
+        )
+    # The run's end finds the process by its pid, from whichever process that is.
+    process.returncode = 0
+    return {
+        "pid": process.pid,
+        "created": psutil.Process(process.pid).create_time(),
+        "directory": str(directory),
+        "signal": spec.stop_signal,
+    }
+
+
+def _process(server: Server) -> psutil.Process | None:
+    """Return the server's process; its start time guards against a reused pid."""
+    import psutil
+
+    try:
+        process = psutil.Process(server.handle["pid"])
+        same = process.create_time() == server.handle["created"]
+        return process if same and process.status() != psutil.STATUS_ZOMBIE else None
+    except psutil.NoSuchProcess:
+        return None
+
+
+def _end(process: psutil.Process, signal_name: str) -> None:
+    import psutil
+
+    family = [process, *process.children(recursive=True)]
+    number = getattr(signal, signal_name, signal.SIGTERM)
+    process.send_signal(number)
+    _, alive = psutil.wait_procs(family, timeout=_STOP_WITHIN)
+    for straggler in alive:
+        straggler.kill()
+    psutil.wait_procs(alive, timeout=_STOP_WITHIN)
+
+
+def _log_path(server: Server) -> Path:
+    return Path(os.fspath(server.handle["directory"])) / _LOG
