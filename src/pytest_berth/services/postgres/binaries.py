@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from pytest_berth.service import Progress
     from pytest_berth.sources.artifacts import Artifact
 
+__all__ = ["Binaries", "artifact", "find", "installed", "missing"]
+
 PLACES = {
     "Linux": (
         "/usr/lib/postgresql/*/bin",  # Debian, Ubuntu
