@@ -7,7 +7,7 @@ import factory
 from shop.models import Customer, Product
 
 
-class CustomerFactory(factory.Factory[Customer]):
+class CustomerFactory(factory.Factory):
     class Meta:
         model = Customer
 
@@ -15,7 +15,7 @@ class CustomerFactory(factory.Factory[Customer]):
     email = factory.Sequence("customer{}@example.com".format)
 
 
-class ProductFactory(factory.Factory[Product]):
+class ProductFactory(factory.Factory):
     class Meta:
         model = Product
 
