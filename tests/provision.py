@@ -87,7 +87,9 @@ def _table(result: Provision) -> list[str]:
     if "container" not in result.sources:
         rows += [("CONTAINER TESTS", "cannot run here", "for the reason above")]
     widths = [max(len(row[column]) for row in rows) for column in (0, 1)]
-    return [f"{a:<{widths[0]}}  {b:<{widths[1]}}  {c}".rstrip() for a, b, c in rows]
+    margin = "\n" + " " * (sum(widths) + 4)
+    lines = (f"{a:<{widths[0]}}  {b:<{widths[1]}}  {c}".rstrip() for a, b, c in rows)
+    return [line.replace("\n", margin) for line in lines]
 
 
 def _in_ci() -> bool:

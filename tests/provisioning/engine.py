@@ -13,7 +13,7 @@ from pathlib import Path
 
 PIDFILE = Path("/var/run/docker.pid")
 LOGFILE = Path("/var/log/pytest-berth-dockerd.log")
-PACKAGES = ("docker.io", "iptables", "debootstrap", "ca-certificates")
+PACKAGES = ("docker.io", "iptables", "ca-certificates")
 START_TIMEOUT = 60.0
 ANSWER_TIMEOUT = 20.0
 
@@ -57,7 +57,24 @@ def _install_and_start(missing: Engine) -> Engine:
 
 def can_install() -> bool:
     """Whether this machine is one whose engine we may install: Debian, root, no other engine."""
-    return _is_debian() and os.geteuid() == 0 and not os.environ.get("DOCKER_HOST")
+    return can_apt() and not os.environ.get("DOCKER_HOST")
+
+
+def can_apt() -> bool:
+    """Whether packages can be installed with apt: Debian or Ubuntu, and root."""
+    return _is_debian() and os.geteuid() == 0
+
+
+def apt_install(*packages: str) -> None:
+    """Install Debian packages.
+
+    Raises:
+        OSError: apt is not there.
+        subprocess.SubprocessError: apt failed; its output is in ``output``.
+    """
+    # A source that cannot be refreshed is no matter unless it is one of those needed now.
+    _apt("update", check=False)
+    _apt("install", "--no-install-recommends", *packages)
 
 
 def why_not_installed() -> str:
@@ -103,21 +120,17 @@ def _is_debian() -> bool:
 
 def _install() -> None:
     print("No container engine: installing docker.io ...", flush=True)
-    _apt("update")
-    # Since Debian 13 the client is a package of its own.
-    separate = subprocess.run(
-        ["apt-cache", "show", "docker-cli"], capture_output=True, check=False
-    ).returncode
-    _apt("install", "--no-install-recommends", *PACKAGES, *(() if separate else ("docker-cli",)))
+    apt_install(*PACKAGES)
+    if not shutil.which("docker"):
+        # Since Debian 13 the client is a package of its own.
+        _apt("install", "--no-install-recommends", "docker-cli")
 
 
-def _apt(*arguments: str) -> None:
-    environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
-    command = ["apt-get", "-y", "-q", *arguments]
+def _apt(*arguments: str, check: bool = True) -> None:
     subprocess.run(
-        command,
-        check=True,
-        env=environment,
+        ["apt-get", "-y", "-q", *arguments],
+        check=check,
+        env={**os.environ, "DEBIAN_FRONTEND": "noninteractive"},
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -128,7 +141,8 @@ def _apt(*arguments: str) -> None:
 
 def _start() -> Engine:
     """Start dockerd, detached: it outlives this script, as a service would."""
-    _remove_stale_pidfile()
+    if not _is_starting():
+        PIDFILE.unlink(missing_ok=True)
     print(f"Starting dockerd; its log is {LOGFILE} ...", flush=True)
     with LOGFILE.open("ab") as log:
         daemon = subprocess.Popen(
@@ -138,6 +152,11 @@ def _start() -> Engine:
             stderr=log,
             start_new_session=True,
         )
+    return _wait_for(daemon)
+
+
+def _wait_for(daemon: subprocess.Popen[bytes]) -> Engine:
+    """Ask until an engine answers: *daemon*, or the one that its package has just started."""
     deadline = time.monotonic() + START_TIMEOUT
     while time.monotonic() < deadline:
         engine = ask_engine(f"installed or started here; its log is {LOGFILE}")
@@ -145,18 +164,18 @@ def _start() -> Engine:
             return engine
         with contextlib.suppress(subprocess.TimeoutExpired):
             daemon.wait(timeout=0.1)
-            break
+            if not _is_starting():
+                break
     return Engine("", "", f"dockerd did not start; the end of {LOGFILE}:\n{_tail(LOGFILE)}")
 
 
-def _remove_stale_pidfile() -> None:
-    """A daemon that was killed leaves its pid file, and the next one refuses to start."""
+def _is_starting() -> bool:
+    """Whether the pid file names a dockerd; one that was killed leaves a stale file behind."""
     try:
         pid = int(PIDFILE.read_text(encoding="ascii"))
     except (FileNotFoundError, ValueError):
-        return
-    if not Path(f"/proc/{pid}").exists() or _program(pid) != "dockerd":
-        PIDFILE.unlink()
+        return False
+    return _program(pid) == "dockerd"
 
 
 def _program(pid: int) -> str:

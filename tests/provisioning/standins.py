@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .artifacts import save
+from .engine import apt_install, can_apt
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -76,8 +77,10 @@ def _base(engine: Engine, pull: Callable[[str], bool]) -> str:
 
 def _make_base(engine: Engine) -> None:
     """Make a Debian root and import it; needs root, and the engine's own architecture."""
-    if os.geteuid() != 0 or not shutil.which("debootstrap"):
-        raise FileNotFoundError(f"{OFFICIAL_BASE} could not be pulled, and debootstrap needs root")
+    if os.geteuid() != 0:
+        raise PermissionError(f"{OFFICIAL_BASE} could not be pulled, and debootstrap needs root")
+    if not shutil.which("debootstrap") and can_apt():
+        apt_install("debootstrap")
     print(f"Making {OWN_BASE} with debootstrap (once, about a minute) ...", flush=True)
     with tempfile.TemporaryDirectory(prefix="berth-debian-") as scratch:
         root = Path(scratch, "root")
