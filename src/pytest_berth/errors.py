@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -75,6 +74,8 @@ class NotOursError(BerthError):
 
 def nearest(name: str, valid: Iterable[str]) -> str:
     """Return ``did you mean 'x'?`` for the valid name nearest to *name*, or all valid names."""
+    import difflib
+
     names = sorted(valid)
     match = difflib.get_close_matches(name, names, n=1, cutoff=0.6)
     if match:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import inspect
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pytest_berth.errors import SettingsError, nearest
 
@@ -22,8 +20,7 @@ BERTH_PG = (
 LINES = (INTEGRATION, BERTH_PG)
 
 
-@dataclass(frozen=True)
-class PgMarker:
+class PgMarker(NamedTuple):
     """What ``@pytest.mark.berth_pg`` says about a test."""
 
     isolation: str | None = None
@@ -46,6 +43,8 @@ def read(item: pytest.Item, signature: Callable[..., Any]) -> dict[str, Any]:
     Raises:
         SettingsError: A marker was given an argument that it does not have.
     """
+    import inspect
+
     name = signature.__name__
     known = inspect.signature(signature).parameters
     arguments: dict[str, Any] = {}

@@ -14,7 +14,6 @@ from pytest_berth.lifecycle.state import BERTH, Berth
 from pytest_berth.reporting import sections
 from pytest_berth.reporting.header import header
 from pytest_berth.reporting.progress import TerminalProgress
-from pytest_berth.reporting.redact import redact_live_logs
 from pytest_berth.services.postgres.service import POSTGRES
 
 if TYPE_CHECKING:
@@ -65,7 +64,7 @@ def pytest_configure(config: pytest.Config) -> None:
     for line in markers.LINES:
         config.addinivalue_line("markers", line)
     berth = config.stash[BERTH]
-    berth.on_server = lambda: redact_live_logs(config)
+    berth.on_server = lambda: sections.redact_live_logs(config)
     if berth.settings[settings.FAIL_FAST]:
         from pytest_berth.lifecycle.fail_fast import FailFast
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import os
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
@@ -261,6 +260,8 @@ def _unknown(config: pytest.Config, known: set[str]) -> list[SettingsError]:
 
 
 def _unknown_variables(known: set[str]) -> list[SettingsError]:
+    import difflib
+
     # An application may own variables of this prefix: only what looks like a slip is an error.
     slips = {
         name: difflib.get_close_matches(name, known, n=1, cutoff=0.85)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import secrets
 import shutil
 import tempfile
 from dataclasses import dataclass
@@ -62,6 +61,6 @@ def current() -> Run:
     """
     joined = os.environ.pop(_VARIABLE, "")
     if not joined:
-        return Run(secrets.token_hex(4), MAIN)
+        return Run(os.urandom(4).hex(), MAIN)
     run_id, _, directory = joined.partition(":")
     return Run(run_id, os.environ["PYTEST_XDIST_WORKER"], Path(directory))

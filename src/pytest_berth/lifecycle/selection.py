@@ -31,7 +31,9 @@ def check(items: Sequence[pytest.Item], services: Sequence[Service]) -> None:
         SettingsError: A marker, a path, a module or an attribute is wrong.
     """
     for service in services:
-        service.check([item for item in items if fixtures_reached(item, service)])
+        concerned = [item for item in items if fixtures_reached(item, service)]
+        if concerned:
+            service.check(concerned)
 
 
 def fixtures_reached(item: pytest.Item, service: Service) -> frozenset[str]:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pytest_berth.errors import BerthError, MissingExtraError, NoSourceError, SettingsError
-from pytest_berth.settings import MISSING
+from pytest_berth.settings import EXPORT, MISSING
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -55,15 +55,15 @@ class Berth:
 
     def prepare(self) -> list[BerthError]:
         """Set the application's environment; return what is wrong with the settings."""
-        from pytest_berth.lifecycle import exports
-
         problems: list[BerthError] = list(self.settings.problems)
-        try:
-            self.exports = exports.parse(self.settings, self.services)
-        except SettingsError as error:
-            problems.append(error)
-        if not problems:
-            self._export()
+        if self.settings[EXPORT] and not problems:
+            from pytest_berth.lifecycle import exports
+
+            try:
+                self.exports = exports.parse(self.settings, self.services)
+                self._export()
+            except SettingsError as error:
+                problems.append(error)
         return problems
 
     def end(self) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 import time
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TextIO
 
 if TYPE_CHECKING:
@@ -18,7 +17,6 @@ if TYPE_CHECKING:
 _TELL_EVERY = 5.0
 
 
-@dataclass
 class TerminalProgress:
     """Tells a waiting user what is going on.
 
@@ -27,10 +25,11 @@ class TerminalProgress:
     controller.
     """
 
-    config: pytest.Config
-    _bars: Bars | None = field(default=None, init=False)
-    _tasks: dict[str, TaskID] = field(default_factory=dict, init=False)
-    _told: dict[str, float] = field(default_factory=dict, init=False)
+    def __init__(self, config: pytest.Config) -> None:
+        self.config = config
+        self._bars: Bars | None = None
+        self._tasks: dict[str, TaskID] = {}
+        self._told: dict[str, float] = {}
 
     def note(self, text: str) -> None:
         """Print a line."""

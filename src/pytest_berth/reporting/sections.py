@@ -8,7 +8,6 @@ import pytest
 
 from pytest_berth.errors import BerthError
 from pytest_berth.lifecycle.selection import services_reached
-from pytest_berth.reporting.redact import Redaction
 
 if TYPE_CHECKING:
     from pytest_berth.lifecycle.state import Berth
@@ -45,10 +44,19 @@ def complete(report: pytest.TestReport, item: pytest.Item, call: pytest.CallInfo
         for service in services:
             report.sections.append((f"{service.name} isolation", service.isolation(item)))
             _add_log(report, item, berth, service)
+    from pytest_berth.reporting.redact import Redaction
+
     redaction = Redaction.of(berth.manager.servers)
     if redaction.replacements and (report.failed or report.sections):
         report.longrepr = redaction.everything(report.longrepr)
         report.sections = redaction.everything(report.sections)
+
+
+def redact_live_logs(config: pytest.Config) -> None:
+    """Take passwords out of live logs and log files, from now on."""
+    from pytest_berth.reporting import redact
+
+    redact.redact_live_logs(config)
 
 
 def status(result: Any, report: pytest.TestReport, verbosity: int) -> Any:

@@ -1,38 +1,29 @@
-"""What a PostgreSQL server is, wherever it runs."""
+"""What PostgreSQL is to the plugin: its name, settings, fixtures and placeholders.
+
+How a server is launched, and what a test asks of it, is imported when a test needs it.
+"""
 
 from __future__ import annotations
 
-import secrets
 from typing import TYPE_CHECKING, Any
 
-from pytest_berth.errors import BerthError, NoSourceError, NotReadyError, StartError
-from pytest_berth.service import ContainerSpec, Credentials, LocalSpec
 from pytest_berth.services.postgres import options as ini
-from pytest_berth.services.postgres import urls
-from pytest_berth.settings import ARTIFACT_MIRROR
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     import pytest
 
-    from pytest_berth.service import LocalRequest, Server, Service
+    from pytest_berth.errors import BerthError
+    from pytest_berth.service import (
+        ContainerSpec,
+        Credentials,
+        LocalRequest,
+        LocalSpec,
+        Server,
+        Service,
+    )
     from pytest_berth.settings import Option, Settings
-
-FIT_FOR_TESTS = {
-    "fsync": "off",
-    "synchronous_commit": "off",
-    "full_page_writes": "off",
-    "autovacuum": "off",
-    "max_connections": "300",
-    "max_prepared_transactions": "20",
-    "log_line_prefix": "%m [%p] %d ",
-    "lc_messages": "C",
-}
-_USER = "berth"
-_PASSWORD_FILE = "/berth/password"
-_DATA = "/berth/data"
-_HOPELESS = ("password authentication failed", "no pg_hba.conf entry", "does not exist")
 
 
 class Postgres:
@@ -56,87 +47,46 @@ class Postgres:
 
     def credentials(self) -> Credentials:
         """Return a new administrator's account."""
-        return Credentials(_USER, secrets.token_hex(16), "postgres")
+        from pytest_berth.services.postgres import launch
+
+        return launch.credentials()
 
     def container(self, settings: Settings, credentials: Credentials) -> ContainerSpec:
         """Describe the container, through the interface of the official image."""
-        image = settings[ini.IMAGE] or f"postgres:{settings[ini.VERSION]}-alpine"
-        environment = {
-            "POSTGRES_USER": credentials.user,
-            "POSTGRES_DB": credentials.database,
-            "POSTGRES_PASSWORD_FILE": _PASSWORD_FILE,
-            "POSTGRES_INITDB_ARGS": "--no-sync",
-            # Outside the image's VOLUME, which every start would have to fill anew.
-            "PGDATA": _DATA,
-        }
-        command = ["postgres", *_arguments(settings)]
-        files = {_PASSWORD_FILE: credentials.password.encode()}
-        return ContainerSpec(image, 5432, environment, command, files)
+        from pytest_berth.services.postgres import launch
+
+        return launch.container(settings, credentials)
 
     def local_obstacle(self, settings: Settings) -> BerthError | None:
         """Tell why there are neither installed binaries nor an artifact for this machine."""
-        from pytest_berth.services.postgres import binaries
-        from pytest_berth.services.postgres.artifacts import artifact
+        from pytest_berth.services.postgres import launch
 
-        version = settings[ini.VERSION]
-        if binaries.installed(version) or artifact(version):
-            return None
-        return NoSourceError(
-            f"there are no binaries of PostgreSQL {version} for this machine.",
-            why="none are installed, and none are published for it",
-            remedy=f"install PostgreSQL {version}, or use a container: berth_source = container",
-        )
+        return launch.local_obstacle(settings)
 
     def local(self, settings: Settings, request: LocalRequest) -> LocalSpec:
         """Describe the process."""
-        from pytest_berth.services.postgres import binaries
-        from pytest_berth.sources.artifacts import cache_directory
+        from pytest_berth.services.postgres import launch
 
-        found = binaries.find(
-            settings[ini.VERSION],
-            cache=cache_directory(),
-            mirror=settings[ARTIFACT_MIRROR],
-            progress=request.progress,
-        )
-        data = str(request.directory / "data")
-        initdb = [str(found.directory / "initdb"), "-D", data, *_initdb_arguments(found.version)]
-        initdb += ["-U", request.credentials.user, f"--pwfile={request.directory / 'password'}"]
-        server = [str(found.directory / "postgres"), "-D", data, "-p", str(request.port)]
-        server += ["-c", "listen_addresses=127.0.0.1", "-c", "unix_socket_directories="]
-        return LocalSpec(
-            version=found.version,
-            detail=found.origin,
-            prepare=[initdb],
-            command=[*server, *_arguments(settings)],
-            files={"password": request.credentials.password.encode()},
-            # Immediate shutdown: the data is thrown away.
-            stop_signal="SIGQUIT",
-        )
+        return launch.local(settings, request)
 
     def external(self, settings: Settings) -> Server | None:
         """Return the server that ``berth_pg_url`` names."""
+        from pytest_berth.services.postgres import urls
+
         url = settings[ini.URL]
-        if not url:
-            return None
-        return urls.server(url, reason=f"{ini.URL.name} is set")
+        return urls.server(url, reason=f"{ini.URL.name} is set") if url else None
 
     def probe(self, server: Server) -> str:
         """Connect once and return the server's version, such as ``"17.6"``."""
-        import psycopg
+        from pytest_berth.services.postgres import launch
 
-        dsn = urls.dsn(server, server.credentials.database)
-        try:
-            with psycopg.connect(dsn, connect_timeout=5, autocommit=True) as connection:
-                reported = connection.info.parameter_status("server_version") or "?"
-        except psycopg.OperationalError as error:
-            raise _not_connected(server, str(error)) from None
-        return reported.split()[0]
+        return launch.probe(server)
 
     def release(self, server: Server, run_id: str) -> None:
         """Drop the databases that a run has created on an external server."""
-        from pytest_berth.services.postgres.databases import drop_all
+        from pytest_berth.services.postgres import databases
 
-        drop_all(server, run_id)
+        databases.drop_all(server, run_id)
 
     def check(self, items: Sequence[pytest.Item]) -> None:
         """Check markers, schema and seeds of the selected tests."""
@@ -152,51 +102,9 @@ class Postgres:
 
     def values(self, server: Server, run_id: str, worker: str) -> Mapping[str, object]:
         """Return the placeholders' values for a worker's database."""
-        from pytest_berth.services.postgres.databases import database_name
+        from pytest_berth.services.postgres import databases, urls
 
-        return database_values(server, database_name(run_id, worker))
+        return urls.values(server, databases.database_name(run_id, worker))
 
 
 POSTGRES: Service = Postgres()
-
-
-def database_values(server: Server, database: str) -> Mapping[str, object]:
-    """Return the values of the placeholders of ``berth_export`` for a database."""
-    return {
-        "pg_url": urls.Template(server, database),
-        "pg_dsn": urls.dsn(server, database),
-        "pg_host": server.host,
-        "pg_port": server.port,
-        "pg_user": server.credentials.user,
-        "pg_password": server.credentials.password,
-        "pg_database": database,
-    }
-
-
-def _arguments(settings: Settings) -> list[str]:
-    values = dict(FIT_FOR_TESTS)
-    for pair in settings[ini.SETTINGS]:
-        name, _, value = pair.partition("=")
-        values[name.strip()] = value.strip()
-    return [part for name, value in values.items() for part in ("-c", f"{name}={value}")]
-
-
-def _initdb_arguments(version: str) -> list[str]:
-    common = ["--no-sync", "--encoding=UTF8", "--auth=scram-sha-256"]
-    if int(version.split(".")[0]) >= 17:
-        # Unicode's case rules and an order by code point, whatever locales the machine has.
-        builtin = ["--locale-provider=builtin", "--builtin-locale=C.UTF-8"]
-        return [*common, "--locale=C", *builtin]
-    return [*common, "--locale=C.UTF-8"]
-
-
-def _not_connected(server: Server, message: str) -> BerthError:
-    text = " ".join(message.split())
-    if any(sign in text for sign in _HOPELESS):
-        whose = "berth_pg_url" if server.source == "external" else f"port {server.port}"
-        return StartError(
-            f"the server at {server.host}:{server.port} refuses berth's account.",
-            why=text,
-            remedy=f"check {whose}: another server may be listening there",
-        )
-    return NotReadyError(text)

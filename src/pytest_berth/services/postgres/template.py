@@ -8,7 +8,6 @@ from pytest_berth.lifecycle import exports
 from pytest_berth.lifecycle.once import once
 from pytest_berth.services.postgres import databases, schema, urls
 from pytest_berth.services.postgres.options import ALEMBIC_DRIFT
-from pytest_berth.services.postgres.service import database_values
 
 if TYPE_CHECKING:
     from pytest_berth.lifecycle.state import Berth
@@ -28,7 +27,7 @@ def parse(berth: Berth, *items: object) -> tuple[Step, ...]:
 
 def target(berth: Berth, server: Server, database: str) -> Target:
     """Return where steps are to be applied: a database, and the environment for commands."""
-    values = database_values(server, database)
+    values = urls.values(server, database)
     return schema.Target(
         url=urls.url(server, database),
         dsn=urls.dsn(server, database),

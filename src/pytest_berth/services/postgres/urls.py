@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import getpass
 import os
 from dataclasses import dataclass
+from getpass import getuser
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl, quote, unquote, urlencode, urlsplit
 
@@ -60,7 +60,7 @@ def server(text: str, reason: str) -> Server:
     parameters = dict(parse_qsl(parts.query))
     host = parameters.pop("host", "") or unquote(parts.hostname or "") or "localhost"
     port = int(parameters.pop("port", 0) or parts.port or 5432)
-    user = unquote(parts.username or "") or os.environ.get("PGUSER") or getpass.getuser()
+    user = unquote(parts.username or "") or os.environ.get("PGUSER") or getuser()
     database = unquote(parts.path.lstrip("/")) or user
     account = Credentials(user, unquote(parts.password or ""), database)
     return Server(
@@ -84,3 +84,16 @@ class Template:
 
     def __format__(self, driver: str) -> str:
         return url(self.server, self.database, driver or "psycopg")
+
+
+def values(server: Server, database: str) -> Mapping[str, object]:
+    """Return the values of the placeholders of ``berth_export`` for a database."""
+    return {
+        "pg_url": Template(server, database),
+        "pg_dsn": dsn(server, database),
+        "pg_host": server.host,
+        "pg_port": server.port,
+        "pg_user": server.credentials.user,
+        "pg_password": server.credentials.password,
+        "pg_database": database,
+    }

@@ -1,0 +1,136 @@
+"""How a PostgreSQL server is launched, and when it is ready."""
+
+from __future__ import annotations
+
+import secrets
+from typing import TYPE_CHECKING
+
+from pytest_berth.errors import BerthError, NoSourceError, NotReadyError, StartError
+from pytest_berth.service import ContainerSpec, Credentials, LocalSpec
+from pytest_berth.services.postgres import options as ini
+from pytest_berth.services.postgres import urls
+from pytest_berth.settings import ARTIFACT_MIRROR
+
+if TYPE_CHECKING:
+    from pytest_berth.service import LocalRequest, Server
+    from pytest_berth.settings import Settings
+
+FIT_FOR_TESTS = {
+    "fsync": "off",
+    "synchronous_commit": "off",
+    "full_page_writes": "off",
+    "autovacuum": "off",
+    "max_connections": "300",
+    "max_prepared_transactions": "20",
+    "log_line_prefix": "%m [%p] %d ",
+    "lc_messages": "C",
+}
+_USER = "berth"
+_PASSWORD_FILE = "/berth/password"
+_DATA = "/berth/data"
+_HOPELESS = ("password authentication failed", "no pg_hba.conf entry", "does not exist")
+
+
+def credentials() -> Credentials:
+    """Return a new administrator's account."""
+    return Credentials(_USER, secrets.token_hex(16), "postgres")
+
+
+def container(settings: Settings, credentials: Credentials) -> ContainerSpec:
+    """Describe the container, through the interface of the official image."""
+    image = settings[ini.IMAGE] or f"postgres:{settings[ini.VERSION]}-alpine"
+    environment = {
+        "POSTGRES_USER": credentials.user,
+        "POSTGRES_DB": credentials.database,
+        "POSTGRES_PASSWORD_FILE": _PASSWORD_FILE,
+        "POSTGRES_INITDB_ARGS": "--no-sync",
+        # Outside the image's VOLUME, which every start would have to fill anew.
+        "PGDATA": _DATA,
+    }
+    command = ["postgres", *_arguments(settings)]
+    files = {_PASSWORD_FILE: credentials.password.encode()}
+    return ContainerSpec(image, 5432, environment, command, files)
+
+
+def local_obstacle(settings: Settings) -> BerthError | None:
+    """Tell why there are neither installed binaries nor an artifact for this machine."""
+    from pytest_berth.services.postgres import binaries
+    from pytest_berth.services.postgres.artifacts import artifact
+
+    version = settings[ini.VERSION]
+    if binaries.installed(version) or artifact(version):
+        return None
+    return NoSourceError(
+        f"there are no binaries of PostgreSQL {version} for this machine.",
+        why="none are installed, and none are published for it",
+        remedy=f"install PostgreSQL {version}, or use a container: berth_source = container",
+    )
+
+
+def local(settings: Settings, request: LocalRequest) -> LocalSpec:
+    """Describe the process."""
+    from pytest_berth.services.postgres import binaries
+    from pytest_berth.sources.artifacts import cache_directory
+
+    found = binaries.find(
+        settings[ini.VERSION],
+        cache=cache_directory(),
+        mirror=settings[ARTIFACT_MIRROR],
+        progress=request.progress,
+    )
+    data = str(request.directory / "data")
+    initdb = [str(found.directory / "initdb"), "-D", data, *_initdb_arguments(found.version)]
+    initdb += ["-U", request.credentials.user, f"--pwfile={request.directory / 'password'}"]
+    server = [str(found.directory / "postgres"), "-D", data, "-p", str(request.port)]
+    server += ["-c", "listen_addresses=127.0.0.1", "-c", "unix_socket_directories="]
+    return LocalSpec(
+        version=found.version,
+        detail=found.origin,
+        prepare=[initdb],
+        command=[*server, *_arguments(settings)],
+        files={"password": request.credentials.password.encode()},
+        # Immediate shutdown: the data is thrown away.
+        stop_signal="SIGQUIT",
+    )
+
+
+def probe(server: Server) -> str:
+    """Connect once and return the server's version, such as ``"17.6"``."""
+    import psycopg
+
+    dsn = urls.dsn(server, server.credentials.database)
+    try:
+        with psycopg.connect(dsn, connect_timeout=5, autocommit=True) as connection:
+            reported = connection.info.parameter_status("server_version") or "?"
+    except psycopg.OperationalError as error:
+        raise _not_connected(server, str(error)) from None
+    return reported.split()[0]
+
+
+def _arguments(settings: Settings) -> list[str]:
+    values = dict(FIT_FOR_TESTS)
+    for pair in settings[ini.SETTINGS]:
+        name, _, value = pair.partition("=")
+        values[name.strip()] = value.strip()
+    return [part for name, value in values.items() for part in ("-c", f"{name}={value}")]
+
+
+def _initdb_arguments(version: str) -> list[str]:
+    common = ["--no-sync", "--encoding=UTF8", "--auth=scram-sha-256"]
+    if int(version.split(".")[0]) >= 17:
+        # Unicode's case rules and an order by code point, whatever locales the machine has.
+        builtin = ["--locale-provider=builtin", "--builtin-locale=C.UTF-8"]
+        return [*common, "--locale=C", *builtin]
+    return [*common, "--locale=C.UTF-8"]
+
+
+def _not_connected(server: Server, message: str) -> BerthError:
+    text = " ".join(message.split())
+    if any(sign in text for sign in _HOPELESS):
+        whose = "berth_pg_url" if server.source == "external" else f"port {server.port}"
+        return StartError(
+            f"the server at {server.host}:{server.port} refuses berth's account.",
+            why=text,
+            remedy=f"check {whose}: another server may be listening there",
+        )
+    return NotReadyError(text)
