@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import hashlib
 import io
@@ -180,6 +181,10 @@ def test_an_artifact_is_unpacked_into_the_cache(get: Get, tmp_path: Path) -> Non
 def test_it_is_downloaded_once(get: Get, repository: Repository) -> None:
     assert get() == get()
     assert len(repository.ranges) == 1
+
+
+def test_what_is_in_the_cache_needs_no_mirror(get: Get) -> None:
+    assert get() == get(mirror="no address")
 
 
 def test_another_checksum_means_another_download(get: Get, repository: Repository) -> None:
@@ -386,7 +391,7 @@ def test_a_cache_that_cannot_be_made_is_an_error(get: Get, tmp_path: Path) -> No
     ("files", "links"),
     [
         ({"../evil": b""}, {}),
-        ({"/evil": b""}, {}),
+        ({"TMP/evil": b""}, {}),
         ({}, {"lib": "../../.."}),
         ({}, {"lib": "/etc"}),
     ],
@@ -401,15 +406,14 @@ def test_nothing_lands_outside(
     if not filtered:
         monkeypatch.delattr(tarfile, "data_filter", raising=False)
     jar, to = tmp_path / "x.jar", tmp_path / "a" / "b"
+    files = {name.replace("TMP", str(tmp_path)): content for name, content in files.items()}
     jar.write_bytes(make_jar(files, links))
     to.mkdir(parents=True)
-    try:
+    # tarfile's own filter takes an absolute path for a relative one, which is as harmless.
+    with contextlib.suppress(*archives.DAMAGED):
         archives.unpack_tarball_in_jar(jar, to)
-    except archives.DAMAGED:
-        assert list(to.iterdir()) == []
-    assert not Path("/evil").exists()
     assert [path for path in tmp_path.rglob("evil") if to not in path.parents] == []
-    assert not (to / "lib").exists()
+    assert not (to / "lib").is_symlink()
 
 
 @EITHER_WAY

@@ -142,8 +142,8 @@ def test_nothing_relative_to_the_current_directory_is_run(
     monkeypatch: pytest.MonkeyPatch, machine: Path, path: str
 ) -> None:
     for directory in (machine, machine / "bin"):
-        script(install(directory, "17.6") / "postgres", f"touch {machine}/was-run")
-        script(directory / "pg_config", f"touch {machine}/was-run")
+        script(install(directory, "17.6") / "postgres", f": > {machine}/was-run")
+        script(directory / "pg_config", f": > {machine}/was-run")
     monkeypatch.setenv("PATH", path)
     monkeypatch.chdir(machine)
     assert binaries.installed("17") is None

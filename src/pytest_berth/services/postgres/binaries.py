@@ -163,7 +163,7 @@ def _candidates() -> Iterator[tuple[str, Path]]:
                 continue
     for place in map(Path, _places()):
         matches = Path(place.anchor).glob(str(place.relative_to(place.anchor)))
-        yield from ((str(match), match) for match in sorted(matches, key=_number, reverse=True))
+        yield from ((str(match), match) for match in sorted(matches))
 
 
 @functools.cache
@@ -197,10 +197,6 @@ def _run(program: Path, argument: str) -> str:
 
 def _places() -> tuple[str, ...]:
     return PLACES.get(platform.system(), ())
-
-
-def _number(path: Path) -> list[int]:
-    return [int(number) for number in re.findall(r"\d+", str(path))]
 
 
 def _seen() -> str:
