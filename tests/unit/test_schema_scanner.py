@@ -24,6 +24,8 @@ HIDDEN = [
     'SELECT "COPY t FROM stdin; \\d" FROM x;',
     "COPY t FROM '/tmp/stdin.csv';",
     "SELECT a$b$c FROM stdin;",
+    "SELECT a, b, c, d$x$, E'\\'; \\d', dE'\\', U&'\\', $x$;'\\d$x$, 1-/* \\d */2 -- \\d",
+    "INSERT INTO t (a, b, c) VALUES (1, ')', '('); SELECT 'COPY t FROM stdin;'",
     "\\restrict abc\nINSERT INTO t VALUES (1);\n\\unrestrict abc\n",
 ]
 PLAIN = [
@@ -33,6 +35,8 @@ PLAIN = [
     "SELECT 1 \\gset\n",
     "\\i other.sql\n",
     "SELECT 'a'; \\echo b\n",
+    "INSERT INTO t (a, b, c) VALUES (1, E'\\\\', '\\');COPY t FROM stdin;",
+    "SELECT a, b, c, (d; COPY t FROM stdin;",
     "\\restrict abc\nCOPY t FROM stdin;\n\\.\n\\unrestrict abc\n",
 ]
 

@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import alembic
 import pytest
 from psycopg import sql
 
@@ -79,6 +80,8 @@ def with_models(project: Project) -> None:
 
 @pytest.mark.parametrize("template", ["generic", "async", "pyproject"])
 def test_a_project_of_a_template_is_upgraded(project: Project, template: str) -> None:
+    if not (Path(alembic.__file__).parent / "templates" / template).exists():
+        pytest.skip(f"Alembic {alembic.__version__} has no template {template}")
     if template == "async":
         pytest.importorskip("greenlet", reason="SQLAlchemy's asyncio needs greenlet")
     make(project, template)
@@ -269,7 +272,7 @@ def test_drift_is_ignored_unless_asked_for(project: Project) -> None:
     project.run("alembic: alembic.ini")
     message = project.failure("alembic: alembic.ini", check_drift=True)
     assert "'alembic: alembic.ini' and the models differ" in message
-    assert "- ('add_column', None, 'users', Column('age', Integer()" in message
+    assert "('add_column', None, 'users', Column('age', Integer()" in message
     assert "alembic revision --autogenerate" in message
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -122,6 +123,22 @@ def test_an_error_inside_a_transaction_names_file_and_line(
     project.write("a.sql", "SELECT 1;\nSELECT missing;\n")
     with pytest.raises(SchemaError, match=r'a\.sql:2 failed: column "missing" does not exist'):
         parse("a.sql", project.root)[0].run_in(connection)
+
+
+def test_a_file_inside_a_transaction_leaves_the_search_path_as_it_was(
+    project: Project, connection: sa.Connection
+) -> None:
+    project.write("a.sql", "SELECT pg_catalog.set_config('search_path', '', false)")
+    parse("a.sql", project.root)[0].run_in(connection)
+    assert connection.exec_driver_sql("SHOW search_path").scalar_one() == '"$user", public'
+
+
+def test_a_database_that_is_not_there_is_an_error_of_the_schema(project: Project) -> None:
+    project.write("a.sql", "SELECT 1")
+    gone = {"dsn": f"{project.target.dsn}_gone", "url": f"{project.target.url}_gone"}
+    other = replace(project, target=replace(project.target, **gone))
+    assert "a.sql could not be sent: no connection" in other.failure("a.sql")
+    assert "does not exist" in other.failure(lambda connection: None)
 
 
 def test_other_drivers_send_files_inside_a_transaction(project: Project) -> None:

@@ -44,7 +44,7 @@ class Tables:
 
     def run(self, target: Target) -> None:
         """Create the tables."""
-        with _connection(target) as connection, _explained(self.line, target):
+        with _explained(self.line, target), _connection(target) as connection:
             self._create(connection)
             connection.commit()
 
@@ -93,7 +93,7 @@ class Function:
 
     def run(self, target: Target) -> None:
         """Call the function; what it did is committed."""
-        with _connection(target) as connection, _explained(self.line, target):
+        with _explained(self.line, target), _connection(target) as connection:
             self.function(connection)
             connection.commit()
 

@@ -13,19 +13,21 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-TOKEN = re.compile(
-    r"""
+GRAMMAR = r"""
     (?P<blank> \s+ | --[^\n]* )
   | (?P<comment> /\* )
-  | (?P<quoted> [eE]'(?:[^'\\]+|\\.|'')*(?:'|\Z) | '[^']*(?:'|\Z) | "[^"]*(?:"|\Z) )
-  | (?P<dollar> \$(?:[^\W\d]\w*)?\$ )
-  | (?P<word> [^\W\d][\w$]* )
+  | (?P<quoted> (?<=[eE])(?<![\w$][eE])'(?:[^'\\]+|\\.|'')*(?:'|\Z)
+              | '[^']*(?:'|\Z) | "[^"]*(?:"|\Z) )
+  | (?P<dollar> (?<![\w$])\$(?:[^\W\d]\w*)?\$ )
   | (?P<meta> \\[^\n]* )
   | (?P<end> ; )
-  | (?P<other> \d+ | [^\s\w'"$\\;/()-]+ | . )
-    """,
-    re.VERBOSE | re.DOTALL,
-)
+  | %s
+  | (?P<other> . )
+"""
+TOKEN = re.compile(GRAMMAR % r"(?P<word> [^\W\d][\w$]* ) | \d+", re.VERBOSE | re.DOTALL)
+# Once the first words tell what a statement is, most of the rest is passed over at once.
+PASSAGE = re.compile(GRAMMAR % r"""[^'"$\\;/-]+""", re.VERBOSE | re.DOTALL)
+TELLING = 4
 COMMENT = re.compile(r"/\*|\*/")
 CONTROL = {"BEGIN", "START", "COMMIT", "END", "ROLLBACK", "ABORT"}
 
@@ -62,20 +64,23 @@ class Statement:
 def statements(text: str) -> Iterator[Statement]:
     """Yield the statements and backslash lines of *text*, in order."""
     start, depth, position, words = -1, 0, 0, list[str]()
-    while token := TOKEN.match(text, position):
+    pattern = TOKEN
+    while token := pattern.match(text, position):
         begin, kind = position, token.lastgroup
         position = _end_of(text, token)
-        if kind == "end" and depth == 0:
+        if kind == "end" and (depth == 0 or pattern is PASSAGE):
             if start >= 0:
                 yield Statement(start, position, tuple(words))
-            start, words = -1, []
+            start, depth, pattern, words = -1, 0, TOKEN, []
         elif kind == "meta":
             yield Statement(begin, position, meta=True)
-        elif kind not in ("blank", "comment"):
+        elif kind not in ("blank", "comment") and pattern is TOKEN:
             start = begin if start < 0 else start
             depth = max(0, depth + _nesting(token[0].upper(), words, depth))
             if kind == "word":
                 words.append(token[0].upper())
+                told = len(words) == TELLING and words[0] not in ("COPY", "CREATE")
+                pattern = PASSAGE if told else TOKEN
     if start >= 0:
         yield Statement(start, len(text), tuple(words))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from pytest_berth.errors import SchemaError
@@ -9,6 +10,8 @@ from pytest_berth.services.postgres.schema import scanner
 from pytest_berth.services.postgres.schema.psql import FOREIGN_DUMP
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     import psycopg
     import sqlalchemy
 
@@ -32,7 +35,11 @@ def send_alone(script: Script, target: Target) -> None:
     import psycopg
 
     text = script.to_send()
-    connection = psycopg.connect(target.dsn, autocommit=True, client_encoding="utf8")
+    try:
+        connection = psycopg.connect(target.dsn, autocommit=True, client_encoding="utf8")
+    except psycopg.OperationalError as error:
+        why = target.redact(str(error))
+        raise SchemaError(f"{script.name} could not be sent: no connection.", why=why) from error
     try:
         _send(connection, script, text)
         if connection.info.transaction_status != psycopg.pq.TransactionStatus.IDLE:
@@ -51,6 +58,25 @@ def send_inside(script: Script, connection: sqlalchemy.Connection) -> None:
     Raises:
         SchemaError: A statement failed.
     """
+    with _same_search_path(connection, script):
+        _send_in_transaction(script, connection)
+
+
+@contextmanager
+def _same_search_path(connection: sqlalchemy.Connection, script: Script) -> Iterator[None]:
+    # Every dump empties search_path; outside the transaction of a test, a SET ends with its file.
+    if "search_path" not in script.text:
+        yield
+        return
+    import sqlalchemy
+
+    before = connection.exec_driver_sql("SHOW search_path").scalar_one()
+    yield
+    restore = sqlalchemy.text("SELECT set_config('search_path', :before, true)")
+    connection.execute(restore, {"before": before})
+
+
+def _send_in_transaction(script: Script, connection: sqlalchemy.Connection) -> None:
     import psycopg
 
     driver = connection.connection.driver_connection
