@@ -214,6 +214,22 @@ def test_programs_stay_executable_and_nobody_else_may_write(get: Get) -> None:
     assert set(modes.values()) == {0o755}
 
 
+@pytest.mark.parametrize("root", [True, False])
+@pytest.mark.parametrize("umask", [0o000, 0o002, 0o077])
+def test_the_cache_is_never_writable_by_others(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, umask: int, root: bool
+) -> None:
+    monkeypatch.setattr(cache, "is_root", lambda: root)
+    directory = tmp_path / "a" / "b"
+    before = os.umask(umask)
+    try:
+        cache.make(directory)
+    finally:
+        os.umask(before)
+    modes = {stat.S_IMODE(path.stat().st_mode) for path in (directory, directory.parent)}
+    assert modes == {0o755 if root else 0o755 & ~umask}
+
+
 def test_a_dropped_connection_is_taken_up_where_it_broke(get: Get, repository: Repository) -> None:
     repository.drop_after = [300_000]
     get()
