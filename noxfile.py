@@ -22,6 +22,8 @@ SUPPORTED = ("3.10", "3.11", "3.12", "3.13", "3.14")
 SHOP = Path("examples/shop")
 # Modules that are compiled anew in each of the suite's many processes would make it crawl.
 ENVIRONMENT = {"PYTHONDONTWRITEBYTECODE": None}
+# pytest-asyncio warns unless its own default is said aloud, and warnings are errors here.
+ALWAYS = ("-o", "asyncio_default_fixture_loop_scope=function")
 
 
 @dataclass(frozen=True)
@@ -117,7 +119,7 @@ def _run_suite(session: nox.Session, run: Run) -> None:
     required = _provision(session)
     # The order is random; pytest-randomly prints the seed that brings it back.
     options = session.posargs or ("--timeout=300", *run.options)
-    session.run("pytest", *options, env={**ENVIRONMENT, **required})
+    session.run("pytest", *ALWAYS, *options, env={**ENVIRONMENT, **required})
 
 
 def _provision(session: nox.Session) -> dict[str, str]:
