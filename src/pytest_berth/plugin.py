@@ -9,7 +9,7 @@ import pytest
 
 from pytest_berth import hookspecs, markers, settings
 from pytest_berth.errors import BerthError
-from pytest_berth.lifecycle import order, run, selection, usage
+from pytest_berth.lifecycle import order, run, selection
 from pytest_berth.lifecycle.state import BERTH, Berth
 from pytest_berth.reporting import sections
 from pytest_berth.reporting.header import header
@@ -89,6 +89,8 @@ def pytest_collection_modifyitems(
     try:
         selection.check(items, berth.services)
     except BerthError as error:
+        from pytest_berth.lifecycle import usage
+
         usage.end_run(berth.run, items, error)
     if berth.settings[settings.ORDER] == "unit-first" and not config.getoption(
         "failedfirst", False
@@ -98,14 +100,22 @@ def pytest_collection_modifyitems(
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_setupnodes(config: pytest.Config, specs: Sequence[Any]) -> None:
-    """Make xdist's workers join this run."""
+    """Make xdist's workers join this run, and print what they tell."""
+    from pytest_berth.reporting.relay import Relay
+
+    berth = config.stash[BERTH]
     for spec in specs:
-        spec.env.update(config.stash[BERTH].run.variables())
+        spec.env.update(berth.run.variables())
+    relay = Relay(berth.run, berth.progress.note)
+    relay.start()
+    berth.at_end.callback(relay.stop)
 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_node_collection_finished(node: Any) -> None:
     """End the run when a worker has found a usage error."""
+    from pytest_berth.lifecycle import usage
+
     usage.raise_workers_error(node.config.stash[BERTH].run)
 
 

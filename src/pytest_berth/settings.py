@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar, cast
 
 from pytest_berth.errors import SettingsError, nearest
 
@@ -49,11 +49,10 @@ class Option(Generic[T_co]):
         return (self.flag or self.name).lstrip("-").replace("-", "_")
 
 
-@dataclass(frozen=True)
-class Setting(Generic[T]):
+class Setting(NamedTuple):
     """A value and where it was set: ``default``, ``pytest.ini``, ``BERTH_SOURCE``, ``-o``."""
 
-    value: T
+    value: Any
     origin: str
 
 
@@ -62,7 +61,7 @@ class Settings:
     """All values of a run, looked up by their `Option`."""
 
     root: Path
-    values: Mapping[str, Setting[Any]]
+    values: Mapping[str, Setting]
     problems: tuple[SettingsError, ...] = field(default=())
 
     def __getitem__(self, option: Option[T]) -> T:
@@ -78,7 +77,7 @@ class Settings:
         return describe(option.name, self.values[option.name])
 
 
-def describe(name: str, setting: Setting[Any]) -> str:
+def describe(name: str, setting: Setting) -> str:
     """Return ``name = value (origin)``."""
     value = setting.value
     if isinstance(value, tuple):
@@ -206,7 +205,7 @@ def add_options(parser: pytest.Parser, options: Iterable[Option[Any]]) -> None:
 def read(config: pytest.Config, options: Iterable[Option[Any]]) -> Settings:
     """Read all settings; what is wrong is kept as `Settings.problems`, not raised."""
     options = tuple(options)
-    values: dict[str, Setting[Any]] = {}
+    values: dict[str, Setting] = {}
     problems = _unknown(config, {option.name for option in options})
     for option in options:
         raw, origin = _raw(config, option)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import cached_property
 from importlib.util import find_spec
@@ -34,7 +35,7 @@ class Berth:
     exports: Sequence[Export] = ()
     on_server: Callable[[], None] = lambda: None
     served: tuple[Server, ...] = ()
-    _replaced: dict[str, str | None] = field(default_factory=dict)
+    at_end: ExitStack = field(default_factory=ExitStack)
     not_exported: str = ""
 
     @cached_property
@@ -67,13 +68,8 @@ class Berth:
         return problems
 
     def end(self) -> None:
-        """Stop what this run has started and restore the environment; may be called twice."""
-        for variable, value in self._replaced.items():
-            if value is None:
-                os.environ.pop(variable, None)
-            else:
-                os.environ[variable] = value
-        self._replaced.clear()
+        """Stop what this run has started and undo what it has set; may be called twice."""
+        self.at_end.close()
         if self.has_manager or self.run.has_directory:
             self.served = self.served or tuple(self.manager.leases.all("ready"))
             self.manager.stop()
@@ -93,9 +89,9 @@ class Berth:
                 values |= service.values(planned, self.run.id, self.run.worker)
         except NoSourceError as error:
             self.not_exported = error.what
-        for variable, value in exports.render(self.exports, values).items():
-            self._replaced[variable] = os.environ.get(variable)
-            os.environ[variable] = value
+        variables = exports.render(self.exports, values)
+        self.at_end.callback(_restore, {name: os.environ.get(name) for name in variables})
+        os.environ.update(variables)
 
     def server(self, service: Service) -> Server:
         """Return a service's server, started if need be.
@@ -116,6 +112,14 @@ class Berth:
             raise
         self.on_server()
         return server
+
+
+def _restore(variables: dict[str, str | None]) -> None:
+    for name, value in variables.items():
+        if value is None:
+            os.environ.pop(name, None)
+        else:
+            os.environ[name] = value
 
 
 BERTH = pytest.StashKey[Berth]()

@@ -5,7 +5,9 @@ from __future__ import annotations
 import sys
 import time
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
+
+from pytest_berth.lifecycle.state import BERTH
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -20,9 +22,8 @@ _TELL_EVERY = 5.0
 class TerminalProgress:
     """Tells a waiting user what is going on.
 
-    On a terminal downloads are shown as bars, elsewhere as a plain line every five seconds. An
-    xdist worker has no terminal reporter; it writes to the standard error that it shares with the
-    controller.
+    On a terminal downloads are shown as bars, elsewhere as a plain line every five seconds. What
+    an xdist worker tells is printed by the controller.
     """
 
     def __init__(self, config: pytest.Config) -> None:
@@ -33,18 +34,21 @@ class TerminalProgress:
 
     def note(self, text: str) -> None:
         """Print a line."""
-        with self._uncaptured() as stream:
-            reporter = self.config.pluginmanager.get_plugin("terminalreporter")
-            if reporter:
+        run = self.config.stash[BERTH].run
+        reporter: Any = self.config.pluginmanager.get_plugin("terminalreporter")
+        if not run.is_owner:
+            from pytest_berth.reporting import relay
+
+            relay.send(run, text)
+        elif reporter:
+            with self._uncaptured():
                 reporter.ensure_newline()
                 reporter.write_line(f"berth: {text}")
-            else:
-                stream.write(f"\nberth: {text}\n")
-                stream.flush()
 
     def update(self, label: str, done: int, total: int | None) -> None:
         """Show that *done* of *total* bytes are there; equal numbers end the bar."""
-        if sys.__stderr__ is not None and sys.__stderr__.isatty():
+        owner = self.config.stash[BERTH].run.is_owner
+        if owner and sys.__stderr__ is not None and sys.__stderr__.isatty():
             self._draw(label, done, total)
         else:
             self._tell(label, done, total)
