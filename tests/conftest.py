@@ -1,0 +1,143 @@
+"""What tests of the whole plugin share: a user's project, and the sources a server comes from."""
+
+from __future__ import annotations
+
+import os
+import re
+from dataclasses import dataclass
+from importlib.metadata import entry_points
+from typing import TYPE_CHECKING
+
+import pytest
+
+from pytest_berth.lifecycle.state import BERTH
+from pytest_berth.services.postgres import urls
+from pytest_berth.services.postgres.service import POSTGRES
+from pytest_berth.sources.choose import sources
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from pytest_berth.services.postgres.handle import PostgresServer
+
+TIMEOUT = 120.0
+NOT_INHERITED = re.compile(r"(BERTH|PYTEST|PG)[A-Z_]*|CI|BUILD_NUMBER|FORCE_COLOR|PY_COLORS")
+KEPT = {"BERTH_CACHE", "BERTH_ARTIFACT_MIRROR"}
+MODELS = """
+    from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+
+    class Base(DeclarativeBase):
+        pass
+
+    class User(Base):
+        __tablename__ = "users"
+        id: Mapped[int] = mapped_column(primary_key=True)
+        email: Mapped[str] = mapped_column(unique=True)
+"""
+
+
+@dataclass
+class Project:
+    """A user's project in a directory of its own, with only the plugins that it asks for."""
+
+    pytester: pytest.Pytester
+    plugins: tuple[str, ...] = ()
+
+    @property
+    def root(self) -> Path:
+        """The project's directory."""
+        return self.pytester.path
+
+    def ini(self, *lines: str) -> None:
+        """Write ``pytest.ini``."""
+        (self.root / "pytest.ini").write_text("\n".join(["[pytest]", "pythonpath = .", *lines, ""]))
+
+    def write(self, **files: str) -> None:
+        """Write Python modules."""
+        self.pytester.makepyfile(**files)
+
+    def conftest(self, source: str) -> None:
+        """Write ``conftest.py``."""
+        self.pytester.makeconftest(source)
+
+    def models(self, *lines: str) -> None:
+        """Write a table ``users``, and ``pytest.ini`` with it as the schema."""
+        self.write(models=MODELS)
+        self.ini("berth_pg_schema = models:Base.metadata", *lines)
+
+    def arguments(self, *arguments: str) -> tuple[str, ...]:
+        """Return a command line on which all other installed plugins are switched off."""
+        installed = {entry.name for entry in entry_points(group="pytest11")}
+        off = sorted(installed - {"berth", *self.plugins})
+        return (*(f"-pno:{name}" for name in off), *arguments)
+
+    def run(self, *arguments: str, **environment: str) -> pytest.RunResult:
+        """Run pytest in a process of its own."""
+        with pytest.MonkeyPatch.context() as patch:
+            for name, value in environment.items():
+                patch.setenv(name, value)
+            return self.pytester.runpytest_subprocess(*self.arguments(*arguments), timeout=TIMEOUT)
+
+
+@pytest.fixture(scope="session")
+def _home() -> str:
+    """The user's own directory, which `pytester` hides: engine and cache are found from there."""
+    return os.path.expanduser("~")  # noqa: PTH111  Path.home() fails where there is none
+
+
+@pytest.fixture
+def project(_home: str, pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> Project:
+    """A user's project, in an environment without the outer run's settings."""
+    for name in set(filter(NOT_INHERITED.fullmatch, os.environ)) - KEPT:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("HOME", _home)
+    return Project(pytester)
+
+
+@pytest.fixture(scope="session")
+def outer_url(pg_server: PostgresServer, pytestconfig: pytest.Config) -> str:
+    """URL of a superuser on the server that the outer run has started."""
+    server = pytestconfig.stash[BERTH].manager.server(POSTGRES)
+    return urls.url(server, server.credentials.database)
+
+
+@pytest.fixture
+def served(project: Project, outer_url: str, monkeypatch: pytest.MonkeyPatch) -> Project:
+    """A project whose Postgres is a server that runs already, which saves starting one."""
+    monkeypatch.setenv("BERTH_PG_URL", outer_url)
+    return project
+
+
+@pytest.fixture(scope="session")
+def require_source(pytestconfig: pytest.Config) -> Callable[[str], None]:
+    """Skip the test when a source cannot serve; fail where ``BERTH_TESTS_REQUIRE`` names it."""
+    berth = pytestconfig.stash[BERTH]
+    required = os.environ.get("BERTH_TESTS_REQUIRE", "").split(",")
+    candidates = {source.name: source for source in sources(berth.settings, berth.run.id)}
+
+    def require(name: str) -> None:
+        # A server of any other source serves as an external one.
+        names = [name] if name != "external" else ["container", "local"]
+        found = [candidates[each].obstacle(POSTGRES, berth.progress) for each in names]
+        if all(found):
+            problem = "\n".join(map(str, found))
+            if name in required:
+                pytest.fail(f"BERTH_TESTS_REQUIRE names {name!r}, but: {problem}", pytrace=False)
+            pytest.skip(problem)
+
+    return require
+
+
+@pytest.fixture(params=["container", "local", "external"])
+def source(
+    request: pytest.FixtureRequest, project: Project, require_source: Callable[[str], None]
+) -> str:
+    """Each source in turn, set up for the runs of `project`."""
+    name = str(request.param)
+    require_source(name)
+    patch = request.getfixturevalue("monkeypatch")
+    patch.setenv("BERTH_SOURCE", name)
+    if name == "external":
+        patch.setenv("BERTH_PG_URL", request.getfixturevalue("outer_url"))
+    return name
