@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import glob
 import os
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import psycopg
 import pytest
@@ -19,6 +18,9 @@ from psycopg.conninfo import make_conninfo
 
 from pytest_berth.services.postgres import repair
 from pytest_berth.waiting import wait_for
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 LOCK_TIMEOUT = 0.3
 Connection = psycopg.Connection[Any]
@@ -34,10 +36,11 @@ AND n.nspname NOT IN ('pg_catalog', 'information_schema') ORDER BY 1
 @pytest.fixture(scope="session")
 def repair_server() -> Iterator[str]:
     """Yield the conninfo of a superuser on a temporary server."""
-    pattern = os.environ.get("BERTH_TEST_PG_BIN", "/usr/lib/postgresql/*/bin")
-    found = [path for path in sorted(glob.glob(pattern)) if Path(path, "initdb").exists()]
+    found = sorted(Path("/usr/lib/postgresql").glob("*/bin"))
+    if named := os.environ.get("BERTH_TEST_PG_BIN"):
+        found = [Path(named)]
     if not found:
-        pytest.skip(f"no PostgreSQL binaries in {pattern}; set BERTH_TEST_PG_BIN")
+        pytest.skip("no PostgreSQL in /usr/lib/postgresql; set BERTH_TEST_PG_BIN")
     home = Path(tempfile.mkdtemp(prefix="berth-repair-"))
     account: dict[str, Any] = {"user": "nobody", "extra_groups": []} if os.getuid() == 0 else {}
     if account:
@@ -146,12 +149,12 @@ def _rows(door: Connection, name: str, kind: str) -> list[Any]:
     return door.execute(f"SELECT {columns} FROM ONLY {name} t {order}").fetchall()
 
 
-@pytest.fixture
-def slate(repair_server: str) -> Iterator[Slate]:
-    """Yield a database of its own for the test."""
-    with psycopg.connect(repair_server, autocommit=True) as admin:
+@contextmanager
+def new_slate(server: str) -> Iterator[Slate]:
+    """Create a database, and drop it with all that holds it."""
+    with psycopg.connect(server, autocommit=True) as admin:
         admin.execute("CREATE DATABASE slate")
-        dsn = make_conninfo(repair_server, dbname="slate")
+        dsn = make_conninfo(server, dbname="slate")
         berth = psycopg.connect(dsn, autocommit=True)
         app = psycopg.connect(dsn, autocommit=True)
         made = Slate(dsn, berth, app)
@@ -160,9 +163,19 @@ def slate(repair_server: str) -> Iterator[Slate]:
         finally:
             for connection in (berth, app, made.berth, *made.others):
                 connection.close()
-            for (gid,) in admin.execute(
-                "SELECT gid FROM pg_prepared_xacts WHERE database = 'slate'"
-            ).fetchall():
-                with psycopg.connect(dsn, autocommit=True) as door:
-                    door.execute(sql.SQL("ROLLBACK PREPARED {}").format(sql.Literal(gid)))
+            _roll_back_prepared(dsn)
             admin.execute("DROP DATABASE slate WITH (FORCE)")
+
+
+@pytest.fixture
+def slate(repair_server: str) -> Iterator[Slate]:
+    """Yield a database of its own for the test."""
+    with new_slate(repair_server) as made:
+        yield made
+
+
+def _roll_back_prepared(dsn: str) -> None:
+    query = "SELECT gid FROM pg_prepared_xacts WHERE database = current_database()"
+    with psycopg.connect(dsn, autocommit=True) as door:
+        for (gid,) in door.execute(query).fetchall():
+            door.execute(sql.SQL("ROLLBACK PREPARED {}").format(sql.Literal(gid)))

@@ -42,8 +42,8 @@ def test_seeded_rows_come_back_after(slate: Slate, change: str) -> None:
 TABLES = {
     "ordinary": "CREATE TABLE t (id int, name text)",
     "unlogged": "CREATE UNLOGGED TABLE t (id int, name text)",
-    "in another schema": 'CREATE SCHEMA "Other One"; CREATE TABLE "Other One".t (id int, name text);'
-    'SET search_path = "Other One"',
+    "in another schema": 'CREATE SCHEMA "Other One"; SET search_path = "Other One";'
+    "CREATE TABLE t (id int, name text)",
     "with quoted names": 'CREATE TABLE "T ""x""" (id int, "na %s me" text); '
     'CREATE VIEW t AS SELECT id, "na %s me" AS name FROM "T ""x"""',
     "partitioned": "CREATE TABLE t (id int, name text) PARTITION BY RANGE (id);"

@@ -107,7 +107,8 @@ CATALOGS = (
         key="objid",
         of="c.classid",
         sub="c.objsubid",
-        where=f"c.deptype IN ('a', 'e', 'x') AND c.objid >= {FIRST_USER_OID}",
+        where="(c.deptype IN ('e', 'x') OR c.deptype = 'a' AND c.classid = 'pg_class'::regclass)"
+        f" AND c.objid >= {FIRST_USER_OID}",
     ),
     Catalog(
         "pg_db_role_setting",
@@ -138,7 +139,9 @@ FROM (
 """
 DIFFERENCES = """
 , now AS ({objects})
-SELECT coalesce(now.name, kept.name), kept.name IS NULL, now.name IS NULL
+SELECT coalesce(now.name, kept.name),
+    kept.name IS NULL AND class <> 'pg_catalog.pg_database'::regclass,
+    now.name IS NULL AND class <> 'pg_catalog.pg_database'::regclass
 FROM now FULL JOIN {kept} kept USING (class, id, sub)
 WHERE now.hash IS DISTINCT FROM kept.hash
 ORDER BY class <> 'pg_catalog.pg_class'::regclass, sub, id

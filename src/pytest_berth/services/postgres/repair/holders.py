@@ -98,12 +98,13 @@ FROM pg_catalog.pg_stat_activity a
 JOIN held v ON v.pid = a.pid AND v.locktype = 'virtualxid' AND v.virtualxid = v.virtualtransaction
 LEFT JOIN locked ON locked.vxid = v.virtualtransaction
 WHERE a.datname = current_database() AND a.pid <> pg_catalog.pg_backend_pid()
-AND a.backend_type = 'client backend'
+AND coalesce(a.backend_type, 'client backend') = 'client backend'
 UNION ALL
 SELECT 0, '-1/' || p.transaction, NULL, 'prepared',
     extract(epoch FROM clock_timestamp() - p.prepared)::float8, NULL, true, locked.locks, p.gid
 FROM pg_catalog.pg_prepared_xacts p
-LEFT JOIN locked ON locked.vxid = '-1/' || p.transaction
+LEFT JOIN held x ON x.pid IS NULL AND x.transactionid = p.transaction
+LEFT JOIN locked ON locked.vxid = x.virtualtransaction
 WHERE p.database = current_database()
 """
 

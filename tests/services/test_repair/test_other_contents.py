@@ -1,0 +1,134 @@
+"""Sequences, materialized views and large objects come back as they were."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import psycopg
+import pytest
+
+from pytest_berth.services.postgres import repair
+
+if TYPE_CHECKING:
+    from .conftest import Slate
+
+SEQUENCES = """
+CREATE SEQUENCE free START 5;
+CREATE SEQUENCE used; SELECT nextval('used'), nextval('used');
+CREATE SEQUENCE set_back; SELECT setval('set_back', 7, false);
+CREATE TABLE t (id serial, n int GENERATED ALWAYS AS IDENTITY, "Other" serial);
+"""
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "SELECT nextval('free')",
+        "SELECT setval('free', 5, true)",
+        "SELECT nextval('used')",
+        "SELECT setval('used', 2, false)",
+        "SELECT setval('set_back', 7)",
+        "INSERT INTO t DEFAULT VALUES",
+        "ALTER SEQUENCE used RESTART",
+        "TRUNCATE t RESTART IDENTITY",
+        "BEGIN; SELECT nextval('used'); ROLLBACK",
+    ],
+)
+def test_sequences_come_back_after(slate: Slate, change: str) -> None:
+    slate.app.execute(SEQUENCES)
+    slate.capture()
+    slate.app.execute(change)
+    slate.restore()
+    assert not slate.changed()
+
+
+def test_a_sequence_that_moved_without_a_transaction_id_is_noticed(slate: Slate) -> None:
+    slate.app.execute("CREATE SEQUENCE logged; SELECT nextval('logged')")
+    slate.capture()
+    slate.app.execute("SELECT nextval('logged')")
+    assert slate.restore().sequences == ("public.logged",)
+
+
+def test_an_unlogged_sequence_comes_back(slate: Slate) -> None:
+    if slate.app.info.server_version < 150000:
+        pytest.skip("unlogged sequences need PostgreSQL 15")
+    slate.app.execute("CREATE UNLOGGED SEQUENCE free")
+    slate.capture()
+    slate.app.execute("SELECT setval('free', 1, false); SELECT nextval('free')")
+    assert slate.restore().sequences == ("public.free",)
+
+
+VIEWS = """
+CREATE TABLE item (id int, note text); INSERT INTO item SELECT i FROM generate_series(1, 3) i;
+CREATE MATERIALIZED VIEW fresh AS SELECT * FROM item; CREATE UNIQUE INDEX ON fresh (id);
+CREATE MATERIALIZED VIEW random AS SELECT random(), repeat('x', 4000) AS note FROM item;
+CREATE MATERIALIZED VIEW unread AS SELECT * FROM item WITH NO DATA;
+CREATE MATERIALIZED VIEW stale AS SELECT * FROM item;
+CREATE MATERIALIZED VIEW on_view AS SELECT * FROM stale;
+INSERT INTO item VALUES (4);
+"""
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "REFRESH MATERIALIZED VIEW fresh",
+        "REFRESH MATERIALIZED VIEW CONCURRENTLY fresh",
+        "REFRESH MATERIALIZED VIEW random",
+        "REFRESH MATERIALIZED VIEW unread",
+        "REFRESH MATERIALIZED VIEW stale; REFRESH MATERIALIZED VIEW on_view",
+        "REFRESH MATERIALIZED VIEW stale WITH NO DATA",
+        "DELETE FROM item; REFRESH MATERIALIZED VIEW CONCURRENTLY fresh",
+    ],
+)
+def test_materialized_views_come_back_after(slate: Slate, change: str) -> None:
+    slate.app.execute(VIEWS)
+    slate.capture()
+    for statement in change.split("; "):
+        slate.app.execute(statement)
+    slate.restore()
+    assert not slate.changed()
+    slate.app.execute("REFRESH MATERIALIZED VIEW stale")
+    slate.restore()
+
+
+def test_a_materialized_view_that_came_back_can_still_be_refreshed_and_not_written(
+    slate: Slate,
+) -> None:
+    slate.app.execute(VIEWS)
+    slate.capture()
+    slate.app.execute("REFRESH MATERIALIZED VIEW stale")
+    slate.restore()
+    with pytest.raises(psycopg.errors.WrongObjectType):
+        slate.app.execute("INSERT INTO stale VALUES (1)")
+    slate.app.execute("REFRESH MATERIALIZED VIEW stale")
+    assert slate.app.execute("SELECT count(*) FROM stale").fetchone() == (4,)
+
+
+LARGE = "SELECT lo_from_bytea({}, convert_to(repeat('kept', 2000), 'UTF8'))"
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        LARGE.format(0),
+        "SELECT lo_put(100000, 3, 'changed')",
+        "SELECT lo_truncate(lo_open(100000, 131072), 10)",
+        "SELECT lo_put(100000, 9000, 'longer')",
+        "SELECT lo_unlink(100000)",
+    ],
+)
+def test_large_objects_come_back_after(slate: Slate, change: str) -> None:
+    slate.app.execute(LARGE.format(100000))
+    slate.capture()
+    slate.app.execute(change)
+    slate.restore()
+    assert not slate.changed()
+
+
+def test_a_large_object_whose_rights_changed_is_named(slate: Slate) -> None:
+    slate.app.execute(LARGE.format(100000))
+    slate.capture()
+    slate.app.execute("GRANT SELECT ON LARGE OBJECT 100000 TO pg_monitor")
+    with pytest.raises(repair.NotRepairable, match="100000"):
+        slate.restore_only()

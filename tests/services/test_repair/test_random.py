@@ -1,0 +1,210 @@
+"""Whatever tests do to whatever schema: the repair gives back what was there."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import psycopg
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from pytest_berth.services.postgres import repair
+
+from .conftest import Slate, new_slate
+
+if TYPE_CHECKING:
+    from .conftest import Connection
+
+REFUSE = """
+CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$BEGIN RAISE 'append only'; END$$;
+CREATE DOMAIN positive AS int CHECK (value >= 0);
+CREATE SCHEMA "Other One";
+CREATE SEQUENCE free;
+"""
+
+# Each has the columns id, name and ref; "{t}" stands for the name.
+KINDS = {
+    "plain": "CREATE TABLE {t} (id int, name text, ref int)",
+    "serial": "CREATE TABLE {t} (id serial UNIQUE, name text, ref int)",
+    "identity": "CREATE TABLE {t} (n int GENERATED ALWAYS AS IDENTITY, id int UNIQUE, name text,"
+    " ref int)",
+    "unlogged": "CREATE UNLOGGED TABLE {t} (id bigserial, name text, ref int)",
+    "generated": "CREATE TABLE {t} (id int UNIQUE, twice int GENERATED ALWAYS AS (id * 2) STORED,"
+    " name text, ref int)",
+    "domain": "CREATE TABLE {t} (gone int, id positive UNIQUE, name text, ref int,"
+    " many positive[] DEFAULT '{{1,2}}'); ALTER TABLE {t} DROP gone",
+    "partitioned": "CREATE TABLE {t} (id int UNIQUE, name text, ref int) PARTITION BY RANGE (id);"
+    "CREATE TABLE {part} PARTITION OF {t} FOR VALUES FROM (MINVALUE) TO (3);"
+    "CREATE TABLE {rest} PARTITION OF {t} DEFAULT",
+    "inherited": "CREATE TABLE {part} (id int, name text, ref int);"
+    "CREATE TABLE {t} (UNIQUE (id)) INHERITS ({part}); INSERT INTO {part} VALUES (7)",
+    "row security": "CREATE TABLE {t} (id int UNIQUE, name text, ref int);"
+    "ALTER TABLE {t} ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY",
+    "guarded": "CREATE TABLE {t} (id int UNIQUE, name text, ref int);"
+    "CREATE TRIGGER guard BEFORE DELETE OR TRUNCATE ON {t} EXECUTE FUNCTION refuse();"
+    "ALTER TABLE {t} ENABLE ALWAYS TRIGGER guard",
+    "deferrable": "CREATE TABLE {t} (id int UNIQUE, name text UNIQUE DEFERRABLE INITIALLY DEFERRED,"
+    " ref int)",
+}
+REFERENCED = sorted(KINDS.keys() - {"plain", "unlogged"})
+ACTIONS = [
+    "NO ACTION",
+    "CASCADE",
+    "SET NULL",
+    "RESTRICT",
+    "NO ACTION DEFERRABLE INITIALLY DEFERRED",
+]
+
+
+@dataclass(frozen=True)
+class Table:
+    kind: str
+    seeds: int
+    target: int | None
+    action: str
+    view: bool
+
+
+@dataclass(frozen=True)
+class Step:
+    what: str
+    table: int
+    number: int
+    door: int
+
+
+TABLE = st.builds(
+    Table,
+    st.sampled_from(sorted(KINDS)),
+    st.sampled_from([0, 0, 1, 5]),
+    st.none() | st.integers(0, 4),
+    st.sampled_from(ACTIONS),
+    st.booleans(),
+)
+STEPS = {
+    "insert": "INSERT INTO {t} (id, name, ref) VALUES ({n}, repeat('{n}', 2500), {m})",
+    "insert default": "INSERT INTO {t} (name) VALUES (repeat('y', {n}))",
+    "update": "UPDATE {t} SET name = 'changed {n}' WHERE id >= {n}",
+    "touch": "UPDATE {t} SET ref = ref WHERE id = {n}",
+    "move": "UPDATE {t} SET id = id + {n}",
+    "delete": "DELETE FROM {t} WHERE id >= {n}",
+    "truncate": "TRUNCATE {t} CASCADE",
+    "restart": "TRUNCATE {t} RESTART IDENTITY CASCADE",
+    "vacuum": "VACUUM {t}",
+    "rewrite": "VACUUM FULL {t}",
+    "refresh": "REFRESH MATERIALIZED VIEW {v}",
+    "concurrently": "REFRESH MATERIALIZED VIEW CONCURRENTLY {v}",
+    "empty view": "REFRESH MATERIALIZED VIEW {v} WITH NO DATA",
+    "nextval": "SELECT nextval('free') FROM generate_series(0, {n})",
+    "setval": "SELECT setval('free', {n} + 1, {n} % 2 = 0)",
+    "large object": "SELECT lo_from_bytea(0, repeat('x', {n})::bytea)",
+    "change large object": "SELECT lo_put(4711, {n}, 'changed')",
+    "lock": "SELECT * FROM {t} FOR UPDATE",
+    "savepoint": "SAVEPOINT here; INSERT INTO {t} (id) VALUES ({n} + 20); ROLLBACK TO here",
+    "prepare": "PREPARE TRANSACTION 'gid {n}'",
+}
+STEP = st.builds(
+    Step,
+    st.sampled_from([*sorted(STEPS), "copy", "commit", "rollback"]),
+    st.integers(0, 4),
+    st.integers(0, 12),
+    st.integers(0, 2),
+)
+
+
+def name_of(tables: list[Table], number: int) -> str:
+    number %= len(tables)
+    return f'"Other One"."t {number}"' if number % 2 else f"t{number}"
+
+
+def create(door: Connection, tables: list[Table]) -> None:
+    door.execute(REFUSE)
+    for number, table in enumerate(tables):
+        name = name_of(tables, number)
+        part = name.replace(f"{number}", f"{number}_part")
+        door.execute(KINDS[table.kind].format(t=name, part=part, rest=name.replace("t", "rest")))
+        door.execute(
+            f"INSERT INTO {name} (id, name, ref) SELECT i, 'seed ' || i || repeat('z', 900 * i),"
+            f" NULLIF(i, 2) FROM generate_series(1, {table.seeds}) i"
+        )
+        if table.view:
+            door.execute(f"CREATE MATERIALIZED VIEW v{number} AS SELECT id, name FROM {name}")
+            door.execute(f"CREATE UNIQUE INDEX ON v{number} (id)")
+    for number, table in enumerate(tables):
+        if table.target is not None:
+            add_foreign_key(door, tables, number)
+    door.execute("SELECT lo_from_bytea(4711, 'kept')")
+
+
+def add_foreign_key(door: Connection, tables: list[Table], number: int) -> None:
+    target = (tables[number].target or 0) % len(tables)
+    if tables[target].kind in REFERENCED:
+        name, action = name_of(tables, number), tables[number].action
+        clause = action if action.startswith("NO") else f"ON DELETE {action}"
+        clause = clause.removeprefix("NO ACTION")
+        parent = name_of(tables, target)
+        door.execute(f"UPDATE {name} SET ref = NULL WHERE ref NOT IN (SELECT id FROM {parent})")
+        door.execute(f"ALTER TABLE {name} ADD FOREIGN KEY (ref) REFERENCES {parent} (id) {clause}")
+
+
+def run(tables: list[Table], doors: list[Connection], step: Step) -> None:
+    door = doors[step.door]
+    name = name_of(tables, step.table)
+    try:
+        if step.what == "commit":
+            door.commit()
+        elif step.what == "rollback":
+            door.rollback()
+        elif step.what == "copy":
+            with door.cursor().copy(f"COPY {name} (id, name) FROM STDIN") as copy:
+                for number in range(step.number):
+                    copy.write_row((100 + number, "copied"))
+        else:
+            view = f"v{step.table % len(tables)}"
+            values: dict[str, Any] = {"t": name, "v": view, "n": step.number, "m": "NULL"}
+            if step.number % 3 == 0:
+                values["m"] = step.number // 3
+            door.execute(STEPS[step.what].format(**values))
+    except psycopg.Error:
+        # The application's errors are its own; what they leave behind is the matter here.
+        if not door.closed and step.number % 2:
+            door.rollback()
+
+
+def restore(slate: Slate) -> None:
+    assert slate.baseline
+    restored = None
+    try:
+        restored = repair.restore(slate.berth, slate.baseline, lock_timeout=0.05)
+    except repair.LeftOpen as error:
+        restored = error.restored
+    assert restored
+    slate.baseline = restored.baseline
+    slate.compare()
+
+
+@settings(
+    max_examples=int(os.environ.get("BERTH_TEST_EXAMPLES", "100")),
+    deadline=None,
+    suppress_health_check=list(HealthCheck),
+)
+@given(
+    tables=st.lists(TABLE, min_size=1, max_size=5),
+    programs=st.lists(st.lists(STEP, min_size=1, max_size=12), min_size=1, max_size=2),
+)
+def test_the_repair_gives_back_what_was_there(
+    repair_server: str, tables: list[Table], programs: list[list[Step]]
+) -> None:
+    with new_slate(repair_server) as slate:
+        create(slate.app, tables)
+        slate.capture()
+        for program in programs:
+            doors = [slate.connect(autocommit=door == 0) for door in range(3)]
+            for door in doors:
+                door.execute("SET lock_timeout = '10ms'")
+                door.commit()
+            for step in program:
+                run(tables, doors, step)
+            restore(slate)

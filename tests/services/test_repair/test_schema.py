@@ -1,0 +1,139 @@
+"""A change of the schema is found and named, and nothing else is taken for one."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import psycopg
+import pytest
+
+from pytest_berth.services.postgres import repair
+
+if TYPE_CHECKING:
+    from .conftest import Slate
+
+SCHEMA = """
+CREATE TABLE item (id serial PRIMARY KEY, name text DEFAULT 'x');
+CREATE TABLE part (id int) PARTITION BY RANGE (id);
+CREATE TABLE part_1 (id int);
+CREATE TYPE mood AS ENUM ('sad');
+CREATE SEQUENCE free;
+CREATE FUNCTION one() RETURNS int LANGUAGE sql AS 'SELECT 1';
+CREATE FUNCTION touch() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN new; END';
+CREATE TRIGGER touched BEFORE INSERT ON item FOR EACH ROW EXECUTE FUNCTION touch();
+CREATE VIEW seen AS SELECT * FROM item;
+CREATE DOMAIN positive AS int CHECK (value > 0);
+"""
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        ("CREATE TABLE extra (x int)", "table extra was created"),
+        ("DROP TABLE item CASCADE", "table item was dropped"),
+        ("ALTER TABLE item RENAME TO thing", "table thing was altered"),
+        ("ALTER TABLE item ADD note text", "column note of table item was created"),
+        ("ALTER TABLE item DROP name CASCADE", "column name of table item was dropped"),
+        ("ALTER TABLE item ALTER name SET NOT NULL", "column name of table item was altered"),
+        ("ALTER TABLE item ALTER name SET DEFAULT 'y'", "default value for column name"),
+        ("ALTER TABLE item ADD CHECK (id > 0)", "constraint item_id_check on table item"),
+        ("ALTER TABLE item DISABLE TRIGGER touched", "trigger touched on table item was altered"),
+        ("ALTER TABLE item ENABLE ROW LEVEL SECURITY", "table item was altered"),
+        ("CREATE POLICY p ON item USING (true)", "policy p on table item was created"),
+        ("CREATE INDEX extra ON item (name)", "index extra was created"),
+        ("ALTER INDEX item_pkey SET (fillfactor = 50)", "index item_pkey was altered"),
+        ("GRANT SELECT ON item TO pg_monitor", "table item was altered"),
+        ("COMMENT ON TABLE item IS 'mine'", "table item was altered"),
+        ("COMMENT ON SCHEMA public IS 'mine'", "schema public was altered"),
+        ("ALTER TABLE part ATTACH PARTITION part_1 DEFAULT", "table part_1 was altered"),
+        ("ALTER TYPE mood ADD VALUE 'glad'", "type mood was altered"),
+        ("ALTER DOMAIN positive DROP CONSTRAINT positive_check", "constraint positive_check"),
+        ("ALTER SEQUENCE free INCREMENT 2", "sequence free was altered"),
+        ("ALTER SEQUENCE free OWNED BY item.id", "sequence free was altered"),
+        ("CREATE OR REPLACE FUNCTION one() RETURNS int LANGUAGE sql AS 'SELECT 2'", "one()"),
+        ("DROP FUNCTION one()", "function one() was dropped"),
+        ("CREATE OR REPLACE VIEW seen AS SELECT * FROM item WHERE id > 0", "view seen"),
+        ("CREATE SCHEMA extra", "schema extra was created"),
+        ("CREATE STATISTICS st ON id, name FROM item", "statistics object st was created"),
+        ("ALTER DATABASE slate SET work_mem = '1MB'", "database slate was altered"),
+        ("CREATE PUBLICATION pub FOR TABLE item", "publication pub was created"),
+        ("ALTER DEFAULT PRIVILEGES GRANT SELECT ON TABLES TO pg_monitor", "default privileges"),
+        ("CREATE CAST (mood AS int) WITH INOUT", "cast from mood to integer was created"),
+    ],
+)
+def test_a_schema_change_is_named(slate: Slate, change: str, named: str) -> None:
+    slate.app.execute(SCHEMA)
+    slate.capture()
+    slate.app.execute(change)
+    assert slate.changed()
+    with pytest.raises(repair.SchemaChanged) as caught:
+        slate.restore_only()
+    assert any(named in difference for difference in caught.value.differences)
+    assert 'isolation="database"' in caught.value.remedy
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "VACUUM FULL item",
+        "VACUUM FREEZE ANALYZE",
+        "CLUSTER item USING by_name; ALTER TABLE item SET WITHOUT CLUSTER",
+        "REINDEX TABLE item",
+        "TRUNCATE item",
+        "CREATE TEMP TABLE mine (id serial PRIMARY KEY, x text)",
+        "CREATE TABLE gone (x int); DROP TABLE gone",
+        "ALTER TABLE item DISABLE TRIGGER ALL; ALTER TABLE item ENABLE TRIGGER ALL",
+        "CREATE FUNCTION pg_temp.f() RETURNS int LANGUAGE sql AS 'SELECT 1'",
+    ],
+)
+def test_what_leaves_the_schema_as_it_was_is_no_change(slate: Slate, change: str) -> None:
+    slate.app.execute(SCHEMA)
+    slate.app.execute(
+        "CREATE INDEX by_name ON item (name); ALTER TABLE item ADD late text DEFAULT 'missing';"
+        "INSERT INTO item (name) VALUES ('c'), ('a'), ('b'); DELETE FROM item WHERE id = 2"
+    )
+    slate.capture()
+    for statement in change.split("; "):
+        slate.app.execute(statement)
+    slate.restore()
+
+
+def test_tables_of_an_extension_are_left_alone(slate: Slate) -> None:
+    slate.app.execute("CREATE TABLE config (x int); INSERT INTO config VALUES (1)")
+    slate.app.execute("CREATE EXTENSION IF NOT EXISTS plpgsql")
+    slate.app.execute("ALTER EXTENSION plpgsql ADD TABLE config")
+    slate.capture()
+    slate.app.execute("INSERT INTO config VALUES (2)")
+    assert slate.restore_only().tables == ()
+    assert slate.app.execute("SELECT count(*) FROM config").fetchone() == (2,)
+
+
+def test_rows_the_schema_refuses_by_now_are_a_reason_to_replace_the_database(slate: Slate) -> None:
+    slate.app.execute(
+        "CREATE TABLE item (x int); INSERT INTO item VALUES (-1);"
+        "ALTER TABLE item ADD CHECK (x > 0) NOT VALID"
+    )
+    slate.capture()
+    slate.app.execute("DELETE FROM item")
+    with pytest.raises(repair.NotRepairable, match=r"no longer accepted by public\.item"):
+        slate.restore_only()
+
+
+def test_functions_that_need_the_search_path_of_the_database_work(slate: Slate) -> None:
+    slate.app.execute(
+        "CREATE FUNCTION good(int) RETURNS bool LANGUAGE sql IMMUTABLE AS 'SELECT $1 > 0';"
+        "CREATE FUNCTION better(int) RETURNS bool LANGUAGE plpgsql AS 'BEGIN RETURN good($1); END';"
+        "CREATE TABLE item (x int CHECK (better(x))); INSERT INTO item VALUES (1)"
+    )
+    slate.capture()
+    slate.app.execute("DELETE FROM item")
+    slate.restore()
+
+
+def test_the_copies_are_gone_after_release(slate: Slate) -> None:
+    slate.app.execute("CREATE TABLE item (x int); INSERT INTO item VALUES (1)")
+    baseline = slate.capture()
+    repair.release(slate.berth, baseline)
+    with psycopg.connect(slate.dsn) as door:
+        copies = door.execute("SELECT count(*) FROM pg_class WHERE relname ~ '^berth'").fetchone()
+    assert copies == (0,)
