@@ -63,6 +63,11 @@ def pytest_configure(config: pytest.Config) -> None:
     """Register the markers, and what the settings ask for."""
     for line in markers.LINES:
         config.addinivalue_line("markers", line)
+    if BERTH not in config.stash:
+        raise pytest.UsageError(
+            "pytest-berth was loaded by a conftest file, which is too late: install it, or use"
+            " `pytest -p pytest_berth.plugin`"
+        )
     berth = config.stash[BERTH]
     berth.on_server = lambda: sections.redact_live_logs(config)
     if berth.settings[settings.FAIL_FAST]:

@@ -82,10 +82,16 @@ class Manager:
         if not (self.run.is_owner and self.run.has_directory):
             return
         for server in self.leases.all("launched"):
-            if server.source == "external":
-                self._service(server).release(server, self.run.id)
-            self.source(server).stop(server)
+            try:
+                self._clean_up(server)
+            except Exception as error:  # told, and the others still go
+                self.progress.note(f"{server.service} could not be cleaned up: {error}")
         self.run.remove()
+
+    def _clean_up(self, server: Server) -> None:
+        if server.source == "external" and self.leases.read("ready", server.service):
+            self._service(server).release(server, self.run.id)
+        self.source(server).stop(server)
 
     def _service(self, server: Server) -> Service:
         (service,) = (known for known in self.services if known.name == server.service)
@@ -105,6 +111,7 @@ class Manager:
         try:
             return self._launch(service)
         except BerthError as error:
+            _add_reason(error, self.leases.read("planned", service.name))
             # The other workers are spared a failure that they would have to wait for.
             remember(self._failure(service), error)
             raise
@@ -129,3 +136,10 @@ class Manager:
         from filelock import FileLock
 
         return FileLock(self.run.directory / f"{service.name}.lock")
+
+
+def _add_reason(error: BerthError, plan: Server | None) -> None:
+    """Say in an error why its source was taken: another one might be easier to mend."""
+    if plan and plan.reason:
+        taken = f"the source {plan.source!r} was taken: {plan.reason}"
+        error.why = "\n".join(filter(None, [error.why, taken]))

@@ -42,7 +42,8 @@ class TerminalProgress:
             relay.send(run, text)
         elif reporter:
             with self._uncaptured():
-                reporter.ensure_newline()
+                if reporter._tw.width_of_current_line:
+                    reporter.line("")
                 reporter.write_line(f"berth: {text}")
 
     def update(self, label: str, done: int, total: int | None) -> None:

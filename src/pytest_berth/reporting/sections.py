@@ -41,7 +41,8 @@ def complete(report: pytest.TestReport, item: pytest.Item, call: pytest.CallInfo
     if not berth.has_manager:
         return
     if report.failed:
-        for service in services:
+        running = {server.service for server in berth.manager.servers}
+        for service in [service for service in services if service.name in running]:
             report.sections.append((f"{service.name} isolation", service.isolation(item)))
             _add_log(report, item, berth, service)
     from pytest_berth.reporting.redact import Redaction

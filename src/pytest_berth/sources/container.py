@@ -176,5 +176,8 @@ def _not_started(plan: Server, error: Exception) -> StartError:
     )
 
 
-def _brief(error: Exception) -> str:
+def _brief(error: BaseException) -> str:
+    """Return the innermost reason: what stands around it repeats itself for half a page."""
+    while error.__cause__ or error.__context__:
+        error = error.__cause__ or error.__context__ or error
     return " ".join(str(error).split())[:300]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 from typing import TYPE_CHECKING
 
-from pytest_berth.errors import BerthError, NoSourceError, NotReadyError, StartError
+from pytest_berth.errors import BerthError, NotReadyError, StartError
 from pytest_berth.service import ContainerSpec, Credentials, LocalSpec
 from pytest_berth.services.postgres import options as ini
 from pytest_berth.services.postgres import urls
@@ -55,16 +55,18 @@ def container(settings: Settings, credentials: Credentials) -> ContainerSpec:
 def local_obstacle(settings: Settings) -> BerthError | None:
     """Tell why there are neither installed binaries nor an artifact for this machine."""
     from pytest_berth.services.postgres import binaries
-    from pytest_berth.services.postgres.artifacts import artifact
+    from pytest_berth.sources.artifacts import cache_directory
 
     version = settings[ini.VERSION]
-    if binaries.installed(version) or artifact(version):
+    if binaries.installed(version):
         return None
-    return NoSourceError(
-        f"there are no binaries of PostgreSQL {version} for this machine.",
-        why="none are installed, and none are published for it",
-        remedy=f"install PostgreSQL {version}, or use a container: berth_source = container",
-    )
+    if binaries.artifact(version) is None:
+        return binaries.missing(version)
+    try:
+        cache_directory()
+    except BerthError as error:
+        return error
+    return None
 
 
 def local(settings: Settings, request: LocalRequest) -> LocalSpec:

@@ -117,7 +117,8 @@ class Workspace:
         """Close every connection that berth has opened to the database."""
         for name in ("engine", "_pinned"):
             if name in self.__dict__:
-                self.__dict__.pop(name).dispose()
+                # Not forgotten: tests hold the engine, which connects anew when it is used.
+                self.__dict__[name].dispose()
         if "_truncation" in self.__dict__:
             self.__dict__.pop("_truncation").close()
         self.__dict__.pop("_sequences", None)
