@@ -175,6 +175,9 @@ class Service(Protocol):
             StartError: It will never be ready, for instance because another server answers.
         """
 
+    def own_log(self, log: str, run_id: str, worker: str) -> str:
+        """Leave out of a server's log what other workers' tests have caused."""
+
     def release(self, server: Server, run_id: str) -> None:
         """Remove from a server that lives on what a run has created there."""
 

@@ -82,7 +82,8 @@ def _add_log(report: pytest.TestReport, item: pytest.Item, berth: Berth, service
     for server in berth.manager.servers:
         if server.service == service.name:
             mark = item.stash.get(MARKS, {}).get(server.service, 0)
-            lines = berth.manager.source(server).log(server, mark).strip().splitlines()
+            log = berth.manager.source(server).log(server, mark)
+            lines = service.own_log(log, berth.run.id, berth.run.worker).strip().splitlines()
             if lines:
                 text = "\n".join(lines[-_MOST_LINES:])
                 report.sections.append((f"{server.service} log during the test", text))

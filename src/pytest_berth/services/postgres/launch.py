@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import secrets
 from typing import TYPE_CHECKING
 
@@ -25,6 +26,7 @@ FIT_FOR_TESTS = {
     "log_line_prefix": "%m [%p] %d ",
     "lc_messages": "C",
 }
+_ENTRY = re.compile(r"\S+ \S+ \S+ \[\d+\] (?P<database>\S*) ")
 _USER = "berth"
 _PASSWORD_FILE = "/berth/password"
 _DATA = "/berth/data"
@@ -107,6 +109,18 @@ def probe(server: Server) -> str:
     except psycopg.OperationalError as error:
         raise _not_connected(server, str(error)) from None
     return reported.split()[0]
+
+
+def own_log(log: str, database: str) -> str:
+    """Return the entries about a database, and those about none; see ``log_line_prefix``."""
+    kept, keep = [], True
+    for line in log.splitlines():
+        entry = _ENTRY.match(line)
+        if entry:
+            keep = entry["database"] in {"", database}
+        if keep:
+            kept.append(line)
+    return "\n".join(kept)
 
 
 def _arguments(settings: Settings) -> list[str]:

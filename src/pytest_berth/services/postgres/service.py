@@ -82,6 +82,12 @@ class Postgres:
 
         return launch.probe(server)
 
+    def own_log(self, log: str, run_id: str, worker: str) -> str:
+        """Leave out of the log what was done in other workers' databases."""
+        from pytest_berth.services.postgres import databases, launch
+
+        return launch.own_log(log, databases.database_name(run_id, worker))
+
     def release(self, server: Server, run_id: str) -> None:
         """Drop the databases that a run has created on an external server."""
         from pytest_berth.services.postgres import databases
