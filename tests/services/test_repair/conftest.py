@@ -153,6 +153,7 @@ def _rows(door: Connection, name: str, kind: str) -> list[Any]:
 def new_slate(server: str) -> Iterator[Slate]:
     """Create a database, and drop it with all that holds it."""
     with psycopg.connect(server, autocommit=True) as admin:
+        admin.execute("DROP DATABASE IF EXISTS slate WITH (FORCE)")
         admin.execute("CREATE DATABASE slate")
         dsn = make_conninfo(server, dbname="slate")
         berth = psycopg.connect(dsn, autocommit=True)
@@ -176,6 +177,7 @@ def slate(repair_server: str) -> Iterator[Slate]:
 
 def _roll_back_prepared(dsn: str) -> None:
     query = "SELECT gid FROM pg_prepared_xacts WHERE database = current_database()"
-    with psycopg.connect(dsn, autocommit=True) as door:
+    door = psycopg.connect(dsn, autocommit=True, options="-c statement_timeout=0")
+    with door:
         for (gid,) in door.execute(query).fetchall():
             door.execute(sql.SQL("ROLLBACK PREPARED {}").format(sql.Literal(gid)))

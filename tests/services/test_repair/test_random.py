@@ -114,17 +114,17 @@ STEP = st.builds(
 )
 
 
-def name_of(tables: list[Table], number: int) -> str:
+def name_of(tables: list[Table], number: int, part: str = "") -> str:
     number %= len(tables)
-    return f'"Other One"."t {number}"' if number % 2 else f"t{number}"
+    return f'"Other One"."t {number}{part}"' if number % 2 else f"t{number}{part}"
 
 
 def create(door: Connection, tables: list[Table]) -> None:
     door.execute(REFUSE)
     for number, table in enumerate(tables):
         name = name_of(tables, number)
-        part = name.replace(f"{number}", f"{number}_part")
-        door.execute(KINDS[table.kind].format(t=name, part=part, rest=name.replace("t", "rest")))
+        part, rest = (name_of(tables, number, part) for part in ("_part", "_rest"))
+        door.execute(KINDS[table.kind].format(t=name, part=part, rest=rest))
         door.execute(
             f"INSERT INTO {name} (id, name, ref) SELECT i, 'seed ' || i || repeat('z', 900 * i),"
             f" NULLIF(i, 2) FROM generate_series(1, {table.seeds}) i"

@@ -153,6 +153,7 @@ def with_rows(connection: Connection, tables: Sequence[Relation]) -> list[Relati
 
 
 def _capture(connection: Connection, lock_timeout: float) -> Baseline:
+    connection.execute("SET statement_timeout = 0")
     replica = may_be_replica(connection)
     with transaction(
         connection, lock_timeout=lock_timeout, replica=replica, isolation="REPEATABLE READ"

@@ -18,7 +18,11 @@ FIRST_USER_OID = 16384
 
 @dataclass(frozen=True)
 class Guard:
-    """A trigger or rule that fires when rows are put back, so has to be off meanwhile."""
+    """What stands in the way of putting rows back, so has to be off meanwhile.
+
+    A trigger, a rule, or the lack of a replica identity, without which a published table
+    refuses deletions.
+    """
 
     kind: str
     name: str
@@ -114,6 +118,14 @@ FROM pg_catalog.pg_trigger t WHERE t.tgenabled = ANY (%s) AND (%s OR NOT t.tgisi
 UNION ALL
 SELECT r.ev_class::int8, 'RULE', r.rulename::text, r.ev_enabled::text
 FROM pg_catalog.pg_rewrite r WHERE r.ev_enabled = ANY (%s) AND r.ev_type <> '1'
+UNION ALL
+SELECT c.oid::int8, 'REPLICA IDENTITY', '', c.relreplident::text
+FROM pg_catalog.pg_class c
+WHERE c.relkind = 'r' AND c.relpersistence = 'p' AND c.oid >= %s
+AND EXISTS (SELECT FROM pg_catalog.pg_publication p WHERE p.pubdelete)
+AND (c.relreplident = 'n' OR c.relreplident = 'd' AND NOT EXISTS (
+    SELECT FROM pg_catalog.pg_index i WHERE i.indrelid = c.oid AND i.indisprimary
+))
 """
 
 
@@ -156,7 +168,8 @@ def _guards(connection: Connection, *, replica: bool) -> dict[int, list[Guard]]:
     # The owner cannot switch a foreign key off; a replica fires what is ENABLE REPLICA or ALWAYS.
     fire = ["A", "R"] if replica else ["O", "A"]
     found: dict[int, list[Guard]] = {}
-    for relation, kind, name, enabled in rows(connection, GUARDS, fire, replica, fire):
+    found_rows = rows(connection, GUARDS, fire, replica, fire, FIRST_USER_OID)
+    for relation, kind, name, enabled in found_rows:
         found.setdefault(relation, []).append(Guard(kind, name, enabled))
     return found
 

@@ -30,6 +30,7 @@ SWITCHED_ON = {
     "A": sql.SQL("ENABLE ALWAYS"),
     "R": sql.SQL("ENABLE REPLICA"),
 }
+IDENTITIES = {"d": sql.SQL("REPLICA IDENTITY DEFAULT"), "n": sql.SQL("REPLICA IDENTITY NOTHING")}
 
 
 class BlockedError(Exception):
@@ -99,15 +100,15 @@ class Repair:
     def _guards_off(self, tables: Sequence[Relation]) -> Iterator[None]:
         guarded = [table for table in tables if table.guards]
         for table in guarded:
-            self._alter(table, [_switch(guard, sql.SQL("DISABLE")) for guard in table.guards])
+            self._alter(table, [_off(guard) for guard in table.guards])
         yield
         if guarded:
             # ALTER TABLE is refused while checks of deferred constraints are pending.
             self.connection.execute("SET CONSTRAINTS ALL IMMEDIATE")
         for table in guarded:
-            self._alter(table, [_switch(g, SWITCHED_ON[g.enabled]) for g in table.guards])
+            self._alter(table, [_on(guard) for guard in table.guards])
 
-    def _alter(self, table: Relation, actions: Sequence[sql.Composed]) -> None:
+    def _alter(self, table: Relation, actions: Sequence[sql.Composable]) -> None:
         only = sql.SQL("ONLY " if table.kind == "p" else "")
         statement = sql.SQL("ALTER TABLE {}{} {}").format(
             only, table.identifier, sql.SQL(", ").join(actions)
@@ -306,6 +307,16 @@ class Repair:
                 why=str(error.diag.message_primary),
                 remedy='mark the test @pytest.mark.berth_pg(isolation="database")',
             ) from error
+
+
+def _off(guard: Guard) -> sql.Composable:
+    if guard.enabled in IDENTITIES:
+        return sql.SQL("REPLICA IDENTITY FULL")
+    return _switch(guard, sql.SQL("DISABLE"))
+
+
+def _on(guard: Guard) -> sql.Composable:
+    return IDENTITIES.get(guard.enabled) or _switch(guard, SWITCHED_ON[guard.enabled])
 
 
 def _switch(guard: Guard, action: sql.SQL) -> sql.Composed:

@@ -1,0 +1,169 @@
+"""The corners: physical order, several baselines, settings, marks and their arithmetic."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import psycopg
+import pytest
+from psycopg.conninfo import make_conninfo
+from psycopg.rows import dict_row
+
+from pytest_berth.services.postgres import repair
+from pytest_berth.services.postgres.repair.marks import Mark, Snapshot
+
+from .conftest import LOCK_TIMEOUT
+
+if TYPE_CHECKING:
+    from .conftest import Slate
+
+SEEDED = """
+CREATE TABLE item (id serial PRIMARY KEY, name text UNIQUE);
+INSERT INTO item (name) SELECT 'seed ' || i FROM generate_series(1, 5) i;
+"""
+
+
+def test_nothing_is_touched_when_nothing_changed(slate: Slate) -> None:
+    slate.app.execute(SEEDED)
+    slate.capture()
+    slate.app.execute("SELECT * FROM item")
+    slate.connect().execute("SELECT * FROM item")
+    assert not slate.changed()
+    assert slate.restore() == repair.Restored(slate.baseline)
+
+
+def test_only_what_is_dirty_is_touched(slate: Slate) -> None:
+    slate.app.execute(SEEDED + "CREATE TABLE other (id serial); CREATE TABLE third (id int)")
+    slate.app.execute("INSERT INTO third VALUES (1)")
+    slate.capture()
+    slate.app.execute("INSERT INTO other DEFAULT VALUES; UPDATE item SET name = 'x' WHERE id = 1")
+    restored = slate.restore()
+    assert set(restored.tables) == {"public.item", "public.other"}
+    assert restored.sequences == ("public.other_id_seq",)
+
+
+def test_other_databases_are_not_touched(slate: Slate, repair_server: str) -> None:
+    slate.app.execute(SEEDED)
+    slate.capture()
+    with psycopg.connect(repair_server) as elsewhere:
+        elsewhere.execute("CREATE TABLE not_ours (x int)")
+        slate.app.execute("DELETE FROM item")
+        slate.restore()
+        assert elsewhere.execute("SELECT * FROM not_ours").fetchall() == []
+        elsewhere.rollback()
+
+
+def test_rows_come_back_in_their_order_where_vacuum_left_holes(slate: Slate) -> None:
+    slate.app.execute(
+        "CREATE TABLE item (id int PRIMARY KEY, name text);"
+        "CREATE TABLE child (item int REFERENCES item);"
+        "INSERT INTO item SELECT i, repeat('x', 100) FROM generate_series(1, 2000) i;"
+        "INSERT INTO child SELECT generate_series(1, 2000)"
+    )
+    slate.app.execute("ALTER TABLE item DISABLE TRIGGER ALL; ALTER TABLE child DISABLE TRIGGER ALL")
+    slate.app.execute("DELETE FROM item WHERE id / 300 % 2 = 0 AND id < 1900")
+    slate.app.execute("VACUUM item")
+    slate.capture()
+    slate.app.execute("UPDATE item SET name = 'y' WHERE id = 1950")
+    slate.restore()
+
+
+def test_rows_come_back_in_their_order_after_a_rewrite(slate: Slate) -> None:
+    slate.app.execute(
+        "CREATE TABLE item (id int PRIMARY KEY); INSERT INTO item VALUES (3), (1), (2)"
+    )
+    slate.capture()
+    slate.app.execute("CLUSTER item USING item_pkey; ALTER TABLE item SET WITHOUT CLUSTER")
+    slate.restore()
+
+
+def test_a_baseline_within_a_baseline(slate: Slate) -> None:
+    slate.app.execute(SEEDED)
+    outer, of_outer = slate.capture(), slate.before
+    slate.app.execute("UPDATE item SET name = 'of the module' WHERE id = 1")
+    slate.capture()
+    for _ in range(2):
+        slate.app.execute("DELETE FROM item; INSERT INTO item VALUES (1, 'of a test')")
+        slate.restore()
+    assert slate.baseline
+    repair.release(slate.berth, slate.baseline)
+    slate.baseline, slate.before = outer, of_outer
+    slate.restore()
+
+
+def test_settings_of_the_database_do_not_matter(slate: Slate) -> None:
+    slate.app.execute(SEEDED)
+    for setting in (
+        "default_transaction_read_only = on",
+        "default_transaction_isolation = 'serializable'",
+        "statement_timeout = '1ms'",
+        "search_path = 'nowhere'",
+    ):
+        slate.app.execute(f"ALTER DATABASE slate SET {setting}")
+    berth = psycopg.connect(slate.dsn, autocommit=True, row_factory=dict_row)
+    slate.dsn = make_conninfo(slate.dsn, options="-c statement_timeout=0 -c search_path=public")
+    slate.capture(berth)
+    slate.app.execute("DELETE FROM public.item")
+    assert slate.restore().tables == ("public.item",)
+
+
+def test_the_application_sees_no_copies(slate: Slate) -> None:
+    slate.app.execute(SEEDED)
+    slate.capture()
+    query = "SELECT count(*) FROM pg_class WHERE relname ~ 'berth' AND pg_table_is_visible(oid)"
+    assert slate.app.execute(query).fetchone() == (0,)
+
+
+def test_tables_whose_deletions_are_published_without_identity_come_back(slate: Slate) -> None:
+    slate.app.execute(
+        "CREATE TABLE item (id int); CREATE PUBLICATION pub FOR TABLE item;"
+        "CREATE TABLE seeded (id int); INSERT INTO seeded VALUES (1)"
+    )
+    slate.app.execute("ALTER PUBLICATION pub ADD TABLE seeded")
+    slate.capture()
+    slate.app.execute("INSERT INTO item VALUES (1); INSERT INTO seeded VALUES (2)")
+    slate.restore()
+
+
+def test_five_hundred_tables_and_many_seeds_come_back(slate: Slate) -> None:
+    for number in range(250):
+        slate.app.execute(f"CREATE TABLE t{number} (id serial)")
+    slate.app.execute("CREATE TABLE big AS SELECT i, 'x' AS t FROM generate_series(1, 20000) i")
+    slate.capture()
+    slate.app.execute("INSERT INTO t7 DEFAULT VALUES; INSERT INTO t249 DEFAULT VALUES")
+    slate.app.execute("UPDATE big SET t = 'y' WHERE i = 5")
+    slate.restore()
+
+
+@pytest.mark.parametrize(
+    ("mark", "now", "moved"),
+    [
+        ("10:10:", "10:10:", False),
+        ("10:10:", "11:11:", True),
+        ("10:10:", "10:12:10,11", False),
+        ("10:10:", "10:12:10", True),
+        ("10:12:10", "10:12:10", False),
+        ("10:12:10", "12:12:", True),
+    ],
+)
+def test_a_mark_knows_whether_a_transaction_ended(mark: str, now: str, moved: bool) -> None:
+    assert Mark(Snapshot.parse(mark)).moved(Snapshot.parse(now)) is moved
+
+
+def test_a_mark_does_not_count_its_own_transactions() -> None:
+    mark = Mark(Snapshot.parse("10:10:")).renewed(Snapshot.parse("10:10:"), 10)
+    assert not mark.moved(Snapshot.parse("11:11:"))
+    assert mark.moved(Snapshot.parse("12:12:"))
+    assert mark.renewed(Snapshot.parse("20:20:"), None).own == frozenset()
+
+
+def test_what_commits_while_the_repair_runs_is_noticed_the_next_time(slate: Slate) -> None:
+    slate.app.execute(SEEDED)
+    baseline = slate.capture()
+    slate.app.execute("INSERT INTO item (name) VALUES ('new')")
+    restored = repair.restore(slate.berth, baseline, lock_timeout=LOCK_TIMEOUT)
+    meanwhile = Mark(restored.baseline.mark.snapshot, restored.baseline.mark.own)
+    slate.app.execute("UPDATE item SET name = 'late' WHERE id = 1")
+    assert meanwhile.moved(Snapshot.now(slate.berth))
+    slate.baseline = restored.baseline
+    assert slate.restore().tables == ("public.item",)
