@@ -34,6 +34,7 @@ class Manager:
     settings: Settings
     services: Sequence[Service]
     progress: Progress
+    first_marks: dict[str, float] = field(default_factory=dict)
     _servers: dict[str, Server] = field(default_factory=dict)
     _lock: threading.RLock = field(default_factory=threading.RLock)
 
@@ -69,7 +70,9 @@ class Manager:
             if service.name not in self._servers:
                 with self._file_lock(service):
                     ready = self.leases.read("ready", service.name)
-                    self._servers[service.name] = ready or self._start(service)
+                    server = ready or self._start(service)
+                    self.first_marks[service.name] = self.source(server).mark(server)
+                    self._servers[service.name] = server
             return self._servers[service.name]
 
     def source(self, server: Server) -> Source:

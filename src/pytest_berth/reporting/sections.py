@@ -81,7 +81,8 @@ def _explain(report: pytest.TestReport, call: pytest.CallInfo[None]) -> None:
 def _add_log(report: pytest.TestReport, item: pytest.Item, berth: Berth, service: Service) -> None:
     for server in berth.manager.servers:
         if server.service == service.name:
-            mark = item.stash.get(MARKS, {}).get(server.service, 0)
+            first = berth.manager.first_marks[server.service]
+            mark = item.stash.get(MARKS, {}).get(server.service, first)
             log = berth.manager.source(server).log(server, mark)
             lines = service.own_log(log, berth.run.id, berth.run.worker).strip().splitlines()
             if lines:

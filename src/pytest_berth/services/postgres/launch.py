@@ -23,6 +23,7 @@ FIT_FOR_TESTS = {
     "autovacuum": "off",
     "max_connections": "300",
     "max_prepared_transactions": "20",
+    "log_checkpoints": "off",
     "log_line_prefix": "%m [%p] %d ",
     "lc_messages": "C",
 }
