@@ -1,0 +1,23 @@
+"""How the documentation is built: ``nox -s docs``."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from pytest_berth import __doc__ as summary
+
+sys.path.insert(0, str(Path(__file__).parent / "_extensions"))
+
+project = "pytest-berth"
+html_title = project
+html_short_title = summary
+author = "The pytest-berth developers"
+copyright = author  # noqa: A001
+
+extensions = ["myst_parser", "berth_settings"]
+exclude_patterns = ["_build", "first"]
+myst_enable_extensions = ["deflist"]
+myst_heading_anchors = 3
+nitpicky = True
+html_theme = "furo"
