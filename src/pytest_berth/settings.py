@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar, cast
 
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
+_PASSWORD = re.compile(r"(?P<before>://[^:/?#@\s]*:)\S*(?=@)|(?P<name>[?&]password=)[^&\s]*")
 
 
 @dataclass(frozen=True)
@@ -82,7 +84,12 @@ def describe(name: str, setting: Setting) -> str:
     value = setting.value
     if isinstance(value, tuple):
         value = " | ".join(map(str, value))
-    return f"{name} = {'' if value is None else value} ({setting.origin})"
+    return f"{name} = {mask('' if value is None else str(value))} ({setting.origin})"
+
+
+def mask(text: str) -> str:
+    """Return the text with ``***`` for the passwords of URLs."""
+    return _PASSWORD.sub(r"\g<before>\g<name>***", text)
 
 
 def text(value: str) -> str:
@@ -128,7 +135,7 @@ def choice(*valid: str) -> Callable[[str], str]:
     def parse(value: str) -> str:
         word = value.strip()
         if word not in valid:
-            raise ValueError(nearest(word, valid))
+            raise ValueError(nearest(word, filter(None, valid)))
         return word
 
     return parse
@@ -227,16 +234,30 @@ def _raw(config: pytest.Config, option: Option[Any]) -> tuple[Any, str]:
         if variable is not None:
             listed = option.type == "linelist"
             return variable.splitlines() if listed else variable, option.variable
-    raw = config.getini(option.name)
+    raw = _ini_value(config, option)
     if raw is None:
         return None, "default"
     return raw, "-o" if option.name in _overrides(config) else _ini_name(config)
 
 
+def _ini_value(config: pytest.Config, option: Option[Any]) -> Any:
+    import pytest
+
+    try:
+        return config.getini(option.name)
+    except (TypeError, ValueError, pytest.UsageError):
+        # A number in pytest.toml, or a slip, which our own message tells better than pytest's.
+        given = _inicfg(config)[option.name]
+        value = getattr(given, "value", given)
+        if option.type != "linelist":
+            return str(value)
+        return list(map(str, value)) if isinstance(value, list) else str(value).splitlines()
+
+
 def _problem(
     option: Option[Any], raw: Any, origin: str, error: ValueError | SettingsError
 ) -> SettingsError:
-    shown = " | ".join(raw) if isinstance(raw, list) else raw
+    shown = mask(" | ".join(map(str, raw)) if isinstance(raw, list) else str(raw))
     what = f"{option.name} has a value that cannot be used."
     if isinstance(error, SettingsError):
         return SettingsError(error.what, why=f"{error.why} ({origin})", remedy=error.remedy)
@@ -244,9 +265,7 @@ def _problem(
 
 
 def _unknown(config: pytest.Config, known: set[str]) -> list[SettingsError]:
-    # pytest itself offers no public way to list the names that an ini file sets.
-    names = getattr(config, "_inicfg", None) or getattr(config, "inicfg", {})
-    wrong = [name for name in names if name.startswith("berth") and name not in known]
+    wrong = [name for name in _inicfg(config) if name.startswith("berth") and name not in known]
     problems = [
         SettingsError(
             f"unknown setting {name!r}.",
@@ -276,6 +295,11 @@ def _unknown_variables(known: set[str]) -> list[SettingsError]:
         for name, match in slips.items()
         if match
     ]
+
+
+def _inicfg(config: pytest.Config) -> Mapping[str, Any]:
+    # pytest itself offers no public way to list the names that an ini file sets.
+    return getattr(config, "_inicfg", None) or getattr(config, "inicfg", {})
 
 
 def _overrides(config: pytest.Config) -> set[str]:
