@@ -92,6 +92,11 @@ class Container:
             if isinstance(error, DockerException):
                 raise _not_started(plan, error) from error
             raise
+        if not self.engine.on_this_host:
+            progress.note(
+                f"{service.name}: the engine is not on this host, or pytest runs in a container:"
+                f" port {port} is published on all interfaces of {host}"
+            )
         handle = {"container": container.id, "run": self.run_id}
         return dataclasses.replace(plan, host=host, port=port, handle=handle)
 

@@ -42,7 +42,7 @@ class Rights:
             return "superuser"
         if self.create_databases:
             return "role with CREATEDB"
-        return "owner of the database" if self.owner else "plain role"
+        return "database owner" if self.owner else "plain role"
 
 
 def find(connection: psycopg.Connection[Any]) -> Rights:

@@ -11,6 +11,7 @@ from sqlalchemy import Connection, Engine, create_engine
 from sqlalchemy.orm import Session
 
 from pytest_berth.errors import IsolationError
+from pytest_berth.lifecycle.once import once
 from pytest_berth.lifecycle.run import MAIN
 from pytest_berth.services.postgres import databases, rights, rollback, template, urls
 from pytest_berth.services.postgres.options import ALLOW_RESET, LOCK_TIMEOUT
@@ -197,6 +198,8 @@ def open_workspace(berth: Berth, server: Server, steps: tuple[Step, ...]) -> Wor
     """
     with databases.administration(server) as connection:
         found = rights.find(connection)
+        if server.source == "external":
+            _tell_rights(berth, server, found)
         if found.own_databases:
             template.build(berth, server, steps)
             name = databases.clone(connection, berth.run.id, berth.run.worker)
@@ -204,6 +207,17 @@ def open_workspace(berth: Berth, server: Server, steps: tuple[Step, ...]) -> Wor
     if found.may_reset(berth.settings[ALLOW_RESET]):
         template.apply(berth, server, found.database, steps)
     return Workspace(berth, server, found.database, found)
+
+
+def _tell_rights(berth: Berth, server: Server, found: Rights) -> None:
+    """Say, once per run, what the given role may do and where tests therefore work."""
+    place = "databases of this run, dropped at its end"
+    if not found.own_databases:
+        allowed = found.may_reset(berth.settings[ALLOW_RESET])
+        how = "may be reset (berth_pg_allow_reset)" if allowed else "rolled back, never reset"
+        place = f"the database {found.database!r}, {how}"
+    text = f"postgres: {server.credentials.user!r} is a {found}: tests work in {place}"
+    once(berth.run.directory, "postgres.rights", lambda: berth.progress.note(text))
 
 
 def _not_allowed(workspace: Workspace, isolation: Isolation) -> IsolationError:
