@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import socket
 from dataclasses import dataclass
+from ipaddress import ip_network
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from testcontainers.core.docker_client import DockerClient
 
 _ANSWER_WITHIN = 0.8
 _WORK_WITHIN = 60
+_LOOPBACK = {"localhost", "127.0.0.1", "::1"}
 
 
 class EngineUnreachableError(Exception):
@@ -93,9 +98,12 @@ def _on_this_host(client: DockerClient) -> bool:
 
     if testcontainers_config.connection_mode_override:
         return False
-    if client.host() not in {"localhost", "127.0.0.1", "::1"}:
-        return False
-    return not inside_container() or _shares_our_network(client)
+    if testcontainers_config.tc_host_override or not inside_container():
+        return client.host() in _LOOPBACK
+    # Inside a container, testcontainers takes an engine behind a socket for the outer host's.
+    return urlsplit(client.client.api.base_url).hostname in _LOOPBACK and _shares_our_network(
+        client
+    )
 
 
 def _shares_our_network(client: DockerClient) -> bool:
@@ -110,8 +118,12 @@ def _shares_our_network(client: DockerClient) -> bool:
         bridge = client.client.networks.get("bridge").attrs
     except NotFound:
         return False
-    gateways = [entry.get("Gateway") for entry in bridge["IPAM"]["Config"] or ()]
-    return any(_is_our_address(gateway) for gateway in gateways if gateway)
+    return any(_is_our_address(_gateway(entry)) for entry in bridge["IPAM"]["Config"] or ())
+
+
+def _gateway(network: Mapping[str, str]) -> str:
+    """Return a network's gateway; engines that have chosen it themselves may not tell."""
+    return network.get("Gateway") or str(next(ip_network(network["Subnet"]).hosts()))
 
 
 def _is_our_address(address: str) -> bool:
