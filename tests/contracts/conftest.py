@@ -1,0 +1,151 @@
+"""Servers of every source, started and stopped by the plugin's own lifecycle."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import psycopg
+import pytest
+
+from pytest_berth.lifecycle.manager import Manager
+from pytest_berth.lifecycle.run import MAIN, Run
+from pytest_berth.services.postgres import urls
+from pytest_berth.services.postgres.service import POSTGRES
+from pytest_berth.settings import OPTIONS, Setting, Settings
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from pytest_berth.service import Server, Source
+
+SOURCES = ("container", "local", "external")
+STARTED = ("container", "local")
+
+
+@dataclass
+class Notes:
+    """Progress that is kept, to be looked at."""
+
+    lines: list[str] = field(default_factory=list)
+
+    def note(self, text: str) -> None:
+        """Keep a line."""
+        self.lines.append(text)
+
+    def update(self, label: str, done: int, total: int | None) -> None:
+        """Forget a download's progress."""
+
+
+@dataclass
+class Stage:
+    """Makes runs, each with settings of its own, and ends them all."""
+
+    root: Path
+    managers: list[Manager] = field(default_factory=list)
+
+    def manager(self, source: str = "auto", **given: Any) -> Manager:
+        """Return the servers-to-be of a run; settings are given as in an ini file."""
+        given["berth_source"] = source
+        values = {
+            option.name: Setting(option.parse(given[option.name]), "pytest.ini")
+            if option.name in given
+            else Setting(option.default, "default")
+            for option in (*OPTIONS, *POSTGRES.options)
+        }
+        run = Run(os.urandom(4).hex(), MAIN)
+        made = Manager(run, Settings(self.root, values), [POSTGRES], Notes())
+        self.managers.append(made)
+        return made
+
+    def start(self, source: str = "auto", **given: Any) -> Berthed:
+        """Start a server as the first test of a run does."""
+        manager = self.manager(source, **given)
+        server = manager.server(POSTGRES)
+        return Berthed(manager, server, manager.source(server))
+
+    def end(self) -> None:
+        """End every run."""
+        while self.managers:
+            self.managers.pop().stop()
+
+
+@dataclass(frozen=True)
+class Berthed:
+    """A server that answers, the run that it belongs to and the source that it came from."""
+
+    manager: Manager
+    server: Server
+    source: Source
+
+    @property
+    def url(self) -> str:
+        """URL of the administrator's database."""
+        return urls.url(self.server, self.server.credentials.database)
+
+    @property
+    def dsn(self) -> str:
+        """The same for libpq."""
+        return urls.dsn(self.server, self.server.credentials.database)
+
+    @property
+    def notes(self) -> list[str]:
+        """The lines that the user has seen."""
+        progress = self.manager.progress
+        assert isinstance(progress, Notes)
+        return progress.lines
+
+    def query(self, statement: str) -> Any:
+        """Return the first value of a statement's result."""
+        with psycopg.connect(self.dsn, autocommit=True) as connection:
+            row = connection.execute(statement.encode()).fetchone()
+        return row[0] if row else None
+
+
+@pytest.fixture
+def stage(tmp_path: Path) -> Iterator[Stage]:
+    """Make runs whose servers are gone when the test ends."""
+    made = Stage(tmp_path)
+    yield made
+    made.end()
+
+
+@pytest.fixture(scope="session")
+def berthed_by_source(
+    tmp_path_factory: pytest.TempPathFactory, require_source: Callable[[str], None]
+) -> Iterator[Callable[[str], Berthed]]:
+    """Return a function that gives one server of a source, the same one to every test."""
+    stage = Stage(tmp_path_factory.mktemp("contracts"))
+    servers: dict[str, Berthed] = {}
+
+    def give(source: str) -> Berthed:
+        require_source(source)
+        if source not in servers:
+            # An external server is somebody else's: here, one that another run has started.
+            given = {"berth_pg_url": stage.start().url} if source == "external" else {}
+            servers[source] = stage.start(source, **given)
+        return servers[source]
+
+    yield give
+    stage.end()
+
+
+@pytest.fixture(params=SOURCES)
+def berthed(request: pytest.FixtureRequest, berthed_by_source: Callable[[str], Berthed]) -> Berthed:
+    """Give a server of each source in turn; tests leave it as it is."""
+    return berthed_by_source(request.param)
+
+
+@pytest.fixture(params=STARTED)
+def started(request: pytest.FixtureRequest, berthed_by_source: Callable[[str], Berthed]) -> Berthed:
+    """Give a server of each source that starts servers; tests leave it as it is."""
+    return berthed_by_source(request.param)
+
+
+@pytest.fixture(params=STARTED)
+def starting(request: pytest.FixtureRequest, require_source: Callable[[str], None]) -> str:
+    """Give the name of each source that starts servers."""
+    require_source(request.param)
+    return str(request.param)

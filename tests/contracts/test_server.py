@@ -1,0 +1,130 @@
+"""What a server is like, wherever it comes from."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import psutil
+import psycopg
+import pytest
+
+from pytest_berth.services.postgres.service import POSTGRES
+from pytest_berth.waiting import wait_for
+
+if TYPE_CHECKING:
+    from tests.contracts.conftest import Berthed, Stage
+
+FIT_FOR_TESTS = {
+    "fsync": "off",
+    "synchronous_commit": "off",
+    "full_page_writes": "off",
+    "autovacuum": "off",
+    "max_connections": "300",
+}
+
+
+def test_the_server_answers_and_has_the_default_version(berthed: Berthed) -> None:
+    assert berthed.query("SHOW server_version") == berthed.server.version
+    assert berthed.server.version.split(".")[0] == "17"
+
+
+def test_one_line_tells_what_runs_where_and_why(berthed: Berthed) -> None:
+    (line,) = [line for line in berthed.notes if line.startswith("postgres 17.")]
+    server = berthed.server
+    for part in (server.source, server.detail, f"{server.host}:{server.port}", server.reason):
+        assert part
+        assert part in line
+    assert server.credentials.password not in line
+
+
+def test_settings_fit_for_tests_are_in_force(started: Berthed) -> None:
+    found = {name: started.query(f"SHOW {name}") for name in FIT_FOR_TESTS}
+    assert found == FIT_FOR_TESTS
+
+
+def test_settings_of_the_user_are_in_force_and_go_first(starting: str, stage: Stage) -> None:
+    settings = ["work_mem = 64MB", "fsync=on", 'search_path = "$user", public', "# a comment"]
+    berthed = stage.start(starting, berth_pg_settings=settings)
+    assert berthed.query("SHOW work_mem") == "64MB"
+    assert berthed.query("SHOW fsync") == "on"
+    assert berthed.query("SHOW search_path") == '"$user", public'
+    assert berthed.query("SHOW synchronous_commit") == "off"
+
+
+def test_databases_are_in_utf_8(berthed: Berthed) -> None:
+    encodings = "SELECT string_agg(DISTINCT pg_encoding_to_char(encoding), ' ') FROM pg_database"
+    assert berthed.query(encodings) == "UTF8"
+
+
+def test_upper_case_follows_unicode(started: Berthed) -> None:
+    assert started.query("SELECT upper('straße, über')") in {"STRASSE, ÜBER", "STRAßE, ÜBER"}
+
+
+def test_only_loopback_addresses_listen(started: Berthed) -> None:
+    listening = {
+        entry.laddr.ip
+        for entry in psutil.net_connections("tcp")
+        if entry.status == psutil.CONN_LISTEN and entry.laddr.port == started.server.port
+    }
+    assert listening == {"127.0.0.1"}
+
+
+def test_a_wrong_password_is_refused(started: Berthed) -> None:
+    password = started.server.credentials.password
+    with pytest.raises(psycopg.OperationalError, match="password authentication failed"):
+        psycopg.connect(started.dsn.replace(password, "wrong"))
+
+
+def test_no_command_line_on_this_machine_has_the_password(berthed: Berthed) -> None:
+    password = berthed.server.credentials.password
+    assert password
+    assert not [line for line in _command_lines() if password in line]
+
+
+def test_the_password_is_in_no_representation(berthed: Berthed) -> None:
+    assert berthed.server.credentials.password not in f"{berthed.server!r} {berthed.server}"
+
+
+def test_every_server_gets_a_password_of_its_own() -> None:
+    passwords = {POSTGRES.credentials().password for _ in range(10)}
+    assert len(passwords) == 10
+
+
+def test_the_log_can_be_read_since_a_mark(started: Berthed) -> None:
+    _log_something(started, "before_the_mark")
+    mark = started.source.mark(started.server)
+    _log_something(started, "after_the_mark")
+    since = started.source.log(started.server, mark)
+    assert "after_the_mark" in since
+    assert "before_the_mark" not in since
+    assert "before_the_mark" in started.source.log(started.server, 0)
+
+
+def test_a_running_server_has_not_ended(berthed: Berthed) -> None:
+    assert berthed.source.exit_status(berthed.server) is None
+
+
+def test_another_process_of_the_run_can_read_the_server_from_its_lease(berthed: Berthed) -> None:
+    assert berthed.manager.leases.read("ready", "postgres") == berthed.server
+    lease = berthed.manager.run.directory / "postgres.ready.json"
+    assert json.loads(lease.read_text())["version"] == berthed.server.version
+    assert lease.stat().st_mode & 0o077 == 0
+
+
+def _log_something(berthed: Berthed, word: str) -> None:
+    with pytest.raises(psycopg.errors.UndefinedTable):
+        berthed.query(f"SELECT 1 FROM {word}")
+    wait_for(lambda: word in berthed.source.log(berthed.server, 0), 30)
+
+
+def _command_lines() -> list[str]:
+    found = []
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            found.append(path.read_text(errors="replace"))
+        except (FileNotFoundError, ProcessLookupError):
+            continue
+    assert found
+    return found
