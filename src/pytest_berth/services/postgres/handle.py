@@ -74,7 +74,7 @@ def late_slate(config: pytest.Config) -> Iterator[None]:
     As long as no test has needed Postgres there is nothing to guard, and nothing is started.
     """
     before = config.stash.get(WORKSPACE, None)
-    if before:
+    if before and before.is_ours:
         with before.slate(Isolation("truncation", "fixtures are asked for at run time"), ()):
             yield
         return

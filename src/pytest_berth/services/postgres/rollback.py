@@ -30,7 +30,10 @@ _BEGIN = b"BEGIN; SAVEPOINT berth_outer; SAVEPOINT berth_commit; " + _SEQUENCES
 _COMMIT = b"RELEASE SAVEPOINT berth_commit; SAVEPOINT berth_commit"
 _ROLLBACK = b"ROLLBACK TO SAVEPOINT berth_commit"
 # The first statement fails when the test has ended the outer transaction behind our back.
-_END = b"ROLLBACK TO SAVEPOINT berth_outer; ROLLBACK; " + _SEQUENCES
+_END = (
+    b"ROLLBACK TO SAVEPOINT berth_outer; ROLLBACK; SELECT pg_catalog.pg_advisory_unlock_all(); "
+    + _SEQUENCES
+)
 _REMEDY = '@pytest.mark.berth_pg(isolation="truncation")'
 
 

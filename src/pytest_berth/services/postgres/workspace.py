@@ -12,8 +12,14 @@ from sqlalchemy.orm import Session
 
 from pytest_berth.errors import IsolationError
 from pytest_berth.lifecycle.once import once
-from pytest_berth.lifecycle.run import MAIN
-from pytest_berth.services.postgres import databases, rights, rollback, template, urls
+from pytest_berth.services.postgres import (
+    databases,
+    permission,
+    rights,
+    rollback,
+    template,
+    urls,
+)
 from pytest_berth.services.postgres.options import ALLOW_RESET, LOCK_TIMEOUT
 from pytest_berth.services.postgres.repair import SchemaChanged
 from pytest_berth.services.postgres.sequences import Sequences
@@ -74,7 +80,8 @@ class Workspace:
         return Truncation(self.dsn, self.berth.settings[LOCK_TIMEOUT])
 
     @property
-    def _is_ours(self) -> bool:
+    def is_ours(self) -> bool:
+        """Whether this run has created the database, so that it can always be put back."""
         return self.rights.own_databases
 
     @contextmanager
@@ -84,7 +91,7 @@ class Workspace:
         Raises:
             IsolationError: The isolation cannot be given here, or the test broke out of it.
         """
-        self._require(isolation)
+        permission.require(isolation, self.server, self.rights, self.berth)
         if isolation.kind == "rollback":
             with self._rolled_back(seeds):
                 yield
@@ -155,7 +162,7 @@ class Workspace:
         except IsolationError:
             self.start_over()
             raise
-        if self._is_ours:
+        if self.is_ours:
             self._sequences.put_back(signature)
 
     def _apply(self, steps: Sequence[Step]) -> None:
@@ -173,21 +180,12 @@ class Workspace:
 
     def start_over(self) -> None:
         """Put a new clone of the template in the place of the database."""
-        if not self._is_ours:
+        if not self.is_ours:
             return
         self.close()
         with databases.administration(self.server) as connection:
             databases.drop(connection, self.berth.run.id, self.database)
             databases.clone(connection, self.berth.run.id, self.berth.run.worker)
-
-    def _require(self, isolation: Isolation) -> None:
-        """Refuse to delete data in a database that is not ours and not named by the settings."""
-        if isolation.kind == "rollback" or self._is_ours:
-            return
-        if not self.rights.may_reset(self.berth.settings[ALLOW_RESET]):
-            raise _not_allowed(self, isolation)
-        if self.berth.run.worker != MAIN:
-            raise _shared(self, isolation)
 
 
 def open_workspace(berth: Berth, server: Server, steps: tuple[Step, ...]) -> Workspace:
@@ -218,24 +216,3 @@ def _tell_rights(berth: Berth, server: Server, found: Rights) -> None:
         place = f"the database {found.database!r}, {how}"
     text = f"postgres: {server.credentials.user!r} is a {found}: tests work in {place}"
     once(berth.run.directory, "postgres.rights", lambda: berth.progress.note(text))
-
-
-def _not_allowed(workspace: Workspace, isolation: Isolation) -> IsolationError:
-    return IsolationError(
-        f"isolation {isolation.kind!r} is not possible in the database {workspace.database!r}.",
-        why=f"{isolation.reason}; the database is not berth's, and its data must stay:"
-        f" the {workspace.rights} {workspace.server.credentials.user!r} cannot create databases",
-        remedy=f"ALTER ROLE {workspace.server.credentials.user} CREATEDB\n"
-        f"or, if all its data may go: berth_pg_allow_reset = {workspace.database}\n"
-        'or for this test: @pytest.mark.berth_pg(isolation="rollback")',
-    )
-
-
-def _shared(workspace: Workspace, isolation: Isolation) -> IsolationError:
-    return IsolationError(
-        f"isolation {isolation.kind!r} is not possible in the database {workspace.database!r}"
-        " under xdist.",
-        why="all workers share it, as the role cannot create databases: they would delete"
-        " each other's data",
-        remedy=f"ALTER ROLE {workspace.server.credentials.user} CREATEDB\nor run without -n",
-    )
