@@ -16,7 +16,7 @@ author = "The pytest-berth developers"
 copyright = author  # noqa: A001
 
 extensions = ["myst_parser", "berth_settings"]
-exclude_patterns = ["_build", "first"]
+exclude_patterns = ["_build", "examples"]
 myst_enable_extensions = ["deflist"]
 myst_heading_anchors = 3
 nitpicky = True
