@@ -28,7 +28,8 @@ def _seeded(slate: Slate) -> None:
 
 
 def pid_of(connection: Connection) -> int:
-    return connection.info.backend_pid
+    pid: int = connection.info.backend_pid
+    return pid
 
 
 def test_a_writer_left_open_is_ended_and_named_and_the_database_is_clean(slate: Slate) -> None:

@@ -1,4 +1,8 @@
-"""Truncation: puts a database back to its baseline by touching only what is dirty."""
+"""Truncation: puts a database back to its baseline by touching only what is dirty.
+
+Not covered: rows behind foreign tables, objects of the system itself that are altered, sequence
+values that another session has cached (``CACHE`` above 1), large objects above 1 GB.
+"""
 
 from __future__ import annotations
 

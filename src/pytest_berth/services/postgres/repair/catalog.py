@@ -44,7 +44,6 @@ class Relation:
     schema: str
     name: str
     kind: str
-    logged: bool = True
     columns: tuple[str, ...] = ()
     guards: tuple[Guard, ...] = ()
     referencing: tuple[int, ...] = ()
@@ -80,7 +79,7 @@ class Relations:
 
 
 RELATIONS = """
-SELECT c.oid::int8, n.nspname, c.relname, c.relkind::text, c.relpersistence = 'p',
+SELECT c.oid::int8, n.nspname, c.relname, c.relkind::text,
     ARRAY(
         SELECT a.attname::text FROM pg_catalog.pg_attribute a
         WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped AND a.attgenerated = ''
@@ -138,13 +137,12 @@ def read(connection: Connection, *, replica: bool) -> Relations:
             schema,
             name,
             kind,
-            logged,
             tuple(columns),
             tuple(guards.get(oid, ())),
             tuple(referencing),
             tuple(leaves),
         )
-        for oid, schema, name, kind, logged, columns, referencing, leaves in rows(
+        for oid, schema, name, kind, columns, referencing, leaves in rows(
             connection, RELATIONS, FIRST_USER_OID
         )
     ]

@@ -53,7 +53,7 @@ class LeftOpen(IsolationError):  # noqa: N818 - it says what the transactions ar
     """
 
     def __init__(self, holders: Sequence[Holder], restored: Restored | None) -> None:
-        ended = "and were ended" if restored else "and hold locks that the reset needs"
+        ended = "and were ended" if restored else "and the database could not be put back"
         super().__init__(
             f"Transactions outlived the test {ended}.",
             why=listing([str(holder) for holder in holders]) or "no holder is visible any more",

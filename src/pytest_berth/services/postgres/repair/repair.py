@@ -14,12 +14,13 @@ import psycopg
 from psycopg import sql
 
 from pytest_berth.services.postgres.repair import holders, large_objects
+from pytest_berth.services.postgres.repair.blocking import waiting_on
 from pytest_berth.services.postgres.repair.catalog import Guard, Relation, closure
 from pytest_berth.services.postgres.repair.failures import NotRepairable
 from pytest_berth.services.postgres.repair.session import Connection, row, rows
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Iterator, Sequence
+    from collections.abc import Collection, Iterator, Sequence
 
     from pytest_berth.services.postgres.repair.baseline import Baseline
     from pytest_berth.services.postgres.repair.dirt import Dirt
@@ -31,24 +32,6 @@ SWITCHED_ON = {
     "R": sql.SQL("ENABLE REPLICA"),
 }
 IDENTITIES = {"d": sql.SQL("REPLICA IDENTITY DEFAULT"), "n": sql.SQL("REPLICA IDENTITY NOTHING")}
-
-
-class BlockedError(Exception):
-    """A lock was not granted in time."""
-
-    def __init__(self, oids: Collection[int], modes: Collection[str]) -> None:
-        super().__init__()
-        self.oids = oids
-        self.modes = modes
-
-
-@contextmanager
-def waiting_on(relations: Iterable[Relation], modes: Collection[str]) -> Iterator[None]:
-    """Say which relations a statement waited for when it did not get its locks."""
-    try:
-        yield
-    except (psycopg.errors.LockNotAvailable, psycopg.errors.DeadlockDetected) as error:
-        raise BlockedError({relation.oid for relation in relations}, modes) from error
 
 
 def end(connection: Connection, holder: Holder) -> None:
@@ -264,16 +247,13 @@ class Repair:
             )
         for oid in dirt.altered_objects:
             self._put_back_object(oid)
-        if dirt.altered_objects and large_objects.read(self.connection) != self._objects:
+        expected = self.baseline.large_objects
+        if dirt.altered_objects and large_objects.read(self.connection) != expected:
             raise NotRepairable(
                 "Large objects of the baseline cannot be put back.",
                 why=f"owner or rights of {list(dirt.altered_objects)} were changed",
                 remedy='mark the test @pytest.mark.berth_pg(isolation="database")',
             )
-
-    @property
-    def _objects(self) -> dict[int, large_objects.LargeObject]:
-        return dict(self.baseline.large_objects)
 
     def _put_back_object(self, oid: int) -> None:
         exists = rows(

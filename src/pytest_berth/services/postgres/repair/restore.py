@@ -10,6 +10,7 @@ import psycopg
 from pytest_berth.errors import IsolationError
 from pytest_berth.services.postgres.repair import dirt, fingerprint, holders
 from pytest_berth.services.postgres.repair.baseline import Baseline, changed, read_storage
+from pytest_berth.services.postgres.repair.blocking import BlockedError, waiting_on
 from pytest_berth.services.postgres.repair.failures import (
     BaselineLost,
     LeftOpen,
@@ -17,7 +18,7 @@ from pytest_berth.services.postgres.repair.failures import (
     SchemaChanged,
 )
 from pytest_berth.services.postgres.repair.marks import Snapshot
-from pytest_berth.services.postgres.repair.repair import BlockedError, Repair, end, waiting_on
+from pytest_berth.services.postgres.repair.repair import Repair, end
 from pytest_berth.services.postgres.repair.session import Connection, own_xid, transaction
 from pytest_berth.waiting import wait_for
 
@@ -104,7 +105,8 @@ def _repair(connection: Connection, baseline: Baseline, lock_timeout: float) -> 
             if differences:
                 raise SchemaChanged(differences)
             found = dirt.find(connection, baseline)
-        Repair(connection, baseline).apply(found)
+        with waiting_on(everything, holders.BLOCK_EXCLUSIVE):
+            Repair(connection, baseline).apply(found)
         storage = read_storage(connection, list(baseline.storage))
         mark = baseline.mark.renewed(snapshot, own_xid(connection))
     return Restored(
