@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 import sqlalchemy as sa
@@ -13,6 +14,18 @@ import sqlalchemy as sa
 from pytest_berth.errors import SchemaError, SettingsError
 from pytest_berth.services.postgres.schema import Target, parse, process, psql
 from pytest_berth.services.postgres.schema.steps import tail
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+@pytest.fixture
+def connection() -> Iterator[sa.Connection]:
+    """Give a connection that nothing is to be sent on."""
+    engine = sa.create_engine("sqlite://")
+    with engine.connect() as connection:
+        yield connection
+    engine.dispose()
 
 
 def target(*secrets: str) -> Target:
@@ -76,21 +89,25 @@ def test_the_newest_psql_of_the_usual_places_is_taken(
 
 
 @pytest.mark.parametrize("text", ["COMMIT;", "COPY t FROM stdin;\n\\.\n"])
-def test_files_that_leave_the_transaction_name_truncation(text: str, tmp_path: Path) -> None:
+def test_files_that_leave_the_transaction_name_truncation(
+    text: str, tmp_path: Path, connection: sa.Connection
+) -> None:
     (tmp_path / "a.sql").write_text(text)
     with pytest.raises(SettingsError, match='isolation="truncation"'):
-        parse("a.sql", tmp_path)[0].run_in(sa.create_engine("sqlite://").connect())
+        parse("a.sql", tmp_path)[0].run_in(connection)
 
 
 @pytest.mark.parametrize("line", ["alembic: alembic.ini", "command: true"])
-def test_programs_cannot_work_inside_a_transaction(line: str, tmp_path: Path) -> None:
+def test_programs_cannot_work_inside_a_transaction(
+    line: str, tmp_path: Path, connection: sa.Connection
+) -> None:
     with pytest.raises(SettingsError, match=r"cannot work inside(.|\n)*isolation=\"truncation\""):
-        parse(line, tmp_path)[0].run_in(sa.create_engine("sqlite://").connect())
+        parse(line, tmp_path)[0].run_in(connection)
 
 
-def test_a_metadata_without_tables_is_an_error() -> None:
+def test_a_metadata_without_tables_is_an_error(connection: sa.Connection) -> None:
     with pytest.raises(SchemaError, match=r"has no tables(.|\n)*imports all models"):
-        parse(sa.MetaData(), Path("/"))[0].run_in(sa.create_engine("sqlite://").connect())
+        parse(sa.MetaData(), Path("/"))[0].run_in(connection)
 
 
 def test_nothing_heavy_is_imported_until_a_step_runs() -> None:
