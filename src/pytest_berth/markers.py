@@ -37,6 +37,16 @@ def berth_pg(*, isolation: str | None = None, seed: Sequence[object] = ()) -> Pg
     return PgMarker(isolation, [seed] if isinstance(seed, str) else seed)
 
 
+def check(item: pytest.Item) -> None:
+    """Check the arguments of a test's markers, whether it reaches a server or not.
+
+    Raises:
+        SettingsError: A marker was given an argument that it does not have.
+    """
+    if item.get_closest_marker(berth_pg.__name__):
+        read(item, berth_pg)
+
+
 def read(item: pytest.Item, signature: Callable[..., Any]) -> dict[str, Any]:
     """Return the arguments of all of a test's markers of a name, the nearest first.
 

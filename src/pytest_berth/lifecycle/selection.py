@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from pytest_berth import markers
 from pytest_berth.markers import INTEGRATION_NAME
 
 if TYPE_CHECKING:
@@ -25,11 +26,13 @@ def prepare(item: pytest.Item, services: Sequence[Service]) -> None:
 
 
 def check(items: Sequence[pytest.Item], services: Sequence[Service]) -> None:
-    """Check what is written about each service for the tests that reach it.
+    """Check markers, and what is written about each service for the tests that reach it.
 
     Raises:
         SettingsError: A marker, a path, a module or an attribute is wrong.
     """
+    for item in items:
+        markers.check(item)
     for service in services:
         concerned = [item for item in items if fixtures_reached(item, service)]
         if concerned:

@@ -1,0 +1,171 @@
+"""The marker ``integration``: given to every test that reaches a server, and to no other."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from conftest import Project
+
+NOWHERE = "berth_pg_url = postgresql://nobody@127.0.0.1:1/nothing"
+
+
+def collected(project: Project, *arguments: str) -> list[str]:
+    """Return the names of the selected tests."""
+    result = project.run("--collect-only", "-q", *arguments)
+    return [line.rpartition("::")[2] for line in result.outlines if "::" in line]
+
+
+@pytest.fixture
+def mixed(project: Project) -> Project:
+    """A project with tests that reach Postgres in every way, each named so, and with others."""
+    project.ini(NOWHERE)
+    project.conftest(
+        """
+        import pytest
+
+        @pytest.fixture
+        def repository(pg_session):
+            return pg_session
+
+        @pytest.fixture(scope="module")
+        def module_engine(pg_engine):
+            return pg_engine
+        """
+    )
+    project.write(
+        test_mixed="""
+            import unittest
+            import pytest
+
+            def test_pg_by_session(pg_session): pass
+            def test_pg_by_connection(pg_connection): pass
+            def test_pg_by_engine(pg_engine): pass
+            def test_pg_by_url(pg_url): pass
+            def test_pg_by_dsn(pg_dsn): pass
+            def test_pg_by_server(pg_server): pass
+            def test_pg_by_own_fixture(repository): pass
+            def test_pg_by_module_fixture(module_engine): pass
+
+            @pytest.mark.usefixtures("pg_session")
+            def test_pg_by_usefixtures(): pass
+
+            @pytest.mark.parametrize("n", [1, 2])
+            def test_pg_by_parameters(n, pg_session): pass
+
+            @pytest.mark.integration
+            def test_pg_marked_by_hand(): pass
+
+            class TestAutouse:
+                @pytest.fixture(autouse=True)
+                def prepare(self, pg_session): pass
+
+                def test_pg_by_autouse(self): pass
+
+            class TestCase(unittest.TestCase):
+                @pytest.fixture(autouse=True)
+                def prepare(self, pg_session):
+                    self.session = pg_session
+
+                def test_pg_by_unittest(self): pass
+
+            class TestPlainCase(unittest.TestCase):
+                def test_unit_case(self): pass
+
+            class TestOverridden:
+                @pytest.fixture
+                def pg_session(self): pass
+
+                def test_unit_overridden(self, pg_session): pass
+
+            class TestExtended:
+                @pytest.fixture
+                def pg_session(self, pg_session): pass
+
+                def test_pg_by_extended_fixture(self, pg_session): pass
+
+            def test_unit(): pass
+            def test_unit_schema(pg_schema): pass
+            def test_unit_request(request): pass
+        """
+    )
+    return project
+
+
+def test_every_test_that_reaches_a_server_is_selected(mixed: Project) -> None:
+    names = collected(mixed, "-m", "integration")
+    assert len(names) == 15
+    assert all(name.startswith("test_pg") for name in names)
+
+
+def test_no_other_test_is_selected(mixed: Project) -> None:
+    names = collected(mixed, "-m", "not integration")
+    assert sorted(names) == [
+        "test_unit",
+        "test_unit_case",
+        "test_unit_overridden",
+        "test_unit_request",
+        "test_unit_schema",
+    ]
+
+
+def test_without_integration_tests_nothing_is_started(mixed: Project) -> None:
+    result = mixed.run("-m", "not integration")
+    result.assert_outcomes(passed=5, deselected=15)
+    result.stdout.no_fnmatch_line("*= berth =*")
+
+
+def test_without_integration_tests_no_source_is_needed(mixed: Project) -> None:
+    result = mixed.run(
+        "-m",
+        "not integration",
+        "--berth-source=container",
+        DOCKER_HOST="tcp://127.0.0.1:1",
+        PATH="",
+    )
+    result.assert_outcomes(passed=5, deselected=15)
+
+
+def test_without_integration_tests_no_driver_is_needed(mixed: Project) -> None:
+    mixed.write(
+        blocked="""
+            import sys
+
+            for name in ("psycopg", "sqlalchemy", "testcontainers", "docker", "filelock", "rich"):
+                sys.modules[name] = None
+        """
+    )
+    result = mixed.run("-p", "blocked", "-m", "not integration", PYTHONPATH=str(mixed.root))
+    result.assert_outcomes(passed=5, deselected=15)
+
+
+def test_a_missing_driver_is_told_with_the_extra_to_install(mixed: Project) -> None:
+    mixed.write(
+        blocked="""
+            import sys
+
+            sys.modules["psycopg"] = None
+        """
+    )
+    result = mixed.run("-p", "blocked", "-k", "by_server", PYTHONPATH=str(mixed.root))
+    result.stdout.fnmatch_lines(
+        [
+            "*needs the package 'psycopg', which is not installed.*",
+            '*pip install "pytest-berth?postgres?"*',
+        ]
+    )
+
+
+def test_an_idle_run_imports_nothing_heavy(project: Project) -> None:
+    project.write(
+        test_unit="""
+            import sys
+
+            def test_unit():
+                heavy = "sqlalchemy psycopg testcontainers docker rich filelock psutil alembic"
+                assert not set(heavy.split()) & sys.modules.keys()
+        """
+    )
+    project.run().assert_outcomes(passed=1)

@@ -1,0 +1,198 @@
+"""The marker ``berth_pg``: what is wrong about one is told before the first test, once."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from conftest import Project
+
+MISTAKES = {
+    "isolaton='rollback'": (
+        "@pytest.mark.berth_pg has no argument 'isolaton'.",
+        "it is given at test_marked.py::test_pg",
+        "did you mean 'isolation'?",
+    ),
+    "'rollback'": (
+        "@pytest.mark.berth_pg takes its arguments by name only.",
+        "'rollback' is given at test_marked.py::test_pg",
+        "use isolation=..., seed=...",
+    ),
+    "isolation='rolback'": (
+        "unknown isolation 'rolback'.",
+        "@pytest.mark.berth_pg(isolation=...) at test_marked.py::test_pg",
+        "did you mean 'rollback'?",
+    ),
+    "isolation=['rollback']": (
+        "unknown isolation ['rollback'].",
+        "@pytest.mark.berth_pg(isolation=...) at test_marked.py::test_pg",
+        "did you mean 'rollback'?",
+    ),
+    "seed='nowhere.sql'": (
+        "nowhere.sql",
+        "@pytest.mark.berth_pg(seed=...) at test_marked.py::test_pg",
+        "",
+    ),
+    "seed=['models:nobody']": (
+        "'models' has no attribute 'nobody'.",
+        "@pytest.mark.berth_pg(seed=...) at test_marked.py::test_pg",
+        "",
+    ),
+    "seed=[7]": ("7", "@pytest.mark.berth_pg(seed=...) at test_marked.py::test_pg", ""),
+}
+
+
+@pytest.fixture
+def marked(project: Project) -> Project:
+    """A project whose runs fail if they come as far as a server."""
+    project.models("berth_pg_url = postgresql://nobody@127.0.0.1:1/nothing")
+    return project
+
+
+def write_marker(project: Project, arguments: str) -> None:
+    """Write a unit test, and a test with a marker."""
+    project.write(
+        test_marked=f"""
+            import pytest
+
+            def test_unit():
+                print("a test has run")
+
+            @pytest.mark.berth_pg({arguments})
+            def test_pg(pg_session):
+                pass
+        """
+    )
+
+
+def refusal(result: pytest.RunResult) -> str:
+    """Return the text of a usage error in place of tests."""
+    text = result.stderr.str() + result.stdout.str()
+    assert result.ret == pytest.ExitCode.USAGE_ERROR, text
+    for unwanted in ("Traceback", "INTERNALERROR", "a test has run", " passed"):
+        assert unwanted not in text
+    return text
+
+
+@pytest.mark.parametrize("arguments", MISTAKES)
+def test_a_mistake_is_a_usage_error_before_the_first_test(marked: Project, arguments: str) -> None:
+    write_marker(marked, arguments)
+    text = refusal(marked.run("-s"))
+    for part in MISTAKES[arguments]:
+        assert part in text
+    assert text.count("test_marked.py::test_pg") == 1
+
+
+@pytest.mark.parametrize("arguments", list(MISTAKES)[:3])
+def test_a_mistake_is_told_once_under_xdist(marked: Project, arguments: str) -> None:
+    marked.plugins = ("xdist",)
+    write_marker(marked, arguments)
+    text = refusal(marked.run("-n", "2", "-s"))
+    for part in MISTAKES[arguments]:
+        assert text.count(part or "test_pg") == 1
+
+
+def test_mistakes_of_tests_that_are_not_selected_are_left_alone(marked: Project) -> None:
+    write_marker(marked, "isolaton='rollback'")
+    marked.run("-k", "test_unit").assert_outcomes(passed=1, deselected=1)
+
+
+def test_berths_markers_are_known_to_strict_markers(served: Project) -> None:
+    served.models("addopts = --strict-markers")
+    served.write(
+        test_strict="""
+            import pytest
+
+            @pytest.mark.integration
+            def test_unit(): pass
+
+            @pytest.mark.berth_pg(isolation="truncation")
+            def test_pg(pg_session): pass
+        """
+    )
+    served.run().assert_outcomes(passed=2)
+
+
+def test_berths_markers_are_listed(project: Project) -> None:
+    project.run("--markers").stdout.fnmatch_lines(
+        ["@pytest.mark.integration: *", "@pytest.mark.berth_pg(isolation=None, seed=()): *"]
+    )
+
+
+def test_markers_of_any_other_name_are_left_alone(served: Project) -> None:
+    served.models("addopts = --strict-markers", "markers =", "  postgres: mine", "  db(name): mine")
+    served.write(
+        test_others="""
+            import pytest
+
+            @pytest.mark.postgres
+            def test_unit(request):
+                assert request.node.get_closest_marker("integration") is None
+
+            @pytest.mark.db("other", isolation="wrong")
+            def test_pg(pg_session): pass
+        """
+    )
+    served.run().assert_outcomes(passed=2)
+    served.run("-m", "postgres").assert_outcomes(passed=1, deselected=1)
+
+
+def test_the_marker_of_a_test_goes_before_that_of_its_class_and_module(served: Project) -> None:
+    served.models()
+    served.write(
+        test_nearest="""
+            import pytest
+
+            pytestmark = pytest.mark.berth_pg(isolation="none")
+
+            @pytest.mark.berth_pg(isolation="rollback")
+            class TestIt:
+                @pytest.mark.berth_pg(isolation="truncation")
+                def test_function(self, pg_session): pass
+
+                def test_class(self, pg_session): pass
+
+            def test_module(pg_session): pass
+        """
+    )
+    served.run("-vv").stdout.fnmatch_lines(
+        [
+            "*::test_function PASSED (postgres truncation: asked for by the marker)*",
+            "*::test_class PASSED (postgres rollback: asked for by the marker)*",
+            "*::test_module PASSED (postgres none: asked for by the marker)*",
+        ]
+    )
+
+
+def test_a_marker_of_a_parameter_counts(served: Project) -> None:
+    served.models()
+    served.write(
+        test_parameters="""
+            import pytest
+
+            truncated = pytest.mark.berth_pg(isolation="truncation")
+
+            @pytest.mark.parametrize("n", [1, pytest.param(2, marks=truncated)])
+            def test_it(pg_session, n): pass
+        """
+    )
+    served.run("-vv").stdout.fnmatch_lines(
+        [
+            "*test_it?1? PASSED (postgres rollback: *",
+            "*test_it?2? PASSED (postgres truncation: asked for by the marker)*",
+        ]
+    )
+
+
+def test_a_wrong_marker_on_a_test_without_postgres_is_a_usage_error(marked: Project) -> None:
+    marked.write(
+        test_wrong="""
+            import pytest
+
+            @pytest.mark.berth_pg(isolaton="rollback")
+            def test_unit(): pass
+        """
+    )
+    assert "has no argument 'isolaton'" in refusal(marked.run())
