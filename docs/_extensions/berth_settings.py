@@ -4,46 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from settings_table import GROUPS, table
 from sphinx.util.docutils import SphinxDirective
 
-from pytest_berth import settings
-from pytest_berth.services.postgres import options as postgres
-
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     from docutils import nodes
     from sphinx.application import Sphinx
-
-    from pytest_berth.settings import Option
-
-GROUPS = {"general": settings.OPTIONS, "postgres": postgres.OPTIONS}
-HEAD = ("Setting", "Default", "Environment, flag", "Meaning")
-
-
-def table(options: Iterable[Option[Any]]) -> str:
-    """Return a Markdown table of the options."""
-    rows = [HEAD, ("---",) * len(HEAD), *map(_row, options)]
-    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
-
-
-def _row(option: Option[Any]) -> tuple[str, ...]:
-    listed = ", one per line" if option.type == "linelist" else ""
-    ways = [option.variable, *([option.flag] if option.flag else [])]
-    return (
-        f"`{option.name}`",
-        _default(option.default),
-        ", ".join(f"`{way}`" for way in ways),
-        f"{option.help}{listed}".replace("|", r"\|").replace("*", r"\*"),
-    )
-
-
-def _default(value: object) -> str:
-    if value in ("", ()):
-        return "not set"
-    if isinstance(value, bool):
-        return f"`{str(value).lower()}`"
-    return f"`{value:g}`" if isinstance(value, float) else f"`{value}`"
 
 
 class SettingsTable(SphinxDirective):

@@ -1,0 +1,212 @@
+"""The documentation names what there is: settings, fixtures, markers, messages, examples."""
+
+from __future__ import annotations
+
+import ast
+import importlib.util
+import inspect
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pytest_berth import errors, markers, settings
+from pytest_berth.services.postgres import fixtures, options
+from pytest_berth.services.postgres.isolation import DOORS
+from pytest_berth.services.postgres.schema import alembic
+from pytest_berth.services.postgres.service import POSTGRES
+
+ROOT = Path(__file__).parents[2]
+DOCS = ROOT / "docs"
+EXAMPLES = DOCS / "examples"
+PAGES = sorted([ROOT / "README.md", ROOT / "CONTRIBUTING.md", *DOCS.glob("*.md")])
+OPTIONS = (*settings.OPTIONS, *options.OPTIONS)
+# Read by the cache, the run and this suite, before or without pytest's settings.
+OTHER_VARIABLES = {"BERTH_CACHE"}
+# Messages that consist of another's text, and the abstract ones.
+PASSED_ON = {"", "…", "… …", "….", "… …."}
+
+
+def page(name: str) -> str:
+    """Return the text of a page of the documentation."""
+    return (DOCS / f"{name}.md").read_text("utf-8")
+
+
+def cells(text: str) -> list[list[str]]:
+    """Return the cells of all rows of tables that begin with code."""
+    rows = [line for line in text.splitlines() if line.startswith("| `")]
+    return [[cell.strip() for cell in line.strip("|").split(" | ")] for line in rows]
+
+
+def fixture_definitions() -> dict[str, Any]:
+    """Return the public fixtures of Postgres by their names."""
+    return {name: found for name, found in vars(fixtures).items() if name.startswith("pg_")}
+
+
+def load_settings_table() -> Any:
+    """Return the module that makes the tables of settings."""
+    path = DOCS / "_extensions/settings_table.py"
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_every_setting_is_in_the_generated_tables() -> None:
+    table = load_settings_table()
+    shown = [cell for group in table.GROUPS.values() for cell in cells(table.table(group))]
+
+    assert [row[0] for row in shown] == [f"`{option.name}`" for option in OPTIONS]
+    assert all(len(row) == len(table.HEAD) for row in shown)
+    for group in table.GROUPS:
+        assert f"```{{berth-settings}} {group}\n" in page("settings")
+
+
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: path.name)
+def test_every_setting_that_a_page_names_exists(path: Path) -> None:
+    text = path.read_text("utf-8")
+    names = {option.name for option in OPTIONS} | {markers.berth_pg.__name__}
+    variables = {option.variable for option in OPTIONS} | OTHER_VARIABLES
+    flags = {option.flag for option in OPTIONS if option.flag}
+
+    assert set(re.findall(r"(?<![\w{-])berth_(?!settings\b)\w+[a-z]\b", text)) <= names
+    assert set(re.findall(r"\bBERTH_\w+", text)) <= variables
+    assert set(re.findall(r"--berth-[\w-]+", text)) <= flags
+
+
+def test_the_table_of_fixtures_has_types_scopes_and_doors() -> None:
+    expected = {
+        name: (
+            re.sub(
+                r"Iterator\[(.*)\]", r"\1", inspect.signature(found.__wrapped__).return_annotation
+            ),
+            found._fixture_function_marker.scope,
+            "yes" if name in DOORS else "no",
+        )
+        for name, found in fixture_definitions().items()
+    }
+    shown = {
+        row[0].strip("`"): (row[1].strip("`"), row[2], row[3])
+        for row in cells(page("fixtures"))
+        if row[0].startswith("`pg_")
+    }
+
+    assert shown == expected
+
+
+def test_the_readme_names_every_fixture() -> None:
+    text = (ROOT / "README.md").read_text("utf-8")
+
+    assert [name for name in fixture_definitions() if f"`{name}`" not in text] == []
+
+
+def test_every_placeholder_of_exports_is_explained() -> None:
+    text = page("export")
+
+    assert [name for name in POSTGRES.placeholders if f"`{{{name}}}`" not in text] == []
+
+
+def test_every_marker_and_its_arguments_are_explained() -> None:
+    text = page("markers")
+    parameters = inspect.signature(markers.berth_pg).parameters.values()
+    arguments = ", ".join(f"{each.name}={each.default!r}" for each in parameters)
+
+    assert f"\n## {markers.INTEGRATION_NAME}\n" in text
+    assert f"`@pytest.mark.berth_pg({arguments})`" in text
+    assert [each.name for each in parameters if f"\n`{each.name}`\n: " not in text] == []
+
+
+def test_every_isolation_is_explained() -> None:
+    shown = {row[0].strip("`") for row in cells(page("isolation"))}
+
+    assert shown == set(options.ISOLATIONS)
+
+
+def test_every_message_has_its_entry() -> None:
+    explained = set(re.findall(r"^`(.*)`$", page("troubleshooting"), re.MULTILINE))
+    missing = sorted(messages() - explained)
+
+    assert not missing, "docs/troubleshooting.md does not explain: " + "; ".join(missing)
+
+
+def test_every_entry_is_of_a_message_that_there_is() -> None:
+    explained = set(re.findall(r"^`(.*)`$", page("troubleshooting"), re.MULTILINE))
+    gone = sorted(explained - messages())
+
+    assert not gone, "docs/troubleshooting.md explains what nothing says: " + "; ".join(gone)
+
+
+def messages() -> set[str]:
+    """Return what all errors of the package say first, with ``…`` for what differs."""
+    trees = [ast.parse(path.read_text("utf-8")) for path in (ROOT / "src").rglob("*.py")]
+    nodes = [node for tree in trees for node in ast.walk(tree)]
+    kinds = {name for name, kind in vars(errors).items() if inspect.isclass(kind)}
+    kinds |= {
+        node.name
+        for node in nodes
+        if isinstance(node, ast.ClassDef)
+        and any(isinstance(base, ast.Name) and base.id in kinds for base in node.bases)
+    }
+    kinds -= {errors.MissingExtraError.__name__}  # Its arguments are no message.
+    found = {
+        _text(node.args[0])
+        for node in nodes
+        if isinstance(node, ast.Call) and node.args and _called(node) in {*kinds, "__init__"}
+    }
+    # These are put together from parts that only the run knows.
+    found |= {f"… {what}" for what in alembic.WHAT.values()}
+    found |= {
+        "… failed: alembic upgrade heads ….",
+        "… ended with exit status ….",
+        "… has a value that cannot be used.",
+    }
+    return found - PASSED_ON
+
+
+def _called(node: ast.Call) -> str:
+    return getattr(node.func, "id", None) or getattr(node.func, "attr", "")
+
+
+def _text(node: ast.expr) -> str:
+    if isinstance(node, ast.Constant):
+        return str(node.value)
+    if isinstance(node, ast.JoinedStr):
+        parts = (part.value if isinstance(part, ast.Constant) else "…" for part in node.values)
+        return re.sub("…( …)+", "…", "".join(map(str, parts)))
+    return ""
+
+
+@pytest.mark.parametrize(
+    ("name", "language"), [("app.py", "python"), ("pytest.ini", "ini"), ("test_users.py", "python")]
+)
+def test_the_readme_shows_the_files_of_the_first_example(name: str, language: str) -> None:
+    text = (EXAMPLES / "first" / name).read_text("utf-8")
+
+    assert f"```{language}\n{text}```" in (ROOT / "README.md").read_text("utf-8")
+
+
+@pytest.mark.parametrize("name", ["first", "seeds", "export"])
+def test_an_example_of_the_documentation_passes(name: str, tmp_path: Path) -> None:
+    project = shutil.copytree(EXAMPLES / name, tmp_path / name)
+    plain = {key: text for key, text in os.environ.items() if not key.startswith("PYTEST_")}
+    command = [sys.executable, "-m", "pytest", "-rs"]
+    result = subprocess.run(
+        command,
+        cwd=project,
+        env={**plain, "BERTH_MISSING": "skip"},
+        capture_output=True,
+        text=True,
+        timeout=280,
+        check=False,
+    )
+
+    assert result.returncode == 0, result.stdout + result.stderr
+    if " skipped" in result.stdout.splitlines()[-1]:
+        pytest.skip(result.stdout)
