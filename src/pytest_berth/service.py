@@ -219,6 +219,9 @@ class Source(Protocol):
     def stop(self, server: Server) -> None:
         """End the server and remove everything that it had; fine when it is gone already."""
 
+    def sweep(self) -> None:
+        """Remove everything of this run, whether it was ever told of or not."""
+
     def mark(self, server: Server) -> float:
         """Return the present position in the server's log."""
 

@@ -225,6 +225,11 @@ def read(config: pytest.Config, options: Iterable[Option[Any]]) -> Settings:
     return Settings(config.rootpath, values, tuple(problems))
 
 
+def defaults(root: Path, options: Iterable[Option[Any]]) -> Settings:
+    """Return the settings of a process that works outside pytest."""
+    return Settings(root, {option.name: Setting(option.default, "default") for option in options})
+
+
 def _raw(config: pytest.Config, option: Option[Any]) -> tuple[Any, str]:
     flag = getattr(config.known_args_namespace, option.dest, None) if option.flag else None
     if flag is not None:

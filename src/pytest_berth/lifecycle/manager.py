@@ -9,11 +9,13 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from pytest_berth.errors import BerthError
+from pytest_berth.errors import BerthError, StartError
+from pytest_berth.lifecycle import janitor
 from pytest_berth.lifecycle.leases import Leases
-from pytest_berth.lifecycle.once import raise_remembered, remember
+from pytest_berth.lifecycle.once import once, raise_remembered, remember
 from pytest_berth.lifecycle.readiness import wait_until_ready
 from pytest_berth.sources.choose import choose, sources
+from pytest_berth.waiting import wait_for
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -24,6 +26,8 @@ if TYPE_CHECKING:
     from pytest_berth.lifecycle.run import Run
     from pytest_berth.service import Progress, Server, Service, Source
     from pytest_berth.settings import Settings
+
+_WORKERS_END_WITHIN = 3600.0
 
 
 @dataclass
@@ -77,8 +81,7 @@ class Manager:
 
     def source(self, server: Server) -> Source:
         """Return the source that the server came from."""
-        (source,) = (candidate for candidate in self.candidates if candidate.name == server.source)
-        return source
+        return self._source(server.source)
 
     def stop(self) -> None:
         """Stop every server that this run has started, and forget the run; may be called twice."""
@@ -91,10 +94,31 @@ class Manager:
                 self.progress.note(f"{server.service} could not be cleaned up: {error}")
         self.run.remove()
 
+    def sweep(self) -> None:
+        """Remove everything that a run has left whose owner is gone."""
+        self.run.end()
+        self._sweep()
+        # Workers outlive their controller until their test ends, and may be starting a server.
+        wait_for(
+            lambda: not self.run.live_workers(), _WORKERS_END_WITHIN, message="the workers' end"
+        )
+        self._sweep()
+        self.run.remove()
+
+    def _sweep(self) -> None:
+        for server in self.leases.all("launched"):
+            self._clean_up(server)
+        for name in {server.source for server in self.leases.all("planned")}:
+            self._source(name).sweep()
+
     def _clean_up(self, server: Server) -> None:
         if server.source == "external" and self.leases.read("ready", server.service):
             self._service(server).release(server, self.run.id)
         self.source(server).stop(server)
+
+    def _source(self, name: str) -> Source:
+        (source,) = (candidate for candidate in self.candidates if candidate.name == name)
+        return source
 
     def _service(self, server: Server) -> Service:
         (service,) = (known for known in self.services if known.name == server.service)
@@ -122,9 +146,15 @@ class Manager:
     def _launch(self, service: Service) -> Server:
         plan = self._plan(service)
         source = self.source(plan)
+        once(self.run.directory, "janitor", lambda: janitor.start(self.run.directory))
         began = time.monotonic()
         launched = source.start(service, plan, self.progress)
-        self.leases.write("launched", launched)
+        try:
+            self.leases.write("launched", launched)
+            _refuse_after_the_end(self.run)
+        except BaseException:
+            source.stop(launched)
+            raise
         version = wait_until_ready(service, source, launched, self.settings, self.progress)
         took = time.monotonic() - began
         ready = dataclasses.replace(launched, version=version, started_in=took)
@@ -139,6 +169,15 @@ class Manager:
         from filelock import FileLock
 
         return FileLock(self.run.directory / f"{service.name}.lock")
+
+
+def _refuse_after_the_end(run: Run) -> None:
+    if run.has_ended:
+        raise StartError(
+            "the run has ended while a server was being started.",
+            why="the process that owns the run is gone",
+            remedy="run pytest again",
+        )
 
 
 def _add_reason(error: BerthError, plan: Server | None) -> None:

@@ -9,7 +9,11 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
+from pytest_berth.lifecycle import process
+
 MAIN = "main"
+OWNER = "owner.json"
+ENDED = "ended"
 _VARIABLE = "BERTH_RUN_DIRECTORY"
 
 
@@ -35,7 +39,11 @@ class Run:
     @cached_property
     def directory(self) -> Path:
         """The run's directory, for this user only; made when first needed."""
-        return self.joined or Path(tempfile.mkdtemp(prefix=f"berth-{self.id}-"))
+        if self.joined:
+            return self.joined
+        directory = Path(tempfile.mkdtemp(prefix=f"berth-{self.id}-"))
+        process.write(directory / OWNER, process.this_process())
+        return directory
 
     @property
     def has_directory(self) -> bool:
@@ -45,6 +53,20 @@ class Run:
     def variables(self) -> dict[str, str]:
         """Return the environment that makes an xdist worker join this run."""
         return {_VARIABLE: f"{self.id}:{self.directory}"}
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether the run's owner is gone, so that nothing may be started any more."""
+        return not (self.directory / OWNER).exists() or (self.directory / ENDED).exists()
+
+    def end(self) -> None:
+        """Let no process of this run start anything any more."""
+        (self.directory / ENDED).touch()
+
+    def live_workers(self) -> list[Path]:
+        """Return what the workers that still run have written down of themselves."""
+        noted = {path: process.read(path) for path in self.directory.glob("worker-*.json")}
+        return [path for path, worker in noted.items() if worker and not worker.is_gone()]
 
     def remove(self) -> None:
         """Remove the run's directory."""
@@ -63,4 +85,13 @@ def current() -> Run:
     if not joined:
         return Run(os.urandom(4).hex(), MAIN)
     run_id, _, directory = joined.partition(":")
-    return Run(run_id, os.environ["PYTEST_XDIST_WORKER"], Path(directory))
+    run = Run(run_id, os.environ["PYTEST_XDIST_WORKER"], Path(directory))
+    process.write(run.directory / f"worker-{run.worker}.json", process.this_process())
+    return run
+
+
+def resume(directory: Path) -> Run:
+    """Return a run as its owner, known by its directory only."""
+    run = Run(directory.name.split("-")[1], MAIN)
+    run.__dict__["directory"] = directory
+    return run

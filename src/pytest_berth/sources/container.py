@@ -6,6 +6,7 @@ import dataclasses
 import io
 import tarfile
 import time
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import PurePosixPath
@@ -108,6 +109,15 @@ class Container:
             self._container(server).remove(force=True, v=True)
         except NotFound:
             return
+
+    def sweep(self) -> None:
+        """Remove every container of this run, also one whose creation was interrupted."""
+        from docker.errors import NotFound
+
+        labelled = {"label": f"{LABEL}={self.run_id}"}
+        for container in self.engine.containers.list(all=True, filters=labelled):
+            with suppress(NotFound):
+                container.remove(force=True, v=True)
 
     def mark(self, server: Server) -> float:
         """Return the engine's present position in the log: the time."""

@@ -44,6 +44,9 @@ class External:
     def stop(self, server: Server) -> None:
         """Leave the server alone."""
 
+    def sweep(self) -> None:
+        """Leave everything alone."""
+
     def mark(self, server: Server) -> float:
         """Return 0: the log is out of reach."""
         return 0.0

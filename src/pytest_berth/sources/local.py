@@ -70,6 +70,22 @@ class Local:
             _end(process, server.handle["signal"])
         shutil.rmtree(server.handle["directory"], ignore_errors=process is None)
 
+    def sweep(self) -> None:
+        """End every process that works in a directory of this run, and remove these."""
+        import psutil
+
+        for directory in Path(tempfile.gettempdir()).glob(f"{self._prefix}*"):
+            for process in psutil.process_iter(["cwd"]):
+                cwd = Path(process.info["cwd"] or os.sep)
+                if directory in (cwd, *cwd.parents):
+                    _end(process, "SIGKILL")
+            shutil.rmtree(directory, ignore_errors=True)
+
+    @property
+    def _prefix(self) -> str:
+        # Not the run's own directory, whose name has no service in it.
+        return f"berth-server-{self.run_id}-"
+
     def mark(self, server: Server) -> float:
         """Return the present size of the log, in bytes."""
         return float(_log_path(server).stat().st_size)
@@ -90,7 +106,7 @@ class Local:
 
     def _directory(self, service: Service) -> Path:
         # Beside the run's own directory, not in it: an unprivileged server could not enter there.
-        path = Path(tempfile.mkdtemp(prefix=f"berth-{self.run_id}-{service.name}-"))
+        path = Path(tempfile.mkdtemp(prefix=f"{self._prefix}{service.name}-"))
         account.give(path)
         return path
 

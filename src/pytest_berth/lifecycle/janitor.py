@@ -1,0 +1,91 @@
+"""A small process that outlives pytest for a moment and removes what a killed run has left.
+
+It is started with a run's first server, in a session of its own: it does not die with the
+terminal. While the run lives it only waits, with the standard library alone. When the run's owner
+is gone and the run's directory is still there, it has `pytest_berth.cli` sweep the rest.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pytest_berth.lifecycle.process import Process, read
+from pytest_berth.lifecycle.run import OWNER
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_LOOK_EVERY = 1.0
+_LOOK_OFTEN = 0.1
+_PROGRAM = """
+import sys
+sys.path.insert(0, sys.argv[1])
+from pytest_berth.lifecycle import janitor
+janitor.main(sys.argv[2])
+"""
+
+
+def start(directory: Path) -> None:
+    """Start the janitor of a run, detached from this process and its terminal."""
+    packages = str(Path(__file__).parents[2])
+    with (directory / "janitor.log").open("ab") as log:
+        process = subprocess.Popen(
+            # Without site-packages it starts in a few milliseconds.
+            [sys.executable, "-S", "-E", "-c", _PROGRAM, packages, str(directory)],
+            cwd=os.sep,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+        )
+    # It outlives this process, which will not wait for it.
+    process.returncode = 0
+
+
+def main(path: str) -> None:
+    """Sweep up behind dead runs, then wait for the end of this one.
+
+    Args:
+        path: The run's directory.
+    """
+    directory = Path(path)
+    for abandoned in _abandoned(directory.parent):
+        _sweep(abandoned)
+    owner = read(directory / OWNER)
+    if owner:
+        _wait(owner, directory)
+    if owner and directory.exists():
+        _sweep(directory)
+
+
+def _abandoned(place: Path) -> Iterator[Path]:
+    """Yield the directories of this user's runs whose owners have provably ended."""
+    for path in place.glob(f"berth-*/{OWNER}"):
+        mine = not hasattr(os, "getuid") or path.lstat().st_uid == os.getuid()
+        owner = read(path) if mine else None
+        if owner and owner.is_gone():
+            yield path.parent
+
+
+def _wait(owner: Process, directory: Path) -> None:
+    """Return when the owner has ended, or when the run ended well: its directory is gone."""
+    try:
+        descriptor = os.pidfd_open(owner.pid)
+    except (AttributeError, OSError):
+        descriptor = None
+    while directory.exists() and not owner.is_gone():
+        if descriptor is None:
+            time.sleep(_LOOK_OFTEN)  # nothing to wait for: Linux before 5.3, macOS, Windows
+        else:
+            select.select([descriptor], [], [], _LOOK_EVERY)
+
+
+def _sweep(directory: Path) -> None:
+    command = [sys.executable, "-m", "pytest_berth.cli", "sweep", str(directory)]
+    subprocess.run(command, stdin=subprocess.DEVNULL, check=False)
