@@ -128,6 +128,15 @@ def test_rows_of_an_older_transaction_that_commits_later_are_noticed(slate: Slat
     assert slate.restore().tables == ("public.item",)
 
 
+def test_an_update_of_an_older_transaction_that_commits_later_is_undone(slate: Slate) -> None:
+    wider = slate.connect()
+    wider.execute("UPDATE item SET name = 'of the session'")
+    slate.app.execute("CREATE TABLE later (x int)")
+    slate.capture()
+    wider.commit()
+    assert slate.restore().tables == ("public.item",)
+
+
 def test_repairs_are_not_dirt_themselves_while_an_older_transaction_runs(slate: Slate) -> None:
     wider = slate.connect()
     wider.execute("CREATE TABLE of_the_session (x int)")
