@@ -6,9 +6,10 @@ import dataclasses
 import io
 import tarfile
 import time
-from contextlib import suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
+from http import HTTPStatus
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
 
@@ -18,12 +19,13 @@ from pytest_berth.sources import images, ports
 from pytest_berth.sources.engine import Engine, EngineUnreachableError, connect, image_name
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     from pytest_berth.service import ContainerSpec, Credentials, Progress, Service
     from pytest_berth.settings import Settings
 
 LABEL = "org.pytest-berth.run"
+_LOG_LINES = 20
 
 
 @dataclass
@@ -89,10 +91,11 @@ class Container:
             host = self.engine.host(container.id)
             port = self.engine.port(container.id, spec.port)
         except BaseException as error:
+            # testcontainers finds no port where the container has ended at once.
+            failed = isinstance(error, (DockerException, ConnectionError))
+            problem = _not_started(plan, error, container) if failed else error
             container.remove(force=True, v=True)
-            if isinstance(error, DockerException):
-                raise _not_started(plan, error) from error
-            raise
+            raise problem from error
         if not self.engine.on_this_host:
             progress.note(
                 f"{service.name}: the engine is not on this host, or pytest runs in a container:"
@@ -103,20 +106,14 @@ class Container:
 
     def stop(self, server: Server) -> None:
         """Remove the container and its anonymous volumes."""
-        from docker.errors import NotFound
-
-        try:
+        with _removal():
             self._container(server).remove(force=True, v=True)
-        except NotFound:
-            return
 
     def sweep(self) -> None:
         """Remove every container of this run, also one whose creation was interrupted."""
-        from docker.errors import NotFound
-
         labelled = {"label": f"{LABEL}={self.run_id}"}
         for container in self.engine.containers.list(all=True, filters=labelled):
-            with suppress(NotFound):
+            with _removal():
                 container.remove(force=True, v=True)
 
     def mark(self, server: Server) -> float:
@@ -182,17 +179,33 @@ def _archive(files: Mapping[str, bytes]) -> bytes:
     return buffer.getvalue()
 
 
-def _not_started(plan: Server, error: Exception) -> StartError:
-    remedy = "the engine's message says what is wrong"
+@contextmanager
+def _removal() -> Iterator[None]:
+    """Take it as done when the container is gone, or somebody else is removing it."""
+    from docker.errors import APIError
+
+    try:
+        yield
+    except APIError as error:
+        if error.status_code not in {HTTPStatus.NOT_FOUND, HTTPStatus.CONFLICT}:
+            raise
+
+
+def _not_started(plan: Server, error: BaseException, container: Any) -> StartError:
+    remedy = "the engine's message, or the end of the log, says what is wrong"
     if plan.port:
-        remedy = f"free port {plan.port}, or let berth choose another: run again"
+        remedy += f";\nwhere port {plan.port} is taken, free it, or run again for another"
+    log = container.logs(tail=_LOG_LINES).decode(errors="replace").strip()
+    why = f"{_brief(error)}\nthe end of its log:\n{log}" if log else _brief(error)
     return StartError(
-        f"the container of {plan.detail} could not be started.", why=_brief(error), remedy=remedy
+        f"the container of {plan.detail} could not be started.", why=why, remedy=remedy
     )
 
 
 def _brief(error: BaseException) -> str:
     """Return the innermost reason: what stands around it repeats itself for half a page."""
+    explained = getattr(error, "explanation", None)
     while error.__cause__ or error.__context__:
         error = error.__cause__ or error.__context__ or error
-    return " ".join(str(error).split())[:300]
+    # What the engine answered says more than the status that it answered with.
+    return " ".join(str(explained or error).split())[:500]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import os
 import shutil
@@ -15,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from pytest_berth.errors import StartError
 from pytest_berth.service import LocalRequest, Server
 from pytest_berth.sources import account, ports
+from pytest_berth.waiting import wait_for
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -68,7 +70,9 @@ class Local:
         process = _process(server)
         if process:
             _end(process, server.handle["signal"])
-        shutil.rmtree(server.handle["directory"], ignore_errors=process is None)
+        directory = Path(server.handle["directory"])
+        # Children of a killed server may write a little longer.
+        wait_for(lambda: _removed(directory), _STOP_WITHIN, message=f"removal of {directory}")
 
     def sweep(self) -> None:
         """End every process that works in a directory of this run, and remove these."""
@@ -88,7 +92,8 @@ class Local:
 
     def mark(self, server: Server) -> float:
         """Return the present size of the log, in bytes."""
-        return float(_log_path(server).stat().st_size)
+        path = _log_path(server)
+        return float(path.stat().st_size) if path.exists() else 0.0
 
     def log(self, server: Server, since: float) -> str:
         """Return what the server wrote to its log since a mark."""
@@ -160,13 +165,21 @@ def _process(server: Server) -> psutil.Process | None:
 def _end(process: psutil.Process, signal_name: str) -> None:
     import psutil
 
-    family = [process, *process.children(recursive=True)]
-    number = getattr(signal, signal_name, signal.SIGTERM)
-    process.send_signal(number)
+    family = [process]
+    # It may end of itself at any moment.
+    with contextlib.suppress(psutil.NoSuchProcess):
+        family += process.children(recursive=True)
+        process.send_signal(getattr(signal, signal_name, signal.SIGTERM))
     _, alive = psutil.wait_procs(family, timeout=_STOP_WITHIN)
     for straggler in alive:
-        straggler.kill()
+        with contextlib.suppress(psutil.NoSuchProcess):
+            straggler.kill()
     psutil.wait_procs(alive, timeout=_STOP_WITHIN)
+
+
+def _removed(directory: Path) -> bool:
+    shutil.rmtree(directory, ignore_errors=True)
+    return not directory.exists()
 
 
 def _log_path(server: Server) -> Path:

@@ -1,0 +1,170 @@
+"""Servers that cannot start: the error says why, and nothing of them stays."""
+
+from __future__ import annotations
+
+import dataclasses
+import io
+import json
+import socket
+import tarfile
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import docker
+import psutil
+import pytest
+
+from pytest_berth.errors import BerthError, NoSourceError, StartError
+from pytest_berth.services.postgres.service import POSTGRES
+from pytest_berth.waiting import wait_for
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from tests.contracts.conftest import Stage
+
+    from pytest_berth.lifecycle.manager import Manager
+
+
+def test_a_server_that_ends_while_it_starts_is_an_error_with_its_log(
+    starting: str, stage: Stage
+) -> None:
+    manager = stage.manager(starting, berth_pg_settings=["work_memory = 64MB"])
+    error = _failure(manager, StartError)
+    assert error.what.startswith("postgres ended while it started: the ")
+    assert 'unrecognized configuration parameter "work_memory"' in error.why
+    _stop_and_look(manager)
+
+
+def test_a_server_that_does_not_answer_in_time_is_an_error_with_its_log(
+    starting: str, stage: Stage, open_directory: Path
+) -> None:
+    # It runs, and opens no port: only a socket that nobody asks.
+    settings = ["listen_addresses =", f"unix_socket_directories = {open_directory}"]
+    if starting == "container":
+        settings = settings[:1]
+    manager = stage.manager(starting, berth_pg_settings=settings, berth_start_timeout="4")
+    error = _failure(manager, StartError)
+    assert "did not answer in time" in error.what
+    assert "berth_start_timeout = 4.0 (pytest.ini)" in error.why
+    assert "the end of its log:\n" in error.why
+    assert "berth_start_timeout = 120" in error.remedy
+    _stop_and_look(manager)
+
+
+def test_a_failed_start_is_told_again_without_another_attempt(starting: str, stage: Stage) -> None:
+    manager = stage.manager(starting, berth_pg_settings=["work_memory = 64MB"])
+    first = _failure(manager, StartError)
+    again = _failure(manager, StartError)
+    assert str(again) == str(first)
+    _stop_and_look(manager)
+
+
+def test_a_port_that_somebody_has_taken_is_named(starting: str, stage: Stage) -> None:
+    manager = stage.manager(starting, berth_start_timeout="30")
+    plan = manager.plan(POSTGRES)
+    with socket.create_server(("127.0.0.1", plan.port)):
+        error = _failure(manager, StartError)
+    assert str(plan.port) in str(error)
+    assert "already in use" in str(error)
+    _stop_and_look(manager)
+
+
+def test_another_server_on_the_port_is_not_taken_for_ours(starting: str, stage: Stage) -> None:
+    other = stage.start(starting)
+    manager = stage.manager(starting)
+    plan = dataclasses.replace(manager.plan(POSTGRES), port=other.server.port)
+    manager.leases.write("planned", plan)
+    error = _failure(manager, StartError)
+    assert str(plan.port) in str(error)
+    assert other.query("SELECT 1") == 1
+    _stop_and_look(manager)
+
+
+def test_an_image_that_ends_at_once_is_an_error_with_its_log(
+    stage: Stage, ending_image: str
+) -> None:
+    manager = stage.manager("container", berth_pg_image=ending_image)
+    error = _failure(manager, StartError)
+    assert "no licence" in error.why
+    _stop_and_look(manager)
+
+
+def test_an_image_without_postgres_is_an_error(stage: Stage, empty_image: str) -> None:
+    manager = stage.manager("container", berth_pg_image=empty_image)
+    error = _failure(manager, StartError)
+    assert error.what == f"the container of {empty_image} could not be started."
+    assert '"postgres": executable file not found' in error.why
+    _stop_and_look(manager)
+
+
+@pytest.mark.parametrize("version", ["99", "17.99"])
+def test_a_version_that_there_is_not_is_an_error(starting: str, stage: Stage, version: str) -> None:
+    error = _failure(stage.manager(starting, berth_pg_version=version), NoSourceError)
+    assert f"berth_source = {starting}" in error.what
+    assert version in error.why
+    assert error.remedy
+
+
+def _failure(manager: Manager, kind: type[BerthError]) -> BerthError:
+    with pytest.raises(kind) as caught:
+        manager.server(POSTGRES)
+    return caught.value
+
+
+def _stop_and_look(manager: Manager) -> None:
+    run = manager.run.id
+    manager.stop()
+    assert not list(Path(tempfile.gettempdir()).glob(f"berth-*{run}-*"))
+    wait_for(lambda: not _processes(run), 30, message="the end of all processes of the run")
+    if any(
+        source.name == "container" and "engine" in vars(source) for source in manager.candidates
+    ):
+        label = f"org.pytest-berth.run={run}"
+        assert not docker.from_env().containers.list(all=True, filters={"label": label})
+
+
+@pytest.fixture
+def open_directory() -> Iterator[Path]:
+    """Give a directory in which a server of any user can make its socket."""
+    with tempfile.TemporaryDirectory(prefix="berth-test-") as name:
+        path = Path(name)
+        path.chmod(0o777)
+        yield path
+
+
+def _processes(run: str) -> list[psutil.Process]:
+    every = psutil.process_iter(["cmdline"])
+    return [each for each in every if run in " ".join(each.info["cmdline"] or ())]
+
+
+@pytest.fixture
+def ending_image(require_source: Callable[[str], None]) -> Iterator[str]:
+    """Give the name of an image whose containers end at once."""
+    require_source("container")
+    name, client = "berth-test-ending:1", docker.from_env()
+    container = client.containers.create("postgres:17-alpine")
+    try:
+        command = ["sh", "-c", "echo no licence >&2; exit 3"]
+        entry_point = f"ENTRYPOINT {json.dumps(command)}"
+        client.api.commit(container.id, *name.split(":"), changes=[entry_point])
+        yield name
+        client.images.remove(name)
+    finally:
+        container.remove(v=True)
+
+
+@pytest.fixture
+def empty_image(require_source: Callable[[str], None]) -> Iterator[str]:
+    """Give the name of an image with an empty directory and nothing else."""
+    require_source("container")
+    name, client = "berth-test-empty:1", docker.from_env()
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w") as tar:
+        entry = tarfile.TarInfo("etc")
+        entry.type, entry.mode = tarfile.DIRTYPE, 0o755
+        tar.addfile(entry)
+    client.api.import_image_from_data(buffer.getvalue(), *name.split(":"))
+    yield name
+    client.images.remove(name)

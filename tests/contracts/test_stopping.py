@@ -1,0 +1,194 @@
+"""The end of a server: everything that it had is gone, whatever has happened to it before."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import socket
+import threading
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import docker
+import psutil
+import psycopg
+import pytest
+
+from pytest_berth.sources.account import is_root
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tests.contracts.conftest import Berthed, Stage
+
+
+def test_stopping_a_server_leaves_nothing_of_it(starting: str, stage: Stage) -> None:
+    berthed = stage.start(starting)
+    with psycopg.connect(berthed.dsn):
+        remains = _remains(berthed)
+        assert all(remains().values())
+        berthed.manager.stop()
+        assert not any(remains().values())
+    assert not berthed.manager.run.directory.exists()
+    assert not _answers(berthed)
+
+
+def test_stopping_an_external_server_leaves_it_alone(
+    berthed_by_source: Callable[[str], Berthed], stage: Stage
+) -> None:
+    url = berthed_by_source("external").url
+    berthed = stage.start("external", berth_pg_url=url)
+    berthed.manager.stop()
+    assert berthed.query("SELECT 1") == 1
+
+
+def test_a_server_may_be_stopped_twice(starting: str, stage: Stage) -> None:
+    berthed = stage.start(starting)
+    berthed.source.stop(berthed.server)
+    berthed.source.stop(berthed.server)
+    berthed.manager.stop()
+    assert not any(_remains(berthed)().values())
+
+
+def test_a_server_may_be_stopped_from_two_sides_at_once(starting: str, stage: Stage) -> None:
+    berthed = stage.start(starting)
+    problems: list[BaseException] = []
+
+    def stop() -> None:
+        try:
+            berthed.source.stop(berthed.server)
+        except BaseException as error:
+            problems.append(error)
+            raise
+
+    threads = [threading.Thread(target=stop) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert not problems
+    assert not any(_remains(berthed)().values())
+
+
+def test_a_server_may_be_gone_before_it_is_stopped(starting: str, stage: Stage) -> None:
+    berthed = stage.start(starting)
+    remains = _remains(berthed)
+    _kill(berthed)
+    assert berthed.source.exit_status(berthed.server)
+    berthed.manager.stop()
+    assert not any(remains().values())
+
+
+def test_a_server_may_be_removed_before_it_is_stopped(starting: str, stage: Stage) -> None:
+    berthed = stage.start(starting)
+    remains = _remains(berthed)
+    if berthed.server.source == "container":
+        _container(berthed).remove(force=True, v=True)
+    else:
+        _kill(berthed)
+        shutil.rmtree(berthed.server.handle["directory"])
+    assert berthed.source.exit_status(berthed.server)
+    assert berthed.source.log(berthed.server, 0)
+    assert berthed.source.log(berthed.server, berthed.source.mark(berthed.server))
+    berthed.manager.stop()
+    assert not any(remains().values())
+
+
+def test_a_frozen_server_is_stopped_all_the_same(
+    stage: Stage, require_source: Callable[[str], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    require_source("local")
+    monkeypatch.setattr("pytest_berth.sources.local._STOP_WITHIN", 0.5)
+    berthed = stage.start("local")
+    remains = _remains(berthed)
+    os.kill(berthed.server.handle["pid"], signal.SIGSTOP)
+    berthed.manager.stop()
+    assert not any(remains().values())
+
+
+def test_the_pid_of_a_server_is_not_trusted_when_another_process_has_it(
+    stage: Stage, require_source: Callable[[str], None]
+) -> None:
+    require_source("local")
+    berthed = stage.start("local")
+    handle = {**berthed.server.handle, "created": berthed.server.handle["created"] - 60}
+    other = type(berthed.server)(**{**vars(berthed.server), "handle": handle})
+    berthed.source.stop(other)
+    assert psutil.pid_exists(berthed.server.handle["pid"])
+    _kill(berthed)
+
+
+@pytest.mark.skipif(not is_root(), reason="only root's servers run as another user")
+def test_processes_of_a_server_run_as_an_unprivileged_user(
+    stage: Stage, require_source: Callable[[str], None]
+) -> None:
+    require_source("local")
+    berthed = stage.start("local")
+    process = psutil.Process(berthed.server.handle["pid"])
+    users = {each.uids().effective for each in (process, *process.children(recursive=True))}
+    assert users
+    assert 0 not in users
+
+
+def test_the_data_of_a_process_is_nobody_elses(
+    stage: Stage, require_source: Callable[[str], None]
+) -> None:
+    require_source("local")
+    berthed = stage.start("local")
+    directory = Path(berthed.server.handle["directory"])
+    data = Path(berthed.query("SHOW data_directory"))
+    assert directory in data.parents
+    for path in (directory, data):
+        assert path.stat().st_mode & 0o777 == 0o700
+    assert (directory / "password").stat().st_mode & 0o777 == 0o600
+
+
+def _remains(berthed: Berthed) -> Callable[[], dict[str, bool]]:
+    """Return a function that tells what is still there of the server."""
+    handle = berthed.server.handle
+    if berthed.server.source == "local":
+        processes: list[Any] = []
+        if psutil.pid_exists(handle["pid"]):
+            process = psutil.Process(handle["pid"])
+            processes = [process, *process.children(recursive=True)]
+        return lambda: {
+            "processes": any(map(_is_alive, processes)),
+            "directory": Path(handle["directory"]).exists(),
+        }
+    client = docker.from_env()
+    found = client.containers.list(all=True, filters={"id": handle["container"]})
+    mounts = [mount for each in found for mount in each.attrs["Mounts"]]
+    volumes = {mount["Name"] for mount in mounts if mount["Type"] == "volume"}
+
+    def remains() -> dict[str, bool]:
+        containers = client.containers.list(all=True, filters={"id": handle["container"]})
+        present = {volume.name for volume in client.volumes.list()}
+        return {"container": bool(containers), "volumes": bool(volumes & present)}
+
+    return remains
+
+
+def _is_alive(process: psutil.Process) -> bool:
+    return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+
+
+def _kill(berthed: Berthed) -> None:
+    if berthed.server.source == "container":
+        _container(berthed).kill()
+        _container(berthed).wait()
+        return
+    process = psutil.Process(berthed.server.handle["pid"])
+    family = [process, *process.children(recursive=True)]
+    process.kill()
+    _, alive = psutil.wait_procs(family, timeout=30)
+    assert not alive
+
+
+def _container(berthed: Berthed) -> Any:
+    return docker.from_env().containers.get(berthed.server.handle["container"])
+
+
+def _answers(berthed: Berthed) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex((berthed.server.host, berthed.server.port)) == 0
