@@ -1,0 +1,1 @@
+"""Measures pytest-berth beside its peers, in one run: ``python -m benchmarks``."""

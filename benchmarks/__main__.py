@@ -1,0 +1,119 @@
+"""Measure pytest-berth beside its peers on this machine, in one run, and print the ratios."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import tempfile
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+
+from benchmarks import idle, per_test, whole
+from benchmarks.machine import Machine
+from benchmarks.report import Table, markdown, show
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+PAGE = Path("docs/benchmarks.md")
+PARTS = ("whole", "per-test", "idle")
+INTRODUCTION = """# Benchmarks
+
+```console
+$ pip install nox
+$ nox -s bench
+```
+
+This runs `python -m benchmarks` in an environment of its own; arguments after `--` go to it:
+`--write` writes this page. Figures depend on the machine and on what else it does, and are to be
+compared within one run only: hence the ratios."""
+
+
+class Terminal(Console):
+    """The terminal, as berth's sources tell their progress to it."""
+
+    def note(self, text: str) -> None:
+        """Print a line."""
+        self.print(text, markup=False, highlight=False, soft_wrap=True)
+
+    def update(self, label: str, done: int, total: int | None) -> None:
+        """Print the end of a download."""
+        if done == total:
+            self.note(label)
+
+
+def main() -> int:
+    """Measure, print, and write the page if asked to."""
+    options = _parse_arguments()
+    console = Terminal()
+    machine = Machine(options.version, console)
+    facts = machine.facts()
+    for name, fact in facts.items():
+        console.note(f"{name}: {fact}")
+    console.print()
+    tables = []
+    for table in _measure(options, machine):
+        show(table, console)
+        tables.append(table)
+    if options.write:
+        options.write.write_text(_page(facts, tables), encoding="utf-8")
+        console.note(f"written: {options.write}")
+    return 0
+
+
+def _measure(options: argparse.Namespace, machine: Machine) -> Iterator[Table]:
+    measures = {
+        "whole": lambda parent: whole.measure(
+            machine, parent, rounds=options.rounds, tables=options.tables
+        ),
+        "per-test": lambda parent: per_test.measure(
+            machine,
+            parent,
+            source=options.source or ("local" if machine.binaries else "container"),
+            rounds=options.rounds,
+            tests=options.tests,
+            tables=options.tables,
+        ),
+        "idle": lambda parent: idle.measure(parent, rounds=options.idle_rounds),
+        "profile": lambda parent: idle.profile(parent, rounds=options.rounds),
+    }
+    for part in ("profile",) if options.profile_idle else options.only:
+        with tempfile.TemporaryDirectory(prefix="benchmark-") as directory:
+            Path(directory).chmod(0o755)
+            yield measures[part](Path(directory))
+
+
+def _page(facts: dict[str, str], tables: Sequence[Table]) -> str:
+    today = datetime.now(tz=timezone.utc).date().isoformat()
+    measured = [f"- {name}: {fact}" for name, fact in facts.items()]
+    machine = "\n".join([f"Measured on {today} by `{_command()}`:", "", *measured])
+    return "\n\n".join([INTRODUCTION, machine, *map(markdown, tables)]) + "\n"
+
+
+def _command() -> str:
+    return " ".join(["python -m benchmarks", *sys.argv[1:]])
+
+
+def _parse_arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    add = parser.add_argument
+    add("--only", nargs="+", choices=PARTS, default=PARTS, help="parts to measure (default: all)")
+    add("--rounds", type=int, default=5, help="runs of each candidate (default 5)")
+    add("--idle-rounds", type=int, default=40, help="runs with and without the plugin (default 40)")
+    add("--tests", type=int, default=200, help="tests beyond the first one (default 200)")
+    add("--tables", type=int, default=20, help="tables of the schema (default 20)")
+    add("--version", default="17", help="major version of PostgreSQL (default 17)")
+    add("--source", choices=("local", "container"), help="the server of the tests in a row")
+    add("--write", nargs="?", type=Path, const=PAGE, help=f"write the page (default {PAGE})")
+    add("--profile-idle", action="store_true", help="only tell what importing the plugin takes")
+    options = parser.parse_args()
+    if options.rounds < 1 or options.idle_rounds < 2 or options.tests < 1 or options.tables < 1:
+        parser.error("use at least one round, test and table, and two idle rounds")
+    return options
+
+
+if __name__ == "__main__":
+    sys.exit(main())

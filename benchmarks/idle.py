@@ -1,0 +1,103 @@
+"""What the plugin takes where no test needs it."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from statistics import median, quantiles
+from typing import TYPE_CHECKING
+
+from benchmarks.report import Table, milliseconds, ratio
+from benchmarks.running import Project, Sample, in_turn, run, run_with_output, warm_up
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+    from pathlib import Path
+
+TITLE = "The idle plugin"
+GOAL = 0.005
+WITH = Project("with pytest-berth", "test_unit.py", frozenset({"berth"}))
+WITHOUT = Project("with -p no:berth", "test_unit.py")
+_IMPORT = re.compile(r"import time:\s+(?P<own>\d+) \|\s+(?P<all>\d+) \|(?P<depth> +)(?P<name>\S+)")
+
+
+@dataclass(frozen=True)
+class Import:
+    """A line of ``-X importtime``, in seconds."""
+
+    name: str
+    own: float
+    cumulative: float
+
+
+def measure(parent: Path, *, rounds: int) -> Table:
+    """Measure pytest on one unit test with the plugin and without, by turns."""
+    directories, failures = warm_up((WITH, WITHOUT), parent)
+    if failures:
+        raise RuntimeError("\n".join(failures.values()))
+    samples: dict[str, list[Sample]] = {WITH.name: [], WITHOUT.name: []}
+    for project in in_turn((WITH, WITHOUT), rounds):
+        samples[project.name].append(run(project, directories[project.name]))
+    wall = {name: [sample.wall for sample in taken] for name, taken in samples.items()}
+    cpu = {name: [sample.cpu for sample in taken] for name, taken in samples.items()}
+    return Table(
+        TITLE,
+        f"pytest on one test that needs nothing: {rounds} runs each way, in turn, every other"
+        " plugin switched off. A difference is the median of the differences of neighbouring"
+        " runs, and in brackets are their quartiles. Processor time suffers less from whatever"
+        f" else the machine does. The goal is {milliseconds(GOAL)} or less.",
+        ("with / without", "difference", "with", "without", "time"),
+        [_row("wall clock", wall), _row("processor", cpu)],
+    )
+
+
+def profile(parent: Path, *, rounds: int) -> Table:
+    """Tell which modules the idle plugin's import brings, and what each takes."""
+    directories, failures = warm_up((WITH, WITHOUT), parent)
+    if failures:
+        raise RuntimeError("\n".join(failures.values()))
+    taken = [_imports(WITH, directories[WITH.name]) for _ in range(rounds)]
+    others = set(_imports(WITHOUT, directories[WITHOUT.name]))
+    brought = [
+        Import(
+            name,
+            median(each[name].own for each in taken if name in each),
+            median(each[name].cumulative for each in taken if name in each),
+        )
+        for name in taken[0]
+        if name not in others
+    ]
+    brought.sort(key=lambda module: -module.own)
+    total = sum(module.own for module in brought)
+    return Table(
+        "Imports of the idle plugin",
+        f"`-X importtime`, which itself slows imports: medians of {rounds} runs, of the modules"
+        " that pytest does not import without the plugin.",
+        ("own", "with what it imports", "module"),
+        [
+            (milliseconds(total), "", f"all {len(brought)}"),
+            *((milliseconds(m.own), milliseconds(m.cumulative), m.name) for m in brought),
+        ],
+    )
+
+
+def _row(name: str, times: dict[str, list[float]]) -> Sequence[str]:
+    pairs = zip(times[WITH.name], times[WITHOUT.name], strict=True)
+    differences = [one - other for one, other in pairs]
+    low, _, high = quantiles(differences, n=4)
+    with_, without = median(times[WITH.name]), median(times[WITHOUT.name])
+    spread = f"{milliseconds(median(differences))} ({low * 1000:.1f} to {high * 1000:.1f})"
+    return (ratio(with_, without), spread, milliseconds(with_), milliseconds(without), name)
+
+
+def _imports(project: Project, directory: Path) -> dict[str, Import]:
+    output = run_with_output(project, directory, {}, ("-X", "importtime"))[1]
+    return {module.name: module for module in _parse(output.splitlines())}
+
+
+def _parse(lines: Iterable[str]) -> Iterable[Import]:
+    for line in lines:
+        found = _IMPORT.match(line)
+        if found:
+            own, cumulative = int(found["own"]), int(found["all"])
+            yield Import(found["name"], own / 1e6, cumulative / 1e6)

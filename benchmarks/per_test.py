@@ -1,0 +1,81 @@
+"""What one more test takes, once the server is up and the schema is made."""
+
+from __future__ import annotations
+
+from statistics import median
+from typing import TYPE_CHECKING
+
+from benchmarks.report import Table, milliseconds, ratio
+from benchmarks.running import Project, in_turn, run, warm_up
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from benchmarks.machine import Machine
+
+TITLE = "One more test"
+_KINDS = {
+    "rollback": ("test_session.py", "SQLAlchemy's rollback recipe, by hand"),
+    "truncation": ("test_engine.py", "TRUNCATE of all tables, by hand"),
+}
+
+
+def measure(
+    machine: Machine, parent: Path, *, source: str, rounds: int, tests: int, tables: int
+) -> Table:
+    """Measure pytest-berth and what is written by hand, on the same server."""
+    with machine.server(source) as url:
+        projects = _projects(machine, url, tables)
+        directories, failures = warm_up(projects, parent)
+        able = [project for project in projects if project.name in directories]
+        times: dict[str, list[float]] = {project.name: [] for project in able}
+        for project in in_turn(able, rounds):
+            times[project.name].append(_one_more(project, directories[project.name], tests))
+    return Table(
+        TITLE,
+        f"A run of {tests + 1} tests less a run of one, divided by {tests}: medians of {rounds}"
+        f" rounds in turn, on one server ({source}) with settings fit for tests and a schema of"
+        f" {tables} tables. Each test saves a row and reads it back.",
+        ("against pytest-berth", "median", "fastest", "slowest", "clean slate"),
+        _rows(times),
+        [f"{name} failed: {text.splitlines()[-1]}" for name, text in failures.items()],
+    )
+
+
+def _one_more(project: Project, directory: Path, tests: int) -> float:
+    many, one = (
+        run(project, directory, environment={"BENCHMARK_TESTS": str(number)}).wall
+        for number in (tests + 1, 1)
+    )
+    return (many - one) / tests
+
+
+def _projects(machine: Machine, url: str, tables: int) -> list[Project]:
+    ini = f"berth_pg_schema = models:Base.metadata\nberth_pg_version = {machine.major}\n"
+    common = {"BENCHMARK_TABLES": str(tables)}
+    projects = []
+    for kind, (test, by_hand) in _KINDS.items():
+        ours = {**common, "BERTH_PG_URL": url}
+        theirs = {**common, "BENCHMARK_URL": url}
+        projects += [
+            Project(_ours(kind), test, frozenset({"berth"}), ini=ini, environment=ours),
+            Project(by_hand, test, conftest="by_hand.py", environment=theirs),
+        ]
+    return projects
+
+
+def _rows(times: dict[str, list[float]]) -> list[tuple[str, ...]]:
+    medians = {name: median(values) for name, values in times.items()}
+    bases = {by_hand: _ours(kind) for kind, (_, by_hand) in _KINDS.items()}
+    return [
+        (
+            ratio(medians[name], medians.get(bases.get(name, name))),
+            *map(milliseconds, (medians[name], min(values), max(values))),
+            name,
+        )
+        for name, values in times.items()
+    ]
+
+
+def _ours(kind: str) -> str:
+    return f"pytest-berth, {kind}"

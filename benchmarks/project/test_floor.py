@@ -1,0 +1,16 @@
+"""The same imports as every other project's, and no server."""
+
+from __future__ import annotations
+
+import psycopg
+from models import User
+from sqlalchemy import create_engine
+from sqlalchemy.orm import Session
+
+
+def test_user_is_made() -> None:
+    engine = create_engine("postgresql+psycopg://")
+    assert psycopg.paramstyle == engine.dialect.paramstyle
+    with Session(engine) as session:
+        session.add(User(email="a@example.com"))
+        assert len(session.new) == 1

@@ -1,0 +1,169 @@
+"""Runs of pytest on small projects: each a process of its own, measured from outside."""
+
+from __future__ import annotations
+
+import os
+import resource
+import shutil
+import subprocess
+import sys
+import time
+from dataclasses import dataclass, field
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+FILES = Path(__file__).with_name("project")
+TIMEOUT = 300
+_OTHERS = ("PYTEST_", "BERTH_", "PYTHONDONTWRITEBYTECODE")
+
+
+@dataclass(frozen=True)
+class Project:
+    """A project to be measured.
+
+    Attributes:
+        name: What the report calls it.
+        test: Its test module, a name within ``project/``.
+        plugins: Entry points of the pytest plugins that it uses; all others are switched off.
+        conftest: Its conftest file, a name within ``project/conftests/``; empty for none.
+        ini: Lines of its ``pytest.ini``.
+        environment: What it needs beside the harness's own environment.
+        user: Words before the command that make another user run it.
+    """
+
+    name: str
+    test: str
+    plugins: frozenset[str] = frozenset()
+    conftest: str = ""
+    ini: str = ""
+    environment: Mapping[str, str] = field(default_factory=dict)
+    user: Sequence[str] = ()
+
+    def make(self, parent: Path) -> Path:
+        """Write the project's files; return its directory."""
+        directory = parent / "".join(c if c.isalnum() else "_" for c in self.name)
+        directory.mkdir()
+        shutil.copy(FILES / "models.py", directory)
+        shutil.copy(FILES / self.test, directory)
+        if self.conftest:
+            shutil.copy(FILES / "conftests" / self.conftest, directory / "conftest.py")
+        ini = f"[pytest]\npythonpath = .\n{self.ini}"
+        (directory / "pytest.ini").write_text(ini, encoding="utf-8")
+        (directory / "temporary").mkdir()
+        for path in (directory, directory / "temporary"):
+            path.chmod(0o777)
+        return directory
+
+
+@dataclass(frozen=True)
+class Sample:
+    """What one run took.
+
+    Attributes:
+        wall: Seconds from launch to exit.
+        cpu: Seconds of processor time, of the process and of those it has waited for.
+    """
+
+    wall: float
+    cpu: float
+
+
+class RunFailedError(Exception):
+    """A measured run did not pass, so that its time says nothing."""
+
+
+def run(
+    project: Project,
+    directory: Path,
+    *,
+    environment: Mapping[str, str] | None = None,
+    interpreter_options: Sequence[str] = (),
+) -> Sample:
+    """Run pytest once in a project's directory.
+
+    Raises:
+        RunFailedError: It did not pass; with what it printed.
+    """
+    return run_with_output(project, directory, environment or {}, interpreter_options)[0]
+
+
+def run_with_output(
+    project: Project,
+    directory: Path,
+    environment: Mapping[str, str],
+    interpreter_options: Sequence[str] = (),
+) -> tuple[Sample, str]:
+    """Run pytest once; return also what it printed."""
+    python = [sys.executable, *interpreter_options, "-m", "pytest", *_without(project.plugins)]
+    cpu, began = _cpu_of_children(), time.perf_counter()
+    result = subprocess.run(
+        [*project.user, *python],
+        cwd=directory,
+        env=_environment(directory) | dict(project.environment) | dict(environment),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=TIMEOUT,
+        check=False,
+    )
+    sample = Sample(time.perf_counter() - began, _cpu_of_children() - cpu)
+    if result.returncode:
+        raise RunFailedError(f"{project.name}: status {result.returncode}\n{result.stdout}")
+    return sample, result.stdout
+
+
+def in_turn(projects: Sequence[Project], rounds: int) -> Iterator[Project]:
+    """Yield every project once a round, every round beginning with another one.
+
+    What slows the machine for a while then slows all of them.
+    """
+    for number in range(rounds):
+        shift = number % len(projects)
+        yield from (*projects[shift:], *projects[:shift])
+
+
+def warm_up(projects: Iterable[Project], parent: Path) -> tuple[dict[str, Path], dict[str, str]]:
+    """Make the projects and run each once, so that modules are compiled and files are cached.
+
+    Returns:
+        The directories of those that passed, and why the others did not, by name.
+    """
+    directories, failures = {}, {}
+    for project in projects:
+        directory = project.make(parent)
+        try:
+            run(project, directory)
+        except (RunFailedError, subprocess.TimeoutExpired) as error:
+            failures[project.name] = str(error)
+        else:
+            directories[project.name] = directory
+    return directories, failures
+
+
+def _environment(directory: Path) -> dict[str, str]:
+    own = {name: value for name, value in os.environ.items() if not name.startswith(_OTHERS)}
+    temporary = str(directory / "temporary")
+    return {
+        **own,
+        "BENCHMARK_TABLES": "20",
+        "BENCHMARK_TESTS": "1",
+        "HOME": str(directory),
+        "PYTEST_DEBUG_TEMPROOT": temporary,
+        "USER": "benchmark",
+        "LOGNAME": "benchmark",
+    }
+
+
+def _without(plugins: frozenset[str]) -> list[str]:
+    installed = sorted({point.name for point in entry_points(group="pytest11")})
+    return [word for name in installed if name not in plugins for word in ("-p", f"no:{name}")]
+
+
+def _cpu_of_children() -> float:
+    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return usage.ru_utime + usage.ru_stime

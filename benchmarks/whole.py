@@ -1,0 +1,155 @@
+"""What a project of one test takes, from the command to the prompt."""
+
+from __future__ import annotations
+
+import os
+from importlib.metadata import entry_points
+from statistics import median
+from typing import TYPE_CHECKING
+
+from benchmarks.report import Table, ratio, seconds
+from benchmarks.running import Project, in_turn, run, warm_up
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from benchmarks.machine import Machine
+
+TITLE = "A project of one test"
+FLOOR = "the same imports, no server"
+_OURS = {source: f"pytest-berth, {source}" for source in ("local", "container")}
+_CONTAINER_PEERS = ("testcontainers, by hand", "pytest-databases")
+_PROCESS_PEERS = ("pytest-postgresql",)
+_GROUPS = {
+    **dict.fromkeys((_OURS["local"], *_PROCESS_PEERS), _OURS["local"]),
+    **dict.fromkeys((_OURS["container"], *_CONTAINER_PEERS), _OURS["container"]),
+}
+
+
+def measure(machine: Machine, parent: Path, *, rounds: int, tables: int) -> Table:
+    """Measure every candidate that can run here."""
+    projects, absent = _candidates(machine, tables)
+    directories, failures = warm_up(projects, parent)
+    able = [project for project in projects if project.name in directories]
+    times: dict[str, list[float]] = {project.name: [] for project in able}
+    for project in in_turn(able, rounds):
+        times[project.name].append(run(project, directories[project.name]).wall)
+    notes = [*absent, *(f"{name} failed: {_last(text)}" for name, text in failures.items())]
+    return Table(
+        TITLE,
+        f"The whole of `python -m pytest`, medians of {rounds} runs in turn; {tables} tables, made"
+        " from SQLAlchemy's metadata. Each candidate is compared with pytest-berth where the"
+        " server runs in the same way, container or process.",
+        ("against pytest-berth", "against no server", "median", "fastest", "slowest", "candidate"),
+        _rows(times),
+        [*notes, *_notes(machine)],
+    )
+
+
+def _rows(times: dict[str, list[float]]) -> list[tuple[str, ...]]:
+    medians = {name: median(values) for name, values in times.items()}
+    return [
+        (
+            ratio(medians[name], medians.get(_GROUPS.get(name, ""))),
+            ratio(medians[name], medians.get(FLOOR)),
+            *map(seconds, (medians[name], min(values), max(values))),
+            name,
+        )
+        for name, values in times.items()
+    ]
+
+
+def _candidates(machine: Machine, tables: int) -> tuple[list[Project], list[str]]:
+    """Return the candidates of this machine, and why the others are absent."""
+    found, absent = [Project(FLOOR, "test_floor.py", user=machine.user)], []
+    common = {"BENCHMARK_TABLES": str(tables)}
+    if machine.binaries:
+        found.append(_ours("local", machine, common))
+        if machine.pg_ctl and _has("pytest_postgresql"):
+            found.append(_pytest_postgresql(machine, common))
+        else:
+            absent.append("pytest-postgresql: it, or its pg_ctl, is not here")
+    else:
+        absent.append(f"processes: no binaries of PostgreSQL {machine.major}")
+    if machine.engine:
+        found += [_ours("container", machine, common), *_container_peers(machine, common)]
+    else:
+        absent.append(f"containers: no engine, or not the image {machine.image}")
+    return found, absent
+
+
+def _ours(source: str, machine: Machine, common: dict[str, str]) -> Project:
+    ini = (
+        "berth_pg_schema = models:Base.metadata\n"
+        f"berth_source = {source}\n"
+        f"berth_pg_version = {machine.major}\n"
+    )
+    environment = {**common, **_path(machine)}
+    plugins = frozenset({"berth"})
+    name = _OURS[source]
+    return Project(name, "test_session.py", plugins, "", ini, environment, machine.user)
+
+
+def _pytest_postgresql(machine: Machine, common: dict[str, str]) -> Project:
+    environment = {**common, **_path(machine), "BENCHMARK_PG_CTL": str(machine.pg_ctl)}
+    plugins = frozenset({"pytest_postgresql"})
+    return Project(
+        _PROCESS_PEERS[0],
+        "test_session.py",
+        plugins,
+        "pytest_postgresql.py",
+        environment=environment,
+        user=machine.user,
+    )
+
+
+def _container_peers(machine: Machine, common: dict[str, str]) -> list[Project]:
+    environment = {**common, "BENCHMARK_IMAGE": machine.image}
+    by_hand = {} if machine.has_ryuk else {"TESTCONTAINERS_RYUK_DISABLED": "true"}
+    peers = [
+        Project(
+            _CONTAINER_PEERS[0],
+            "test_session.py",
+            conftest="testcontainers_by_hand.py",
+            environment=environment | by_hand,
+            user=machine.user,
+        )
+    ]
+    if machine.engine and _has("pytest_databases"):
+        # Asking the docker command for its context, as the plugin does, fails with some versions.
+        host = {"DOCKER_HOST": os.environ.get("DOCKER_HOST", "unix:///var/run/docker.sock")}
+        peers.append(
+            Project(
+                _CONTAINER_PEERS[1],
+                "test_session.py",
+                frozenset({"pytest_databases"}),
+                "pytest_databases.py",
+                environment=environment | host,
+                user=machine.user,
+            )
+        )
+    return peers
+
+
+def _path(machine: Machine) -> dict[str, str]:
+    return {"PATH": os.pathsep.join([str(machine.binaries), os.environ["PATH"]])}
+
+
+def _has(plugin: str) -> bool:
+    return any(point.name == plugin for point in entry_points(group="pytest11"))
+
+
+def _notes(machine: Machine) -> list[str]:
+    notes = [
+        "The peers' servers keep the settings that they come with; pytest-berth's are those fit"
+        " for tests.",
+        "testcontainers and pytest-databases make no session: the fixture around them is"
+        " SQLAlchemy's recipe.",
+    ]
+    if machine.engine and not machine.has_ryuk:
+        notes.append("testcontainers ran without its reaper, whose image is not here.")
+    return notes
+
+
+def _last(text: str) -> str:
+    return text.strip().splitlines()[-1]
