@@ -197,10 +197,12 @@ def test_an_example_of_the_documentation_passes(name: str, tmp_path: Path) -> No
     project = shutil.copytree(EXAMPLES / name, tmp_path / name)
     plain = {key: text for key, text in os.environ.items() if not key.startswith("PYTEST_")}
     command = [sys.executable, "-m", "pytest", "-rs"]
+    # In CI, what can be tested there has to be.
+    missing = "fail" if os.environ.get("BERTH_TESTS_REQUIRE") else "skip"
     result = subprocess.run(
         command,
         cwd=project,
-        env={**plain, "BERTH_MISSING": "skip"},
+        env={**plain, "BERTH_MISSING": missing},
         capture_output=True,
         text=True,
         timeout=280,
