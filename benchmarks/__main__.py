@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
 PAGE = Path("docs/benchmarks.md")
+WIDTH = 120
 PARTS = ("whole", "per-test", "idle")
 INTRODUCTION = """# Benchmarks
 
@@ -48,7 +49,7 @@ class Terminal(Console):
 def main() -> int:
     """Measure, print, and write the page if asked to."""
     options = _parse_arguments()
-    console = Terminal()
+    console = Terminal(width=None if sys.stdout.isatty() else WIDTH)
     machine = Machine(options.version, console)
     facts = machine.facts()
     for name, fact in facts.items():
