@@ -59,6 +59,7 @@ class Manager:
 
     def plan(self, service: Service) -> Server:
         """Settle source, address and account of the server, if possible without starting it."""
+        self._guard()
         with self._lock, self._file_lock(service):
             planned = self._plan(service, fixed=True)
         return planned if planned.host else self.server(service)
@@ -72,6 +73,7 @@ class Manager:
         """
         with self._lock:
             if service.name not in self._servers:
+                self._guard()
                 with self._file_lock(service):
                     ready = self.leases.read("ready", service.name)
                     server = ready or self._start(service)
@@ -111,6 +113,10 @@ class Manager:
         for name in {server.source for server in self.leases.all("planned")}:
             self._source(name).sweep()
 
+    def _guard(self) -> None:
+        """Start the run's janitor before there is anything that it may have to remove."""
+        once(self.run.directory, "janitor", lambda: janitor.start(self.run.directory))
+
     def _clean_up(self, server: Server) -> None:
         if server.source == "external" and self.leases.read("ready", server.service):
             self._service(server).release(server, self.run.id)
@@ -146,7 +152,6 @@ class Manager:
     def _launch(self, service: Service) -> Server:
         plan = self._plan(service)
         source = self.source(plan)
-        once(self.run.directory, "janitor", lambda: janitor.start(self.run.directory))
         began = time.monotonic()
         launched = source.start(service, plan, self.progress)
         try:

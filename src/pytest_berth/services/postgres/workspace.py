@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -21,7 +22,7 @@ from pytest_berth.services.postgres import (
     urls,
 )
 from pytest_berth.services.postgres.options import ALLOW_RESET, LOCK_TIMEOUT
-from pytest_berth.services.postgres.repair import SchemaChanged
+from pytest_berth.services.postgres.repair import LeftOpen, NotRepairable, SchemaChanged
 from pytest_berth.services.postgres.sequences import Sequences
 from pytest_berth.services.postgres.truncation import Truncation
 
@@ -174,9 +175,23 @@ class Workspace:
     def _repair(self) -> None:
         try:
             self._truncation.end()
-        except SchemaChanged:
+        except SchemaChanged as error:
+            if not self.is_ours:
+                raise
             self.start_over()
+            self._tell_changed_schema(error)
+        except (LeftOpen, NotRepairable) as error:
+            if getattr(error, "restored", None) is None:
+                self.start_over()
             raise
+
+    def _tell_changed_schema(self, error: SchemaChanged) -> None:
+        test = os.environ.get("PYTEST_CURRENT_TEST", "a test").partition(" ")[0]
+        self.berth.progress.note(
+            f"postgres: {test} changed the schema ({'; '.join(error.differences[:3])}), so the"
+            " database was made anew from its template; what fixtures of a wider scope had written"
+            " is gone"
+        )
 
     def start_over(self) -> None:
         """Put a new clone of the template in the place of the database."""

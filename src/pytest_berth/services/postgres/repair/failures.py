@@ -26,7 +26,7 @@ class SchemaChanged(NotRepairable):
         super().__init__(
             "The test changed the schema of its database.",
             why=listing(differences),
-            remedy='mark tests that change the schema: @pytest.mark.berth_pg(isolation="database")',
+            remedy="undo the change before the test ends, or make it in a rolled-back test",
         )
         self.differences = tuple(differences)
 

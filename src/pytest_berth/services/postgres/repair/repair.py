@@ -236,8 +236,7 @@ class Repair:
         return NotRepairable(
             f"The materialized view {view} cannot be put back.",
             why="a refresh yields other rows than the baseline had, and the role is not superuser",
-            remedy=f"REFRESH MATERIALIZED VIEW {view} in the seeds, so that it is not stale; "
-            'or @pytest.mark.berth_pg(isolation="database")',
+            remedy=f"REFRESH MATERIALIZED VIEW {view} in the seeds, so that it is not stale",
         )
 
     def _set_sequences(self, sequences: Sequence[Relation]) -> None:
@@ -269,7 +268,7 @@ class Repair:
             raise NotRepairable(
                 "Large objects of the baseline cannot be put back.",
                 why=f"owner or rights of {list(dirt.altered_objects)} were changed",
-                remedy='mark the test @pytest.mark.berth_pg(isolation="database")',
+                remedy="change large objects of the seeds in rolled-back tests only",
             )
 
     def _put_back_object(self, oid: int) -> None:
@@ -302,7 +301,7 @@ class Repair:
             raise NotRepairable(
                 f"The rows of the baseline are no longer accepted by {names}.",
                 why=str(error.diag.message_primary),
-                remedy='mark the test @pytest.mark.berth_pg(isolation="database")',
+                remedy="change constraints in rolled-back tests only",
             ) from error
 
 

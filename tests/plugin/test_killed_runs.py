@@ -1,0 +1,225 @@
+"""A run that is killed leaves nothing: no process, no container, no directory."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import psutil
+import pytest
+
+from pytest_berth import wait_for
+from pytest_berth.sources.container import LABEL
+from pytest_berth.sources.engine import EngineUnreachableError, connect
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from tests.conftest import Project
+
+pytestmark = pytest.mark.skipif(os.name == "nt", reason="signals as POSIX has them")
+
+SLOW_TESTS = """
+    import os, subprocess, sys, threading
+    from pathlib import Path
+
+    def test_that_takes_long(pg_session):
+        Path("testing").touch()
+        threading.Event().wait(60)
+
+    def test_with_a_forked_child(pg_session):
+        child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
+        Path("forked").write_text(str(child.pid))
+        threading.Event().wait(60)
+
+    def test_that_starts_on_another_worker(pg_session):
+        threading.Event().wait(60)
+"""
+
+
+@dataclass
+class Run:
+    """A pytest in a process group of its own, with a temporary directory of its own."""
+
+    process: subprocess.Popen[bytes]
+    place: Path
+
+    @property
+    def directory(self) -> Path | None:
+        """The run's directory, once it is there."""
+        return next((owner.parent for owner in self.place.glob("berth-*/owner.json")), None)
+
+    def has(self, pattern: str) -> bool:
+        """Tell whether the run's directory has a file of that name."""
+        return self.directory is not None and any(self.directory.glob(pattern))
+
+    def leftovers(self) -> list[str]:
+        """Return what there is of the run: directories, processes, containers."""
+        found = [str(path) for path in self.place.glob("berth-*") if "ports" not in path.name]
+        for process in psutil.process_iter(["cmdline"]):
+            if str(self.place) in " ".join(process.info["cmdline"] or ()):
+                found.append(str(process))
+        return found
+
+
+@pytest.fixture
+def place() -> Iterator[Path]:
+    # Not below pytest's own: a server that root starts as another user must get there.
+    path = Path(tempfile.mkdtemp(prefix="killed-"))
+    path.chmod(0o755)
+    yield path
+    shutil.rmtree(path)
+
+
+@pytest.fixture
+def start(project: Project, place: Path) -> Iterator[Callable[..., Run]]:
+    """Start a run of tests that take long."""
+    project.ini()
+    project.write(test_slow=SLOW_TESTS)
+    runs: list[Run] = []
+
+    def begin(*arguments: str) -> Run:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "pytest", *project.arguments(*arguments)],
+            cwd=project.root,
+            env={**os.environ, "TMPDIR": str(place)},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+        runs.append(Run(process, place))
+        return runs[-1]
+
+    yield begin
+    for run in runs:
+        run.process.kill()
+        run.process.wait()
+
+
+def containers(run_id: str) -> list[str]:
+    try:
+        engine = connect()
+    except EngineUnreachableError:
+        return []
+    found = engine.containers.list(all=True, filters={"label": f"{LABEL}={run_id}"})
+    return [container.id for container in found]
+
+
+def expect_nothing_left(run: Run, run_id: str) -> None:
+    wait_for(
+        lambda: not run.leftovers() and not containers(run_id),
+        60,
+        message=f"nothing left of {run_id}",
+    )
+
+
+def until(run: Run, condition: Callable[[], bool]) -> str:
+    """Wait for a moment in the life of a run and return the run's id."""
+    wait_for(condition, 60, message="the moment to kill")
+    assert run.directory is not None
+    return run.directory.name.split("-")[1]
+
+
+@pytest.fixture(params=["local", "container"])
+def source(request: pytest.FixtureRequest, require_source: Callable[[str], None]) -> str:
+    require_source(request.param)
+    return str(request.param)
+
+
+@pytest.mark.parametrize("moment", ["janitor.log", "*.planned.json", "*.launched.json"])
+def test_a_run_killed_while_its_server_starts(
+    start: Callable[..., Run], source: str, moment: str
+) -> None:
+    run = start(f"--berth-source={source}", "-k", "takes_long")
+    run_id = until(run, lambda: run.has(moment))
+    run.process.kill()
+    expect_nothing_left(run, run_id)
+
+
+@pytest.mark.parametrize("signal_name", ["SIGKILL", "SIGHUP", "SIGTERM"])
+def test_a_run_killed_in_a_test(
+    start: Callable[..., Run], project: Project, source: str, signal_name: str
+) -> None:
+    run = start(f"--berth-source={source}", "-k", "takes_long")
+    run_id = until(run, (project.root / "testing").exists)
+    run.process.send_signal(getattr(signal, signal_name))
+    expect_nothing_left(run, run_id)
+
+
+def test_a_child_that_a_test_has_forked_does_not_keep_the_janitor_waiting(
+    start: Callable[..., Run], project: Project, require_source: Callable[[str], None]
+) -> None:
+    require_source("local")
+    run = start("--berth-source=local", "-k", "forked_child")
+    forked = project.root / "forked"
+    run_id = until(run, lambda: forked.exists() and bool(forked.read_text()))
+    run.process.kill()
+    expect_nothing_left(run, run_id)
+    child = psutil.Process(int(forked.read_text()))
+    assert child.is_running()
+    child.kill()
+
+
+def test_a_controller_killed_under_xdist(
+    start: Callable[..., Run], project: Project, source: str
+) -> None:
+    project.plugins = ("xdist", "xdist.looponfail")
+    run = start(f"--berth-source={source}", "-n2", "-k", "takes_long or another_worker")
+    run_id = until(run, (project.root / "testing").exists)
+    run.process.kill()
+    expect_nothing_left(run, run_id)
+
+
+def test_a_run_that_ends_well_leaves_no_janitor(
+    project: Project, place: Path, require_source: Callable[[str], None]
+) -> None:
+    require_source("local")
+    project.ini()
+    project.write(test_quick="def test_quick(pg_session): pass")
+    result = project.run("--berth-source=local", TMPDIR=str(place))
+    result.assert_outcomes(passed=1)
+    run = Run(subprocess.Popen(["true"]), place)
+    run.process.wait()
+    wait_for(lambda: not run.leftovers(), 20, message="the janitor's end")
+
+
+def test_the_next_run_sweeps_up_behind_one_whose_janitor_was_killed_too(
+    start: Callable[..., Run], project: Project, place: Path, require_source: Callable[[str], None]
+) -> None:
+    require_source("local")
+    run = start("--berth-source=local", "-k", "takes_long")
+    run_id = until(run, (project.root / "testing").exists)
+    for process in psutil.process_iter(["cmdline"]):
+        if "janitor.main" in " ".join(process.info["cmdline"] or ()) and str(place) in " ".join(
+            process.info["cmdline"]
+        ):
+            process.kill()
+    run.process.kill()
+    run.process.wait()
+    assert run.leftovers()
+    project.write(test_quick="def test_quick(pg_session): pass")
+    project.run("--berth-source=local", "test_quick.py", TMPDIR=str(place))
+    expect_nothing_left(run, run_id)
+
+
+def test_a_living_run_is_left_alone_by_the_next_one(
+    start: Callable[..., Run], project: Project, place: Path, require_source: Callable[[str], None]
+) -> None:
+    require_source("local")
+    run = start("--berth-source=local", "-k", "takes_long")
+    until(run, (project.root / "testing").exists)
+    project.write(test_quick="def test_quick(pg_session): pass")
+    project.run("--berth-source=local", "test_quick.py", TMPDIR=str(place)).assert_outcomes(
+        passed=1
+    )
+    assert run.process.poll() is None
+    assert run.has("postgres.ready.json")
+    assert any("postgres" in leftover for leftover in run.leftovers())
