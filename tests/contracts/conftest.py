@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+from contextlib import closing
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+import docker
 import psycopg
 import pytest
 
@@ -14,6 +16,7 @@ from pytest_berth.lifecycle.run import MAIN, Run
 from pytest_berth.services.postgres import urls
 from pytest_berth.services.postgres.service import POSTGRES
 from pytest_berth.settings import OPTIONS, Setting, Settings
+from pytest_berth.sources.container import Container
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -69,7 +72,11 @@ class Stage:
     def end(self) -> None:
         """End every run."""
         while self.managers:
-            self.managers.pop().stop()
+            manager = self.managers.pop()
+            manager.stop()
+            for source in manager.candidates:
+                if isinstance(source, Container) and "engine" in vars(source):
+                    source.engine.client.client.close()
 
 
 @dataclass(frozen=True)
@@ -97,6 +104,11 @@ class Berthed:
         assert isinstance(progress, Notes)
         return progress.lines
 
+    def container(self) -> Any:
+        """Return the container as the engine knows it now."""
+        assert isinstance(self.source, Container)
+        return self.source.engine.containers.get(self.server.handle["container"])
+
     def query(self, statement: str) -> Any:
         """Return the first value of a statement's result."""
         with psycopg.connect(self.dsn, autocommit=True) as connection:
@@ -110,6 +122,14 @@ def stage(tmp_path: Path) -> Iterator[Stage]:
     made = Stage(tmp_path)
     yield made
     made.end()
+
+
+@pytest.fixture
+def client(require_source: Callable[[str], None]) -> Iterator[docker.DockerClient]:
+    """Give a client of the container engine."""
+    require_source("container")
+    with closing(docker.from_env()) as made:
+        yield made
 
 
 @pytest.fixture(scope="session")

@@ -8,6 +8,7 @@ import json
 import socket
 import tarfile
 import tempfile
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,7 +21,7 @@ from pytest_berth.services.postgres.service import POSTGRES
 from pytest_berth.waiting import wait_for
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
     from tests.contracts.conftest import Stage
 
@@ -122,7 +123,8 @@ def _stop_and_look(manager: Manager) -> None:
         source.name == "container" and "engine" in vars(source) for source in manager.candidates
     ):
         label = f"org.pytest-berth.run={run}"
-        assert not docker.from_env().containers.list(all=True, filters={"label": label})
+        with closing(docker.from_env()) as client:
+            assert not client.containers.list(all=True, filters={"label": label})
 
 
 @pytest.fixture
@@ -140,10 +142,9 @@ def _processes(run: str) -> list[psutil.Process]:
 
 
 @pytest.fixture
-def ending_image(require_source: Callable[[str], None]) -> Iterator[str]:
+def ending_image(client: docker.DockerClient) -> Iterator[str]:
     """Give the name of an image whose containers end at once."""
-    require_source("container")
-    name, client = "berth-test-ending:1", docker.from_env()
+    name = "berth-test-ending:1"
     container = client.containers.create("postgres:17-alpine")
     try:
         command = ["sh", "-c", "echo no licence >&2; exit 3"]
@@ -156,10 +157,9 @@ def ending_image(require_source: Callable[[str], None]) -> Iterator[str]:
 
 
 @pytest.fixture
-def empty_image(require_source: Callable[[str], None]) -> Iterator[str]:
+def empty_image(client: docker.DockerClient) -> Iterator[str]:
     """Give the name of an image with an empty directory and nothing else."""
-    require_source("container")
-    name, client = "berth-test-empty:1", docker.from_env()
+    name = "berth-test-empty:1"
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w") as tar:
         entry = tarfile.TarInfo("etc")

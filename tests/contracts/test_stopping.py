@@ -10,12 +10,12 @@ import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import docker
 import psutil
 import psycopg
 import pytest
 
 from pytest_berth.sources.account import is_root
+from pytest_berth.sources.container import Container
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -84,7 +84,7 @@ def test_a_server_may_be_removed_before_it_is_stopped(starting: str, stage: Stag
     berthed = stage.start(starting)
     remains = _remains(berthed)
     if berthed.server.source == "container":
-        _container(berthed).remove(force=True, v=True)
+        berthed.container().remove(force=True, v=True)
     else:
         _kill(berthed)
         shutil.rmtree(berthed.server.handle["directory"])
@@ -156,7 +156,8 @@ def _remains(berthed: Berthed) -> Callable[[], dict[str, bool]]:
             "processes": any(map(_is_alive, processes)),
             "directory": Path(handle["directory"]).exists(),
         }
-    client = docker.from_env()
+    assert isinstance(berthed.source, Container)
+    client = berthed.source.engine.client.client
     found = client.containers.list(all=True, filters={"id": handle["container"]})
     mounts = [mount for each in found for mount in each.attrs["Mounts"]]
     volumes = {mount["Name"] for mount in mounts if mount["Type"] == "volume"}
@@ -175,18 +176,14 @@ def _is_alive(process: psutil.Process) -> bool:
 
 def _kill(berthed: Berthed) -> None:
     if berthed.server.source == "container":
-        _container(berthed).kill()
-        _container(berthed).wait()
+        berthed.container().kill()
+        berthed.container().wait()
         return
     process = psutil.Process(berthed.server.handle["pid"])
     family = [process, *process.children(recursive=True)]
     process.kill()
     _, alive = psutil.wait_procs(family, timeout=30)
     assert not alive
-
-
-def _container(berthed: Berthed) -> Any:
-    return docker.from_env().containers.get(berthed.server.handle["container"])
 
 
 def _answers(berthed: Berthed) -> bool:

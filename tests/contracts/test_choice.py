@@ -1,0 +1,179 @@
+"""Which source serves, why, and what is said where none can."""
+
+from __future__ import annotations
+
+import socket
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+
+from pytest_berth.errors import NoSourceError
+from pytest_berth.services.postgres.service import POSTGRES
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from tests.contracts.conftest import Berthed, Stage
+
+    from pytest_berth.errors import BerthError
+    from pytest_berth.lifecycle.manager import Manager
+
+REFUSING = "tcp://127.0.0.1:1"
+UNREACHABLE = ("refusing", "mute", "no route", "no socket", "no such host")
+
+
+@pytest.fixture
+def mute_port() -> Iterator[int]:
+    """Give a port that accepts connections and never says a word."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        yield server.getsockname()[1]
+
+
+@pytest.fixture(params=UNREACHABLE)
+def no_engine(
+    request: pytest.FixtureRequest,
+    monkeypatch: pytest.MonkeyPatch,
+    mute_port: int,
+    tmp_path: Path,
+) -> None:
+    """Point ``DOCKER_HOST`` at a place where no engine answers."""
+    hosts = {
+        "refusing": REFUSING,
+        "mute": f"tcp://127.0.0.1:{mute_port}",
+        # Reserved for documentation: packets to it are dropped or refused.
+        "no route": "tcp://198.51.100.1:2375",
+        "no socket": f"unix://{tmp_path}/docker.sock",
+        "no such host": "tcp://engine.invalid:2375",
+    }
+    monkeypatch.setenv("DOCKER_HOST", hosts[request.param])
+
+
+def test_an_engine_that_does_not_answer_is_noticed_soon(stage: Stage, no_engine: None) -> None:
+    began = time.monotonic()
+    error = _failure(stage.manager("container"))
+    assert time.monotonic() - began < 5
+    assert "berth_source = container (pytest.ini)" in error.what
+    assert "no container engine answers" in error.why
+    assert "start Docker or Podman, or point DOCKER_HOST at an engine" in error.remedy
+    assert "berth_source = auto" in error.remedy
+
+
+def test_without_an_engine_auto_takes_a_process_and_says_why(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch, require_source: Callable[[str], None]
+) -> None:
+    require_source("local")
+    monkeypatch.setenv("DOCKER_HOST", REFUSING)
+    berthed = stage.start()
+    assert berthed.server.source == "local"
+    assert "no container engine answers" in berthed.server.reason
+    assert any(berthed.server.reason in line for line in berthed.notes)
+
+
+def test_with_an_engine_auto_takes_a_container_and_says_why(
+    stage: Stage, require_source: Callable[[str], None]
+) -> None:
+    require_source("container")
+    berthed = stage.start()
+    assert berthed.server.source == "container"
+    assert berthed.server.reason == "a container engine answers"
+
+
+def test_with_a_url_auto_takes_that_server_and_says_why(
+    stage: Stage, berthed_by_source: Callable[[str], Berthed]
+) -> None:
+    berthed = stage.start(berth_pg_url=berthed_by_source("external").url)
+    assert berthed.server.source == "external"
+    assert berthed.server.reason == "berth_pg_url is set"
+
+
+def test_without_the_image_auto_takes_a_process_and_says_why(
+    stage: Stage,
+    require_source: Callable[[str], None],
+) -> None:
+    for name in ("container", "local"):
+        require_source(name)
+    berthed = stage.start(berth_pg_image="registry.invalid/postgres:17")
+    assert berthed.server.source == "local"
+    reason = "the image registry.invalid/postgres:17 is not present and could not be pulled"
+    assert reason in berthed.server.reason
+
+
+def test_an_image_that_cannot_be_pulled_is_an_error_when_a_container_is_asked_for(
+    stage: Stage, require_source: Callable[[str], None]
+) -> None:
+    require_source("container")
+    error = _failure(stage.manager("container", berth_pg_image="registry.invalid/postgres:17"))
+    assert "the image registry.invalid/postgres:17 is not present" in error.why
+    assert "registry.invalid" in error.why.split("(", 1)[1]
+    assert "docker pull registry.invalid/postgres:17" in error.remedy
+
+
+def test_an_image_with_an_impossible_name_is_an_error(
+    stage: Stage, require_source: Callable[[str], None]
+) -> None:
+    require_source("container")
+    error = _failure(stage.manager("container", berth_pg_image="Post Gres"))
+    assert "the image Post Gres is not present" in error.why
+
+
+def test_where_nothing_can_serve_each_source_says_why_and_what_would_mend_it(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DOCKER_HOST", REFUSING)
+    error = _failure(stage.manager(berth_pg_version="99"))
+    assert error.what == "no source can serve postgres."
+    why, remedy = error.why.splitlines(), error.remedy
+    for source in ("external", "container", "local"):
+        assert [line for line in why if line.startswith(f"{source}: ")]
+        assert f"{source}: " in remedy
+    assert "berth_pg_url is not set" in error.why
+    assert "no container engine answers" in error.why
+    assert "there are no binaries of PostgreSQL 99" in error.why
+    assert "berth_pg_url = postgres://" in remedy
+    assert "DOCKER_HOST" in remedy
+    assert "install PostgreSQL 99" in remedy
+
+
+def test_a_process_asked_for_by_name_is_never_replaced(
+    stage: Stage, require_source: Callable[[str], None]
+) -> None:
+    require_source("container")
+    error = _failure(stage.manager("local", berth_pg_version="99"))
+    assert "berth_source = local (pytest.ini)" in error.what
+
+
+def test_an_external_server_asked_for_by_name_is_never_replaced(stage: Stage) -> None:
+    error = _failure(stage.manager("external"))
+    assert "berth_source = external (pytest.ini)" in error.what
+    assert "berth_pg_url is not set" in error.why
+
+
+def test_the_source_of_one_service_goes_before_the_source_of_all(
+    stage: Stage, require_source: Callable[[str], None]
+) -> None:
+    require_source("local")
+    berthed = stage.start("container", berth_pg_source="local")
+    assert berthed.server.source == "local"
+    assert berthed.server.reason == "berth_pg_source = local (pytest.ini)"
+
+
+def test_another_major_version_is_served(starting: str, stage: Stage) -> None:
+    berthed = stage.start(starting, berth_pg_version="15")
+    assert berthed.server.version.startswith("15.")
+    assert berthed.query("SHOW fsync") == "off"
+    assert berthed.query("SHOW server_encoding") == "UTF8"
+
+
+def test_another_image_is_served(stage: Stage, require_source: Callable[[str], None]) -> None:
+    require_source("container")
+    berthed = stage.start(berth_pg_image="postgres:15-alpine")
+    assert berthed.server.detail == "postgres:15-alpine"
+    assert berthed.server.version.startswith("15.")
+
+
+def _failure(manager: Manager) -> BerthError:
+    with pytest.raises(NoSourceError) as caught:
+        manager.server(POSTGRES)
+    return caught.value

@@ -1,0 +1,188 @@
+"""What only containers have: an engine that may be elsewhere, labels, volumes, mirrors."""
+
+from __future__ import annotations
+
+import json
+import socket
+import socketserver
+import threading
+from contextlib import closing, contextmanager
+from typing import TYPE_CHECKING
+
+import docker
+import psycopg
+import pytest
+from testcontainers.core.config import ConnectionMode, testcontainers_config
+from testcontainers.core.container import DockerContainer
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from tests.contracts.conftest import Berthed, Stage
+
+
+@pytest.fixture(autouse=True)
+def _with_an_engine(require_source: Callable[[str], None]) -> None:
+    require_source("container")
+
+
+@pytest.fixture
+def bridge(client: docker.DockerClient) -> str:
+    """Return the address of this machine on the engine's network: as good as another host."""
+    container = client.containers.create("postgres:17-alpine", command=["sleep", "60"])
+    try:
+        container.start()
+        container.reload()
+        return str(container.attrs["NetworkSettings"]["Gateway"])
+    finally:
+        container.remove(force=True, v=True)
+
+
+def test_the_engine_shows_no_password(stage: Stage) -> None:
+    berthed = stage.start("container")
+    container = berthed.container()
+    shown = json.dumps([container.attrs, container.image.attrs, container.image.history()])
+    assert berthed.server.credentials.password not in shown
+
+
+def test_data_is_outside_the_volume_of_the_image(stage: Stage) -> None:
+    berthed = stage.start("container")
+    container = berthed.container()
+    volumes = [mount["Destination"] for mount in container.attrs["Mounts"]]
+    assert volumes
+    for volume in volumes:
+        assert not berthed.query("SHOW data_directory").startswith(volume)
+        assert container.exec_run(["find", volume, "-mindepth", "1"]).output == b""
+
+
+def test_only_loopback_is_published_where_the_engine_is_on_this_host(stage: Stage) -> None:
+    berthed = stage.start("container")
+    assert _published_on(berthed) == {"127.0.0.1"}
+    assert berthed.server.host == "127.0.0.1"
+
+
+def test_containers_do_not_carry_the_session_of_testcontainers(stage: Stage) -> None:
+    ours = stage.start("container")
+    session = "org.testcontainers.session-id"
+    theirs = DockerContainer("postgres:17-alpine", command=["sleep", "60"])
+    testcontainers_config.ryuk_disabled, before = True, testcontainers_config.ryuk_disabled
+    try:
+        with theirs:
+            assert session in theirs.get_wrapped_container().labels
+            assert not [label for label in ours.container().labels if "testcontainers" in label]
+        assert ours.query("SELECT 1") == 1
+    finally:
+        theirs.get_docker_client().client.close()
+        testcontainers_config.ryuk_disabled = before
+
+
+def test_an_engine_over_tcp_on_this_host_publishes_on_loopback_only(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with _relay("127.0.0.1") as port:
+        monkeypatch.setenv("DOCKER_HOST", f"tcp://127.0.0.1:{port}")
+        berthed = stage.start("container")
+        assert _published_on(berthed) == {"127.0.0.1"}
+        assert berthed.query("SELECT 1") == 1
+        stage.end()
+
+
+def test_an_engine_over_tcp_on_another_host_publishes_where_it_can_be_reached(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch, bridge: str
+) -> None:
+    with _relay(bridge) as port:
+        monkeypatch.setenv("DOCKER_HOST", f"tcp://{bridge}:{port}")
+        berthed = stage.start("container")
+        assert berthed.server.host == bridge
+        assert "0.0.0.0" in _published_on(berthed)
+        assert berthed.query("SELECT 1") == 1
+        assert any("published on all interfaces" in line for line in berthed.notes)
+        stage.end()
+
+
+def test_the_host_that_testcontainers_is_told_is_used(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch, bridge: str
+) -> None:
+    monkeypatch.setattr(testcontainers_config, "tc_host_override", bridge)
+    berthed = stage.start("container")
+    assert berthed.server.host == bridge
+    assert berthed.query("SELECT 1") == 1
+
+
+@pytest.mark.parametrize("mode", list(ConnectionMode))
+def test_the_connection_mode_that_testcontainers_is_told_is_used(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch, bridge: str, mode: ConnectionMode
+) -> None:
+    monkeypatch.setattr(testcontainers_config, "connection_mode_override", mode)
+    monkeypatch.setattr(testcontainers_config, "tc_host_override", bridge)
+    berthed = stage.start("container")
+    network = berthed.container().attrs["NetworkSettings"]["Networks"]["bridge"]
+    host = network["IPAddress"] if mode is ConnectionMode.bridge_ip else network["Gateway"]
+    assert berthed.server.host == host
+    assert (berthed.server.port == 5432) == (mode is ConnectionMode.bridge_ip)
+    assert berthed.query("SELECT 1") == 1
+
+
+def test_the_prefix_of_testcontainers_names_the_mirror(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch, client: docker.DockerClient
+) -> None:
+    client.images.get("postgres:17-alpine").tag("mirror.invalid/hub/postgres", "17-alpine")
+    monkeypatch.setattr(testcontainers_config, "hub_image_name_prefix", "mirror.invalid/hub/")
+    try:
+        berthed = stage.start("container")
+        assert berthed.server.detail == "mirror.invalid/hub/postgres:17-alpine"
+        stage.end()
+    finally:
+        client.images.remove("mirror.invalid/hub/postgres:17-alpine")
+
+
+def test_a_container_that_the_engine_has_stopped_says_so(stage: Stage) -> None:
+    berthed = stage.start("container")
+    berthed.container().stop(timeout=10)
+    status = berthed.source.exit_status(berthed.server)
+    assert status
+    assert status.startswith("the container exited with status")
+    with pytest.raises(psycopg.OperationalError):
+        berthed.query("SELECT 1")
+
+
+def _published_on(berthed: Berthed) -> set[str]:
+    (bindings,) = berthed.container().attrs["NetworkSettings"]["Ports"].values()
+    return {binding["HostIp"] for binding in bindings}
+
+
+class _Relay(socketserver.BaseRequestHandler):
+    """Passes bytes on to the engine's socket, and back."""
+
+    def handle(self) -> None:
+        assert isinstance(self.server, _Server)
+        with socket.socket(socket.AF_UNIX) as engine:
+            engine.connect(self.server.engine)
+            back = threading.Thread(target=_pass_on, args=(engine, self.request), daemon=True)
+            back.start()
+            _pass_on(self.request, engine)
+            back.join()
+
+
+def _pass_on(source: socket.socket, target: socket.socket) -> None:
+    try:
+        while block := source.recv(65536):
+            target.sendall(block)
+        target.shutdown(socket.SHUT_WR)
+    except OSError:
+        return
+
+
+class _Server(socketserver.ThreadingTCPServer):
+    daemon_threads = True
+    allow_reuse_address = True
+    engine: str
+
+
+@contextmanager
+def _relay(host: str) -> Iterator[int]:
+    with _Server((host, 0), _Relay) as server, closing(docker.from_env()) as client:
+        server.engine = client.api.get_adapter(client.api.base_url).socket_path
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield server.server_address[1]
+        server.shutdown()
