@@ -92,12 +92,12 @@ NEWEST = Run("tests-newest", "3.13", choose(PYTHONS, "3.13", -1), "sqlalchemy>=2
 
 @nox.session(python=False)
 def tests(session: nox.Session) -> None:
-    """Lint, then run the suite twice; with arguments for pytest, only tests-newest."""
+    """Lint, run the example, then the suite twice; with arguments for pytest, only tests-newest."""
     session.log("Pythons found: %s", ", ".join(python.version for python in PYTHONS))
     if session.posargs:
         session.notify(NEWEST.name)
         return
-    for name in ("lint", OLDEST.name, NEWEST.name):
+    for name in ("lint", "demo", OLDEST.name, NEWEST.name):
         session.notify(name)
 
 
