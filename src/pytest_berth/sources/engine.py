@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import socket
 from dataclasses import dataclass
 from ipaddress import ip_network
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -13,6 +15,8 @@ if TYPE_CHECKING:
 
     from testcontainers.core.docker_client import DockerClient
 
+_SOCKET = "/var/run/docker.sock"
+_CONFIGURATION = (".docker/config.json", ".testcontainers.properties")
 # A machine that does not answer is given up soon; a busy engine behind its socket is not.
 _REMOTE_ANSWERS_WITHIN = 0.8
 _LOCAL_ANSWERS_WITHIN = 5.0
@@ -81,6 +85,8 @@ def connect() -> Engine:
     Raises:
         EngineUnreachableError: None answers.
     """
+    if _nothing_says_that_there_is_one():
+        raise EngineUnreachableError(f"there is no {_SOCKET}, and DOCKER_HOST is not set")
     from docker.errors import DockerException
     from requests.exceptions import RequestException
     from testcontainers.core.docker_client import DockerClient, get_docker_host
@@ -94,6 +100,13 @@ def connect() -> Engine:
         raise EngineUnreachableError(str(error)) from error
     client.client.api.timeout = _WORK_WITHIN
     return Engine(client, on_this_host=_on_this_host(client))
+
+
+def _nothing_says_that_there_is_one() -> bool:
+    """Tell, without the engine's client, whose import takes longer than a server's start."""
+    set_by_variables = any(name.startswith(("DOCKER_", "TESTCONTAINERS_")) for name in os.environ)
+    files = [_SOCKET, *(Path.home() / name for name in _CONFIGURATION)]
+    return os.name == "posix" and not set_by_variables and not any(map(os.path.exists, files))
 
 
 def _on_this_host(client: DockerClient) -> bool:
