@@ -5,15 +5,19 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from statistics import median, quantiles
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
+from benchmarks import running
 from benchmarks.report import Table, milliseconds, ratio
-from benchmarks.running import Project, Sample, in_turn, run, run_with_output, warm_up
+from benchmarks.running import Project, run, run_with_output
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
     from pathlib import Path
 
+    from benchmarks.running import Measured
+
+T = TypeVar("T")
 TITLE = "The idle plugin"
 GOAL = 0.005
 WITH = Project("with pytest-berth", "test_unit.py", frozenset({"berth"}))
@@ -32,12 +36,7 @@ class Import:
 
 def measure(parent: Path, *, rounds: int) -> Table:
     """Measure pytest on one unit test with the plugin and without, by turns."""
-    directories, failures = warm_up((WITH, WITHOUT), parent)
-    if failures:
-        raise RuntimeError("\n".join(failures.values()))
-    samples: dict[str, list[Sample]] = {WITH.name: [], WITHOUT.name: []}
-    for project in in_turn((WITH, WITHOUT), rounds):
-        samples[project.name].append(run(project, directories[project.name]))
+    samples = _all(running.measure((WITH, WITHOUT), parent, rounds, run))
     wall = {name: [sample.wall for sample in taken] for name, taken in samples.items()}
     cpu = {name: [sample.cpu for sample in taken] for name, taken in samples.items()}
     return Table(
@@ -53,11 +52,8 @@ def measure(parent: Path, *, rounds: int) -> Table:
 
 def profile(parent: Path, *, rounds: int) -> Table:
     """Tell which modules the idle plugin's import brings, and what each takes."""
-    directories, failures = warm_up((WITH, WITHOUT), parent)
-    if failures:
-        raise RuntimeError("\n".join(failures.values()))
-    taken = [_imports(WITH, directories[WITH.name]) for _ in range(rounds)]
-    others = set(_imports(WITHOUT, directories[WITHOUT.name]))
+    imports = _all(running.measure((WITH, WITHOUT), parent, rounds, _imports))
+    taken, others = imports[WITH.name], imports[WITHOUT.name][0]
     brought = [
         Import(
             name,
@@ -79,6 +75,13 @@ def profile(parent: Path, *, rounds: int) -> Table:
             *((milliseconds(m.own), milliseconds(m.cumulative), m.name) for m in brought),
         ],
     )
+
+
+def _all(measured: Measured[T]) -> Mapping[str, Sequence[T]]:
+    """Return the samples, of which none may be missing: they are compared in pairs."""
+    if measured.notes:
+        raise RuntimeError("\n".join(measured.notes))
+    return measured.taken
 
 
 def _row(name: str, times: dict[str, list[float]]) -> Sequence[str]:

@@ -5,10 +5,12 @@ from __future__ import annotations
 from statistics import median
 from typing import TYPE_CHECKING
 
+from benchmarks import running
 from benchmarks.report import Table, milliseconds, ratio
-from benchmarks.running import Project, in_turn, run, warm_up
+from benchmarks.running import Project, run
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from benchmarks.machine import Machine
@@ -25,20 +27,20 @@ def measure(
 ) -> Table:
     """Measure pytest-berth and what is written by hand, on the same server."""
     with machine.server(source) as url:
-        projects = _projects(machine, url, tables)
-        directories, failures = warm_up(projects, parent)
-        able = [project for project in projects if project.name in directories]
-        times: dict[str, list[float]] = {project.name: [] for project in able}
-        for project in in_turn(able, rounds):
-            times[project.name].append(_one_more(project, directories[project.name], tests))
+        measured = running.measure(
+            _projects(machine, url, tables),
+            parent,
+            rounds,
+            lambda project, directory: _one_more(project, directory, tests),
+        )
     return Table(
         TITLE,
         f"A run of {tests + 1} tests less a run of one, divided by {tests}: medians of {rounds}"
         f" rounds in turn, on one server ({source}) with settings fit for tests and a schema of"
         f" {tables} tables. Each test saves a row and reads it back.",
         ("against pytest-berth", "median", "fastest", "slowest", "clean slate"),
-        _rows(times),
-        [f"{name} failed: {text.splitlines()[-1]}" for name, text in failures.items()],
+        _rows(measured.taken),
+        measured.notes,
     )
 
 
@@ -64,7 +66,7 @@ def _projects(machine: Machine, url: str, tables: int) -> list[Project]:
     return projects
 
 
-def _rows(times: dict[str, list[float]]) -> list[tuple[str, ...]]:
+def _rows(times: Mapping[str, Sequence[float]]) -> list[tuple[str, ...]]:
     medians = {name: median(values) for name, values in times.items()}
     bases = {by_hand: _ours(kind) for kind, (_, by_hand) in _KINDS.items()}
     return [

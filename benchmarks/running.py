@@ -11,13 +11,14 @@ import time
 from dataclasses import dataclass, field
 from importlib.metadata import entry_points
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Generic, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
 FILES = Path(__file__).with_name("project")
 TIMEOUT = 300
+T = TypeVar("T")
 _OTHERS = ("PYTEST_", "BERTH_", "PYTHONDONTWRITEBYTECODE")
 
 
@@ -72,8 +73,24 @@ class Sample:
     cpu: float
 
 
+@dataclass(frozen=True)
+class Measured(Generic[T]):
+    """What was measured.
+
+    Attributes:
+        taken: The samples of each project that could be measured, by its name.
+        notes: Which runs failed, and why.
+    """
+
+    taken: Mapping[str, Sequence[T]]
+    notes: Sequence[str]
+
+
 class RunFailedError(Exception):
     """A measured run did not pass, so that its time says nothing."""
+
+
+_FAILURES = (RunFailedError, subprocess.TimeoutExpired)
 
 
 def run(
@@ -98,6 +115,7 @@ def run_with_output(
     interpreter_options: Sequence[str] = (),
 ) -> tuple[Sample, str]:
     """Run pytest once; return also what it printed."""
+    # -X importtime and its like write to where pytest's own output goes.
     python = [sys.executable, *interpreter_options, "-m", "pytest", *_without(project.plugins)]
     cpu, began = _cpu_of_children(), time.perf_counter()
     result = subprocess.run(
@@ -117,32 +135,48 @@ def run_with_output(
     return sample, result.stdout
 
 
-def in_turn(projects: Sequence[Project], rounds: int) -> Iterator[Project]:
-    """Yield every project once a round, every round beginning with another one.
+def measure(
+    projects: Sequence[Project],
+    parent: Path,
+    rounds: int,
+    take: Callable[[Project, Path], T],
+) -> Measured[T]:
+    """Measure projects in turn, each as often as there are rounds.
 
-    What slows the machine for a while then slows all of them.
+    Each is run once beforehand, so that modules are compiled and files are cached. Every round
+    begins with another project: what slows the machine for a while then slows all of them.
     """
-    for number in range(rounds):
-        shift = number % len(projects)
-        yield from (*projects[shift:], *projects[:shift])
+    directories, notes = _warm_up(projects, parent)
+    able = [project for project in projects if project.name in directories]
+    taken: dict[str, list[T]] = {project.name: [] for project in able}
+    for number in range(rounds if able else 0):
+        shift = number % len(able)
+        for project in (*able[shift:], *able[:shift]):
+            try:
+                taken[project.name].append(take(project, directories[project.name]))
+            except _FAILURES as error:
+                notes.append(f"A run does not count: {_brief(error)}")
+    return Measured({name: values for name, values in taken.items() if values}, notes)
 
 
-def warm_up(projects: Iterable[Project], parent: Path) -> tuple[dict[str, Path], dict[str, str]]:
-    """Make the projects and run each once, so that modules are compiled and files are cached.
-
-    Returns:
-        The directories of those that passed, and why the others did not, by name.
-    """
-    directories, failures = {}, {}
+def _warm_up(projects: Iterable[Project], parent: Path) -> tuple[dict[str, Path], list[str]]:
+    """Make the projects and run each once; return the directories of those that passed."""
+    directories, notes = {}, []
     for project in projects:
         directory = project.make(parent)
         try:
             run(project, directory)
-        except (RunFailedError, subprocess.TimeoutExpired) as error:
-            failures[project.name] = str(error)
+        except _FAILURES as error:
+            notes.append(f"Not measured: {_brief(error)}")
         else:
             directories[project.name] = directory
-    return directories, failures
+    return directories, notes
+
+
+def _brief(error: Exception) -> str:
+    lines = str(error).strip().splitlines()
+    reasons = [line for line in lines if line.startswith("E  ")]
+    return " ... ".join(dict.fromkeys([lines[0], *reasons[-1:], lines[-1]]))
 
 
 def _environment(directory: Path) -> dict[str, str]:

@@ -7,10 +7,12 @@ from importlib.metadata import entry_points
 from statistics import median
 from typing import TYPE_CHECKING
 
+from benchmarks import running
 from benchmarks.report import Table, ratio, seconds
-from benchmarks.running import Project, in_turn, run, warm_up
+from benchmarks.running import Project, run
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from benchmarks.machine import Machine
@@ -29,24 +31,19 @@ _GROUPS = {
 def measure(machine: Machine, parent: Path, *, rounds: int, tables: int) -> Table:
     """Measure every candidate that can run here."""
     projects, absent = _candidates(machine, tables)
-    directories, failures = warm_up(projects, parent)
-    able = [project for project in projects if project.name in directories]
-    times: dict[str, list[float]] = {project.name: [] for project in able}
-    for project in in_turn(able, rounds):
-        times[project.name].append(run(project, directories[project.name]).wall)
-    notes = [*absent, *(f"{name} failed: {_last(text)}" for name, text in failures.items())]
+    measured = running.measure(projects, parent, rounds, lambda *which: run(*which).wall)
     return Table(
         TITLE,
         f"The whole of `python -m pytest`, medians of {rounds} runs in turn; {tables} tables, made"
         " from SQLAlchemy's metadata. Each candidate is compared with pytest-berth where the"
         " server runs in the same way, container or process.",
         ("against pytest-berth", "against no server", "median", "fastest", "slowest", "candidate"),
-        _rows(times),
-        [*notes, *_notes(machine)],
+        _rows(measured.taken),
+        [*absent, *measured.notes, *_notes(machine)],
     )
 
 
-def _rows(times: dict[str, list[float]]) -> list[tuple[str, ...]]:
+def _rows(times: Mapping[str, Sequence[float]]) -> list[tuple[str, ...]]:
     medians = {name: median(values) for name, values in times.items()}
     return [
         (
@@ -149,7 +146,3 @@ def _notes(machine: Machine) -> list[str]:
     if machine.engine and not machine.has_ryuk:
         notes.append("testcontainers ran without its reaper, whose image is not here.")
     return notes
-
-
-def _last(text: str) -> str:
-    return text.strip().splitlines()[-1]
