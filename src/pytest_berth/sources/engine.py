@@ -105,12 +105,9 @@ def connect() -> Engine:
 def _nothing_says_that_there_is_one() -> bool:
     """Tell, without the engine's client, whose import takes longer than a server's start."""
     set_by_variables = any(name.startswith(("DOCKER_", "TESTCONTAINERS_")) for name in os.environ)
-    files = [_SOCKET, *(Path.home() / name for name in _CONFIGURATION)]
-    return (
-        os.name == "posix"
-        and not set_by_variables
-        and not any(Path(file).exists() for file in files)
-    )
+    files = [Path(_SOCKET), *(Path.home() / name for name in _CONFIGURATION)]
+    set_by_files = any(file.exists() for file in files)
+    return os.name == "posix" and not set_by_variables and not set_by_files
 
 
 def _on_this_host(client: DockerClient) -> bool:
