@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
-_PASSWORD = re.compile(r"(?P<before>://[^:/?#@\s]*:)\S*(?=@)|(?P<name>[?&]password=)[^&\s]*")
+_PASSWORD = re.compile(r"(?P<before>://[^:/?#@\s]*:).*(?=@)|(?P<name>[?&]password=)[^&\s]*")
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,103 @@
+"""Servers that somebody else has started, as users of ``berth_pg_url`` have them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import count
+from typing import TYPE_CHECKING, Any
+
+import psycopg
+import pytest
+from psycopg import sql
+from sqlalchemy import make_url
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+NUMBERS = count()
+PASSWORD = "p@ss/w%rd: #1?"
+CONTENTS = """
+CREATE TABLE users (id serial PRIMARY KEY, email text UNIQUE NOT NULL);
+INSERT INTO users (email) VALUES ('kept@example.com');
+CREATE SEQUENCE tickets;
+CREATE VIEW names AS SELECT email FROM users;
+CREATE SCHEMA archive CREATE TABLE orders (id int);
+SELECT nextval('tickets');
+"""
+# With xmin and ctid it tells even a row that was written back as it was.
+CATALOG = """
+SELECT 'relation', oid, xmin::text, relname FROM pg_class WHERE oid >= 16384 UNION ALL
+SELECT 'schema', oid, xmin::text, nspname FROM pg_namespace WHERE oid >= 16384 UNION ALL
+SELECT 'type', oid, xmin::text, typname FROM pg_type WHERE oid >= 16384 UNION ALL
+SELECT 'function', oid, xmin::text, proname FROM pg_proc WHERE oid >= 16384 UNION ALL
+SELECT 'database', oid, xmin::text, datname FROM pg_database UNION ALL
+SELECT 'role', oid, xmin::text, rolname FROM pg_authid
+ORDER BY 1, 2
+"""
+
+
+@dataclass(frozen=True)
+class Site:
+    """A database that is not berth's, on a server that is not berth's, and a role there."""
+
+    administration: str
+    name: str
+
+    def url(self, **changes: Any) -> str:
+        """Return the URL of the role in the database, or of another of these."""
+        url = make_url(self.administration).set(
+            username=self.name, password=PASSWORD, database=self.name
+        )
+        changed = url.set(drivername="postgresql", **changes)
+        return changed.render_as_string(hide_password=False)
+
+    def allow(self, *rights: str) -> None:
+        """Give the role rights such as ``CREATEDB``, and the use of the tables."""
+        for right in rights:
+            self.execute(f"ALTER ROLE {self.name} {right}")
+        self.execute(f"GRANT ALL ON ALL TABLES IN SCHEMA public TO {self.name}", self.name)
+        self.execute(f"GRANT ALL ON ALL SEQUENCES IN SCHEMA public TO {self.name}", self.name)
+
+    def own(self) -> None:
+        """Make the role the owner of the database and of all that is in it."""
+        self.execute(f"ALTER DATABASE {self.name} OWNER TO {self.name}")
+        for kind in ("SCHEMA public", "SCHEMA archive", "TABLE users", "TABLE archive.orders"):
+            self.execute(f"ALTER {kind} OWNER TO {self.name}", self.name)
+        self.execute(f"ALTER SEQUENCE tickets OWNER TO {self.name}", self.name)
+
+    def execute(self, statement: str, database: str = "") -> list[tuple[Any, ...]]:
+        """Run a statement as the server's administrator."""
+        url = make_url(self.administration).set(drivername="postgresql")
+        if database:
+            url = url.set(database=database)
+        with psycopg.connect(url.render_as_string(hide_password=False), autocommit=True) as door:
+            result = door.execute(statement.encode())
+            return result.fetchall() if result.description else []
+
+    def contents(self) -> dict[str, list[tuple[Any, ...]]]:
+        """Return all that is in the database, and the server's databases and roles."""
+        queries = {
+            "catalog": CATALOG,
+            "users": "SELECT xmin::text, ctid::text, * FROM users ORDER BY id",
+            "orders": "SELECT xmin::text, ctid::text, * FROM archive.orders ORDER BY id",
+            "tickets": "SELECT last_value, is_called FROM tickets",
+        }
+        return {name: self.execute(query, self.name) for name, query in queries.items()}
+
+    def sessions(self) -> list[tuple[Any, ...]]:
+        """Return the sessions that the role has on the server."""
+        query = "SELECT pid, state, query FROM pg_stat_activity WHERE usename = {}"
+        return self.execute(sql.SQL(query).format(sql.Literal(self.name)).as_string())
+
+
+@pytest.fixture
+def site(outer_url: str) -> Iterator[Site]:
+    """Give a database with contents, and a plain role; both are gone afterwards."""
+    made = Site(outer_url, f"site_{next(NUMBERS)}")
+    password = sql.Literal(PASSWORD).as_string()
+    made.execute(f"CREATE ROLE {made.name} LOGIN PASSWORD {password}")
+    made.execute(f"CREATE DATABASE {made.name}")
+    made.execute(CONTENTS, made.name)
+    yield made
+    made.execute(f"DROP DATABASE {made.name} WITH (FORCE)")
+    made.execute(f"DROP ROLE {made.name}")

@@ -1,0 +1,161 @@
+"""External servers: what each right of the role enables, and that nothing else is touched."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+from urllib.parse import quote
+
+import pytest
+from tests.services.conftest import PASSWORD
+
+if TYPE_CHECKING:
+    from tests.conftest import Project
+    from tests.services.conftest import Site
+
+TESTS = """
+    from sqlalchemy import text
+
+    INSERT = text("INSERT INTO users (email) VALUES ('new@example.com')")
+    COUNT = text("SELECT count(*) FROM users WHERE email = 'new@example.com'")
+
+    def test_rolled_back_once(pg_session):
+        pg_session.execute(INSERT)
+        pg_session.commit()
+
+    def test_rolled_back_again(pg_session):
+        assert pg_session.scalar(COUNT) == 0
+        pg_session.execute(INSERT)
+"""
+COMMITTING = """
+    from test_rolled_back import COUNT, INSERT
+
+    def test_committed_once(pg_engine):
+        with pg_engine.begin() as connection:
+            connection.execute(INSERT)
+
+    def test_committed_again(pg_engine):
+        with pg_engine.begin() as connection:
+            assert connection.scalar(COUNT) == 0
+            connection.execute(INSERT)
+"""
+RIGHTS = {"superuser": "SUPERUSER", "role with CREATEDB": "CREATEDB"}
+
+
+@pytest.fixture
+def shop(project: Project) -> Project:
+    """A project with tests that are rolled back, and tests that commit."""
+    project.models()
+    project.write(test_rolled_back=TESTS, test_committing=COMMITTING)
+    return project
+
+
+@pytest.mark.parametrize("found", RIGHTS)
+@pytest.mark.parametrize("workers", [(), ("-n2",)], ids=["alone", "xdist"])
+def test_a_role_that_may_create_databases_works_in_its_own(
+    shop: Project, site: Site, found: str, workers: tuple[str, ...]
+) -> None:
+    site.allow(RIGHTS[found])
+    before = site.contents()
+    shop.plugins = ("xdist", "xdist.looponfail") if workers else ()
+    result = shop.run("--berth-pg-url", site.url(), *workers)
+    result.assert_outcomes(passed=4)
+    assert f"'{site.name}' is a {found}: " in result.stdout.str()
+    assert site.contents() == before
+    assert not site.sessions()
+
+
+def test_databases_are_dropped_after_failing_tests_too(shop: Project, site: Site) -> None:
+    site.allow("CREATEDB")
+    before = site.contents()
+    shop.write(
+        test_failing="""
+        def test_failing(pg_url, pg_session):
+            assert pg_url == ""
+    """
+    )
+    result = shop.run("--berth-pg-url", site.url(), "-x", "test_failing.py", "test_rolled_back.py")
+    result.assert_outcomes(failed=1)
+    assert quote(PASSWORD, safe="") not in result.stdout.str()
+    assert PASSWORD not in result.stdout.str()
+    assert site.contents() == before
+    assert not site.sessions()
+
+
+@pytest.mark.parametrize("found", ["database owner", "plain role"])
+def test_a_role_that_may_not_create_databases_is_rolled_back(
+    shop: Project, site: Site, found: str
+) -> None:
+    site.allow()
+    if found == "database owner":
+        site.own()
+    before = site.contents()
+    result = shop.run("--berth-pg-url", site.url(), "test_rolled_back.py")
+    result.assert_outcomes(passed=2)
+    assert f"'{site.name}' is a {found}: " in result.stdout.str()
+    assert site.contents() == before
+    assert not site.sessions()
+
+
+@pytest.mark.parametrize("found", ["database owner", "plain role"])
+def test_committing_is_refused_where_the_database_is_not_ours(
+    shop: Project, site: Site, found: str
+) -> None:
+    site.allow()
+    if found == "database owner":
+        site.own()
+    before = site.contents()
+    result = shop.run("--berth-pg-url", site.url(), "test_committing.py")
+    result.assert_outcomes(errors=2)
+    result.stdout.fnmatch_lines(
+        [
+            "*ERROR at setup of test_committed_once*",
+            f"*isolation 'truncation' is not possible in the database '{site.name}'.",
+            f"*why: pg_engine is another way in; *'{site.name}' is a {found} and cannot create*",
+            f"*do:  ALTER ROLE {site.name} CREATEDB",
+            f"*or, if all its data may go: berth_pg_allow_reset = {site.name}",
+        ]
+    )
+    assert site.contents() == before
+
+
+def test_a_reset_is_allowed_by_a_glob_of_the_name(shop: Project, site: Site) -> None:
+    site.allow()
+    site.own()
+    shop.ini("berth_pg_allow_reset = other site_*")
+    before = site.execute("SELECT email FROM users", site.name)
+    result = shop.run("--berth-pg-url", site.url())
+    result.assert_outcomes(passed=4)
+    assert site.execute("SELECT email FROM users", site.name) == before
+
+
+def test_a_glob_that_does_not_fit_allows_nothing(shop: Project, site: Site) -> None:
+    site.allow()
+    site.own()
+    shop.ini("berth_pg_allow_reset = other_*")
+    before = site.contents()
+    result = shop.run("--berth-pg-url", site.url(), "test_committing.py")
+    result.assert_outcomes(errors=2)
+    assert site.contents() == before
+
+
+def test_a_reset_is_refused_to_workers_that_share_the_database(shop: Project, site: Site) -> None:
+    site.allow()
+    site.own()
+    shop.ini("berth_pg_allow_reset = site_*")
+    shop.plugins = ("xdist", "xdist.looponfail")
+    result = shop.run("--berth-pg-url", site.url(), "-n2", "test_committing.py")
+    result.assert_outcomes(errors=2)
+    result.stdout.fnmatch_lines(["*is not possible in the database*under xdist.*"])
+
+
+def test_databases_of_others_with_a_similar_name_stay(shop: Project, site: Site) -> None:
+    site.allow("CREATEDB")
+    for name in ("berth_x_template", "berth_0_main", "berthed"):
+        site.execute(f"CREATE DATABASE {name} OWNER {site.name}")
+    try:
+        before = site.contents()
+        shop.run("--berth-pg-url", site.url()).assert_outcomes(passed=4)
+        assert site.contents() == before
+    finally:
+        for name in ("berth_x_template", "berth_0_main", "berthed"):
+            site.execute(f"DROP DATABASE {name}")
