@@ -158,7 +158,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Show what ran where."""
     servers = terminalreporter.config.stash[BERTH].served
     if servers:
-        terminalreporter.section("berth")
+        terminalreporter.write_sep("=", "berth")
         for server in servers:
             terminalreporter.write_line(str(server))
 

@@ -6,11 +6,11 @@ name is taken: what bears a run's name was made by that run, and only that is ev
 
 from __future__ import annotations
 
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 from pytest_berth.errors import NotOursError
-from pytest_berth.services.postgres import urls
+from pytest_berth.services.postgres import rights, urls
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -26,6 +26,21 @@ _FILE_COPY_SINCE = 150000
 def database_name(run_id: str, part: str) -> str:
     """Return the name of a run's database: the template's, or a worker's."""
     return f"{_prefix(run_id)}{part}"
+
+
+def of_worker(server: Server, run_id: str, worker: str) -> str:
+    """Return the name of the database that a worker's tests will work in.
+
+    On an external server it is the given one where the role cannot create databases; nothing is
+    created yet. A server that does not answer now will fail the tests that need it.
+    """
+    if server.source == "external":
+        import psycopg
+
+        with suppress(psycopg.OperationalError), administration(server) as connection:
+            found = rights.find(connection)
+            return database_name(run_id, worker) if found.own_databases else found.database
+    return database_name(run_id, worker)
 
 
 @contextmanager

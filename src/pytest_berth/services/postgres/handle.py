@@ -58,12 +58,14 @@ def server_for(config: pytest.Config) -> PostgresServer:
 
 def workspace_for(config: pytest.Config, schema: object, seed: object) -> Workspace:
     """Return the worker's database, created from the template."""
+    berth = config.stash[BERTH]
+    # First, as it says which extra is missing before anything of that extra is imported.
+    server = berth.server(POSTGRES)
     from pytest_berth.services.postgres import template
     from pytest_berth.services.postgres.workspace import open_workspace
 
-    berth = config.stash[BERTH]
     steps = template.parse(berth, schema, seed)
-    config.stash[WORKSPACE] = open_workspace(berth, berth.server(POSTGRES), steps)
+    config.stash[WORKSPACE] = open_workspace(berth, server, steps)
     return config.stash[WORKSPACE]
 
 

@@ -110,7 +110,7 @@ class Postgres:
         """Return the placeholders' values for a worker's database."""
         from pytest_berth.services.postgres import databases, urls
 
-        return urls.values(server, databases.database_name(run_id, worker))
+        return urls.values(server, databases.of_worker(server, run_id, worker))
 
 
 POSTGRES: Service = Postgres()

@@ -212,7 +212,7 @@ def open_workspace(berth: Berth, server: Server, steps: tuple[Step, ...]) -> Wor
     with databases.administration(server) as connection:
         found = rights.find(connection)
         if server.source == "external":
-            _tell_rights(berth, server, found)
+            _tell_rights(berth, server, found, steps)
         if found.own_databases:
             template.build(berth, server, steps)
             name = databases.clone(connection, berth.run.id, berth.run.worker)
@@ -222,12 +222,14 @@ def open_workspace(berth: Berth, server: Server, steps: tuple[Step, ...]) -> Wor
     return Workspace(berth, server, found.database, found)
 
 
-def _tell_rights(berth: Berth, server: Server, found: Rights) -> None:
+def _tell_rights(berth: Berth, server: Server, found: Rights, steps: tuple[Step, ...]) -> None:
     """Say, once per run, what the given role may do and where tests therefore work."""
     place = "databases of this run, dropped at its end"
     if not found.own_databases:
         allowed = found.may_reset(berth.settings[ALLOW_RESET])
         how = "may be reset (berth_pg_allow_reset)" if allowed else "rolled back, never reset"
         place = f"the database {found.database!r}, {how}"
+        if steps and not allowed:
+            place += "; schema and seeds are not applied to it"
     text = f"postgres: {server.credentials.user!r} is a {found}: tests work in {place}"
     once(berth.run.directory, "postgres.rights", lambda: berth.progress.note(text))
