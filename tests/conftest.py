@@ -114,12 +114,16 @@ def require_source(pytestconfig: pytest.Config) -> Callable[[str], None]:
     """Skip the test when a source cannot serve; fail where ``BERTH_TESTS_REQUIRE`` names it."""
     berth = pytestconfig.stash[BERTH]
     required = os.environ.get("BERTH_TESTS_REQUIRE", "").split(",")
-    candidates = {source.name: source for source in sources(berth.settings, berth.run.id)}
+    # Asked before any test: `pytester` forgets the modules that are imported while it is used.
+    problems = {
+        each.name: each.obstacle(POSTGRES, berth.progress)
+        for each in sources(berth.settings, berth.run.id)
+    }
 
     def require(name: str) -> None:
         # A server of any other source serves as an external one.
-        names = [name] if name != "external" else ["container", "local"]
-        found = [candidates[each].obstacle(POSTGRES, berth.progress) for each in names]
+        names = [name] if name != "external" else list(problems)
+        found = [problems[each] for each in names]
         if all(found):
             problem = "\n".join(map(str, found))
             if name in required:
