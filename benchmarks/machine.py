@@ -141,7 +141,7 @@ class Machine:
             "image": self._image_fact(),
             "binaries": str(self.binaries or "none"),
             "packages": ", ".join(filter(None, map(_installed, PACKAGES))),
-            "load at the start": " ".join(f"{load:.1f}" for load in os.getloadavg()),
+            "load before": _load_fact(),
         }
 
     def _engine_fact(self) -> str:
@@ -159,6 +159,12 @@ class Machine:
             return f"{self.image}: not here"
         instead = " (a stand-in, not the official image)" if _STAND_IN in image.labels else ""
         return f"{self.image}, {image.attrs['Size'] / 1e6:.0f} MB{instead}"
+
+
+def _load_fact() -> str:
+    """Say how busy the machine was with other things: half a core leaves figures alone."""
+    recent = os.getloadavg()[0]
+    return f"{recent:.1f}{' (busy: the figures are rough)' * (recent > 0.5)}"
 
 
 def _installed(package: str) -> str:
