@@ -31,7 +31,13 @@ _ENTRY = re.compile(r"\S+ \S+ \S+ \[\d+\] (?P<database>\S*) ")
 _USER = "berth"
 _PASSWORD_FILE = "/berth/password"
 _DATA = "/berth/data"
-_HOPELESS = ("password authentication failed", "no pg_hba.conf entry", "does not exist")
+_HOPELESS = (
+    "password authentication failed",
+    "no pg_hba.conf entry",
+    "does not exist",
+    "does not support SSL",
+    "certificate verify failed",
+)
 
 
 def credentials() -> Credentials:

@@ -8,6 +8,7 @@ from getpass import getuser
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl, quote, unquote, urlencode, urlsplit
 
+from pytest_berth.errors import SettingsError
 from pytest_berth.service import Credentials, Server
 
 if TYPE_CHECKING:
@@ -24,7 +25,8 @@ def url(server: Server, database: str, driver: str = "psycopg") -> str:
     place = _authority(server)
     if server.host.startswith("/"):
         query = {"host": server.host, "port": str(server.port), **query}
-    tail = f"?{urlencode(query)}" if query else ""
+    # libpq takes a plus sign for itself, not for a blank.
+    tail = f"?{urlencode(query, quote_via=quote)}" if query else ""
     return f"{scheme}://{account}@{place}/{quote(database, safe='')}{tail}"
 
 
@@ -55,11 +57,17 @@ def server(text: str, reason: str) -> Server:
 
     Socket directories (``?host=/var/run/postgresql``), ``sslmode`` and every other parameter are
     kept for all connections.
+
+    Raises:
+        SettingsError: The port is no number.
     """
     parts = urlsplit(text)
     parameters = dict(parse_qsl(parts.query))
     host = parameters.pop("host", "") or unquote(parts.hostname or "") or "localhost"
-    port = int(parameters.pop("port", 0) or parts.port or 5432)
+    try:
+        port = int(parameters.pop("port", 0) or parts.port or 5432)
+    except ValueError:
+        raise _no_port(reason) from None
     user = unquote(parts.username or "") or os.environ.get("PGUSER") or getuser()
     database = unquote(parts.path.lstrip("/")) or user
     account = Credentials(user, unquote(parts.password or ""), database)
@@ -72,6 +80,15 @@ def server(text: str, reason: str) -> Server:
         detail=f"database {database} as {user}",
         reason=reason,
         parameters=parameters,
+    )
+
+
+def _no_port(reason: str) -> SettingsError:
+    # The text that stands for the port is not shown: it may be a part of the password.
+    return SettingsError(
+        "the URL of the external server has no number for a port.",
+        why=f"{reason}; a '/', '#', '?' or '@' in the password ends it unless it is quoted",
+        remedy="quote such characters: / as %2F, # as %23, ? as %3F, @ as %40",
     )
 
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from itertools import count
+import os
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import psycopg
@@ -14,8 +14,6 @@ from sqlalchemy import make_url
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-NUMBERS = count()
-PASSWORD = "p@ss/w%rd: #1?"
 CONTENTS = """
 CREATE TABLE users (id serial PRIMARY KEY, email text UNIQUE NOT NULL);
 INSERT INTO users (email) VALUES ('kept@example.com');
@@ -29,10 +27,7 @@ CATALOG = """
 SELECT 'relation', oid, xmin::text, relname FROM pg_class WHERE oid >= 16384 UNION ALL
 SELECT 'schema', oid, xmin::text, nspname FROM pg_namespace WHERE oid >= 16384 UNION ALL
 SELECT 'type', oid, xmin::text, typname FROM pg_type WHERE oid >= 16384 UNION ALL
-SELECT 'function', oid, xmin::text, proname FROM pg_proc WHERE oid >= 16384 UNION ALL
-SELECT 'database', oid, xmin::text, datname FROM pg_database UNION ALL
-SELECT 'role', oid, xmin::text, rolname FROM pg_authid
-ORDER BY 1, 2
+SELECT 'function', oid, xmin::text, proname FROM pg_proc WHERE oid >= 16384 ORDER BY 1, 2
 """
 
 
@@ -42,11 +37,12 @@ class Site:
 
     administration: str
     name: str
+    password: str = field(default="p@ss/w%rd: #1?", repr=False)
 
     def url(self, **changes: Any) -> str:
         """Return the URL of the role in the database, or of another of these."""
         url = make_url(self.administration).set(
-            username=self.name, password=PASSWORD, database=self.name
+            username=self.name, password=self.password, database=self.name
         )
         changed = url.set(drivername="postgresql", **changes)
         return changed.render_as_string(hide_password=False)
@@ -75,11 +71,13 @@ class Site:
             return result.fetchall() if result.description else []
 
     def contents(self) -> dict[str, list[tuple[Any, ...]]]:
-        """Return all that is in the database, and the server's databases and roles."""
+        """Return all that is in the database, and the databases that the role owns."""
         queries = {
             "catalog": CATALOG,
             "users": "SELECT xmin::text, ctid::text, * FROM users ORDER BY id",
             "orders": "SELECT xmin::text, ctid::text, * FROM archive.orders ORDER BY id",
+            "databases": "SELECT oid, xmin::text, datname FROM pg_database"
+            f" WHERE datname = '{self.name}' OR datdba = '{self.name}'::regrole ORDER BY oid",
             "tickets": "SELECT last_value, is_called FROM tickets",
         }
         return {name: self.execute(query, self.name) for name, query in queries.items()}
@@ -93,8 +91,8 @@ class Site:
 @pytest.fixture
 def site(outer_url: str) -> Iterator[Site]:
     """Give a database with contents, and a plain role; both are gone afterwards."""
-    made = Site(outer_url, f"site_{next(NUMBERS)}")
-    password = sql.Literal(PASSWORD).as_string()
+    made = Site(outer_url, f"site_{os.urandom(4).hex()}")
+    password = sql.Literal(made.password).as_string()
     made.execute(f"CREATE ROLE {made.name} LOGIN PASSWORD {password}")
     made.execute(f"CREATE DATABASE {made.name}")
     made.execute(CONTENTS, made.name)

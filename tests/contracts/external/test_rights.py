@@ -6,11 +6,10 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 import pytest
-from tests.services.conftest import PASSWORD
 
 if TYPE_CHECKING:
     from tests.conftest import Project
-    from tests.services.conftest import Site
+    from tests.contracts.external.conftest import Site
 
 TESTS = """
     from sqlalchemy import text
@@ -75,8 +74,8 @@ def test_databases_are_dropped_after_failing_tests_too(shop: Project, site: Site
     )
     result = shop.run("--berth-pg-url", site.url(), "-x", "test_failing.py", "test_rolled_back.py")
     result.assert_outcomes(failed=1)
-    assert quote(PASSWORD, safe="") not in result.stdout.str()
-    assert PASSWORD not in result.stdout.str()
+    assert quote(site.password, safe="") not in result.stdout.str()
+    assert site.password not in result.stdout.str()
     assert site.contents() == before
     assert not site.sessions()
 
@@ -150,12 +149,13 @@ def test_a_reset_is_refused_to_workers_that_share_the_database(shop: Project, si
 
 def test_databases_of_others_with_a_similar_name_stay(shop: Project, site: Site) -> None:
     site.allow("CREATEDB")
-    for name in ("berth_x_template", "berth_0_main", "berthed"):
+    names = [f"berth_{site.name}_template", f"berth_{site.name}", f"berthed_{site.name}"]
+    for name in names:
         site.execute(f"CREATE DATABASE {name} OWNER {site.name}")
     try:
         before = site.contents()
         shop.run("--berth-pg-url", site.url()).assert_outcomes(passed=4)
         assert site.contents() == before
     finally:
-        for name in ("berth_x_template", "berth_0_main", "berthed"):
+        for name in names:
             site.execute(f"DROP DATABASE {name}")
