@@ -75,9 +75,12 @@ def late_slate(config: pytest.Config) -> Iterator[None]:
 
     As long as no test has needed Postgres there is nothing to guard, and nothing is started.
     """
+    from pytest_berth.services.postgres.lost import told_when_lost
+
     before = config.stash.get(WORKSPACE, None)
     if before and before.is_ours:
-        with before.slate(Isolation("truncation", "fixtures are asked for at run time"), ()):
+        isolation = Isolation("truncation", "fixtures are asked for at run time")
+        with told_when_lost(before.berth, before.server), before.slate(isolation, ()):
             yield
         return
     yield
