@@ -18,15 +18,27 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Export:
-    """A line ``NAME = text with {placeholders}``."""
+    """A line ``NAME = text with {placeholders}``, and where it was set."""
 
     variable: str
     template: str
     placeholders: frozenset[str]
+    origin: str
 
     def render(self, values: Mapping[str, object]) -> str:
-        """Return the text with its placeholders replaced."""
-        return self.template.format_map(values)
+        """Return the text with its placeholders replaced.
+
+        Raises:
+            SettingsError: A placeholder has a format that its value does not take.
+        """
+        try:
+            return self.template.format_map(values)
+        except ValueError as error:
+            raise SettingsError(
+                f"{EXPORT.name} has a placeholder with a format that cannot be used.",
+                why=f"'{self.variable} = {self.template}', set by {self.origin}: {error}",
+                remedy="only a URL takes one, the driver's name: {pg_url:asyncpg}",
+            ) from None
 
 
 def parse(settings: Settings, services: Sequence[Service]) -> tuple[Export, ...]:
@@ -78,4 +90,4 @@ def _parse(line: str, origin: str, known: frozenset[str]) -> Export:
                 why=f"{line!r}, set by {origin}",
                 remedy=nearest(name, known),
             )
-    return Export(variable, template, frozenset(names))
+    return Export(variable, template, frozenset(names), origin)

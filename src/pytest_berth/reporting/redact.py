@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     import pytest
 
+    from pytest_berth.lifecycle.state import Berth
     from pytest_berth.service import Server
 
 MASK = "***"
@@ -66,6 +67,15 @@ class Redaction:
         return value
 
 
+def redaction_for(berth: Berth) -> Redaction:
+    """Return the redaction of the passwords that tests may know of by now.
+
+    Exported settings tell the password of a server that has not been started yet.
+    """
+    manager = berth.manager
+    return Redaction.of(manager.servers or manager.leases.all("planned"))
+
+
 class RedactingFormatter(logging.Formatter):
     """Formats as another formatter does, without secrets."""
 
@@ -82,7 +92,7 @@ class RedactingFormatter(logging.Formatter):
 def redact_live_logs(config: pytest.Config) -> None:
     """Make pytest's handlers for live logs and log files leave secrets out."""
     plugin = config.pluginmanager.get_plugin("logging-plugin")
-    redaction = Redaction.of(config.stash[BERTH].manager.servers)
+    redaction = redaction_for(config.stash[BERTH])
     for name in ("log_cli_handler", "log_file_handler"):
         handler = getattr(plugin, name, None)
         if handler and handler.formatter:

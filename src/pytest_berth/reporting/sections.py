@@ -45,12 +45,12 @@ def complete(report: pytest.TestReport, item: pytest.Item, call: pytest.CallInfo
         for service in [service for service in services if service.name in running]:
             report.sections.append((f"{service.name} isolation", service.isolation(item)))
             _add_log(report, item, berth, service)
-    from pytest_berth.reporting.redact import Redaction
+    from pytest_berth.reporting.redact import redaction_for
 
-    redaction = Redaction.of(berth.manager.servers)
-    if redaction.replacements and (report.failed or report.sections):
-        report.longrepr = redaction.everything(report.longrepr)
-        report.sections = redaction.everything(report.sections)
+    redaction = redaction_for(berth)
+    report.longrepr = redaction.everything(report.longrepr)
+    report.sections = redaction.everything(report.sections)
+    report.user_properties = redaction.everything(report.user_properties)
 
 
 def redact_live_logs(config: pytest.Config) -> None:

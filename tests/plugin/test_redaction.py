@@ -1,0 +1,208 @@
+"""Passwords are taken out of everything that pytest prints or writes of them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+from urllib.parse import quote
+
+import psycopg
+import pytest
+from psycopg import sql
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from conftest import Project
+
+LEAKY = """
+    import logging
+    import os
+    import sys
+    import pytest
+    from sqlalchemy import make_url
+
+    def note(text):
+        with open("secrets", "a") as stream:
+            stream.write(text + "\\n")
+
+    @pytest.fixture
+    def talkative(pg_url):
+        note(make_url(pg_url).password)
+        logging.getLogger("app").warning("fixture connects to %s", pg_url)
+        print("fixture", pg_url)
+        yield
+        print("teardown", pg_url)
+
+    def test_difference(talkative, pg_url):
+        assert pg_url == "something else"
+
+    def test_in_a_list(pg_dsn):
+        assert [pg_dsn, {"url": pg_dsn}] == []
+
+    def test_locals(pg_url):
+        url = pg_url
+        parts = [url, {"nested": (url,)}]
+        password = make_url(url).password
+        raise RuntimeError(url)
+
+    def test_output(pg_url):
+        print(pg_url)
+        print(pg_url, file=sys.stderr)
+        logging.getLogger("app").error("connecting to %s", pg_url)
+        os.write(1, pg_url.encode())
+        assert False
+
+    def test_chained(pg_url):
+        try:
+            raise ValueError(pg_url)
+        except ValueError as error:
+            raise RuntimeError("again " + pg_url) from error
+
+    def test_passing(talkative, pg_url):
+        logging.getLogger("app").error("passing with %s", pg_url)
+
+    def test_skipped(pg_url):
+        pytest.skip("because of " + pg_url)
+
+    @pytest.mark.xfail
+    def test_expected(pg_url):
+        assert pg_url == ""
+
+    def test_property(record_property, pg_url):
+        record_property("url", pg_url)
+"""
+WRITTEN = ("--log-file=file.log", "--junitxml=report.xml")
+STYLES = {
+    "plain": (),
+    "locals": ("-l", "-vv"),
+    "passing": ("-rA",),
+    "short": ("--tb=short", "-rA"),
+    "native": ("--tb=native", "-l"),
+    "live": ("--log-cli-level=INFO", "--log-level=INFO"),
+    "uncut": ("-vvv", "--showlocals", "--full-trace"),
+    "xdist": ("-n2", "-l", "-vv", "-rA"),
+}
+
+
+@pytest.fixture
+def leaky(project: Project) -> Project:
+    """A project whose tests print a password in every way, except past pytest."""
+    project.plugins = ("xdist",)
+    project.models()
+    project.write(test_leaks=LEAKY)
+    return project
+
+
+def assert_redacted(project: Project, result: pytest.RunResult, *secrets: str) -> None:
+    """Assert that the secrets are in nothing that the run printed or wrote."""
+    noted = set((project.root / "secrets").read_text().split()) | set(secrets)
+    written = [project.root / name for name in ("file.log", "report.xml")]
+    texts = {path.name: path.read_text() for path in written if path.exists()}
+    texts |= {"stdout": result.stdout.str(), "stderr": result.stderr.str()}
+    for secret in noted:
+        for name, text in texts.items():
+            found = [line for line in text.splitlines() if secret in line]
+            assert found == [], name
+
+
+@pytest.mark.parametrize("style", STYLES)
+def test_the_password_of_a_started_server_is_nowhere(
+    leaky: Project, require_source: Callable[[str], None], style: str
+) -> None:
+    require_source("local")
+    result = leaky.run("--berth-source=local", *WRITTEN, *STYLES[style])
+    result.assert_outcomes(passed=2, failed=5, skipped=1, xfailed=1)
+    assert "***" in result.stdout.str()
+    assert_redacted(leaky, result)
+
+
+@pytest.fixture
+def account(outer_url: str) -> Iterator[Callable[[str], str]]:
+    """A function that makes a superuser with the given password, and returns the URL."""
+    name = "berth_tests_leaky"
+    with psycopg.connect(outer_url.replace("+psycopg", ""), autocommit=True) as connection:
+        place = f"{connection.info.host}:{connection.info.port}/postgres"
+
+        def make(password: str) -> str:
+            connection.execute(
+                sql.SQL("CREATE ROLE {} SUPERUSER LOGIN PASSWORD {}").format(
+                    sql.Identifier(name), sql.Literal(password)
+                )
+            )
+            return f"postgresql://{name}:{quote(password, safe='')}@{place}"
+
+        yield make
+        connection.execute(sql.SQL("DROP ROLE IF EXISTS {}").format(sql.Identifier(name)))
+
+
+@pytest.mark.xdist_group("leaky-account")
+@pytest.mark.parametrize("style", ["locals", "live", "xdist"])
+def test_the_password_of_a_given_url_is_nowhere(
+    leaky: Project, account: Callable[[str], str], style: str
+) -> None:
+    secret = "s3cret/with@special:characters"
+    (leaky.root / "secrets").write_text("")
+    leaky.write(test_leaks=LEAKY.replace("password = make_url(url).password", ""))
+    result = leaky.run(*WRITTEN, *STYLES[style], BERTH_PG_URL=account(secret))
+    result.assert_outcomes(passed=2, failed=5, skipped=1, xfailed=1)
+    assert_redacted(leaky, result, secret, quote(secret, safe=""))
+
+
+def test_a_password_that_is_a_common_word_leaves_other_text_alone(
+    leaky: Project, account: Callable[[str], str]
+) -> None:
+    leaky.write(test_leaks="def test_it(pg_url): assert 'rows' in ('rowing', pg_url)")
+    result = leaky.run("-vv", BERTH_PG_URL=account("rows"))
+    result.stdout.fnmatch_lines(
+        ["*assert 'rows' in ('rowing', 'postgresql+psycopg://*:[*][*][*]@*"]
+    )
+
+
+def test_tests_themselves_see_the_password(
+    leaky: Project, require_source: Callable[[str], None]
+) -> None:
+    require_source("local")
+    leaky.write(
+        test_leaks="""
+            from sqlalchemy import make_url
+
+            def test_it(pg_url, caplog, capsys):
+                password = make_url(pg_url).password
+                print(password)
+                assert capsys.readouterr().out == password + "\\n"
+                assert len(password) > 20
+        """
+    )
+    leaky.run("--berth-source=local").assert_outcomes(passed=1)
+
+
+def test_a_failing_schema_does_not_tell_the_password(
+    leaky: Project, require_source: Callable[[str], None]
+) -> None:
+    require_source("local")
+    leaky.ini("berth_pg_schema = command: sh -c 'env > env; env; exit 1'", "berth_source = local")
+    result = leaky.run()
+    environment = dict(
+        line.partition("=")[::2] for line in (leaky.root / "env").read_text().splitlines()
+    )
+    assert len(environment["PGPASSWORD"]) > 20
+    assert environment["PGPASSWORD"] not in result.stdout.str() + result.stderr.str()
+
+
+def test_an_exported_password_is_redacted_before_the_server_runs(
+    leaky: Project, require_source: Callable[[str], None]
+) -> None:
+    require_source("local")
+    leaky.models("berth_export = PASSWORD = {pg_password}", "berth_source = local")
+    leaky.write(
+        test_leaks="""
+            import os
+
+            def test_unit():
+                with open("secrets", "w") as stream:
+                    stream.write(os.environ["PASSWORD"])
+                print(os.environ["PASSWORD"])
+                assert os.environ["PASSWORD"] == ""
+        """
+    )
+    assert_redacted(leaky, leaky.run("-l", *WRITTEN))
