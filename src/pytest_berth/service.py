@@ -82,7 +82,8 @@ class ContainerSpec:
         port: TCP port inside the container.
         environment: Environment variables; never secrets, as the engine shows them.
         command: Arguments for the image's entry point.
-        files: Contents by absolute path, readable by root only, there before the start.
+        files: Contents by absolute path, there before the start.
+        in_memory: Directories that are kept in memory: what is thrown away need not reach a disk.
     """
 
     image: str
@@ -90,6 +91,7 @@ class ContainerSpec:
     environment: Mapping[str, str]
     command: Sequence[str]
     files: Mapping[str, bytes] = field(repr=False)
+    in_memory: Sequence[str] = ()
 
 
 @dataclass(frozen=True)

@@ -96,7 +96,7 @@ class Container:
             problem = _not_started(plan, error, container) if failed else error
             container.remove(force=True, v=True)
             raise problem from error
-        if not self.engine.on_this_host:
+        if self.engine.maps_ports and not self.engine.on_this_host:
             progress.note(
                 f"{service.name}: the engine is not on this host, or pytest runs in a container:"
                 f" port {port} is published on all interfaces of {host}"
@@ -151,13 +151,16 @@ class Container:
         if self.engine.on_this_host:
             # testcontainers publishes on all interfaces; a test database is nobody else's.
             published = ("127.0.0.1", published)
-        options: dict[str, Any] = {"ports": {f"{spec.port}/tcp": published}}
+        # Where containers are reached at their own address, no port needs to be open to others.
+        open_ports = {f"{spec.port}/tcp": published} if self.engine.maps_ports else {}
+        options: dict[str, Any] = {"ports": open_ports}
         network = self.engine.network()
         return self.engine.containers.create(
             image_name(spec.image),
             command=list(spec.command),
             environment=dict(spec.environment),
             labels={LABEL: self.run_id},
+            tmpfs=dict.fromkeys(spec.in_memory, ""),
             name=f"berth-{self.run_id}-{service.name}",
             **options,
             **({"network": network} if network else {}),

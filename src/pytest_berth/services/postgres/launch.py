@@ -58,7 +58,7 @@ def container(settings: Settings, credentials: Credentials) -> ContainerSpec:
     }
     command = ["postgres", *_arguments(settings)]
     files = {_PASSWORD_FILE: credentials.password.encode()}
-    return ContainerSpec(image, 5432, environment, command, files)
+    return ContainerSpec(image, 5432, environment, command, files, in_memory=[_DATA])
 
 
 def local_obstacle(settings: Settings) -> BerthError | None:
