@@ -120,6 +120,11 @@ def test_the_connection_mode_that_testcontainers_is_told_is_used(
     host = network["IPAddress"] if mode is ConnectionMode.bridge_ip else network["Gateway"]
     assert berthed.server.host == host
     assert (berthed.server.port == 5432) == (mode is ConnectionMode.bridge_ip)
+    # At its own address the container needs no port of the engine's host.
+    published = berthed.container().attrs["NetworkSettings"]["Ports"]["5432/tcp"]
+    assert (not published) == (mode is ConnectionMode.bridge_ip)
+    told = any("published on all interfaces" in line for line in berthed.notes)
+    assert told == (mode is not ConnectionMode.bridge_ip)
     assert berthed.query("SELECT 1") == 1
 
 

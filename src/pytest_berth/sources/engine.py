@@ -70,9 +70,12 @@ class Engine:
 
     def port(self, container_id: str, port: int) -> int:
         """Return the port to connect to for a container's port."""
-        if self.client.get_connection_mode().use_mapped_port:
-            return int(self.client.port(container_id, port))
-        return port
+        return int(self.client.port(container_id, port)) if self.maps_ports else port
+
+    @property
+    def maps_ports(self) -> bool:
+        """Whether containers are reached through ports of the engine's host."""
+        return self.on_this_host or self.client.get_connection_mode().use_mapped_port
 
     def network(self) -> str | None:
         """Return the network to join when pytest itself runs in a container."""
