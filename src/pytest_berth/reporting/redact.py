@@ -61,6 +61,8 @@ class Redaction:
             return value
         if isinstance(value, tuple):
             return tuple(self.everything(part) for part in value)
+        if isinstance(value, dict):
+            return {name: self.everything(part) for name, part in value.items()}
         if type(value).__module__ == "_pytest._code.code":
             for name, part in vars(value).items():
                 object.__setattr__(value, name, self.everything(part))
