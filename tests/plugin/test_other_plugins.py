@@ -118,7 +118,7 @@ def test_a_test_that_takes_too_long_is_ended_and_cleaned_up(served: Project, fix
         f"""
             from sqlalchemy import text
 
-            @pytest.mark.timeout(1)
+            @pytest.mark.timeout(1, func_only=True)
             def test_slow({fixture}):
                 if "{fixture}" == "pg_connection":
                     {fixture}.execute(insert(User).values(email="a@example.com"))

@@ -152,11 +152,15 @@ class Workspace:
         if outer.closed:
             self._pinned.dispose()
             outer = rollback.outer_transaction(self._pinned)
+        # SQLAlchemy, too, replaces a connection that it saw being lost.
+        if self._sequences.connection is not outer:
             self._sequences = Sequences(outer)
         return outer
 
     def _end(self, outer: rollback.OuterTransaction) -> None:
         if outer.closed:
+            # The test may have gone on, and committed, on a connection that SQLAlchemy opened.
+            self.start_over()
             return
         try:
             signature = outer.end_test()
