@@ -54,6 +54,8 @@ def pytest_load_initial_conftests(
     values = settings.read(early_config, options)
     berth = Berth(values, run.current(), services, TerminalProgress(early_config))
     early_config.stash[BERTH] = berth
+    # pytest_unconfigure is not called where a conftest file or the command line ends the run.
+    early_config.add_cleanup(berth.end)
     if not early_config.known_args_namespace.help:
         _start(berth)
     return (yield)

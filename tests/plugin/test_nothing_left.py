@@ -173,7 +173,12 @@ def test_a_usage_error_after_the_export_leaves_nothing(
     nothing_left(temporary)
 
 
-@pytest.mark.xfail(reason="plugin.py: pytest_unconfigure is not called for what never configured")
+def test_an_unknown_flag_leaves_nothing(project: Project, temporary: Path) -> None:
+    project.models("berth_export = X = {pg_url}", "berth_source = local")
+    assert project.run("--no-such-flag").ret == pytest.ExitCode.USAGE_ERROR
+    nothing_left(temporary)
+
+
 def test_a_conftest_that_cannot_be_imported_leaves_nothing(
     project: Project, temporary: Path
 ) -> None:
