@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
+    from tests.conftest import Project
     from tests.contracts.conftest import Berthed, Stage
 
     from pytest_berth.errors import BerthError
@@ -69,6 +70,26 @@ def test_without_an_engine_auto_takes_a_process_and_says_why(
     assert berthed.server.source == "local"
     assert "no container engine answers" in berthed.server.reason
     assert any(berthed.server.reason in line for line in berthed.notes)
+
+
+def test_the_search_for_an_engine_leaves_nothing_open(
+    project: Project, tmp_path: Path, require_source: Callable[[str], None]
+) -> None:
+    require_source("local")
+    project.write(
+        test_all="""
+        import gc
+
+        def test_server(pg_server):
+            assert pg_server.source == "local"
+
+        def test_later():
+            gc.collect()
+    """
+    )
+    nowhere = f"unix://{tmp_path}/docker.sock"
+    result = project.run("-W", "error", "-v", DOCKER_HOST=nowhere)
+    result.assert_outcomes(passed=2)
 
 
 def test_with_an_engine_auto_takes_a_container_and_says_why(

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import socket
+import traceback
+import warnings
 from dataclasses import dataclass
 from ipaddress import ip_network
 from pathlib import Path
@@ -100,9 +102,20 @@ def connect() -> Engine:
         client = DockerClient(timeout=within)
         client.client.ping()
     except (DockerException, RequestException, OSError) as error:
+        _close(error)
         raise EngineUnreachableError(str(error)) from error
     client.client.api.timeout = _WORK_WITHIN
     return Engine(client, on_this_host=_on_this_host(client))
+
+
+def _close(error: BaseException) -> None:
+    """Free the socket of an attempt that failed: docker's client leaves it open."""
+    chain: BaseException | None = error
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ResourceWarning)
+        while chain:
+            traceback.clear_frames(chain.__traceback__)
+            chain = chain.__context__
 
 
 def _nothing_says_that_there_is_one() -> bool:
