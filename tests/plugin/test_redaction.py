@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
@@ -93,9 +94,9 @@ def leaky(project: Project) -> Project:
     return project
 
 
-def assert_redacted(project: Project, result: pytest.RunResult, *secrets: str) -> None:
+def assert_redacted(project: Project, result: pytest.RunResult, *passwords: str) -> None:
     """Assert that the secrets are in nothing that the run printed or wrote."""
-    noted = set((project.root / "secrets").read_text().split()) | set(secrets)
+    noted = set((project.root / "secrets").read_text().split()) | set(passwords)
     written = [project.root / name for name in ("file.log", "report.xml")]
     texts = {path.name: path.read_text() for path in written if path.exists()}
     texts |= {"stdout": result.stdout.str(), "stderr": result.stderr.str()}
@@ -119,7 +120,7 @@ def test_the_password_of_a_started_server_is_nowhere(
 @pytest.fixture
 def account(outer_url: str) -> Iterator[Callable[[str], str]]:
     """A function that makes a superuser with the given password, and returns the URL."""
-    name = "berth_tests_leaky"
+    name = f"berth_tests_{secrets.token_hex(4)}"
     with psycopg.connect(outer_url.replace("+psycopg", ""), autocommit=True) as connection:
         place = f"{connection.info.host}:{connection.info.port}/postgres"
 
@@ -135,7 +136,6 @@ def account(outer_url: str) -> Iterator[Callable[[str], str]]:
         connection.execute(sql.SQL("DROP ROLE IF EXISTS {}").format(sql.Identifier(name)))
 
 
-@pytest.mark.xdist_group("leaky-account")
 @pytest.mark.parametrize("style", ["locals", "live", "xdist"])
 def test_the_password_of_a_given_url_is_nowhere(
     leaky: Project, account: Callable[[str], str], style: str
