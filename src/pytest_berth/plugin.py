@@ -9,17 +9,14 @@ import pytest
 
 from pytest_berth import hookspecs, markers, settings
 from pytest_berth.errors import BerthError
-from pytest_berth.lifecycle import order, run, selection
+from pytest_berth.lifecycle import run, selection
 from pytest_berth.lifecycle.state import BERTH, Berth
-from pytest_berth.reporting import sections
-from pytest_berth.reporting.header import header
-from pytest_berth.reporting.progress import TerminalProgress
 from pytest_berth.services.postgres.service import POSTGRES
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator, Sequence
 
-    from pytest_berth.service import Service
+    from pytest_berth.service import Progress, Service
 
 BUILT_IN: tuple[Service, ...] = (POSTGRES,)
 
@@ -52,7 +49,7 @@ def pytest_load_initial_conftests(
             _offer(service, parser, early_config.pluginmanager)
     options = [*settings.OPTIONS, *(option for s in services for option in s.options)]
     values = settings.read(early_config, options)
-    berth = Berth(values, run.current(), services, TerminalProgress(early_config))
+    berth = Berth(values, run.current(), services, lambda: _start_reporting(early_config))
     early_config.stash[BERTH] = berth
     # pytest_unconfigure is not called where a conftest file or the command line ends the run.
     early_config.add_cleanup(berth.end)
@@ -71,7 +68,6 @@ def pytest_configure(config: pytest.Config) -> None:
             " `pytest -p pytest_berth.plugin`"
         )
     berth = config.stash[BERTH]
-    berth.on_server = lambda: sections.redact_live_logs(config)
     if berth.settings[settings.FAIL_FAST]:
         from pytest_berth.lifecycle.fail_fast import FailFast
 
@@ -81,6 +77,8 @@ def pytest_configure(config: pytest.Config) -> None:
 
 def pytest_report_header(config: pytest.Config) -> list[str]:
     """Show the settings and where they come from."""
+    from pytest_berth.reporting.header import header
+
     return header(config.stash[BERTH], config.get_verbosity())
 
 
@@ -90,8 +88,7 @@ def pytest_collection_modifyitems(
 ) -> Generator[None, None, None]:
     """Mark integration tests before ``-m`` selects; afterwards check and order what is left."""
     berth = config.stash[BERTH]
-    for item in items:
-        selection.prepare(item, berth.services)
+    integration = [item for item in items if selection.prepare(item, berth.services)]
     yield
     try:
         selection.check(items, berth.services)
@@ -99,9 +96,10 @@ def pytest_collection_modifyitems(
         from pytest_berth.lifecycle import usage
 
         usage.end_run(berth.run, items, error)
-    if berth.settings[settings.ORDER] == "unit-first" and not config.getoption(
-        "failedfirst", False
-    ):
+    failed_first = config.getoption("failedfirst", False)
+    if integration and berth.settings[settings.ORDER] == "unit-first" and not failed_first:
+        from pytest_berth.lifecycle import order
+
         order.unit_modules_first(items)
 
 
@@ -126,43 +124,10 @@ def pytest_xdist_node_collection_finished(node: Any) -> None:
     usage.raise_workers_error(node.config.stash[BERTH].run)
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_runtest_setup(item: pytest.Item) -> None:
-    """Remember where the servers' logs are."""
-    sections.mark_logs(item, item.config.stash[BERTH])
-
-
-@pytest.hookimpl(wrapper=True)
-def pytest_runtest_makereport(
-    item: pytest.Item, call: pytest.CallInfo[None]
-) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """Show why an integration test failed, and no passwords."""
-    report = yield
-    sections.complete(report, item, call)
-    return report
-
-
-@pytest.hookimpl(wrapper=True)
-def pytest_report_teststatus(
-    report: pytest.TestReport, config: pytest.Config
-) -> Generator[None, Any, Any]:
-    """With ``-vv``, show how each test got its clean slate."""
-    return sections.status((yield), report, config.get_verbosity())
-
-
 @pytest.hookimpl(trylast=True)
 def pytest_sessionfinish(session: pytest.Session) -> None:
     """Stop what this run has started; xdist has ended its workers by now."""
     session.config.stash[BERTH].end()
-
-
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Show what ran where."""
-    servers = terminalreporter.config.stash[BERTH].served
-    if servers:
-        terminalreporter.write_sep("=", "berth")
-        for server in servers:
-            terminalreporter.write_line(str(server))
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
@@ -176,6 +141,12 @@ def _offer(
 ) -> None:
     settings.add_options(parser, service.options)
     pluginmanager.import_plugin(service.fixture_module)
+
+
+def _start_reporting(config: pytest.Config) -> Progress:
+    from pytest_berth.reporting import hooks
+
+    return hooks.start(config)
 
 
 def _start(berth: Berth) -> None:

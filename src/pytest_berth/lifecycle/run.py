@@ -5,11 +5,8 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
-from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-
-from pytest_berth.lifecycle import process
 
 MAIN = "main"
 OWNER = "owner.json"
@@ -17,7 +14,6 @@ ENDED = "ended"
 _VARIABLE = "BERTH_RUN_DIRECTORY"
 
 
-@dataclass(frozen=True)
 class Run:
     """One run, as this process takes part in it.
 
@@ -27,9 +23,10 @@ class Run:
         joined: Directory of the run that this xdist worker belongs to, None for its owner.
     """
 
-    id: str
-    worker: str
-    joined: Path | None = None
+    def __init__(self, id: str, worker: str, joined: Path | None = None) -> None:  # noqa: A002
+        self.id = id
+        self.worker = worker
+        self.joined = joined
 
     @property
     def is_owner(self) -> bool:
@@ -41,6 +38,8 @@ class Run:
         """The run's directory, for this user only; made when first needed."""
         if self.joined:
             return self.joined
+        from pytest_berth.lifecycle import process
+
         directory = Path(tempfile.mkdtemp(prefix=f"berth-{self.id}-"))
         process.write(directory / OWNER, process.this_process())
         return directory
@@ -65,6 +64,8 @@ class Run:
 
     def live_workers(self) -> list[Path]:
         """Return what the workers that still run have written down of themselves."""
+        from pytest_berth.lifecycle import process
+
         noted = {path: process.read(path) for path in self.directory.glob("worker-*.json")}
         return [path for path, worker in noted.items() if worker and not worker.is_gone()]
 
@@ -84,6 +85,8 @@ def current() -> Run:
     joined = os.environ.pop(_VARIABLE, "")
     if not joined:
         return Run(os.urandom(4).hex(), MAIN)
+    from pytest_berth.lifecycle import process
+
     run_id, _, directory = joined.partition(":")
     run = Run(run_id, os.environ["PYTEST_XDIST_WORKER"], Path(directory))
     process.write(run.directory / f"worker-{run.worker}.json", process.this_process())

@@ -15,14 +15,19 @@ if TYPE_CHECKING:
     from pytest_berth.service import Service
 
 
-def prepare(item: pytest.Item, services: Sequence[Service]) -> None:
-    """Mark a test as an integration test if it is one, and put its clean slates in place."""
+def prepare(item: pytest.Item, services: Sequence[Service]) -> bool:
+    """Mark a test as an integration test if it is one, and put its clean slates in place.
+
+    Returns:
+        Whether it is marked, by this or by the suite.
+    """
     for service in services:
         if fixtures_reached(item, service):
             item.add_marker(INTEGRATION_NAME)
             _put_first(item, service.slate)
         elif asks_at_run_time(item):
             _put_first(item, service.late_slate)
+    return item.get_closest_marker(INTEGRATION_NAME) is not None
 
 
 def check(items: Sequence[pytest.Item], services: Sequence[Service]) -> None:

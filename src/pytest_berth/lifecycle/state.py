@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from contextlib import ExitStack
-from dataclasses import dataclass, field
 from functools import cached_property
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
@@ -24,19 +23,38 @@ if TYPE_CHECKING:
     from pytest_berth.settings import Settings
 
 
-@dataclass
 class Berth:
-    """The settings, the run and its servers, as one process sees them."""
+    """The settings, the run and its servers, as one process sees them.
 
-    settings: Settings
-    run: Run
-    services: Sequence[Service]
-    progress: Progress
-    exports: Sequence[Export] = ()
-    on_server: Callable[[], None] = lambda: None
-    served: tuple[Server, ...] = ()
-    at_end: ExitStack = field(default_factory=ExitStack)
-    not_exported: str = ""
+    Attributes:
+        exports: What the application finds in its environment.
+        not_exported: Why the environment could not be set, empty where it is.
+        on_server: Called whenever a server has been handed out.
+        served: The servers of a run that has ended.
+        at_end: What is to be undone at the end.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        run: Run,
+        services: Sequence[Service],
+        start_reporting: Callable[[], Progress],
+    ) -> None:
+        self.settings = settings
+        self.run = run
+        self.services = services
+        self.exports: Sequence[Export] = ()
+        self.not_exported = ""
+        self.on_server: Callable[[], None] = lambda: None
+        self.served: tuple[Server, ...] = ()
+        self.at_end = ExitStack()
+        self._start_reporting = start_reporting
+
+    @cached_property
+    def progress(self) -> Progress:
+        """What tells a waiting user what is going on; started when there is something to tell."""
+        return self._start_reporting()
 
     @cached_property
     def manager(self) -> Manager:
@@ -101,11 +119,12 @@ class Berth:
             NoSourceError: No source can serve, and ``berth_missing`` is not ``skip``.
             StartError: It did not become ready.
         """
+        manager = self.manager
         for package in service.packages:
             if find_spec(package) is None:
                 raise MissingExtraError(package, service.extra, needed_by=service.name)
         try:
-            server = self.manager.server(service)
+            server = manager.server(service)
         except NoSourceError as error:
             if self.settings[MISSING] == "skip":
                 pytest.skip(f"{error.what} ({self.settings.given(MISSING)})")
