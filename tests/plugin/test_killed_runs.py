@@ -22,7 +22,7 @@ from pytest_berth.sources.engine import EngineUnreachableError, connect
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from tests.conftest import Project
+    from conftest import Project
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="signals as POSIX has them")
 

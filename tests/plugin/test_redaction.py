@@ -206,3 +206,24 @@ def test_an_exported_password_is_redacted_before_the_server_runs(
         """
     )
     assert_redacted(leaky, leaky.run("-l", *WRITTEN))
+
+
+def test_an_exported_password_is_in_no_live_log_even_while_no_server_runs(
+    project: Project, require_source: Callable[[str], None]
+) -> None:
+    require_source("local")
+    project.ini("berth_export = APP_URL = {pg_url}", "    APP_SECRET = {pg_password}")
+    project.write(
+        test_unit="""
+            import logging, os
+            from pathlib import Path
+
+            def test_unit():
+                Path("secrets").write_text(os.environ["APP_SECRET"])
+                logging.getLogger("app").warning("connecting to %s", os.environ["APP_URL"])
+        """
+    )
+    result = project.run("--berth-source=local", *WRITTEN, *STYLES["live"])
+    result.assert_outcomes(passed=1)
+    assert "connecting to postgresql+psycopg://berth:***@" in result.stdout.str()
+    assert_redacted(project, result)

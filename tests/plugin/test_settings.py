@@ -234,10 +234,9 @@ def test_the_password_of_a_wrong_url_is_not_shown(unit: Project) -> None:
     assert "hush-hush" not in text
 
 
-@pytest.mark.xfail(reason="services/postgres/options.py does not parse the port")
 def test_a_url_with_a_port_that_is_no_number_is_refused(unit: Project) -> None:
     text = refusal(unit.run(BERTH_PG_URL="postgresql://me@host:port/x"))
-    assert "berth_pg_url has a value that cannot be used." in text
+    assert "has no number for a port" in text
 
 
 @pytest.mark.parametrize(

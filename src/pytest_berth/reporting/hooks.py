@@ -24,6 +24,12 @@ def start(config: pytest.Config) -> TerminalProgress:
     return TerminalProgress(config)
 
 
+@pytest.hookimpl(trylast=True)
+def pytest_sessionstart(session: pytest.Session) -> None:
+    """Take the passwords of exported settings out of live logs before anything can log them."""
+    sections.redact_live_logs(session.config)
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_setup(item: pytest.Item) -> None:
     """Remember where the servers' logs are."""

@@ -93,15 +93,15 @@ def test_a_password_that_should_have_been_quoted_is_told_but_not_shown(
 ) -> None:
     project.write(test_doors=TEST)
     result = project.run(f"--berth-pg-url=postgresql://ann:{password}@db:5432/shop")
-    result.assert_outcomes(errors=1)
-    result.stdout.fnmatch_lines(
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines(
         [
-            "the URL of the external server has no number for a port.",
-            "  why: berth_pg_url is set; a '/', '#'*in the password ends it unless it is quoted",
+            "ERROR: the URL of the external server has no number for a port.",
+            "  why: a '/', '#'*in the password ends it unless it is quoted (--berth-pg-url)",
             "  do:  quote such characters: / as %2F*",
         ]
     )
-    assert password not in result.stdout.str()
+    assert password not in result.stdout.str() + result.stderr.str()
 
 
 def test_parameters_are_kept_in_the_environment_of_commands() -> None:

@@ -9,6 +9,9 @@ from pytest_berth.settings import Option, choice, lines, seconds, text, words
 ISOLATIONS = ("auto", "rollback", "truncation", "none")
 
 
+_CHOSEN_BY_BERTH = ("port", "data_directory")
+
+
 def _version(value: str) -> str:
     version = value.strip()
     major, _, minor = version.partition(".")
@@ -24,6 +27,10 @@ def _url(value: str) -> str:
     scheme = url.partition("://")[0].partition("+")[0]
     if scheme not in {"postgresql", "postgres"} or "://" not in url:
         raise ValueError("use a URL such as postgresql://user:password@host:5432/database")
+    if url:
+        from pytest_berth.services.postgres import urls
+
+        urls.server(url, reason="")
     return url
 
 
@@ -32,6 +39,9 @@ def _pairs(value: list[str]) -> tuple[str, ...]:
     for pair in pairs:
         if "=" not in pair:
             raise ValueError(f"use lines such as work_mem = 64MB, not {pair!r}")
+        name = pair.partition("=")[0].strip()
+        if name in _CHOSEN_BY_BERTH:
+            raise ValueError(f"leave {name} out: berth chooses it")
     return pairs
 
 

@@ -67,7 +67,7 @@ def server(text: str, reason: str) -> Server:
     try:
         port = int(parameters.pop("port", 0) or parts.port or 5432)
     except ValueError:
-        raise _no_port(reason) from None
+        raise _no_port() from None
     user = unquote(parts.username or "") or os.environ.get("PGUSER") or getuser()
     database = unquote(parts.path.lstrip("/")) or user
     account = Credentials(user, unquote(parts.password or ""), database)
@@ -83,11 +83,11 @@ def server(text: str, reason: str) -> Server:
     )
 
 
-def _no_port(reason: str) -> SettingsError:
+def _no_port() -> SettingsError:
     # The text that stands for the port is not shown: it may be a part of the password.
     return SettingsError(
         "the URL of the external server has no number for a port.",
-        why=f"{reason}; a '/', '#', '?' or '@' in the password ends it unless it is quoted",
+        why="a '/', '#', '?' or '@' in the password ends it unless it is quoted",
         remedy="quote such characters: / as %2F, # as %23, ? as %3F, @ as %40",
     )
 
