@@ -22,12 +22,14 @@ def url(server: Server, database: str, driver: str = "psycopg") -> str:
     if server.credentials.password:
         account += ":" + quote(server.credentials.password, safe="")
     query = dict(server.parameters)
+    # SQLAlchemy 2.0 takes the database's name as it stands, libpq quoted; 2.1 takes either.
+    name = database if driver else quote(database, safe="")
     place = _authority(server)
     if server.host.startswith("/"):
         query = {"host": server.host, "port": str(server.port), **query}
     # libpq takes a plus sign for itself, not for a blank.
     tail = f"?{urlencode(query, quote_via=quote)}" if query else ""
-    return f"{scheme}://{account}@{place}/{quote(database, safe='')}{tail}"
+    return f"{scheme}://{account}@{place}/{name}{tail}"
 
 
 def dsn(server: Server, database: str) -> str:
