@@ -14,7 +14,7 @@ from __future__ import annotations
 import os
 import platform
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
@@ -140,9 +140,13 @@ def take(server: Server, name: str) -> int:
 
 
 def release(server: Server, run_id: str) -> int:
-    """Flush the numbers that a run has claimed, give them back, and return how many they were."""
-    with _connected(server) as client:
+    """Flush the numbers that a run has claimed, give them back, and return how many they were.
+
+    Where the server is out of reach there is nothing to be done, and claims expire by themselves.
+    """
+    with suppress(redis.ConnectionError), _connected(server) as client:
         return int(_run(client, _RELEASE, _databases(client), owner(run_id, "")))
+    return 0
 
 
 @dataclass(frozen=True)
