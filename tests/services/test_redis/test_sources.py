@@ -7,16 +7,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pytest_berth.services.redis import urls
-
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    import redis
-    from tests.services.test_redis.conftest import Yard
-
     from conftest import Project
-    from pytest_berth.service import Server
 
 pytestmark = pytest.mark.usefixtures("redis_source")
 
@@ -25,7 +17,6 @@ def test_each_test_begins_with_an_empty_database(project: Project) -> None:
     project.write(
         test_one="""
         import redis
-
         def test_client(redis_client):
             assert redis_client.dbsize() == 0
             redis_client.set("name", "ä")
@@ -76,7 +67,6 @@ def test_the_application_finds_its_worker_s_database_in_the_environment(project:
         import conftest
         import pytest
         import redis
-
         @pytest.mark.parametrize("number", range(6))
         def test_same(redis_url, redis_client, number):
             assert os.environ["REDIS_URL"] == redis_url == conftest.EARLY
@@ -123,10 +113,3 @@ def _command_lines() -> list[str]:
         except (FileNotFoundError, ProcessLookupError):
             continue
     return found
-
-
-def test_nothing_is_written_to_disk(yard: Yard, connect: Callable[..., redis.Redis]) -> None:
-    server: Server = yard.start("local")
-    settings = connect(server).config_get("save", "appendonly", "databases")
-    assert settings == {"save": "", "appendonly": "no", "databases": "256"}
-    assert urls.url(server, 3).endswith("/3")

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
+from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
-from pytest_berth.errors import SettingsError
+from pytest_berth.errors import MissingExtraError, SettingsError
 from pytest_berth.lifecycle.run import MAIN
 
 if TYPE_CHECKING:
@@ -22,9 +23,12 @@ def number(server: Server, run_id: str, worker: str) -> int:
 
     Raises:
         NoSourceError: No number is free, or the server cannot be reached.
+        MissingExtraError: redis-py is not installed, which an external server needs already now.
     """
     if server.source != "external":
         return 0 if worker == MAIN else _number_of(worker)
+    if find_spec("redis") is None:
+        raise MissingExtraError("redis", "redis", needed_by="redis")
     from pytest_berth.services.redis import claims
 
     return claims.take(server, claims.owner(run_id, worker))
