@@ -1,4 +1,5 @@
-"""Write the pins of PostgreSQL's binaries: the newest of each major for each platform.
+"""Write the pins of the servers' binaries: PostgreSQL's newest of each major for each platform, and
+the newest of the jar that holds Redis for all platforms.
 
     python tools/pin_artifacts.py
 
@@ -30,6 +31,8 @@ PLATFORMS = (
 )
 MAJORS = ("13", "14", "15", "16", "17", "18")
 PINS = Path(__file__).parents[1] / "src/pytest_berth/services/postgres/pins.json"
+REDIS_GROUP, REDIS_NAME = "com.github.codemonstur", "embedded-redis"
+REDIS_PINS = PINS.parents[1] / "redis/pins.json"
 TIMEOUT = 60.0
 
 
@@ -41,6 +44,22 @@ class Pin(NamedTuple):
 
 
 def main() -> None:
+    """Write the pins, and say what was found."""
+    pin_postgres()
+    pin_redis()
+
+
+def pin_redis() -> None:
+    """Write Redis's pin: the versions of the programs in the jar are those of `MEMBERS`."""
+    folder = f"{CENTRAL}/{REDIS_GROUP.replace('.', '/')}/{REDIS_NAME}"
+    (version,) = re.findall(r"<release>(.+)</release>", _get(f"{folder}/maven-metadata.xml"))
+    key = f"{REDIS_GROUP}:{REDIS_NAME}:{version}"
+    found = pin(f"{folder}/{version}/{REDIS_NAME}-{version}.jar")
+    print(key, *found, flush=True)
+    REDIS_PINS.write_text(json.dumps({key: found._asdict()}, indent=1) + "\n", encoding="utf-8")
+
+
+def pin_postgres() -> None:
     """Write ``pins.json``, and say for each platform and major what was found."""
     known = {key: Pin(**pin) for key, pin in json.loads(_text_or_empty(PINS) or "{}").items()}
     versions = published()
@@ -52,7 +71,7 @@ def main() -> None:
                 print(f"{platform} {major}: none is published")
                 continue
             key = f"{GROUP}:{NAME}-{platform}:{version}"
-            pins[key] = known.get(key) or pin(platform, version)
+            pins[key] = known.get(key) or pin(jar(platform, version))
             print(key, *pins[key], flush=True)
     text = json.dumps({key: pins[key]._asdict() for key in sorted(pins)}, indent=1)
     PINS.write_text(text + "\n", encoding="utf-8")
@@ -77,9 +96,8 @@ def newest(platform: str, versions: list[str]) -> str | None:
     return next((v for v in versions if _exists(f"{jar(platform, v)}.sha1")), None)
 
 
-def pin(platform: str, version: str) -> Pin:
+def pin(url: str) -> Pin:
     """Download a jar and hash it; it must agree with the repository's own checksum."""
-    url = jar(platform, version)
     digest, legacy, size = hashlib.sha256(), hashlib.sha1(usedforsecurity=False), 0
     with urllib.request.urlopen(url, timeout=TIMEOUT) as response:
         while chunk := response.read(1 << 18):

@@ -6,13 +6,18 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_berth import settings
 from pytest_berth.services.postgres import options as postgres
+from pytest_berth.services.redis import options as redis
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from pytest_berth.settings import Option
 
-GROUPS = {"general": settings.OPTIONS, "postgres": postgres.OPTIONS}
+GROUPS = {
+    "general": settings.OPTIONS,
+    "postgres": postgres.OPTIONS,
+    "redis": redis.OPTIONS,
+}
 HEAD = ("Setting", "Default", "Environment, flag", "Meaning")
 
 

@@ -17,7 +17,11 @@ BERTH_PG = (
     "berth_pg(isolation=None, seed=()): how the test gets a clean Postgres: "
     "auto, rollback, truncation or none; and what it finds there besides the run's seeds"
 )
-LINES = (INTEGRATION, BERTH_PG)
+BERTH_REDIS = (
+    "berth_redis(scope=None): scope='test' gives the test a Redis server of its own, for what a"
+    " database number does not keep apart: pub/sub, CONFIG, functions"
+)
+LINES = (INTEGRATION, BERTH_PG, BERTH_REDIS)
 
 
 class PgMarker(NamedTuple):
@@ -45,6 +49,21 @@ def check(item: pytest.Item) -> None:
     """
     if item.get_closest_marker(berth_pg.__name__):
         read(item, berth_pg)
+
+
+class RedisMarker(NamedTuple):
+    """What ``@pytest.mark.berth_redis`` says about a test."""
+
+    scope: str | None = None
+
+
+def berth_redis(*, scope: str | None = None) -> RedisMarker:
+    """Take the arguments of ``@pytest.mark.berth_redis``.
+
+    Args:
+        scope: ``test`` for a server of the test's own.
+    """
+    return RedisMarker(scope)
 
 
 def read(item: pytest.Item, signature: Callable[..., Any]) -> dict[str, Any]:

@@ -12,13 +12,14 @@ from pytest_berth.errors import BerthError
 from pytest_berth.lifecycle import run, selection
 from pytest_berth.lifecycle.state import BERTH, Berth
 from pytest_berth.services.postgres.service import POSTGRES
+from pytest_berth.services.redis.service import REDIS
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator, Sequence
 
     from pytest_berth.service import Progress, Service
 
-BUILT_IN: tuple[Service, ...] = (POSTGRES,)
+BUILT_IN: tuple[Service, ...] = (POSTGRES, REDIS)
 
 
 def pytest_addhooks(pluginmanager: pytest.PytestPluginManager) -> None:

@@ -40,6 +40,7 @@ class Server:
         started_in: Seconds from launch to the first answered connection.
         parameters: Further connection parameters, such as ``sslmode``.
         handle: What its source needs to stop it and to read its log.
+        slot: Empty for the run's server; else whose own it is, such as ``"gw0"``.
     """
 
     service: str
@@ -53,6 +54,12 @@ class Server:
     started_in: float = 0.0
     parameters: Mapping[str, str] = field(default_factory=dict, repr=False)
     handle: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    slot: str = ""
+
+    @property
+    def key(self) -> str:
+        """The name that no other server of the run has."""
+        return key(self.service, self.slot)
 
     def __str__(self) -> str:
         """Return the line that tells of the server: what it is, where it runs, why there."""
@@ -61,6 +68,11 @@ class Server:
             f"{self.service} {self.version}{took}: {self.source}, {self.detail},"
             f" at {self.host}:{self.port} ({self.reason})"
         )
+
+
+def key(service: str, slot: str) -> str:
+    """Return the name of a service's server in a run: ``"redis"``, ``"redis-gw0"``."""
+    return f"{service}-{slot}" if slot else service
 
 
 class Progress(Protocol):
@@ -135,6 +147,10 @@ class Service(Protocol):
         packages: The modules which that extra brings.
         options: Its ini options.
         source: The option that names its source.
+        scope: The option that says who shares a server: ``run``, ``worker`` or ``test``; None
+            where it is always the run.
+        own: For a test with a server of its own, what each fixture is replaced by.
+        claims: Whether `values` takes something on the server that `release` gives back.
         fixture_module: The module of its fixtures, registered as a pytest plugin.
         slate: The function-scoped fixture that gives a test its clean slate.
         late_slate: The same for tests that may ask for fixtures only while they run.
@@ -148,6 +164,9 @@ class Service(Protocol):
     packages: tuple[str, ...]
     options: tuple[Option[Any], ...]
     source: Option[str]
+    scope: Option[str] | None
+    own: Mapping[str, str]
+    claims: bool
     fixture_module: str
     slate: str
     late_slate: str

@@ -20,12 +20,15 @@ from pytest_berth.services.postgres import fixtures, options
 from pytest_berth.services.postgres.isolation import DOORS
 from pytest_berth.services.postgres.schema import alembic
 from pytest_berth.services.postgres.service import POSTGRES
+from pytest_berth.services.redis import fixtures as redis_fixtures
+from pytest_berth.services.redis import options as redis_options
+from pytest_berth.services.redis.service import REDIS
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
 EXAMPLES = DOCS / "examples"
 PAGES = sorted([ROOT / "README.md", ROOT / "CONTRIBUTING.md", *DOCS.glob("*.md")])
-OPTIONS = (*settings.OPTIONS, *options.OPTIONS)
+OPTIONS = (*settings.OPTIONS, *options.OPTIONS, *redis_options.OPTIONS)
 # Read by the cache, the run and this suite, before or without pytest's settings.
 OTHER_VARIABLES = {"BERTH_CACHE"}
 # Messages that consist of another's text, and the abstract ones.
@@ -72,7 +75,10 @@ def test_every_setting_is_in_the_generated_tables() -> None:
 @pytest.mark.parametrize("path", PAGES, ids=lambda path: path.name)
 def test_every_setting_that_a_page_names_exists(path: Path) -> None:
     text = path.read_text("utf-8")
-    names = {option.name for option in OPTIONS} | {markers.berth_pg.__name__}
+    names = {option.name for option in OPTIONS} | {
+        markers.berth_pg.__name__,
+        markers.berth_redis.__name__,
+    }
     variables = {option.variable for option in OPTIONS} | OTHER_VARIABLES
     flags = {option.flag for option in OPTIONS if option.flag}
 
@@ -110,17 +116,26 @@ def test_the_readme_names_every_fixture() -> None:
 def test_every_placeholder_of_exports_is_explained() -> None:
     text = page("export")
 
-    assert [name for name in POSTGRES.placeholders if f"`{{{name}}}`" not in text] == []
+    placeholders = POSTGRES.placeholders | REDIS.placeholders
+    assert [name for name in placeholders if f"`{{{name}}}`" not in text] == []
 
 
 def test_every_marker_and_its_arguments_are_explained() -> None:
     text = page("markers")
-    parameters = inspect.signature(markers.berth_pg).parameters.values()
-    arguments = ", ".join(f"{each.name}={each.default!r}" for each in parameters)
-
     assert f"\n## {markers.INTEGRATION_NAME}\n" in text
-    assert f"`@pytest.mark.berth_pg({arguments})`" in text
-    assert [each.name for each in parameters if f"\n`{each.name}`\n: " not in text] == []
+    for marker in (markers.berth_pg, markers.berth_redis):
+        parameters = inspect.signature(marker).parameters.values()
+        arguments = ", ".join(f"{each.name}={each.default!r}" for each in parameters)
+
+        assert f"`@pytest.mark.{marker.__name__}({arguments})`" in text
+        assert [each.name for each in parameters if f"\n`{each.name}`\n: " not in text] == []
+
+
+def test_every_fixture_of_redis_is_explained() -> None:
+    text = page("redis")
+    names = [name for name in vars(redis_fixtures) if name.startswith("redis_")]
+
+    assert [name for name in names if f"| `{name}` | " not in text] == []
 
 
 def test_every_isolation_is_explained() -> None:

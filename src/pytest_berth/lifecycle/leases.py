@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
+STAGES = ("planned", "launched", "ready")
+
+
 @dataclass(frozen=True)
 class Leases:
     """The leases of a run.
@@ -26,25 +29,30 @@ class Leases:
 
     def write(self, stage: str, server: Server) -> None:
         """Write a lease; readers see all of it or nothing."""
-        path = self._path(stage, server.service)
+        path = self._path(stage, server.key)
         partial = path.with_suffix(f".{os.getpid()}")
         descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         with os.fdopen(descriptor, "w") as stream:
             json.dump(asdict(server), stream)
         partial.replace(path)
 
-    def read(self, stage: str, service: str) -> Server | None:
-        """Return the lease of a service, None when there is none."""
-        path = self._path(stage, service)
+    def read(self, stage: str, key: str) -> Server | None:
+        """Return the lease of the server with a key, None when there is none."""
+        path = self._path(stage, key)
         return _load(path) if path.exists() else None
 
+    def forget(self, server: Server) -> None:
+        """Remove the leases of a server that is gone."""
+        for stage in STAGES:
+            self._path(stage, server.key).unlink(missing_ok=True)
+
     def all(self, stage: str) -> Iterator[Server]:
-        """Yield every service's lease of a stage."""
+        """Yield every server's lease of a stage."""
         for path in sorted(self.directory.glob(f"*.{stage}.json")):
             yield _load(path)
 
-    def _path(self, stage: str, service: str) -> Path:
-        return self.directory / f"{service}.{stage}.json"
+    def _path(self, stage: str, key: str) -> Path:
+        return self.directory / f"{key}.{stage}.json"
 
 
 def _load(path: Path) -> Server:

@@ -9,11 +9,12 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from pytest_berth.errors import BerthError, StartError
-from pytest_berth.lifecycle import janitor
+from pytest_berth.errors import BerthError, NoSourceError, StartError
+from pytest_berth.lifecycle import janitor, scopes
 from pytest_berth.lifecycle.leases import Leases
 from pytest_berth.lifecycle.once import once, raise_remembered, remember
 from pytest_berth.lifecycle.readiness import wait_until_ready
+from pytest_berth.service import key
 from pytest_berth.sources.choose import choose, sources
 from pytest_berth.waiting import wait_for
 
@@ -40,6 +41,7 @@ class Manager:
     progress: Progress
     first_marks: dict[str, float] = field(default_factory=dict)
     _servers: dict[str, Server] = field(default_factory=dict)
+    _ended: list[Server] = field(default_factory=list)
     _lock: threading.RLock = field(default_factory=threading.RLock)
 
     @cached_property
@@ -57,29 +59,47 @@ class Manager:
         """The servers that this process uses."""
         return tuple(self._servers.values())
 
+    @property
+    def known(self) -> tuple[Server, ...]:
+        """The servers that this process uses or has used."""
+        return (*self.servers, *self._ended)
+
     def plan(self, service: Service) -> Server:
         """Settle source, address and account of the server, if possible without starting it."""
         self._guard()
-        with self._lock, self._file_lock(service):
-            planned = self._plan(service, fixed=True)
+        name = self._key(service)
+        with self._lock, self._file_lock(name):
+            planned = self._plan(service, name, fixed=True)
+            if service.claims and planned.source == "external":
+                self.leases.write("launched", planned)
         return planned if planned.host else self.server(service)
 
-    def server(self, service: Service) -> Server:
-        """Return the service's server, started if this run has not started it yet.
+    def server(self, service: Service, slot: str | None = None) -> Server:
+        """Return a server of the service, started if this run has not started it yet.
+
+        Args:
+            service: The service.
+            slot: Whose own server it is; left out for the one that this worker shares.
 
         Raises:
             NoSourceError: No source can serve.
             StartError: It did not become ready.
         """
+        name = self._key(service) if slot is None else key(service.name, slot)
         with self._lock:
-            if service.name not in self._servers:
+            if name not in self._servers:
                 self._guard()
-                with self._file_lock(service):
-                    ready = self.leases.read("ready", service.name)
-                    server = ready or self._start(service)
-                    self.first_marks[service.name] = self.source(server).mark(server)
-                    self._servers[service.name] = server
-            return self._servers[service.name]
+                with self._file_lock(name):
+                    server = self.leases.read("ready", name) or self._start(service, name)
+                    self.first_marks[name] = self.source(server).mark(server)
+                    self._servers[name] = server
+            return self._servers[name]
+
+    def end(self, server: Server) -> None:
+        """Stop a server that nobody shares, before the run ends."""
+        self.source(server).stop(server)
+        self.leases.forget(server)
+        self._ended.append(self._servers.pop(server.key))
 
     def source(self, server: Server) -> Source:
         """Return the source that the server came from."""
@@ -118,9 +138,14 @@ class Manager:
         once(self.run.directory, "janitor", lambda: janitor.start(self.run.directory))
 
     def _clean_up(self, server: Server) -> None:
-        if server.source == "external" and self.leases.read("ready", server.service):
-            self._service(server).release(server, self.run.id)
+        if server.source == "external":
+            service = self._service(server)
+            if service.claims or self.leases.read("ready", server.key):
+                service.release(server, self.run.id)
         self.source(server).stop(server)
+
+    def _key(self, service: Service) -> str:
+        return key(service.name, scopes.slot(service, self.settings, self.run.worker))
 
     def _source(self, name: str) -> Source:
         (source,) = (candidate for candidate in self.candidates if candidate.name == name)
@@ -130,27 +155,30 @@ class Manager:
         (service,) = (known for known in self.services if known.name == server.service)
         return service
 
-    def _plan(self, service: Service, *, fixed: bool = False) -> Server:
-        planned = self.leases.read("planned", service.name)
+    def _plan(self, service: Service, name: str, *, fixed: bool = False) -> Server:
+        planned = self.leases.read("planned", name)
         if planned is None:
             source, reason = choose(service, self.settings, self.candidates, self.progress)
             planned = source.plan(service, service.credentials(), fixed=fixed)
-            planned = dataclasses.replace(planned, reason=reason)
+            slot = name[len(service.name) + 1 :]
+            if slot and source.name == "external":
+                raise _cannot_be_own(service, reason)
+            planned = dataclasses.replace(planned, reason=reason, slot=slot)
             self.leases.write("planned", planned)
         return planned
 
-    def _start(self, service: Service) -> Server:
-        raise_remembered(self._failure(service))
+    def _start(self, service: Service, name: str) -> Server:
+        raise_remembered(self._failure(name))
         try:
-            return self._launch(service)
+            return self._launch(service, name)
         except BerthError as error:
-            _add_reason(error, self.leases.read("planned", service.name))
+            _add_reason(error, self.leases.read("planned", name))
             # The other workers are spared a failure that they would have to wait for.
-            remember(self._failure(service), error)
+            remember(self._failure(name), error)
             raise
 
-    def _launch(self, service: Service) -> Server:
-        plan = self._plan(service)
+    def _launch(self, service: Service, name: str) -> Server:
+        plan = self._plan(service, name)
         source = self.source(plan)
         began = time.monotonic()
         launched = source.start(service, plan, self.progress)
@@ -164,16 +192,26 @@ class Manager:
         took = time.monotonic() - began
         ready = dataclasses.replace(launched, version=version, started_in=took)
         self.leases.write("ready", ready)
-        self.progress.note(str(ready))
+        if name == self._key(service):  # a server of one test's own is not worth a line
+            self.progress.note(str(ready))
         return ready
 
-    def _failure(self, service: Service) -> Path:
-        return self.run.directory / f"{service.name}.failed"
+    def _failure(self, name: str) -> Path:
+        return self.run.directory / f"{name}.failed"
 
-    def _file_lock(self, service: Service) -> FileLock:
+    def _file_lock(self, name: str) -> FileLock:
         from filelock import FileLock
 
-        return FileLock(self.run.directory / f"{service.name}.lock")
+        return FileLock(self.run.directory / f"{name}.lock")
+
+
+def _cannot_be_own(service: Service, reason: str) -> NoSourceError:
+    return NoSourceError(
+        f"{service.name} at a given URL is shared: no worker or test can have it for itself.",
+        why=f"a server of its own is asked for (scope), and {reason}",
+        remedy=f"berth_{service.prefix}_source = container (or local) starts servers here;"
+        " berth_missing = skip skips such tests",
+    )
 
 
 def _refuse_after_the_end(run: Run) -> None:

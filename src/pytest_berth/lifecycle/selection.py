@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from pytest_berth import markers
+from pytest_berth.lifecycle import scopes
+from pytest_berth.lifecycle.state import BERTH
 from pytest_berth.markers import INTEGRATION_NAME
 
 if TYPE_CHECKING:
@@ -21,7 +23,10 @@ def prepare(item: pytest.Item, services: Sequence[Service]) -> bool:
     Returns:
         Whether it is marked, by this or by the suite.
     """
+    settings = item.config.stash[BERTH].settings
     for service in services:
+        if scopes.is_own(item, service, settings):
+            scopes.give_own(item, service)
         if fixtures_reached(item, service):
             item.add_marker(INTEGRATION_NAME)
             _put_first(item, service.slate)

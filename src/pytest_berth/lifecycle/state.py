@@ -105,14 +105,18 @@ class Berth:
             for service in exports.services_of(self.exports, self.services):
                 planned = self.manager.plan(service)
                 values |= service.values(planned, self.run.id, self.run.worker)
-        except NoSourceError as error:
+        except (MissingExtraError, NoSourceError) as error:
             self.not_exported = error.what
         variables = exports.render(self.exports, values)
         self.at_end.callback(_restore, {name: os.environ.get(name) for name in variables})
         os.environ.update(variables)
 
-    def server(self, service: Service) -> Server:
+    def server(self, service: Service, slot: str | None = None) -> Server:
         """Return a service's server, started if need be.
+
+        Args:
+            service: The service.
+            slot: Whose own server it is; left out for the one that this worker shares.
 
         Raises:
             MissingExtraError: Its Python packages are not installed.
@@ -124,7 +128,7 @@ class Berth:
             if find_spec(package) is None:
                 raise MissingExtraError(package, service.extra, needed_by=service.name)
         try:
-            server = manager.server(service)
+            server = manager.server(service, slot)
         except NoSourceError as error:
             if self.settings[MISSING] == "skip":
                 pytest.skip(f"{error.what} ({self.settings.given(MISSING)})")

@@ -75,7 +75,8 @@ def redaction_for(berth: Berth) -> Redaction:
     Exported settings tell the password of a server that has not been started yet.
     """
     manager = berth.manager
-    return Redaction.of(manager.servers or manager.leases.all("planned"))
+    planned = manager.leases.all("planned") if berth.exports or not manager.servers else ()
+    return Redaction.of((*manager.known, *planned))
 
 
 class RedactingFormatter(logging.Formatter):

@@ -22,7 +22,7 @@ def mark_logs(item: pytest.Item, berth: Berth) -> None:
     if berth.has_manager:
         servers = berth.manager.servers
         item.stash[MARKS] = {
-            server.service: berth.manager.source(server).mark(server) for server in servers
+            server.key: berth.manager.source(server).mark(server) for server in servers
         }
 
 
@@ -81,8 +81,8 @@ def _explain(report: pytest.TestReport, call: pytest.CallInfo[None]) -> None:
 def _add_log(report: pytest.TestReport, item: pytest.Item, berth: Berth, service: Service) -> None:
     for server in berth.manager.servers:
         if server.service == service.name:
-            first = berth.manager.first_marks[server.service]
-            mark = item.stash.get(MARKS, {}).get(server.service, first)
+            first = berth.manager.first_marks[server.key]
+            mark = item.stash.get(MARKS, {}).get(server.key, first)
             log = berth.manager.source(server).log(server, mark)
             lines = service.own_log(log, berth.run.id, berth.run.worker).strip().splitlines()
             if lines:

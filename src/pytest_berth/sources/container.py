@@ -84,7 +84,7 @@ class Container:
         from docker.errors import DockerException
 
         spec = service.container(self.settings, plan.credentials)
-        container = self._create(service, spec, plan.port)
+        container = self._create(plan, spec)
         try:
             container.put_archive("/", _archive(spec.files))
             container.start()
@@ -146,8 +146,8 @@ class Container:
     def _container(self, server: Server) -> Any:
         return self.engine.containers.get(server.handle["container"])
 
-    def _create(self, service: Service, spec: ContainerSpec, port: int) -> Any:
-        published: Any = port or None
+    def _create(self, plan: Server, spec: ContainerSpec) -> Any:
+        published: Any = plan.port or None
         if self.engine.on_this_host:
             # testcontainers publishes on all interfaces; a test database is nobody else's.
             published = ("127.0.0.1", published)
@@ -161,7 +161,7 @@ class Container:
             environment=dict(spec.environment),
             labels={LABEL: self.run_id},
             tmpfs=dict.fromkeys(spec.in_memory, ""),
-            name=f"berth-{self.run_id}-{service.name}",
+            name=f"berth-{self.run_id}-{plan.key}",
             **options,
             **({"network": network} if network else {}),
         )

@@ -35,6 +35,9 @@ class Postgres:
     packages: tuple[str, ...] = ("psycopg", "sqlalchemy")
     options: tuple[Option[Any], ...] = ini.OPTIONS
     source: Option[str] = ini.SOURCE
+    scope: Option[str] | None = None
+    own: Mapping[str, str] = {}
+    claims: bool = False
     fixture_module: str = "pytest_berth.services.postgres.fixtures"
     slate: str = "_pg_slate"
     late_slate: str = "_pg_late_slate"

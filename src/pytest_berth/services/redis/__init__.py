@@ -1,0 +1,1 @@
+"""Redis, and Valkey: a flushed database number for every test."""

@@ -1,0 +1,90 @@
+"""How a Redis server is launched."""
+
+from __future__ import annotations
+
+import secrets
+from typing import TYPE_CHECKING
+
+from pytest_berth.errors import BerthError
+from pytest_berth.service import ContainerSpec, Credentials, LocalSpec
+from pytest_berth.services.redis import options as ini
+from pytest_berth.settings import ARTIFACT_MIRROR
+
+if TYPE_CHECKING:
+    from pytest_berth.service import LocalRequest
+    from pytest_berth.settings import Settings
+
+PORT = 6379
+FIT_FOR_TESTS = {
+    "databases": "256",
+    "save": '""',
+    "appendonly": "no",
+    "maxclients": "4000",
+    # How often the server looks for expired keys, and for the signal that ends it: each 10 ms.
+    "hz": "100",
+}
+_CONFIGURATION = "/berth/redis.conf"
+
+
+def credentials() -> Credentials:
+    """Return a new password; the account is Redis's own, ``default``."""
+    return Credentials("", secrets.token_hex(16), "0")
+
+
+def container(settings: Settings, credentials: Credentials) -> ContainerSpec:
+    """Describe the container, through the interface of the official image.
+
+    A file alone as command makes an image run its own server: Redis's, or Valkey's.
+    """
+    image = settings[ini.IMAGE] or f"redis:{settings[ini.VERSION]}-alpine"
+    configuration = _configuration(settings, credentials, {"port": str(PORT)})
+    files = {_CONFIGURATION: configuration.encode()}
+    return ContainerSpec(image, PORT, {}, [_CONFIGURATION], files)
+
+
+def local_obstacle(settings: Settings) -> BerthError | None:
+    """Tell why there is neither an installed server nor an artifact for this machine."""
+    from pytest_berth.services.redis import binaries
+    from pytest_berth.sources.artifacts import cache_directory
+
+    wanted = _wanted(settings)
+    if binaries.installed(wanted):
+        return None
+    if not binaries.is_pinned(wanted):
+        return binaries.missing(wanted)
+    try:
+        cache_directory()
+    except BerthError as error:
+        return error
+    return None
+
+
+def local(settings: Settings, request: LocalRequest) -> LocalSpec:
+    """Describe the process."""
+    from pytest_berth.services.redis import binaries
+
+    found = binaries.find(
+        _wanted(settings), mirror=settings[ARTIFACT_MIRROR], progress=request.progress
+    )
+    place = {"bind": "127.0.0.1", "port": str(request.port), "dir": f'"{request.directory}"'}
+    configuration = _configuration(settings, request.credentials, place)
+    return LocalSpec(
+        version=found.version,
+        detail=found.origin,
+        prepare=[],
+        command=[str(found.program), str(request.directory / "redis.conf")],
+        files={"redis.conf": configuration.encode()},
+    )
+
+
+def _wanted(settings: Settings) -> str:
+    """Return the version that was asked for, empty where any will do."""
+    return "" if settings.origin(ini.VERSION) == "default" else settings[ini.VERSION]
+
+
+def _configuration(settings: Settings, credentials: Credentials, place: dict[str, str]) -> str:
+    values = {**FIT_FOR_TESTS, **place, "requirepass": credentials.password}
+    for pair in settings[ini.SETTINGS]:
+        name, _, value = pair.partition("=")
+        values[name.strip().lower()] = value.strip()
+    return "".join(f"{name} {value}\n" for name, value in values.items())

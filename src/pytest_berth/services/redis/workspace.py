@@ -1,0 +1,109 @@
+"""A worker's place on the server: its database number, berth's connection, its clean slates."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from pytest_berth.errors import IsolationError
+from pytest_berth.services.redis import baseline, clients, databases, urls
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    import redis
+
+    from pytest_berth.lifecycle.state import Berth
+    from pytest_berth.service import Server
+    from pytest_berth.services.redis.baseline import Baseline
+    from pytest_berth.services.redis.claims import Claim
+
+
+@dataclass
+class Workspace:
+    """A database number that tests of one process work in, one after the other.
+
+    Attributes:
+        url: URL of the database.
+        client: berth's own client.
+        claim: On an external server, what makes the number ours.
+    """
+
+    url: str = field(repr=False)
+    client: redis.Redis
+    claim: Claim | None = None
+    _known: Baseline = field(default=baseline.EMPTY, init=False, repr=False)
+    _settled: bool = field(default=False, init=False)
+
+    @contextmanager
+    def slate(self) -> Iterator[None]:
+        """Give a test a clean slate, and clean up behind it.
+
+        Fixtures of a wider scope have written by now: what they wrote is put back, too.
+
+        Raises:
+            IsolationError: The database number is no longer ours.
+        """
+        self._require_ours()
+        self._settled = False
+        self._known = baseline.capture(self.client, self._known)
+        try:
+            yield
+        finally:
+            self._require_ours()
+            self._known = baseline.restore(self.client, self._known)
+            self._settled = True
+
+    def sweep(self) -> None:
+        """Delete what has come after the last test's end, from threads that outlived it.
+
+        Called before any fixture of the next test; what those of a wider scope deleted when they
+        ended stays deleted.
+        """
+        if self._settled:
+            self._require_ours()
+            baseline.remove_others(self.client, self._known)
+
+    def start_over(self) -> None:
+        """Empty the database."""
+        self._require_ours()
+        self._known = baseline.restore(self.client, baseline.EMPTY)
+        self._settled = True
+
+    def _require_ours(self) -> None:
+        if self.claim:
+            self.claim.renew()
+
+
+@contextmanager
+def workspace(berth: Berth, server: Server, worker: str) -> Iterator[Workspace]:
+    """Open a worker's database number.
+
+    Raises:
+        NoSourceError: On an external server, no number is free.
+        IsolationError: The server has fewer numbers than there are workers.
+    """
+    number = databases.number(server, berth.run.id, worker)
+    url = urls.url(server, number)
+    with clients.closing(clients.client(url)) as client:
+        _require_number(client, number)
+        claim = None
+        if server.source == "external":
+            from pytest_berth.services.redis import claims
+
+            claim = claims.claim(client, claims.owner(berth.run.id, worker), number)
+        yield Workspace(url, client, claim)
+
+
+def _require_number(client: redis.Redis, number: int) -> None:
+    import redis
+
+    try:
+        client.ping()
+    except redis.ResponseError as error:
+        raise IsolationError(
+            f"the server has no database number {number}.",
+            why=str(error),
+            remedy="set more of them, one for each worker: berth_redis_settings = databases = 256",
+        ) from None

@@ -1,0 +1,140 @@
+"""Redis servers that tests work on directly, and projects on each source."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from pytest_berth.lifecycle.manager import Manager
+from pytest_berth.lifecycle.run import MAIN, Run
+from pytest_berth.services.redis import clients, urls
+from pytest_berth.services.redis.service import REDIS
+from pytest_berth.settings import OPTIONS, Setting, Settings
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    import redis
+
+    from conftest import Project
+    from pytest_berth.service import Server
+
+
+@dataclass
+class Quiet:
+    """Progress that nobody looks at."""
+
+    def note(self, text: str) -> None:
+        """Forget a line."""
+
+    def update(self, label: str, done: int, total: int | None) -> None:
+        """Forget a download's progress."""
+
+
+@dataclass
+class Yard:
+    """Starts servers, and serves them as if they were somebody else's."""
+
+    root: Path
+    managers: list[Manager] = field(default_factory=list)
+
+    def start(self, source: str, **given: Any) -> Server:
+        """Start a server of a run of its own; settings are given as in an ini file."""
+        given["berth_source"] = source
+        values = {
+            option.name: Setting(option.parse(given[option.name]), "pytest.ini")
+            if option.name in given
+            else Setting(option.default, "default")
+            for option in (*OPTIONS, *REDIS.options)
+        }
+        run = Run(os.urandom(4).hex(), MAIN)
+        manager = Manager(run, Settings(self.root, values), [REDIS], Quiet())
+        self.managers.append(manager)
+        return manager.server(REDIS)
+
+    def foreign(self, databases: int = 16) -> Server:
+        """Start a server, and return it as a given URL names it."""
+        started = self.start("local", berth_redis_settings=[f"databases = {databases}"])
+        return urls.server(urls.url(started, 0), "berth_redis_url is set")
+
+    def end(self) -> None:
+        """Stop every server."""
+        while self.managers:
+            self.managers.pop().stop()
+
+
+@pytest.fixture
+def yard(tmp_path: Path, require_redis: Callable[[str], None]) -> Iterator[Yard]:
+    """Servers that are gone when the test ends."""
+    require_redis("local")
+    made = Yard(tmp_path)
+    yield made
+    made.end()
+
+
+@pytest.fixture
+def connect() -> Iterator[Callable[..., redis.Redis]]:
+    """Return a function that connects to a database number of a server."""
+    opened: list[redis.Redis] = []
+
+    def open_(server: Server, database: int = 0) -> redis.Redis:
+        opened.append(clients.client(urls.url(server, database)))
+        return opened[-1]
+
+    yield open_
+    for client in opened:
+        client.close()
+
+
+@pytest.fixture(scope="session")
+def require_redis(pytestconfig: pytest.Config) -> Callable[[str], None]:
+    """Skip the test when a source cannot serve Redis; fail where it is required."""
+    from pytest_berth.lifecycle.state import BERTH
+    from pytest_berth.sources.choose import sources
+
+    berth = pytestconfig.stash[BERTH]
+    required = os.environ.get("BERTH_TESTS_REQUIRE", "").split(",")
+    problems = {
+        each.name: each.obstacle(REDIS, berth.progress)
+        for each in sources(berth.settings, berth.run.id)
+    }
+
+    def require(name: str) -> None:
+        problem = problems["local" if name == "external" else name]
+        if problem and name in required:
+            pytest.fail(f"BERTH_TESTS_REQUIRE names {name!r}, but: {problem}", pytrace=False)
+        if problem:
+            pytest.skip(str(problem))
+
+    return require
+
+
+@pytest.fixture(params=["container", "local", "external"])
+def redis_source(
+    request: pytest.FixtureRequest,
+    project: Project,
+    require_redis: Callable[[str], None],
+    monkeypatch: pytest.MonkeyPatch,
+) -> str:
+    """Each source in turn, set up for the runs of `project`."""
+    name = str(request.param)
+    require_redis(name)
+    monkeypatch.setenv("BERTH_REDIS_SOURCE", name)
+    if name == "external":
+        foreign = request.getfixturevalue("yard").foreign()
+        monkeypatch.setenv("BERTH_REDIS_URL", urls.url(foreign, 0))
+    return name
+
+
+@pytest.fixture
+def local(
+    project: Project, require_redis: Callable[[str], None], monkeypatch: pytest.MonkeyPatch
+) -> Project:
+    """A project whose Redis is a local process."""
+    require_redis("local")
+    monkeypatch.setenv("BERTH_REDIS_SOURCE", "local")
+    return project

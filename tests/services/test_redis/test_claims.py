@@ -1,0 +1,170 @@
+"""Database numbers on a server that others use too."""
+
+from __future__ import annotations
+
+import multiprocessing
+from typing import TYPE_CHECKING
+
+import pytest
+
+from pytest_berth.errors import IsolationError, NoSourceError
+from pytest_berth.services.redis import claims, urls
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import redis
+    from tests.services.test_redis.conftest import Yard
+
+    from conftest import Project
+    from pytest_berth.service import Server
+
+    Connect = Callable[..., redis.Redis]
+
+
+def claimed(server: Server, connect: Connect, home: int = 15) -> dict[int, str]:
+    """Return the owners of the claimed numbers."""
+    entries = connect(server, home).hgetall(claims.REGISTRY)
+    return {int(number): entry.split()[0].decode() for number, entry in entries.items()}
+
+
+def age(server: Server, connect: Connect, number: int, home: int = 15) -> None:
+    """Make a claim one that has been abandoned."""
+    entry = connect(server, home).hget(claims.REGISTRY, str(number)).split()
+    entry[1] = b"1"
+    connect(server, home).hset(claims.REGISTRY, str(number), b" ".join(entry))
+
+
+def test_a_worker_gets_the_same_number_each_time(yard: Yard, connect: Connect) -> None:
+    server = yard.foreign()
+    first, other = claims.take(server, "a:gw0"), claims.take(server, "a:gw1")
+    assert {first, other} == {0, 1}
+    assert claims.take(server, "a:gw0") == first
+    assert claimed(server, connect) == {0: "a:gw0", 1: "a:gw1"}
+
+
+def test_a_claimed_database_is_empty_to_its_tests(yard: Yard, connect: Connect) -> None:
+    server = yard.foreign()
+    assert connect(server, claims.take(server, "a:main")).dbsize() == 0
+
+
+def test_a_number_with_foreign_keys_is_never_taken(yard: Yard, connect: Connect) -> None:
+    server = yard.foreign()
+    for number in (0, 1, 2, 4, 14, 15):
+        connect(server, number).set("foreign", number)
+    taken = [claims.take(server, f"a:gw{n}") for n in range(9)]
+    assert sorted(taken) == [3, *range(5, 13)]
+    with pytest.raises(NoSourceError):
+        claims.take(server, "a:gw9")
+    claims.release(server, "a")
+    found = {n: connect(server, n).keys() for n in range(16)}
+    assert {n for n, keys in found.items() if keys == [b"foreign"]} == {0, 1, 2, 4, 14, 15}
+    assert sum(map(len, found.values())) == 6
+
+
+def test_when_no_number_is_free_the_error_says_who_has_them(yard: Yard, connect: Connect) -> None:
+    server = yard.foreign(databases=3)
+    connect(server, 0).set("foreign", 1)
+    assert claims.take(server, "a:gw0") == 1
+    with pytest.raises(NoSourceError) as raised:
+        claims.take(server, "b:main")
+    message = str(raised.value)
+    assert "no database number is free on the external Redis at 127.0.0.1:" in message
+    assert "of its 3 numbers" in message
+    assert "1 by a:gw0" in message
+    assert "FLUSHDB" in message
+    assert "databases 256" in message
+
+
+def test_a_released_run_leaves_the_server_as_it_was(yard: Yard, connect: Connect) -> None:
+    server = yard.foreign()
+    connect(server, 0).set("foreign", 1)
+    connect(server, claims.take(server, "a:gw0")).set("mine", 1)
+    claims.take(server, "a:gw1")
+    claims.take(server, "ab:gw0")
+    assert claims.release(server, "a") == 2
+    assert claimed(server, connect) == {3: "ab:gw0"}
+    assert claims.release(server, "ab") == 1
+    assert list(connect(server).info("keyspace")) == ["db0"]
+
+
+def test_what_a_killed_run_has_left_is_used_when_nothing_else_is_free(
+    yard: Yard, connect: Connect
+) -> None:
+    server = yard.foreign(databases=3)
+    number = claims.take(server, "killed:main")
+    connect(server, number).set("left", 1)
+    age(server, connect, number, home=2)
+    assert claims.take(server, "a:gw0") == 1
+    assert claims.take(server, "a:gw1") == number
+    assert connect(server, number).dbsize() == 0
+    with pytest.raises(NoSourceError):
+        claims.take(server, "a:gw2")
+
+
+def test_a_lost_claim_is_told_and_nothing_is_flushed(yard: Yard, connect: Connect) -> None:
+    server = yard.foreign()
+    number = claims.take(server, "a:main")
+    claim = claims.claim(connect(server, number), "a:main", number)
+    claim.renew()
+    connect(server, 15).delete(claims.REGISTRY)
+    with pytest.raises(IsolationError, match="no longer this run's"):
+        claim.renew()
+
+
+def test_renewing_makes_an_old_claim_good_again(yard: Yard, connect: Connect) -> None:
+    server = yard.foreign(databases=2)
+    number = claims.take(server, "a:main")
+    age(server, connect, number, home=1)
+    claims.claim(connect(server, number), "a:main", number).renew()
+    with pytest.raises(NoSourceError):
+        claims.take(server, "b:main")
+
+
+def test_many_processes_at_once_get_numbers_of_their_own(yard: Yard, connect: Connect) -> None:
+    server = yard.foreign(databases=64)
+    for number in range(0, 64, 3):
+        connect(server, number).set("foreign", 1)
+    context = multiprocessing.get_context("spawn")
+    with context.Pool(4) as pool:
+        owners = [f"run{n}:gw0" for n in range(40)]
+        taken = pool.starmap(claims.take, [(server, name) for name in owners], chunksize=1)
+    assert len(set(taken)) == 40
+    assert not [number for number in taken if number % 3 == 0]
+
+
+def test_runs_side_by_side_share_a_server_that_is_in_use(
+    project: Project, yard: Yard, connect: Connect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server = yard.foreign()
+    connect(server, 0).set("foreign", 1)
+    monkeypatch.setenv("BERTH_REDIS_URL", urls.url(server, 0))
+    project.write(
+        test_outer="""
+        import subprocess, sys
+
+        def test_outer(redis_client, redis_url):
+            redis_client.set("outer", 1)
+            inner = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "inner.py"]
+            subprocess.run(inner, check=True)
+            assert redis_client.keys() == [b"outer"]
+            assert not redis_url.endswith("/0")
+        """,
+        inner="def test_inner(redis_client): assert redis_client.keys() == []",
+    )
+    project.run("test_outer.py").assert_outcomes(passed=1)
+    assert list(connect(server).info("keyspace")) == ["db0"]
+    assert connect(server).keys() == [b"foreign"]
+
+
+def test_numbers_exported_but_never_used_are_given_back(
+    project: Project, yard: Yard, connect: Connect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server = yard.foreign()
+    monkeypatch.setenv("BERTH_REDIS_URL", urls.url(server, 0))
+    project.ini("berth_export = REDIS_URL = {redis_url}")
+    project.write(
+        test_unit="import os\ndef test_unit(): assert os.environ['REDIS_URL'].endswith('/0')"
+    )
+    project.run().assert_outcomes(passed=1)
+    assert connect(server).info("keyspace") == {}

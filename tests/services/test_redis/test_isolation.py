@@ -1,0 +1,203 @@
+"""What belongs to a test, and what to the fixtures around it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from tests.services.test_redis.conftest import Yard
+
+    from conftest import Project
+
+SESSION_KEYS = """
+    import pytest
+    import redis
+
+    @pytest.fixture(scope="session")
+    def catalogue(redis_url):
+        with redis.Redis.from_url(redis_url) as client:
+            client.set("text", "shelf")
+            client.rpush("list", 1, 2, 3)
+            client.hset("hash", mapping={"stock": 100})
+            client.zadd("sorted", {"a": 1.5})
+            client.xadd("stream", {"n": 1})
+            client.xgroup_create("stream", "group", id="0")
+            client.set("short", 1, px=3_600_000)
+"""
+
+
+def test_what_a_session_fixture_wrote_is_put_back_after_each_test(local: Project) -> None:
+    local.conftest(SESSION_KEYS)
+    local.write(
+        test_stock="""
+        import pytest
+
+        KEYS = {b"text", b"list", b"hash", b"sorted", b"stream", b"short"}
+
+        def look(client):
+            assert set(client.keys()) == KEYS
+            assert client.get("text") == b"shelf"
+            assert client.lrange("list", 0, -1) == [b"1", b"2", b"3"]
+            assert client.hgetall("hash") == {b"stock": b"100"}
+            assert client.zscore("sorted", "a") == 1.5
+            assert client.xlen("stream") == 1
+            assert len(client.xinfo_groups("stream")) == 1
+            assert 3_500_000 < client.pttl("short") <= 3_600_000
+            assert client.pttl("text") == -1
+
+        def test_one(catalogue, redis_client):
+            look(redis_client)
+            redis_client.delete("text", "list", "short")
+            redis_client.hincrby("hash", "stock", -2)
+            redis_client.zadd("sorted", {"b": 1})
+            redis_client.xtrim("stream", 0)
+            redis_client.expire("text", 1000)
+            redis_client.set("new", 1)
+
+        def test_two(catalogue, redis_client):
+            look(redis_client)
+            redis_client.flushdb()
+
+        def test_three(catalogue, redis_client):
+            look(redis_client)
+
+        def test_four(catalogue, redis_client):
+            look(redis_client)
+            redis_client.persist("short")
+
+        def test_five(catalogue, redis_client):
+            look(redis_client)
+        """
+    )
+    local.run().assert_outcomes(passed=5)
+
+
+def test_many_keys_of_a_session_fixture_are_all_put_back(local: Project) -> None:
+    local.write(
+        test_many="""
+        import pytest
+        import redis
+
+        @pytest.fixture(scope="session")
+        def many(redis_url):
+            with redis.Redis.from_url(redis_url) as client:
+                client.mset({f"key:{n}": n for n in range(5000)})
+
+        @pytest.mark.parametrize("round_", range(3))
+        def test_all(many, redis_client, round_):
+            assert redis_client.dbsize() == 5000
+            redis_client.delete(*(f"key:{n}" for n in range(0, 5000, 2)))
+        """
+    )
+    local.run().assert_outcomes(passed=3)
+
+
+def test_what_a_module_s_fixture_deletes_at_its_end_stays_deleted(local: Project) -> None:
+    local.write(
+        test_a="""
+        import pytest
+        import redis
+
+        @pytest.fixture(scope="module")
+        def seed(redis_url):
+            with redis.Redis.from_url(redis_url) as client:
+                client.set("seed", 1)
+                yield
+                client.delete("seed")
+
+        def test_seeded(seed, redis_client):
+            redis_client.set("seed", 2)
+
+        def test_seeded_again(seed, redis_client):
+            assert redis_client.get("seed") == b"1"
+        """,
+        test_b="def test_empty(redis_client): assert redis_client.keys() == []",
+    )
+    local.run().assert_outcomes(passed=3)
+
+
+def test_what_a_thread_writes_after_its_test_is_gone_before_the_next(local: Project) -> None:
+    local.write(
+        test_thread="""
+        import redis
+        import pytest
+
+        @pytest.fixture(scope="session", autouse=True)
+        def straggler(redis_url):
+            with redis.Redis.from_url(redis_url) as client:
+                yield client
+
+        def test_one(redis_client, request, straggler):
+            # Finalizers of the session's node run late; a write after the clean-up stands for it.
+            request.config.late = straggler
+
+        def test_two(redis_client):
+            assert redis_client.keys() == []
+        """
+    )
+    local.conftest(
+        """
+        import pytest
+
+        @pytest.hookimpl(trylast=True)
+        def pytest_runtest_logfinish(nodeid):
+            pass
+
+        @pytest.hookimpl(wrapper=True)
+        def pytest_runtest_teardown(item):
+            result = yield
+            if hasattr(item.config, "late") and item.name == "test_one":
+                item.config.late.set("late", 1)
+            return result
+        """
+    )
+    local.run().assert_outcomes(passed=2)
+
+
+def test_a_test_that_asks_while_it_runs_is_cleaned_up_behind(local: Project) -> None:
+    local.write(
+        test_late="""
+        def test_first(request):
+            request.getfixturevalue("redis_client").set("one", 1)
+
+        def test_second(request):
+            client = request.getfixturevalue("redis_client")
+            assert client.keys() == []
+            client.set("two", 1)
+
+        def test_third(request):
+            import redis
+            with redis.Redis.from_url(request.getfixturevalue("redis_url")) as client:
+                assert client.keys() == []
+        """
+    )
+    local.run().assert_outcomes(passed=3)
+
+
+def test_a_failing_test_leaves_nothing(local: Project) -> None:
+    local.write(
+        test_failing="""
+        def test_fails(redis_client):
+            redis_client.set("left", 1)
+            assert False
+
+        def test_next(redis_client):
+            assert redis_client.keys() == []
+        """
+    )
+    local.run().assert_outcomes(passed=1, failed=1)
+
+
+def test_too_few_databases_are_told(local: Project, yard: Yard) -> None:
+    local.plugins = ("xdist",)
+    local.ini("berth_redis_settings = databases = 1")
+    local.write(
+        test_two="""
+        import pytest
+
+        @pytest.mark.parametrize("number", range(4))
+        def test_any(redis_client, number): pass
+        """
+    )
+    result = local.run("-n", "2", "--dist", "load")
+    result.stdout.fnmatch_lines(["*the server has no database number 1.*", "*databases = 256*"])

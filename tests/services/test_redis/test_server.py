@@ -1,0 +1,115 @@
+"""What a server of ours is like, and which program it is."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import psutil
+import pytest
+import redis
+
+from pytest_berth.errors import NoSourceError
+from pytest_berth.services.redis import binaries, clients, options, urls
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tests.services.test_redis.conftest import Yard
+
+
+@pytest.mark.parametrize("source", ["container", "local"])
+def test_a_server_of_ours_is_fit_for_tests(
+    yard: Yard, source: str, require_redis: Callable[[str], None]
+) -> None:
+    require_redis(source)
+    server = yard.start(source, berth_redis_settings=["maxmemory = 64mb"])
+    with clients.closing(clients.client(urls.url(server, 255))) as client:
+        names = ("save", "appendonly", "databases", "maxmemory")
+        found = {name: client.config_get(name)[name] for name in names}
+    assert found == {"save": "", "appendonly": "no", "databases": "256", "maxmemory": "67108864"}
+    listening = {
+        entry.laddr.ip
+        for entry in psutil.net_connections("tcp")
+        if entry.status == psutil.CONN_LISTEN and entry.laddr.port == server.port
+    }
+    assert listening == {"127.0.0.1"}
+    with pytest.raises(redis.AuthenticationError):
+        clients.client(f"redis://127.0.0.1:{server.port}/0").ping()
+
+
+def test_a_stopped_server_leaves_no_directory_and_no_process(yard: Yard) -> None:
+    server = yard.start("local")
+    directory, process = Path(server.handle["directory"]), psutil.Process(server.handle["pid"])
+    assert (directory / "redis.conf").stat().st_mode & 0o077 == 0
+    yard.end()
+    assert not directory.exists()
+    assert not process.is_running() or process.status() == psutil.STATUS_ZOMBIE
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "redis://127.0.0.1:6380/3",
+        "redis://:a%40b@host:6379/3",
+        "rediss://user:word@[::1]:6379/3?ssl_cert_reqs=none",
+        "unix://:word@/var/run/redis.sock?db=3",
+    ],
+)
+def test_urls_are_given_back_as_they_came(url: str) -> None:
+    assert urls.url(urls.server(url, ""), 3) == url
+    account = urls.server("redis://:a%40b@host", "").credentials
+    assert account.password == "a@b"
+    assert "a@b" not in repr(account)
+
+
+def test_only_the_default_is_content_with_any_version(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    for name, line in {
+        "old": "Redis server v=6.0.16 sha=0",
+        "seven": "Redis server v=7.0.15 sha=0",
+        "valkey": "Valkey server v=8.1.0 sha=0",
+    }.items():
+        program = tmp_path / name / "redis-server"
+        program.parent.mkdir()
+        program.write_text(f"#!/bin/sh\necho '{line}'\n")
+        program.chmod(0o755)
+    for directory in (tmp_path, *tmp_path.parents[:-1]):
+        directory.chmod(0o755)
+    path = ":".join(str(tmp_path / each) for each in ("old", "seven", "valkey"))
+    monkeypatch.setenv("PATH", f"{path}:/usr/bin:/bin")
+    monkeypatch.setattr(binaries, "PLACES", {})
+
+    def version(wanted: str) -> str:
+        found = binaries.installed(wanted)
+        return f"{found.product} {found.version}" if found else ""
+
+    assert version("") == "Valkey 8.1.0"
+    assert version("7") == version("7.0") == version("7.0.15") == "Redis 7.0.15"
+    assert version("8") == ""
+    assert version("7.1") == ""
+
+
+def test_a_version_that_is_nowhere_is_told_with_a_remedy() -> None:
+    message = str(binaries.missing("5.0"))
+    assert "there is no server of Redis 5.0 for this machine." in message
+    assert "leave berth_redis_version unset" in message
+    with pytest.raises(NoSourceError):
+        raise binaries.missing("")
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [
+        (options.VERSION, "6.0"),
+        (options.VERSION, "latest"),
+        (options.URL, "http://localhost"),
+        (options.SETTINGS, ["port = 1"]),
+        (options.SETTINGS, ["maxmemory 64mb"]),
+        (options.SCOPE, "session"),
+    ],
+)
+def test_what_cannot_be_meant_is_refused(option: object, value: object) -> None:
+    with pytest.raises(ValueError, match=r"use|leave|did you mean"):
+        option.parse(value)  # type: ignore[attr-defined]  # any option
