@@ -16,14 +16,6 @@ if TYPE_CHECKING:
     from pytest_berth.services.redis.workspace import Workspace
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_runtest_setup(item: pytest.Item) -> None:
-    """Delete what the last test's threads have written after its end."""
-    from pytest_berth.services.redis.slates import sweep
-
-    sweep(item.config)
-
-
 @pytest.fixture(scope="session")
 def redis_server(pytestconfig: pytest.Config) -> RedisServer:
     """The Redis server that tests run against: where it runs, its version, its log.

@@ -11,7 +11,7 @@ import pytest
 from pytest_berth.lifecycle.run import MAIN
 from pytest_berth.lifecycle.state import BERTH
 from pytest_berth.services.redis.service import REDIS
-from pytest_berth.services.redis.slates import WORKSPACE
+from pytest_berth.services.redis.slates import WORKSPACE, Sweeper
 from pytest_berth.services.redis.workspace import workspace
 
 if TYPE_CHECKING:
@@ -59,9 +59,11 @@ def shared_workspace(config: pytest.Config) -> Iterator[Workspace]:
     berth = config.stash[BERTH]
     with workspace(berth, berth.server(REDIS), berth.run.worker) as opened:
         config.stash[WORKSPACE] = opened
+        sweeper = config.pluginmanager.register(Sweeper())
         try:
             yield opened
         finally:
+            config.pluginmanager.unregister(name=sweeper)
             del config.stash[WORKSPACE]
 
 

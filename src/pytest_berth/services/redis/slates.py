@@ -32,11 +32,15 @@ def late_slate(config: pytest.Config) -> Iterator[None]:
         opened.start_over()
 
 
-def sweep(config: pytest.Config) -> None:
-    """Delete what has come to the worker's database since the last test's end."""
-    opened = _opened(config)
-    if opened:
-        opened.sweep()
+class Sweeper:
+    """A plugin of the time in which a worker's database number is in use."""
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_setup(self, item: pytest.Item) -> None:
+        """Delete what the last test's threads have written after its end."""
+        opened = _opened(item.config)
+        if opened:
+            opened.sweep()
 
 
 def _opened(config: pytest.Config) -> Workspace | None:
