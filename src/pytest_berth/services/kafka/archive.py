@@ -33,7 +33,17 @@ _LOGGING = (
     "-Dorg.slf4j.simpleLogger.showDateTime=true",
     "-Dorg.slf4j.simpleLogger.dateTimeFormat=HH:mm:ss.SSS",
     "-Dorg.slf4j.simpleLogger.showThreadName=false",
-    "-Dorg.slf4j.simpleLogger.log.org.apache.kafka.common.config=warn",
+    *(
+        f"-Dorg.slf4j.simpleLogger.log.{name}=warn"
+        for name in (
+            "kafka.cluster.Partition",
+            "kafka.log.LogManager",
+            "kafka.server.ReplicaFetcherManager",
+            "org.apache.kafka.common.config",
+            "org.apache.kafka.storage.internals.log",
+            "state.change.logger",
+        )
+    ),
     "-Dlog4j2.statusLoggerLevel=OFF",
 )
 # What Kafka and its native libraries do is warned of by newer Javas.
@@ -110,5 +120,5 @@ class Broker:
         jars = [(str(jar), jar.stat().st_size, jar.stat().st_mtime_ns) for jar in self.jars]
         program = self.java.program.resolve()
         java = (str(program), self.java.version, program.stat().st_mtime_ns)
-        text = repr((jars, java, self._options))
+        text = repr((jars, java, _SMALL))
         return hashlib.sha256(text.encode()).hexdigest()[:16]

@@ -12,12 +12,15 @@ from contextlib import closing
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
-from kafka import KafkaAdminClient, OffsetSpec, TopicPartition
-from kafka import errors as kafka_errors
-
 from pytest_berth.errors import IsolationError
 from pytest_berth.services.kafka import names, urls
 from pytest_berth.services.kafka.clients import Clients
+from pytest_berth.services.kafka.library import (
+    KafkaAdminClient,
+    OffsetSpec,
+    TopicPartition,
+)
+from pytest_berth.services.kafka.library import errors as kafka_errors
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Sequence

@@ -6,9 +6,13 @@ from contextlib import ExitStack, contextmanager
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer
-from kafka.errors import KafkaTimeoutError
-from kafka.net.compat import KafkaNetClient
+from pytest_berth.services.kafka.library import (
+    KafkaAdminClient,
+    KafkaConsumer,
+    KafkaNetClient,
+    KafkaProducer,
+    errors,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -89,7 +93,7 @@ class Clients:
 def _close_producer(producer: KafkaProducer) -> None:
     try:
         producer.close(timeout=_CLOSE_WITHIN)
-    except KafkaTimeoutError:
+    except errors.KafkaTimeoutError:
         # The broker is gone, and what could not be sent is lost: the thread ends all the same.
         producer.close(timeout=0)
 

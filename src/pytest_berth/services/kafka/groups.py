@@ -5,9 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from kafka import TopicPartition
-from kafka import errors as kafka_errors
-
+from pytest_berth.services.kafka.library import TopicPartition
+from pytest_berth.services.kafka.library import errors as kafka_errors
 from pytest_berth.services.kafka.reading import Reader
 
 if TYPE_CHECKING:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from pytest_berth.services.kafka import deadletters, explain
@@ -29,7 +29,7 @@ class Probe:
     a fixed name may be called as the application calls it, without ``{kafka_prefix}``.
     """
 
-    _slate: Slate
+    _slate: Slate = field(repr=False)
 
     @property
     def bootstrap(self) -> str:

@@ -6,14 +6,13 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from kafka import TopicPartition
-
+from pytest_berth.services.kafka.library import TopicPartition
 from pytest_berth.services.kafka.record import Record
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
-    from kafka import KafkaConsumer
+    from pytest_berth.services.kafka.library import KafkaConsumer
 
 Offsets = dict[int, int]
 _POLL = 0.1
