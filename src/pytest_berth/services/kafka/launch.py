@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from pytest_berth.service import LocalRequest
     from pytest_berth.settings import Settings
 
-_PORT, _CONTROLLER = 9092, "127.0.0.1:9093"
+_PORT, _CONTROLLER, _INTERNAL = 9092, "127.0.0.1:9093", "127.0.0.1:9094"
 # Outside the image's VOLUMEs, which every start would have to fill anew.
 _DATA = "/tmp/berth-kafka"
 _ADDRESS, _GO = "/berth/address", "/berth/go"
@@ -46,7 +46,7 @@ def container(settings: Settings, credentials: Credentials) -> ContainerSpec:
     container runs: the image's own launch waits for it.
     """
     image = settings[ini.IMAGE] or f"apache/kafka:{settings[ini.VERSION]}"
-    node = properties.of_node(f"0.0.0.0:{_PORT}", "", _CONTROLLER, _DATA)
+    node = properties.of_node(f"0.0.0.0:{_PORT}", _CONTROLLER, _DATA, internal=_INTERNAL)
     environment = {
         "CLUSTER_ID": credentials.database,
         "KAFKA_HEAP_OPTS": "-Xms64m -Xmx256m",
@@ -59,7 +59,7 @@ def container(settings: Settings, credentials: Credentials) -> ContainerSpec:
 
 def _late_files(host: str, port: int) -> Mapping[str, bytes]:
     # The order matters: the launch goes on when the second file is there.
-    return {_ADDRESS: f"PLAINTEXT://{host}:{port}".encode(), _GO: b""}
+    return {_ADDRESS: properties.advertised(f"{host}:{port}", _INTERNAL).encode(), _GO: b""}
 
 
 def local_obstacle(settings: Settings) -> BerthError | None:
@@ -101,7 +101,7 @@ def local(settings: Settings, request: LocalRequest) -> LocalSpec:
     bootstrap = storage.bootstrap(broker, request.directory)
     address = f"127.0.0.1:{request.port}"
     controller = f"127.0.0.1:{request.further_port()}"
-    node = properties.of_node(address, address, controller, data.as_posix())
+    node = properties.of_node(address, controller, data.as_posix())
     return LocalSpec(
         version=version,
         detail=f"Java {found.version} ({found.origin})",

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from pytest_berth.settings import Settings
 
 _NODE = 1
+_PROTOCOLS = "PLAINTEXT:PLAINTEXT,INTERNAL:PLAINTEXT,CONTROLLER:PLAINTEXT"
 FIT_FOR_TESTS: Mapping[str, str] = {
     # The first consumer of a group gets its partitions at once, not after 3 s.
     "group.initial.rebalance.delay.ms": "0",
@@ -40,27 +41,35 @@ FIT_FOR_TESTS: Mapping[str, str] = {
 }
 
 
-def of_node(listen: str, advertise: str, controller: str, data: str) -> dict[str, str]:
+def of_node(listen: str, controller: str, data: str, *, internal: str = "") -> dict[str, str]:
     """Return the settings that say where the node listens and keeps its data.
 
     Args:
-        listen: ``host:port`` that clients connect to.
-        advertise: ``host:port`` that clients are told; empty to leave it out.
+        listen: ``host:port`` that clients connect to; what they are told is the same.
         controller: ``host:port`` of the controller, on a loopback interface.
         data: The directory of its data.
+        internal: ``host:port`` that the broker itself connects to, where it cannot reach what
+            clients are told; those settings are then left to `advertised`.
     """
-    advertised = {"advertised.listeners": f"PLAINTEXT://{advertise}"} if advertise else {}
+    clients = f"PLAINTEXT://{listen}"
+    inner = f",INTERNAL://{internal}" if internal else ""
+    told = {} if internal else {"advertised.listeners": clients}
     return {
         "process.roles": "broker,controller",
         "node.id": str(_NODE),
         "controller.quorum.voters": f"{_NODE}@{controller}",
-        "listeners": f"PLAINTEXT://{listen},CONTROLLER://{controller}",
-        **advertised,
+        "listeners": f"{clients}{inner},CONTROLLER://{controller}",
+        **told,
         "controller.listener.names": "CONTROLLER",
-        "inter.broker.listener.name": "PLAINTEXT",
-        "listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT",
+        "inter.broker.listener.name": "INTERNAL" if internal else "PLAINTEXT",
+        "listener.security.protocol.map": _PROTOCOLS,
         "log.dirs": data,
     }
+
+
+def advertised(clients: str, internal: str) -> str:
+    """Return the listeners that clients, and the broker itself, are told of."""
+    return f"PLAINTEXT://{clients},INTERNAL://{internal}"
 
 
 def given(settings: Settings) -> dict[str, str]:

@@ -46,7 +46,7 @@ def bootstrap(broker: Broker, directory: Path) -> bytes:
 
 def _format(broker: Broker, directory: Path) -> bytes:
     data = directory / "format"
-    node = properties.of_node("127.0.0.1:2", "127.0.0.1:2", _UNUSED, data.as_posix())
+    node = properties.of_node("127.0.0.1:2", _UNUSED, data.as_posix())
     account.write(directory / "format.properties", properties.render(node))
     command = [*broker.command(), "kafka.tools.StorageTool", "format"]
     command += ["-t", _ANY_CLUSTER, "-c", str(directory / "format.properties")]

@@ -88,7 +88,7 @@ def _run(broker: Broker, directory: Path, written: Path, log: int) -> None:
     data = directory / "data"
     data.mkdir()
     account.give(data)
-    node = properties.of_node(address, address, controller, data.as_posix())
+    node = properties.of_node(address, controller, data.as_posix())
     account.write(
         directory / "server.properties", properties.render({**properties.FIT_FOR_TESTS, **node})
     )
