@@ -94,8 +94,11 @@ def _close_producer(producer: KafkaProducer) -> None:
     try:
         producer.close(timeout=_CLOSE_WITHIN)
     except errors.KafkaTimeoutError:
-        # The broker is gone, and what could not be sent is lost: the thread ends all the same.
-        producer.close(timeout=0)
+        # The broker is gone, and kafka-python gives up before it ends its thread; every further
+        # close would wait again for what can never be sent.
+        producer._closed = True
+        producer._sender.force_close()
+        producer._sender.join(_CLOSE_WITHIN)
 
 
 def _close_consumer(consumer: KafkaConsumer) -> None:

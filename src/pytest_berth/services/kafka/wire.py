@@ -1,8 +1,8 @@
-"""One question to a broker, without a client library: who is in the cluster?
+"""Two questions to a broker, without a client library: who is in the cluster, which version is it?
 
 A broker that starts accepts connections before it can serve; it can when it names itself in the
-cluster's metadata. The request is Kafka's Metadata, version 2, which every broker since 0.10.1
-answers: https://kafka.apache.org/protocol#The_Messages_Metadata
+cluster's metadata. The requests are Metadata, version 2, which every broker since 0.10.1 answers,
+and ApiVersions, version 3, since 2.4: https://kafka.apache.org/protocol
 """
 
 from __future__ import annotations
@@ -17,7 +17,11 @@ from pytest_berth.errors import NotReadyError, StartError
 if TYPE_CHECKING:
     from pytest_berth.service import Server
 
-_METADATA, _VERSION, _CORRELATION, _CLIENT = 3, 2, 1, b"berth"
+_METADATA, _API_VERSIONS = (3, 2), (18, 3)
+_CORRELATION, _CLIENT = 1, b"berth"
+_FEATURE = b"\x11metadata.version"
+# The newest feature level of each release, from MetadataVersion.java.
+_RELEASES = {19: "3.7", 20: "3.8", 21: "3.9", 25: "4.0", 27: "4.1"}
 _ANSWER_WITHIN = 5.0
 _LARGEST = 1 << 24
 
@@ -55,7 +59,7 @@ def probe(server: Server) -> str:
             why=f"its cluster is {cluster.id!r}, and {ours!r} was expected",
             remedy="end what listens there, or run again: another port is chosen",
         )
-    return server.version or "?"
+    return server.version or release(server.host, server.port)
 
 
 def ask(host: str, port: int) -> Cluster:
@@ -64,14 +68,33 @@ def ask(host: str, port: int) -> Cluster:
     Raises:
         OSError: It does not answer, or not as a broker.
     """
-    header = struct.pack(">hhih", _METADATA, _VERSION, _CORRELATION, len(_CLIENT)) + _CLIENT
-    request = header + struct.pack(">i", 0)
+    return _parse(_request(host, port, _METADATA, struct.pack(">i", 0)))
+
+
+def release(host: str, port: int) -> str:
+    """Return the release that a broker's features are of, such as ``"4.1"``; ``"?"`` if unknown.
+
+    A broker does not tell its version; a cluster of KRaft, the level of its metadata.
+    """
+    name = bytes([len(_CLIENT) + 1]) + _CLIENT
+    response = _request(host, port, _API_VERSIONS, b"\0" + name + name + b"\0")
+    # It is named twice: as supported, smallest level first, and as in force, greatest first.
+    at = response.rfind(_FEATURE)
+    if at < 0 or response.count(_FEATURE) < 2:
+        return "?"
+    (level,) = struct.unpack_from(">h", response, at + len(_FEATURE))
+    older = [name for newest, name in _RELEASES.items() if newest >= level]
+    return older[0] if older else f"after {_RELEASES[max(_RELEASES)]}"
+
+
+def _request(host: str, port: int, api: tuple[int, int], body: bytes) -> bytes:
+    request = struct.pack(">hhih", *api, _CORRELATION, len(_CLIENT)) + _CLIENT + body
     with socket.create_connection((host, port), _ANSWER_WITHIN) as connection:
         connection.sendall(struct.pack(">i", len(request)) + request)
         (size,) = struct.unpack(">i", _receive(connection, 4))
         if not 8 <= size <= _LARGEST:
             raise ConnectionError(f"what answers at {host}:{port} is not a Kafka broker")
-        return _parse(_receive(connection, size))
+        return _receive(connection, size)
 
 
 def _receive(connection: socket.socket, size: int) -> bytes:

@@ -1,0 +1,82 @@
+"""Several workers on one broker: what keeps them apart in topics with fixed names."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from tests.conftest import Project
+
+BUSY = """
+    import os
+    import pytest
+
+    @pytest.mark.parametrize("number", range(8))
+    def test_it(kafka_probe, number):
+        topic = os.environ.get("TOPIC_PREFIX", "") + "orders"
+        kafka_probe.publish(topic, str(number))
+        assert kafka_probe.expect_one("orders").text() == str(number)
+"""
+
+
+@pytest.fixture
+def busy(on_broker: Project) -> Project:
+    """A project whose tests all use one topic, and xdist."""
+    on_broker.plugins = ("xdist", "xdist.looponfail")
+    on_broker.write(test_busy=BUSY)
+    return on_broker
+
+
+def test_the_exported_prefix_keeps_workers_apart(busy: Project) -> None:
+    busy.ini("berth_kafka_topics = orders", "berth_export = TOPIC_PREFIX = {kafka_prefix}")
+    result = busy.run("-n", "2")
+    result.assert_outcomes(passed=8)
+    result.stdout.no_fnmatch_line("*workers meet*")
+
+
+def test_a_fixed_topic_without_a_prefix_is_hinted_at_once(busy: Project) -> None:
+    busy.ini("berth_kafka_topics = orders", "berth_kafka_allow_reset = orders")
+    result = busy.run("-n", "2")
+    hints = [line for line in result.outlines if "workers meet in the topic 'orders'" in line]
+    assert len(hints) == 1
+    assert "{kafka_prefix}" in hints[0]
+
+
+def test_tests_of_one_xdist_group_are_not_hinted_at(busy: Project) -> None:
+    busy.ini("berth_kafka_topics = orders", "berth_kafka_allow_reset = orders")
+    busy.write(test_busy=BUSY.replace("@pytest", '@pytest.mark.xdist_group("orders")\n    @pytest'))
+    result = busy.run("-n", "2", "--dist", "loadgroup")
+    result.stdout.no_fnmatch_line("*workers meet*")
+
+
+def test_the_bootstrap_servers_are_exported(on_broker: Project, kafka_bootstrap: str) -> None:
+    on_broker.ini("berth_export = BROKERS = {kafka_bootstrap}")
+    on_broker.write(
+        test_it=f"""
+        import os
+
+        def test_it(kafka_probe):
+            assert os.environ["BROKERS"] == kafka_probe.bootstrap == {kafka_bootstrap!r}
+        """
+    )
+    on_broker.run().assert_outcomes(passed=1)
+
+
+def test_one_broker_serves_all_workers(project: Project) -> None:
+    project.plugins = ("xdist", "xdist.looponfail")
+    project.ini("berth_kafka_source = local")
+    project.write(
+        test_it="""
+        import pytest
+
+        @pytest.mark.parametrize("number", range(4))
+        def test_it(kafka_probe, kafka_topic, kafka_server, number):
+            kafka_probe.publish(kafka_topic, str(number))
+            assert kafka_probe.expect_one(kafka_topic).text() == str(number)
+        """
+    )
+    result = project.run("-n", "2")
+    result.assert_outcomes(passed=4)
+    assert len([line for line in result.outlines if line.startswith("kafka 4.1.0 ready")]) == 1
