@@ -8,6 +8,7 @@ import time
 import warnings
 from contextlib import closing
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -214,7 +215,7 @@ def test_clients_close_within_seconds_where_the_broker_is_gone(
     clients.producer.send("topic", b"value").get(10)
     with clients.consumer(group_id="group") as consumer:
         consumer.subscribe(["topic"])
-        wait_for(lambda: consumer.poll(100), 20, interval=0)
+        wait_for(partial(consumer.poll, 100), 20, interval=0)
         assert clients.reader.partitions_for_topic("topic") == {0}
         quay.end()
         clients.producer.send("topic", b"lost")
