@@ -40,8 +40,7 @@ class Clients:
         self._common = {
             "bootstrap_servers": bootstrap.split(","),
             "retry_backoff_ms": _BACKOFF,
-            "reconnect_backoff_ms": _BACKOFF,
-            "reconnect_backoff_max_ms": 200,
+            "reconnect_backoff_max_ms": 1_000,
             "request_timeout_ms": 20_000,
             "kafka_client": QuickClient,
         }
