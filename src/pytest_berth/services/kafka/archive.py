@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import os
 import sys
+import time
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -49,6 +50,7 @@ _LOGGING = (
 # What Kafka and its native libraries do is warned of by newer Javas.
 _UNWARNED = {23: "--sun-misc-unsafe-memory-access=allow", 24: "--enable-native-access=ALL-UNNAMED"}
 _FAILED = ".failed"
+_TRY_AGAIN_AFTER = 24 * 3600.0
 
 
 @dataclass(frozen=True)
@@ -88,10 +90,15 @@ class Broker:
 
     def training(self) -> list[str]:
         """Return the command that makes the archive; none when it is there or cannot be made."""
-        if self.archive.exists() or self.failed.exists():
+        if self.archive.exists() or self._has_just_failed():
             return []
         program = [sys.executable, "-m", "pytest_berth.services.kafka.training"]
         return [*program, self.version, str(self.java.program), str(self.cache)]
+
+    def _has_just_failed(self) -> bool:
+        """Tell whether making the archive is not worth another attempt yet."""
+        failed = self.failed
+        return failed.exists() and time.time() - failed.stat().st_mtime < _TRY_AGAIN_AFTER
 
     def _archiving(self, output: Path | None) -> list[str]:
         made, used = (

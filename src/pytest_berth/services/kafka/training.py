@@ -80,6 +80,7 @@ def _make(broker: Broker, directory: Path) -> None:
     shutil.copyfile(written, partial)
     partial.chmod(0o644)
     partial.replace(broker.archive)
+    broker.failed.unlink(missing_ok=True)
 
 
 def _run(broker: Broker, directory: Path, written: Path, log: int) -> None:
