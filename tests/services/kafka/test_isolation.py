@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -82,19 +83,21 @@ CLIENTS = {"kafka-python": KAFKA_PYTHON, "confluent-kafka": CONFLUENT, "aiokafka
 @pytest.fixture(params=CLIENTS)
 def shop(request: pytest.FixtureRequest, on_broker: Project) -> Project:
     """A project with an application, whose topics all may be emptied."""
+    # Another worker of the outer run may use the same broker.
+    topic = f"orders-{request.param}-{os.urandom(4).hex()}"
     on_broker.ini(
-        f"berth_kafka_topics = orders-{request.param}",
-        "berth_kafka_allow_reset = orders-*",
+        f"berth_kafka_topics = {topic}",
+        f"berth_kafka_allow_reset = {topic}",
         "filterwarnings = ignore::DeprecationWarning",
     )
-    on_broker.write(application=CLIENTS[request.param])
+    on_broker.write(application=CLIENTS[request.param].replace("billing", f"billing-{topic}"))
     on_broker.conftest(
         f"""
         import pytest
 
         @pytest.fixture
         def orders():
-            return "orders-{request.param}"
+            return "{topic}"
         """
     )
     return on_broker

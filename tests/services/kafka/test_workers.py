@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 import pytest
@@ -9,16 +10,18 @@ import pytest
 if TYPE_CHECKING:
     from tests.conftest import Project
 
+# Another worker of the outer run may use the same broker.
+TOPIC = f"orders-{os.urandom(4).hex()}"
 BUSY = """
     import os
     import pytest
 
     @pytest.mark.parametrize("number", range(8))
     def test_it(kafka_probe, number):
-        topic = os.environ.get("TOPIC_PREFIX", "") + "orders"
+        topic = os.environ.get("TOPIC_PREFIX", "") + TOPIC
         kafka_probe.publish(topic, str(number))
-        assert kafka_probe.expect_one("orders").text() == str(number)
-"""
+        assert kafka_probe.expect_one(TOPIC).text() == str(number)
+""".replace("TOPIC)", f"'{TOPIC}')").replace("+ TOPIC", f"+ '{TOPIC}'")
 
 
 @pytest.fixture
@@ -30,23 +33,23 @@ def busy(on_broker: Project) -> Project:
 
 
 def test_the_exported_prefix_keeps_workers_apart(busy: Project) -> None:
-    busy.ini("berth_kafka_topics = orders", "berth_export = TOPIC_PREFIX = {kafka_prefix}")
+    busy.ini(f"berth_kafka_topics = {TOPIC}", "berth_export = TOPIC_PREFIX = {kafka_prefix}")
     result = busy.run("-n", "2")
     result.assert_outcomes(passed=8)
     result.stdout.no_fnmatch_line("*workers meet*")
 
 
 def test_a_fixed_topic_without_a_prefix_is_hinted_at_once(busy: Project) -> None:
-    busy.ini("berth_kafka_topics = orders", "berth_kafka_allow_reset = orders")
+    busy.ini(f"berth_kafka_topics = {TOPIC}", f"berth_kafka_allow_reset = {TOPIC}")
     result = busy.run("-n", "2")
-    hints = [line for line in result.outlines if "workers meet in the topic 'orders'" in line]
+    hints = [line for line in result.outlines if f"workers meet in the topic '{TOPIC}'" in line]
     assert len(hints) == 1
     assert "{kafka_prefix}" in hints[0]
 
 
 def test_tests_of_one_xdist_group_are_not_hinted_at(busy: Project) -> None:
-    busy.ini("berth_kafka_topics = orders", "berth_kafka_allow_reset = orders")
-    busy.write(test_busy=BUSY.replace("@pytest", '@pytest.mark.xdist_group("orders")\n    @pytest'))
+    busy.ini(f"berth_kafka_topics = {TOPIC}", f"berth_kafka_allow_reset = {TOPIC}")
+    busy.write(test_busy=BUSY.replace("@pytest", '@pytest.mark.xdist_group("one")\n    @pytest'))
     result = busy.run("-n", "2", "--dist", "loadgroup")
     result.stdout.no_fnmatch_line("*workers meet*")
 
