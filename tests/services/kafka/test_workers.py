@@ -83,3 +83,53 @@ def test_one_broker_serves_all_workers(project: Project) -> None:
     result = project.run("-n", "2")
     result.assert_outcomes(passed=4)
     assert len([line for line in result.outlines if line.startswith("kafka 4.1.0 ready")]) == 1
+
+
+def test_the_scope_worker_gives_each_worker_a_broker(project: Project) -> None:
+    project.plugins = ("xdist", "xdist.looponfail")
+    project.write(test_busy=BUSY)
+    project.ini(
+        "berth_kafka_source = local", "berth_kafka_scope = worker", f"berth_kafka_topics = {TOPIC}"
+    )
+    result = project.run("-n", "2")
+    result.assert_outcomes(passed=8)
+    result.stdout.no_fnmatch_line("*workers meet*")
+
+
+def test_a_test_may_have_a_broker_of_its_own(project: Project) -> None:
+    project.ini("berth_kafka_source = local")
+    project.write(
+        test_it="""
+        import pytest
+
+        seen = set()
+
+        @pytest.mark.parametrize("number", range(2))
+        @pytest.mark.berth_kafka(scope="test")
+        def test_own(kafka_probe, kafka_topic, kafka_server, kafka_bootstrap, number):
+            kafka_probe.publish(kafka_topic, "x")
+            kafka_probe.expect_one(kafka_topic)
+            assert kafka_bootstrap.endswith(f":{kafka_server.port}")
+            seen.add(kafka_bootstrap)
+
+        def test_shared(kafka_bootstrap):
+            seen.add(kafka_bootstrap)
+            assert len(seen) == 3
+        """
+    )
+    project.run().assert_outcomes(passed=3)
+
+
+def test_a_marker_cannot_change_who_shares_a_broker(on_broker: Project) -> None:
+    on_broker.ini()
+    on_broker.write(
+        test_it="""
+        import pytest
+
+        @pytest.mark.berth_kafka(scope="worker")
+        def test_it(kafka_probe): pass
+        """
+    )
+    result = on_broker.run()
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines(["*a marker cannot set the scope 'worker'."])

@@ -20,23 +20,24 @@ if TYPE_CHECKING:
 def kafka_server(pytestconfig: pytest.Config) -> KafkaServer:
     """The Kafka broker of this run: where it runs, its version, its log.
 
-    Scope: session; one broker for all xdist workers.
+    Scope: session; with ``berth_kafka_scope = test`` or the marker ``berth_kafka(scope="test")``,
+    function.
 
     Raises:
         NoSourceError: No source can serve; with ``berth_missing = skip`` the test is skipped.
         StartError: It did not become ready within ``berth_start_timeout`` seconds.
     """
-    from pytest_berth.services.kafka.handle import server_for
+    from pytest_berth.services.kafka.handle import shared_server
 
-    return server_for(pytestconfig)
+    return shared_server(pytestconfig)
 
 
 @pytest.fixture(scope="session")
 def _kafka_workspace(pytestconfig: pytest.Config, kafka_server: KafkaServer) -> Iterator[Workspace]:
     """The worker's place on the broker."""
-    from pytest_berth.services.kafka.handle import workspace_on
+    from pytest_berth.services.kafka.handle import shared_workspace
 
-    with workspace_on(pytestconfig, kafka_server) as workspace:
+    with shared_workspace(pytestconfig) as workspace:
         yield workspace
 
 
@@ -46,6 +47,29 @@ def kafka_bootstrap(_kafka_workspace: Workspace) -> str:
 
     Scope: session.
     """
+    return _kafka_workspace.bootstrap
+
+
+@pytest.fixture
+def _kafka_own_server(pytestconfig: pytest.Config) -> Iterator[KafkaServer]:
+    """`kafka_server` for a test that has a broker of its own."""
+    from pytest_berth.services.kafka.handle import own_server
+
+    with own_server(pytestconfig) as server:
+        yield server
+
+
+@pytest.fixture
+def _kafka_own_workspace(pytestconfig: pytest.Config, kafka_server: KafkaServer) -> Workspace:
+    """`_kafka_workspace` for a test that has a broker of its own."""
+    from pytest_berth.services.kafka.handle import own_workspace
+
+    return own_workspace(pytestconfig, kafka_server)
+
+
+@pytest.fixture
+def _kafka_own_bootstrap(_kafka_workspace: Workspace) -> str:
+    """`kafka_bootstrap` for a test that has a broker of its own."""
     return _kafka_workspace.bootstrap
 
 

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from pytest_berth.services.kafka.workspace import Workspace
 
 WORKSPACE = pytest.StashKey["Workspace"]()
+_OWN = pytest.StashKey[int]()
 
 
 @dataclass(frozen=True)
@@ -46,33 +47,37 @@ class KafkaServer:
         return self._source.log(self._server, 0)
 
 
-def server_for(config: pytest.Config) -> KafkaServer:
-    """Return the run's broker, started if need be."""
-    berth = config.stash[BERTH]
-    server = berth.server(KAFKA)
-    return KafkaServer(
-        server.source,
-        server.host,
-        server.port,
-        server.version,
-        server.detail,
-        server,
-        berth.manager.source(server),
-    )
+def shared_server(config: pytest.Config) -> KafkaServer:
+    """Return the broker that this worker shares, started if need be."""
+    return _handle(config, config.stash[BERTH].server(KAFKA))
 
 
 @contextmanager
-def workspace_on(config: pytest.Config, server: KafkaServer) -> Iterator[Workspace]:
-    """Open the worker's place on a broker."""
-    from pytest_berth.services.kafka.items import is_prefixed
-    from pytest_berth.services.kafka.workspace import Workspace
-
+def shared_workspace(config: pytest.Config) -> Iterator[Workspace]:
+    """Open the worker's place on the broker that it shares."""
     berth = config.stash[BERTH]
-    config.stash[WORKSPACE] = Workspace(berth, server._server, is_prefixed(berth))
+    config.stash[WORKSPACE] = _workspace(config, berth.server(KAFKA))
     try:
         yield config.stash[WORKSPACE]
     finally:
         del config.stash[WORKSPACE]
+
+
+@contextmanager
+def own_server(config: pytest.Config) -> Iterator[KafkaServer]:
+    """Start a broker for one test, and stop it when that test ends."""
+    berth = config.stash[BERTH]
+    number = config.stash[_OWN] = config.stash.get(_OWN, 0) + 1
+    server = berth.server(KAFKA, f"{berth.run.worker}-test{number}")
+    try:
+        yield _handle(config, server)
+    finally:
+        berth.manager.end(server)
+
+
+def own_workspace(config: pytest.Config, server: KafkaServer) -> Workspace:
+    """Return the place of a test on its own broker."""
+    return _workspace(config, server._server)
 
 
 @contextmanager
@@ -87,3 +92,23 @@ def late_slate(config: pytest.Config) -> Iterator[None]:
     if opened and topics:
         with opened.slate(topics, "late"):
             pass
+
+
+def _workspace(config: pytest.Config, server: Server) -> Workspace:
+    from pytest_berth.services.kafka.items import is_prefixed
+    from pytest_berth.services.kafka.workspace import Workspace
+
+    berth = config.stash[BERTH]
+    return Workspace(berth, server, is_prefixed(berth))
+
+
+def _handle(config: pytest.Config, server: Server) -> KafkaServer:
+    return KafkaServer(
+        server.source,
+        server.host,
+        server.port,
+        server.version,
+        server.detail,
+        server,
+        config.stash[BERTH].manager.source(server),
+    )

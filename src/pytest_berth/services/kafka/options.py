@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
+from pytest_berth.lifecycle import scopes
 from pytest_berth.settings import Option, choice, lines, text, words
 
 _TOPIC = re.compile(r"[A-Za-z0-9._-]{1,249}")
@@ -98,12 +99,19 @@ ALLOW_RESET: Option[tuple[str, ...]] = Option(
     "names (globs) of topics on an external broker whose records may be deleted",
     type="linelist",
 )
+SCOPE: Option[str] = Option(
+    "berth_kafka_scope",
+    scopes.parse,
+    scopes.RUN,
+    "who shares a broker: the run (default), a worker, or nobody but the test",
+)
 OPTIONS: tuple[Option[Any], ...] = (
     VERSION,
     IMAGE,
     URL,
     SOURCE,
     SETTINGS,
+    SCOPE,
     TOPICS,
     ALLOW_RESET,
 )

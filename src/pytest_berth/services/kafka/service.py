@@ -35,6 +35,13 @@ class Kafka:
     packages: tuple[str, ...] = ("kafka",)
     options: tuple[Option[Any], ...] = ini.OPTIONS
     source: Option[str] = ini.SOURCE
+    scope: Option[str] | None = ini.SCOPE
+    own: Mapping[str, str] = {
+        "_kafka_workspace": "_kafka_own_workspace",
+        "kafka_server": "_kafka_own_server",
+        "kafka_bootstrap": "_kafka_own_bootstrap",
+    }
+    claims: bool = False
     fixture_module: str = "pytest_berth.services.kafka.fixtures"
     slate: str = "_kafka_slate"
     late_slate: str = "_kafka_late_slate"

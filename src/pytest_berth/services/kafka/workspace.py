@@ -7,7 +7,6 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from pytest_berth.lifecycle.run import MAIN
 from pytest_berth.services.kafka import cleaning, names, urls
 from pytest_berth.services.kafka.clients import Clients
 from pytest_berth.services.kafka.options import ALLOW_RESET
@@ -104,16 +103,6 @@ class Workspace:
     def discard(self, topic: str) -> None:
         """Delete a test's own topic after it; at the latest with the broker, or with the run."""
         self._over.append(topic)
-
-    @property
-    def is_shared(self) -> bool:
-        """Whether other workers of the run use the same broker under the same topics."""
-        return self.berth.run.worker != MAIN and not self.prefixed and not self.server_is_own
-
-    @property
-    def server_is_own(self) -> bool:
-        """Whether the worker has the broker for itself."""
-        return bool(getattr(self.server, "slot", ""))
 
     def _real(self, topic: str) -> str:
         run = self.berth.run
