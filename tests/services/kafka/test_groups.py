@@ -21,7 +21,7 @@ def _read(consumer: Any, number: int) -> None:
             found.extend(batch)
         return len(found) >= number
 
-    wait_for(enough, 20)
+    wait_for(enough, 20, interval=0)
 
 
 def test_a_group_is_assigned_once_its_consumer_has_joined(
@@ -31,7 +31,7 @@ def test_a_group_is_assigned_once_its_consumer_has_joined(
     with pytest.raises(TimeoutError, match="consumers of the group"):
         kafka_probe.wait_assigned(group, kafka_topic, timeout=0.2)
     kafka_consumer.subscribe([kafka_topic])
-    wait_for(lambda: kafka_consumer.poll(50) or kafka_consumer.assignment(), 20)
+    wait_for(lambda: kafka_consumer.poll(50) or kafka_consumer.assignment(), 20, interval=0)
     kafka_probe.wait_assigned(group, kafka_topic)
     with pytest.raises(TimeoutError, match="consumers of the group"):
         kafka_probe.wait_assigned(group, kafka_probe.topic("another"), timeout=0.2)

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from tests.conftest import Project
 
 # What an application does with each client: read n records as a group of a fixed name, and commit.
+# kafka-python joins while it is polled, and may never get there with pauses in between.
 KAFKA_PYTHON = """
     from kafka import KafkaConsumer
     from pytest_berth import wait_for
@@ -24,12 +25,11 @@ KAFKA_PYTHON = """
                 found.extend(message.value.decode() for message in batch)
             return len(found) >= n
         if publish:
-            # kafka-python joins while it is polled: a pause in between starts the joining anew.
             wait_for(lambda: consumer.poll(100) or consumer.assignment(), 20, interval=0)
             for part in consumer.assignment():
                 consumer.position(part)
             publish()
-        wait_for(enough, 20)
+        wait_for(enough, 20, interval=0)
         consumer.commit()
         consumer.close()
         return found
