@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from confluent_kafka import Producer
 
+from pytest_berth.services.kafka.groups import Groups
 from pytest_berth.waiting import wait_for
 
 if TYPE_CHECKING:
@@ -31,7 +32,11 @@ def test_a_group_is_assigned_once_its_consumer_has_joined(
     with pytest.raises(TimeoutError, match="consumers of the group"):
         kafka_probe.wait_assigned(group, kafka_topic, timeout=0.2)
     kafka_consumer.subscribe([kafka_topic])
-    wait_for(lambda: kafka_consumer.poll(50) or kafka_consumer.assignment(), 20, interval=0)
+    groups = Groups(kafka_probe._slate.clients)
+    # kafka-python may join twice, and does so while it is polled.
+    wait_for(
+        lambda: (kafka_consumer.poll(50), groups.assigned(group, kafka_topic))[1], 20, interval=0
+    )
     kafka_probe.wait_assigned(group, kafka_topic)
     with pytest.raises(TimeoutError, match="consumers of the group"):
         kafka_probe.wait_assigned(group, kafka_probe.topic("another"), timeout=0.2)
