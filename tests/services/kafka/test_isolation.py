@@ -143,7 +143,7 @@ def test_a_group_that_has_committed_nothing_sees_nothing_of_an_earlier_test(shop
     shop.run().assert_outcomes(passed=2)
 
 
-# kafka-python 3.0 does not always find the partitions of a topic that is made anew.
+# kafka-python 3.0 sometimes gets no partitions when it joins a group just after a topic was made.
 @pytest.mark.parametrize("shop", ["confluent-kafka", "aiokafka"], indirect=True)
 def test_a_topic_made_anew_does_not_hide_records_behind_a_committed_offset(shop: Project) -> None:
     shop.write(
