@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from pytest_berth import settings
+from pytest_berth.services.kafka import options as kafka
 from pytest_berth.services.postgres import options as postgres
 from pytest_berth.services.redis import options as redis
 
@@ -17,6 +18,7 @@ GROUPS = {
     "general": settings.OPTIONS,
     "postgres": postgres.OPTIONS,
     "redis": redis.OPTIONS,
+    "kafka": kafka.OPTIONS,
 }
 HEAD = ("Setting", "Default", "Environment, flag", "Meaning")
 

@@ -6,11 +6,17 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from pytest_berth.service import Server, Service, Source
-    from pytest_berth.waiting import wait_for
+    from pytest_berth.waiting import wait_for, wait_for_async
 
-__all__ = ["Server", "Service", "Source", "wait_for"]
+__all__ = ["Server", "Service", "Source", "wait_for", "wait_for_async"]
 
-_HOMES = {"Server": "service", "Service": "service", "Source": "service", "wait_for": "waiting"}
+_HOMES = {
+    "Server": "service",
+    "Service": "service",
+    "Source": "service",
+    "wait_for": "waiting",
+    "wait_for_async": "waiting",
+}
 
 
 def __getattr__(name: str) -> object:

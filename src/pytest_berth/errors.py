@@ -68,6 +68,10 @@ class IsolationError(BerthError):
     """A clean slate could not be given, or a test broke out of its isolation."""
 
 
+class RecordError(BerthError):
+    """A record of a topic cannot be read as what a test took it for."""
+
+
 class NotOursError(BerthError):
     """A destructive step was refused: the database is not provably ours."""
 

@@ -21,7 +21,11 @@ BERTH_REDIS = (
     "berth_redis(scope=None): scope='test' gives the test a Redis server of its own, for what a"
     " database number does not keep apart: pub/sub, CONFIG, functions"
 )
-LINES = (INTEGRATION, BERTH_PG, BERTH_REDIS)
+BERTH_KAFKA = (
+    "berth_kafka(topics=(), scope=None): topics with fixed names that the test uses: created if "
+    "missing, emptied around the test; and whose broker it gets"
+)
+LINES = (INTEGRATION, BERTH_PG, BERTH_REDIS, BERTH_KAFKA)
 
 
 class PgMarker(NamedTuple):
@@ -41,14 +45,32 @@ def berth_pg(*, isolation: str | None = None, seed: Sequence[object] = ()) -> Pg
     return PgMarker(isolation, [seed] if isinstance(seed, str) else seed)
 
 
+class KafkaMarker(NamedTuple):
+    """What ``@pytest.mark.berth_kafka`` says about a test."""
+
+    topics: Sequence[str] = ()
+    scope: str | None = None
+
+
+def berth_kafka(*, topics: Sequence[str] = (), scope: str | None = None) -> KafkaMarker:
+    """Take the arguments of ``@pytest.mark.berth_kafka``.
+
+    Args:
+        topics: Topics with fixed names, besides those of ``berth_kafka_topics``.
+        scope: ``test`` for a broker of the test's own.
+    """
+    return KafkaMarker([topics] if isinstance(topics, str) else topics, scope)
+
+
 def check(item: pytest.Item) -> None:
     """Check the arguments of a test's markers, whether it reaches a server or not.
 
     Raises:
         SettingsError: A marker was given an argument that it does not have.
     """
-    if item.get_closest_marker(berth_pg.__name__):
-        read(item, berth_pg)
+    for signature in (berth_pg, berth_redis, berth_kafka):
+        if item.get_closest_marker(signature.__name__):
+            read(item, signature)
 
 
 class RedisMarker(NamedTuple):

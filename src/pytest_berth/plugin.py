@@ -11,6 +11,7 @@ from pytest_berth import hookspecs, markers, settings
 from pytest_berth.errors import BerthError
 from pytest_berth.lifecycle import run, selection
 from pytest_berth.lifecycle.state import BERTH, Berth
+from pytest_berth.services.kafka.service import KAFKA
 from pytest_berth.services.postgres.service import POSTGRES
 from pytest_berth.services.redis.service import REDIS
 
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
     from pytest_berth.service import Progress, Service
 
-BUILT_IN: tuple[Service, ...] = (POSTGRES, REDIS)
+BUILT_IN: tuple[Service, ...] = (POSTGRES, REDIS, KAFKA)
 
 
 def pytest_addhooks(pluginmanager: pytest.PytestPluginManager) -> None:

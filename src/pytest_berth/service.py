@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
     import pytest
@@ -96,6 +96,8 @@ class ContainerSpec:
         command: Arguments for the image's entry point.
         files: Contents by absolute path, there before the start.
         in_memory: Directories that are kept in memory: what is thrown away need not reach a disk.
+        late_files: Contents by absolute path, there as soon as the address is known under which the
+            container is reached; in the order given.
     """
 
     image: str
@@ -104,6 +106,7 @@ class ContainerSpec:
     command: Sequence[str]
     files: Mapping[str, bytes] = field(repr=False)
     in_memory: Sequence[str] = ()
+    late_files: Callable[[str, int], Mapping[str, bytes]] | None = None
 
 
 @dataclass(frozen=True)
@@ -117,6 +120,7 @@ class LocalSpec:
         command: The server itself.
         files: Contents by path relative to the server's directory, there before ``prepare``.
         stop_signal: Name of the signal that ends the server at once, data may be lost.
+        after: A command that is launched when the server has been stopped, and not waited for.
     """
 
     version: str
@@ -125,16 +129,26 @@ class LocalSpec:
     command: Sequence[str]
     files: Mapping[str, bytes] = field(repr=False)
     stop_signal: str = "SIGTERM"
+    after: Sequence[str] = ()
 
 
 @dataclass(frozen=True)
 class LocalRequest:
-    """What a service is told when it is to describe a local launch."""
+    """What a service is told when it is to describe a local launch.
+
+    Attributes:
+        directory: The server's own directory.
+        port: TCP port to listen on, on the loopback interface.
+        credentials: The administrator's account.
+        progress: Where to tell about downloads.
+        further_port: Reserves another port at each call.
+    """
 
     directory: Path
     port: int
     credentials: Credentials
     progress: Progress
+    further_port: Callable[[], int]
 
 
 class Service(Protocol):

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import time
+from contextlib import suppress
 from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    import asyncio
+    from collections.abc import Awaitable, Callable
 
 T = TypeVar("T")
 
@@ -48,3 +50,66 @@ def wait_for(
             raise TimeoutError(f"{name}: not so after {timeout:g} s; {last}")
         time.sleep(min(interval, remaining))
         interval = min(interval * 2, max_interval)
+
+
+async def wait_for_async(
+    condition: Callable[[], Awaitable[T] | T],
+    timeout: float = 5.0,
+    *,
+    interval: float = 0.005,
+    max_interval: float = 0.1,
+    ignore: type[BaseException] | tuple[type[BaseException], ...] = (),
+    message: str = "",
+) -> T:
+    """Call *condition* until it returns something truthy, and return that; `wait_for` for asyncio.
+
+    Args:
+        condition: Called without arguments; what it returns is awaited where it can be.
+        timeout: Seconds to keep trying; a condition that is being awaited is cancelled then.
+        interval: Seconds to wait after the first attempt; it doubles up to *max_interval*.
+        max_interval: The longest wait between two attempts, in seconds.
+        ignore: Exceptions that also mean "not yet".
+        message: What is being waited for, for the error.
+
+    Raises:
+        TimeoutError: The deadline passed; it names the last value or exception.
+    """
+    import asyncio
+
+    deadline = time.monotonic() + timeout
+    last = "the first attempt had not ended"
+    name = message or getattr(condition, "__name__", repr(condition))
+    while True:
+        remaining = max(0.0, deadline - time.monotonic())
+        task = asyncio.ensure_future(_awaited(condition))
+        done, _ = await asyncio.wait({task}, timeout=remaining)
+        if not done:
+            await _cancel(task)
+            raise TimeoutError(f"{name}: not so after {timeout:g} s; {last}")
+        try:
+            value = task.result()
+            if value:
+                return value
+            last = f"the last value was {value!r}"
+        except ignore as error:
+            last = f"the last attempt raised {type(error).__name__}: {error}"
+        remaining = deadline - time.monotonic()
+        if remaining <= 0:
+            raise TimeoutError(f"{name}: not so after {timeout:g} s; {last}")
+        await asyncio.sleep(min(interval, remaining))
+        interval = min(interval * 2, max_interval)
+
+
+async def _awaited(condition: Callable[[], Awaitable[T] | T]) -> T:
+    import inspect
+
+    value = condition()
+    return await value if inspect.isawaitable(value) else value
+
+
+async def _cancel(task: asyncio.Future[T]) -> None:
+    import asyncio
+
+    task.cancel()
+    with suppress(asyncio.CancelledError):
+        await task

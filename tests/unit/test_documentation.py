@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 
 from pytest_berth import errors, markers, settings
+from pytest_berth.services.kafka import options as kafka_options
 from pytest_berth.services.postgres import fixtures, options
 from pytest_berth.services.postgres.isolation import DOORS
 from pytest_berth.services.postgres.schema import alembic
@@ -28,7 +29,7 @@ ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
 EXAMPLES = DOCS / "examples"
 PAGES = sorted([ROOT / "README.md", ROOT / "CONTRIBUTING.md", *DOCS.glob("*.md")])
-OPTIONS = (*settings.OPTIONS, *options.OPTIONS, *redis_options.OPTIONS)
+OPTIONS = (*settings.OPTIONS, *options.OPTIONS, *redis_options.OPTIONS, *kafka_options.OPTIONS)
 # Read by the cache, the run and this suite, before or without pytest's settings.
 OTHER_VARIABLES = {"BERTH_CACHE"}
 # Messages that consist of another's text, and the abstract ones.
@@ -78,6 +79,7 @@ def test_every_setting_that_a_page_names_exists(path: Path) -> None:
     names = {option.name for option in OPTIONS} | {
         markers.berth_pg.__name__,
         markers.berth_redis.__name__,
+        markers.berth_kafka.__name__,
     }
     variables = {option.variable for option in OPTIONS} | OTHER_VARIABLES
     flags = {option.flag for option in OPTIONS if option.flag}
@@ -123,7 +125,7 @@ def test_every_placeholder_of_exports_is_explained() -> None:
 def test_every_marker_and_its_arguments_are_explained() -> None:
     text = page("markers")
     assert f"\n## {markers.INTEGRATION_NAME}\n" in text
-    for marker in (markers.berth_pg, markers.berth_redis):
+    for marker in (markers.berth_pg, markers.berth_redis, markers.berth_kafka):
         parameters = inspect.signature(marker).parameters.values()
         arguments = ", ".join(f"{each.name}={each.default!r}" for each in parameters)
 

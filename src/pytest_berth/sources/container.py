@@ -90,6 +90,8 @@ class Container:
             container.start()
             host = self.engine.host(container.id)
             port = self.engine.port(container.id, spec.port)
+            if spec.late_files:
+                container.put_archive("/", _archive(spec.late_files(host, port)))
         except BaseException as error:
             # testcontainers finds no port where the container has ended at once.
             failed = isinstance(error, (DockerException, ConnectionError))

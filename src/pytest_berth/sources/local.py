@@ -46,14 +46,13 @@ class Local:
 
     def plan(self, service: Service, credentials: Credentials, *, fixed: bool) -> Server:
         """Describe the server to be; it listens on the loopback interface only."""
-        self.reserved.append(ports.reserve())
-        return Server(service.name, self.name, "127.0.0.1", self.reserved[-1].port, credentials)
+        return Server(service.name, self.name, "127.0.0.1", self._reserve(), credentials)
 
     def start(self, service: Service, plan: Server, progress: Progress) -> Server:
         """Prepare the server's directory and launch the process."""
         directory = self._directory(service)
         try:
-            request = LocalRequest(directory, plan.port, plan.credentials, progress)
+            request = LocalRequest(directory, plan.port, plan.credentials, progress, self._reserve)
             spec = service.local(self.settings, request)
             for path, content in spec.files.items():
                 account.write(directory / path, content)
@@ -73,6 +72,8 @@ class Local:
         directory = Path(server.handle["directory"])
         # Children of a killed server may write a little longer.
         wait_for(lambda: _removed(directory), _STOP_WITHIN, message=f"removal of {directory}")
+        if server.handle.get("after"):
+            _detach(server.handle["after"])
 
     def sweep(self) -> None:
         """End every process that works in a directory of this run, and remove these."""
@@ -108,6 +109,10 @@ class Local:
         """Tell that the process is gone, None while it runs."""
         process = _process(server)
         return None if process else f"the process {server.handle['pid']} has ended"
+
+    def _reserve(self) -> int:
+        self.reserved.append(ports.reserve())
+        return self.reserved[-1].port
 
     def _directory(self, service: Service) -> Path:
         # Beside the run's own directory, not in it: an unprivileged server could not enter there.
@@ -147,7 +152,20 @@ def _launch(spec: LocalSpec, directory: Path) -> dict[str, Any]:
         "created": psutil.Process(process.pid).create_time(),
         "directory": str(directory),
         "signal": spec.stop_signal,
+        "after": list(spec.after),
     }
+
+
+def _detach(command: Sequence[str]) -> None:
+    process = subprocess.Popen(
+        command,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    # Nobody waits for it: it may outlive this run.
+    process.returncode = 0
 
 
 def _process(server: Server) -> psutil.Process | None:

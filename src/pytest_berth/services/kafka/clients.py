@@ -1,0 +1,105 @@
+"""kafka-python's clients, made when first used and closed within bounds."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack, contextmanager
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from pytest_berth.services.kafka.library import (
+    KafkaAdminClient,
+    KafkaConsumer,
+    KafkaNetClient,
+    KafkaProducer,
+    errors,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_CLOSE_WITHIN = 1.0
+_BACKOFF = 5
+
+
+class QuickClient(KafkaNetClient):  # type: ignore[misc]  # kafka-python has no types
+    """A client that asks again for metadata after `_BACKOFF` ms.
+
+    kafka-python hands its ``retry_backoff_ms`` to all parts but the one that keeps the metadata,
+    so that the first record to, or from, any topic would take 0.1 s.
+    """
+
+    def __init__(self, **configs: Any) -> None:
+        super().__init__(**configs)
+        self.cluster.config["retry_backoff_ms"] = _BACKOFF
+
+
+class Clients:
+    """One test's clients of a cluster; closing it ends them and their threads."""
+
+    def __init__(self, bootstrap: str) -> None:
+        self._common = {
+            "bootstrap_servers": bootstrap.split(","),
+            "retry_backoff_ms": _BACKOFF,
+            "reconnect_backoff_max_ms": 1_000,
+            "request_timeout_ms": 20_000,
+            "kafka_client": QuickClient,
+        }
+        self._open = ExitStack()
+
+    def close(self) -> None:
+        """Close every client that has been made."""
+        self._open.close()
+
+    @cached_property
+    def admin(self) -> KafkaAdminClient:
+        """A client that creates, describes and deletes."""
+        admin = KafkaAdminClient(**self._common)
+        self._open.callback(admin.close)
+        return admin
+
+    @cached_property
+    def producer(self) -> KafkaProducer:
+        """A producer that sends at once and waits for every replica."""
+        producer = KafkaProducer(acks="all", linger_ms=0, max_block_ms=10_000, **self._common)
+        self._open.callback(_close_producer, producer)
+        return producer
+
+    @cached_property
+    def reader(self) -> KafkaConsumer:
+        """A consumer without a group, which reads what is committed from given offsets."""
+        reader = KafkaConsumer(
+            group_id=None,
+            enable_auto_commit=False,
+            auto_offset_reset="earliest",
+            isolation_level="read_committed",
+            allow_auto_create_topics=False,
+            **self._common,
+        )
+        self._open.callback(_close_consumer, reader)
+        return reader
+
+    @contextmanager
+    def consumer(self, **configs: Any) -> Iterator[KafkaConsumer]:
+        """Yield a consumer of a group that reads from the beginning and commits when told."""
+        defaults = {"enable_auto_commit": False, "auto_offset_reset": "earliest"}
+        consumer = KafkaConsumer(**{**self._common, **defaults, **configs})
+        try:
+            yield consumer
+        finally:
+            _close_consumer(consumer)
+
+
+def _close_producer(producer: KafkaProducer) -> None:
+    try:
+        producer.close(timeout=_CLOSE_WITHIN)
+    except errors.KafkaTimeoutError:
+        # The broker is gone, and kafka-python gives up before it ends its thread; every further
+        # close would wait again for what can never be sent.
+        producer._closed = True
+        producer._sender.force_close()
+        producer._sender.join(_CLOSE_WITHIN)
+
+
+def _close_consumer(consumer: KafkaConsumer) -> None:
+    # kafka-python's own default waits 30 s for a broker that is gone.
+    consumer.close(autocommit=False, timeout_ms=_CLOSE_WITHIN * 1000)

@@ -1,0 +1,140 @@
+"""The fixtures of Kafka."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer
+
+    from pytest_berth.services.kafka.handle import KafkaServer
+    from pytest_berth.services.kafka.probe import Probe
+    from pytest_berth.services.kafka.workspace import Slate, Workspace
+
+
+@pytest.fixture(scope="session")
+def kafka_server(pytestconfig: pytest.Config) -> KafkaServer:
+    """The Kafka broker of this run: where it runs, its version, its log.
+
+    Scope: session; with ``berth_kafka_scope = test`` or the marker ``berth_kafka(scope="test")``,
+    function.
+
+    Raises:
+        NoSourceError: No source can serve; with ``berth_missing = skip`` the test is skipped.
+        StartError: It did not become ready within ``berth_start_timeout`` seconds.
+    """
+    from pytest_berth.services.kafka.handle import shared_server
+
+    return shared_server(pytestconfig)
+
+
+@pytest.fixture(scope="session")
+def _kafka_workspace(pytestconfig: pytest.Config, kafka_server: KafkaServer) -> Iterator[Workspace]:
+    """The worker's place on the broker."""
+    from pytest_berth.services.kafka.handle import shared_workspace
+
+    with shared_workspace(pytestconfig) as workspace:
+        yield workspace
+
+
+@pytest.fixture(scope="session")
+def kafka_bootstrap(_kafka_workspace: Workspace) -> str:
+    """Bootstrap servers of the broker: ``127.0.0.1:15092``.
+
+    Scope: session.
+    """
+    return _kafka_workspace.bootstrap
+
+
+@pytest.fixture
+def _kafka_own_server(pytestconfig: pytest.Config) -> Iterator[KafkaServer]:
+    """`kafka_server` for a test that has a broker of its own."""
+    from pytest_berth.services.kafka.handle import own_server
+
+    with own_server(pytestconfig) as server:
+        yield server
+
+
+@pytest.fixture
+def _kafka_own_workspace(pytestconfig: pytest.Config, kafka_server: KafkaServer) -> Workspace:
+    """`_kafka_workspace` for a test that has a broker of its own."""
+    from pytest_berth.services.kafka.handle import own_workspace
+
+    return own_workspace(pytestconfig, kafka_server)
+
+
+@pytest.fixture
+def _kafka_own_bootstrap(_kafka_workspace: Workspace) -> str:
+    """`kafka_bootstrap` for a test that has a broker of its own."""
+    return _kafka_workspace.bootstrap
+
+
+@pytest.fixture
+def _kafka_slate(request: pytest.FixtureRequest, _kafka_workspace: Workspace) -> Iterator[Slate]:
+    """The test's clean slate: its clients, and its topics with fixed names, emptied around it."""
+    from pytest_berth.services.kafka.items import topics_of
+
+    with _kafka_workspace.slate(topics_of(request.node), request.node.name) as slate:
+        yield slate
+
+
+@pytest.fixture
+def _kafka_late_slate(pytestconfig: pytest.Config) -> Iterator[None]:
+    """The clean slate of a test that may ask for Kafka only while it runs."""
+    from pytest_berth.services.kafka.handle import late_slate
+
+    with late_slate(pytestconfig):
+        yield
+
+
+@pytest.fixture
+def kafka_admin(_kafka_slate: Slate) -> KafkaAdminClient:
+    """kafka-python's admin client.
+
+    Scope: function; closed with the test.
+    """
+    return _kafka_slate.clients.admin
+
+
+@pytest.fixture
+def kafka_producer(_kafka_slate: Slate) -> KafkaProducer:
+    """kafka-python's producer, which sends at once and takes bytes.
+
+    Scope: function; closed with the test, within 1 s also where the broker is gone.
+    """
+    return _kafka_slate.clients.producer
+
+
+@pytest.fixture
+def kafka_consumer(_kafka_slate: Slate) -> Iterator[KafkaConsumer]:
+    """kafka-python's consumer, in a group of this test's own, not subscribed yet.
+
+    Scope: function. It reads from the beginning, commits only when told, and is closed with the
+    test, within 1 s also where the broker is gone.
+    """
+    with _kafka_slate.clients.consumer(group_id=_kafka_slate.name("group")) as consumer:
+        yield consumer
+
+
+@pytest.fixture
+def kafka_topic(kafka_probe: Probe) -> str:
+    """Name of a topic of this test's own, with one partition.
+
+    Scope: function.
+    """
+    return kafka_probe.topic()
+
+
+@pytest.fixture
+def kafka_probe(_kafka_slate: Slate) -> Probe:
+    """Publishes, and asserts what has been published.
+
+    Scope: function.
+    """
+    from pytest_berth.services.kafka.probe import Probe
+
+    return Probe(_kafka_slate)

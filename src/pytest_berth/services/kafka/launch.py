@@ -1,0 +1,118 @@
+"""How a Kafka broker is launched."""
+
+from __future__ import annotations
+
+import base64
+import os
+from typing import TYPE_CHECKING
+
+from pytest_berth.errors import BerthError, NoSourceError
+from pytest_berth.service import ContainerSpec, Credentials, LocalSpec
+from pytest_berth.services.kafka import options as ini
+from pytest_berth.services.kafka import properties
+from pytest_berth.settings import ARTIFACT_MIRROR
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from pytest_berth.service import LocalRequest
+    from pytest_berth.settings import Settings
+
+_PORT, _CONTROLLER, _INTERNAL = 9092, "127.0.0.1:9093", "127.0.0.1:9094"
+# Outside the image's VOLUMEs, which every start would have to fill anew.
+_DATA = "/tmp/berth-kafka"
+_ADDRESS, _GO = "/berth/address", "/berth/go"
+_RUN = (
+    f"until [ -e {_GO} ]; do sleep 0.02; done;"
+    f" KAFKA_ADVERTISED_LISTENERS=$(cat {_ADDRESS}) exec /etc/kafka/docker/run"
+)
+
+
+def credentials() -> Credentials:
+    """Return the id of a new cluster, in the place of an account: Kafka has none here.
+
+    It is what tells our broker from others.
+    """
+    identity = base64.urlsafe_b64encode(os.urandom(16)).decode().rstrip("=")
+    # Kafka's command line takes a leading dash for an option.
+    return Credentials("", "", identity.replace("-", "A"))
+
+
+def container(settings: Settings, credentials: Credentials) -> ContainerSpec:
+    """Describe the container, through the interface of the official image.
+
+    Any variable ``KAFKA_*`` makes that image discard its own defaults: the whole set is given. The
+    broker has to tell its clients the port that is published, which is known only when the
+    container runs: the image's own launch waits for it.
+    """
+    image = settings[ini.IMAGE] or f"apache/kafka:{settings[ini.VERSION]}"
+    node = properties.of_node(f"0.0.0.0:{_PORT}", _CONTROLLER, _DATA, internal=_INTERNAL)
+    environment = {
+        "CLUSTER_ID": credentials.database,
+        "KAFKA_HEAP_OPTS": "-Xms64m -Xmx256m",
+        **properties.variables({**properties.given(settings), **node}),
+    }
+    return ContainerSpec(
+        image, _PORT, environment, ["sh", "-c", _RUN], files={}, late_files=_late_files
+    )
+
+
+def _late_files(host: str, port: int) -> Mapping[str, bytes]:
+    # The order matters: the launch goes on when the second file is there.
+    return {_ADDRESS: properties.advertised(f"{host}:{port}", _INTERNAL).encode(), _GO: b""}
+
+
+def local_obstacle(settings: Settings) -> BerthError | None:
+    """Tell why there is no Java, or no pinned Kafka, for a local broker."""
+    from pytest_berth.services.kafka import artifacts, java
+    from pytest_berth.sources.artifacts import cache_directory
+
+    version, pinned = settings[ini.VERSION], artifacts.pins()
+    if version not in pinned:
+        return NoSourceError(
+            f"there are no pinned jars of Kafka {version}.",
+            why=f"{settings.given(ini.VERSION)}; pinned: {', '.join(pinned)}",
+            remedy=f"{ini.VERSION.name} = {max(pinned)}, or use a container:"
+            " berth_kafka_source = container",
+        )
+    try:
+        java.find()
+        cache_directory()
+    except BerthError as error:
+        return error
+    return None
+
+
+def local(settings: Settings, request: LocalRequest) -> LocalSpec:
+    """Describe the process."""
+    from pytest_berth.services.kafka import archive, artifacts, java, storage
+    from pytest_berth.sources import account
+    from pytest_berth.sources.artifacts import cache_directory
+
+    version, cache = settings[ini.VERSION], cache_directory()
+    found = java.find()
+    jars = artifacts.class_path(
+        version, cache=cache, mirror=settings[ARTIFACT_MIRROR], progress=request.progress
+    )
+    data = request.directory / "data"
+    data.mkdir(mode=0o700)
+    account.give(data)
+    broker = archive.Broker(version, found, jars, cache)
+    bootstrap = storage.bootstrap(broker, request.directory)
+    address = f"127.0.0.1:{request.port}"
+    controller = f"127.0.0.1:{request.further_port()}"
+    node = properties.of_node(address, controller, data.as_posix())
+    return LocalSpec(
+        version=version,
+        detail=f"Java {found.version} ({found.origin})",
+        prepare=[],
+        command=[*broker.command(), "kafka.Kafka", str(request.directory / "server.properties")],
+        files={
+            "server.properties": properties.render({**properties.given(settings), **node}),
+            "data/meta.properties": properties.meta(request.credentials.database),
+            "data/bootstrap.checkpoint": bootstrap,
+        },
+        # The data is thrown away.
+        stop_signal="SIGKILL",
+        after=broker.training(),
+    )

@@ -1,0 +1,117 @@
+"""The ini options of Kafka."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from pytest_berth.lifecycle import scopes
+from pytest_berth.settings import Option, choice, lines, text, words
+
+_TOPIC = re.compile(r"[A-Za-z0-9._-]{1,249}")
+# Where the broker listens and keeps its data is settled by the source that runs it.
+_SETTLED = re.compile(
+    r"advertised\.listeners|listeners|controller\.listener\.names|controller\.quorum\."
+    r"(voters|bootstrap\.servers)|inter\.broker\.listener\.name|log\.dirs?|node\.id|broker\.id"
+    r"|process\.roles"
+)
+
+
+def topic_name(name: str) -> str:
+    """Take a name that Kafka allows for a topic."""
+    if not _TOPIC.fullmatch(name) or name in {".", ".."}:
+        raise ValueError(f"use letters, digits, dots, - and _ for a topic, not {name!r}")
+    return name
+
+
+def _topics(value: list[str]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(map(topic_name, words(value))))
+
+
+def _version(value: str) -> str:
+    version = value.strip()
+    if not re.fullmatch(r"\d+\.\d+\.\d+", version):
+        raise ValueError("use an exact version such as 4.1.0")
+    if int(version.partition(".")[0]) < 4:
+        raise ValueError("use 4.0.0 or newer, or a broker of your own: berth_kafka_url")
+    return version
+
+
+def _servers(value: str) -> str:
+    servers = "".join(value.split())
+    for server in servers.split(","):
+        host, _, port = server.rpartition(":")
+        if "://" in server or not host or not port.isdigit() or not 0 < int(port) < 65536:
+            raise ValueError("use bootstrap servers such as host:9092,other:9092")
+    return servers
+
+
+def _pairs(value: list[str]) -> tuple[str, ...]:
+    pairs = lines(value)
+    for pair in pairs:
+        name, equals, _ = pair.partition("=")
+        if not equals or not name.strip():
+            raise ValueError(f"use lines such as message.max.bytes = 2000000, not {pair!r}")
+        if _SETTLED.fullmatch(name.strip()):
+            raise ValueError(f"leave {name.strip()} out: berth settles it itself")
+    return pairs
+
+
+VERSION: Option[str] = Option(
+    "berth_kafka_version", _version, "4.1.0", "version of Kafka (default 4.1.0)"
+)
+IMAGE: Option[str] = Option(
+    "berth_kafka_image",
+    text,
+    "",
+    "image of the container, such as apache/kafka-native:4.1.0 (default apache/kafka:<version>)",
+)
+URL: Option[str] = Option(
+    "berth_kafka_url",
+    _servers,
+    "",
+    "bootstrap servers of a Kafka that is there already: host:9092,other:9092",
+)
+SOURCE: Option[str] = Option(
+    "berth_kafka_source",
+    choice("", "auto", "container", "local", "external"),
+    "",
+    "where Kafka comes from, when it differs from berth_source",
+)
+SETTINGS: Option[tuple[str, ...]] = Option(
+    "berth_kafka_settings",
+    _pairs,
+    (),
+    "settings of the broker beside those fit for tests: lines such as num.partitions = 3",
+    type="linelist",
+)
+TOPICS: Option[tuple[str, ...]] = Option(
+    "berth_kafka_topics",
+    _topics,
+    (),
+    "topics with fixed names: created if missing, and emptied around each test",
+    type="linelist",
+)
+ALLOW_RESET: Option[tuple[str, ...]] = Option(
+    "berth_kafka_allow_reset",
+    words,
+    (),
+    "names (globs) of topics on an external broker whose records may be deleted",
+    type="linelist",
+)
+SCOPE: Option[str] = Option(
+    "berth_kafka_scope",
+    scopes.parse,
+    scopes.RUN,
+    "who shares a broker: the run (default), a worker, or nobody but the test",
+)
+OPTIONS: tuple[Option[Any], ...] = (
+    VERSION,
+    IMAGE,
+    URL,
+    SOURCE,
+    SETTINGS,
+    SCOPE,
+    TOPICS,
+    ALLOW_RESET,
+)

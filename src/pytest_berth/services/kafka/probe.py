@@ -1,0 +1,274 @@
+"""``kafka_probe``: publishing, and assertions about what has been published."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from pytest_berth.services.kafka import deadletters, explain
+from pytest_berth.services.kafka.groups import Groups
+from pytest_berth.services.kafka.reading import Reader
+from pytest_berth.services.kafka.record import Record, encode, encode_headers
+from pytest_berth.waiting import wait_for
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from pytest_berth.services.kafka.reading import Offsets
+    from pytest_berth.services.kafka.workspace import Slate
+
+_ACKNOWLEDGED_WITHIN = 10.0
+
+
+@dataclass
+class Probe:
+    """A test's view of Kafka.
+
+    It reads partitions from explicit offsets and is in no consumer group. A topic is read from
+    `mark`, else from the test's start: what an earlier test has published is not seen. A topic with
+    a fixed name may be called as the application calls it, without ``{kafka_prefix}``.
+    """
+
+    _slate: Slate = field(repr=False)
+
+    @property
+    def bootstrap(self) -> str:
+        """The bootstrap servers, ``host:port``."""
+        return self._slate.workspace.bootstrap
+
+    def topic(
+        self,
+        name: str | None = None,
+        partitions: int = 1,
+        config: Mapping[str, object] | None = None,
+    ) -> str:
+        """Create a topic of this test's own and return its name.
+
+        Args:
+            name: A part of the name; the rest makes it the test's own.
+            partitions: Number of partitions.
+            config: Settings of the topic, such as ``{"cleanup.policy": "compact"}``.
+        """
+        real = self._slate.name(name or "")
+        options = {
+            "num_partitions": partitions,
+            "replication_factor": -1,
+            "configs": {key: str(value) for key, value in (config or {}).items()},
+        }
+        self._slate.clients.admin.create_topics({real: options}, wait_for_metadata=True)
+        self._slate.workspace.discard(real)
+        self._slate.marks[real] = dict.fromkeys(range(partitions), 0)
+        return real
+
+    def group(self, name: str | None = None) -> str:
+        """Return a consumer group's name of this test's own."""
+        return self._slate.name(name or "group")
+
+    def publish(
+        self,
+        topic: str,
+        value: object,
+        key: object = None,
+        headers: Mapping[str, object] | list[tuple[str, object]] | None = None,
+        partition: int | None = None,
+    ) -> Record:
+        """Publish a record, wait until the broker has it, and return it.
+
+        Args:
+            topic: The topic.
+            value: Bytes as they are, text as UTF-8, None for a tombstone, all else as JSON.
+            key: The same.
+            headers: Values are encoded the same way; a list where a name occurs twice.
+            partition: The partition, else it follows from the key.
+        """
+        real, pairs = self._slate.topic(topic), encode_headers(headers)
+        sent = self._slate.clients.producer.send(
+            real, encode(value), key=encode(key), headers=pairs, partition=partition
+        )
+        at = sent.get(_ACKNOWLEDGED_WITHIN)
+        return Record(
+            real, at.partition, at.offset, at.timestamp, encode(key), encode(value), tuple(pairs)
+        )
+
+    def collect(
+        self,
+        topic: str,
+        n: int = 1,
+        timeout: float = 5.0,
+        where: Callable[[Record], bool] | None = None,
+    ) -> list[Record]:
+        """Return the first *n* records, waiting until they are there.
+
+        Records of a partition come in their order; those of several as they arrive.
+
+        Args:
+            topic: The topic.
+            n: How many records.
+            timeout: Seconds to wait.
+            where: Only records for which it is true count.
+
+        Raises:
+            AssertionError: There were fewer; it shows what is in the topic, and who reads it.
+        """
+        __tracebackhide__ = True
+        found = self._collect(topic, n, timeout, where)
+        if len(found) < n:
+            what = f"{len(found)} of {n} records came to {topic!r} within {timeout:g} s"
+            raise AssertionError(self._explain(topic, what, where))
+        return found
+
+    def expect_one(
+        self, topic: str, where: Callable[[Record], bool] | None = None, timeout: float = 5.0
+    ) -> Record:
+        """Return the one record there is, waiting until it is there.
+
+        Raises:
+            AssertionError: There was none in time, or there is more than one.
+        """
+        __tracebackhide__ = True
+        (first,) = self._collect(topic, 1, timeout, where) or (None,)
+        if first is None:
+            what = f"no record came to {topic!r} within {timeout:g} s"
+            raise AssertionError(self._explain(topic, what, where))
+        return self._only(topic, where)
+
+    def expect_none(
+        self, topic: str, within: float = 0.5, where: Callable[[Record], bool] | None = None
+    ) -> None:
+        """See to it that no record comes.
+
+        Args:
+            topic: The topic.
+            within: Seconds to watch.
+            where: Only records for which it is true count.
+
+        Raises:
+            AssertionError: One came; it is raised at once.
+        """
+        __tracebackhide__ = True
+        if self._collect(topic, 1, within, where):
+            raise AssertionError(self._explain(topic, f"a record came to {topic!r}", where))
+
+    def expect_dead_letter(
+        self,
+        topic: str,
+        source: Record | str | None = None,
+        where: Callable[[Record], bool] | None = None,
+        timeout: float = 5.0,
+    ) -> Record:
+        """Return the one dead letter there is, waiting until it is there.
+
+        Args:
+            topic: The dead-letter topic.
+            source: The record that could not be handled: its value is in the letter, or headers
+                name its place. Or a topic: a header, or the value, names it.
+            where: Only records for which it is true count.
+            timeout: Seconds to wait.
+
+        Raises:
+            AssertionError: There was none in time, or there is more than one.
+        """
+        __tracebackhide__ = True
+        wanted = self._slate.topic(source) if isinstance(source, str) else source
+
+        def fits(record: Record) -> bool:
+            return deadletters.comes_from(record, wanted) and (where is None or where(record))
+
+        return self.expect_one(topic, fits, timeout)
+
+    def mark(self, topic: str) -> None:
+        """Begin to read the topic after what is in it now."""
+        real = self._slate.topic(topic)
+        self._slate.marks[real] = self._reader.ends(real)
+
+    def wait_assigned(self, group: str, topic: str | None = None, timeout: float = 10.0) -> None:
+        """Wait until a group has settled and its consumers have their partitions.
+
+        Raises:
+            TimeoutError: It did not.
+        """
+        real = self._slate.topic(topic) if topic else None
+        wait_for(
+            lambda: self._groups.assigned(group, real),
+            timeout,
+            max_interval=0.05,
+            message=f"consumers of the group {group!r} for {topic or 'any topic'}",
+        )
+
+    def wait_caught_up(self, group: str, topic: str, timeout: float = 10.0) -> None:
+        """Wait until a group has committed all records of a topic.
+
+        Raises:
+            AssertionError: It has not; it shows the group's lag.
+        """
+        __tracebackhide__ = True
+        try:
+            wait_for(lambda: self.lag(group, topic) == 0, timeout, max_interval=0.05)
+        except TimeoutError:
+            what = f"the group {group!r} has not caught up with {topic!r} within {timeout:g} s"
+            raise AssertionError(self._explain(topic, what, None, group)) from None
+
+    def lag(self, group: str, topic: str) -> int:
+        """Return how many records of a topic a group has not committed yet."""
+        real = self._slate.topic(topic)
+        return self._groups.lag(group, real, self._slate.marks.get(real, {}))
+
+    @property
+    def _reader(self) -> Reader:
+        return Reader(self._slate.clients.reader)
+
+    @property
+    def _groups(self) -> Groups:
+        return Groups(self._slate.clients)
+
+    def _begin(self, real: str) -> Offsets:
+        """Return where reading begins: at the mark, unless the topic has been made anew."""
+        starts = self._reader.starts(real)
+        marks = self._slate.marks.get(real)
+        if marks is None:
+            return self._reader.since(real, self._slate.began)
+        ends = self._reader.ends(real)
+        return {
+            part: max(marks.get(part, start), start) if marks.get(part, 0) <= ends[part] else start
+            for part, start in starts.items()
+        }
+
+    def _collect(
+        self, topic: str, n: int, timeout: float, where: Callable[[Record], bool] | None
+    ) -> list[Record]:
+        real = self._slate.topic(topic)
+        if not self._wait_for_topic(real, timeout):
+            return []
+        found: list[Record] = []
+        for record in self._reader.read(real, self._begin(real), timeout, lambda: len(found) >= n):
+            if where is None or where(record):
+                found.append(record)
+        return found[:n]
+
+    def _wait_for_topic(self, real: str, timeout: float) -> bool:
+        """Wait for a topic that the application's first record will create."""
+        try:
+            return bool(wait_for(lambda: self._reader.partitions(real), timeout))
+        except TimeoutError:
+            return False
+
+    def _only(self, topic: str, where: Callable[[Record], bool] | None) -> Record:
+        __tracebackhide__ = True
+        real = self._slate.topic(topic)
+        there = self._reader.read_to(real, self._begin(real), self._reader.ends(real), 5.0)
+        fitting = [record for record in there if where is None or where(record)]
+        if len(fitting) != 1:
+            what = f"{len(fitting)} records are in {topic!r}, where one was expected"
+            raise AssertionError(self._explain(topic, what, where))
+        return fitting[0]
+
+    def _explain(
+        self,
+        topic: str,
+        what: str,
+        where: Callable[[Record], bool] | None,
+        group: str | None = None,
+    ) -> str:
+        real = self._slate.topic(topic)
+        begin = self._begin(real) if self._reader.partitions(real) else {}
+        return explain.explain(self._slate.clients, real, what, begin, where, group)

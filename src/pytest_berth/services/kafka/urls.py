@@ -1,0 +1,31 @@
+"""The addresses of brokers: ``host:port``, or several of them."""
+
+from __future__ import annotations
+
+from pytest_berth.service import Credentials, Server
+
+_SERVERS = "bootstrap"
+
+
+def bootstrap(server: Server) -> str:
+    """Return what a client takes as its bootstrap servers."""
+    return server.parameters.get(_SERVERS) or _address(server.host, server.port)
+
+
+def server(text: str, reason: str) -> Server:
+    """Return the external cluster that bootstrap servers name; it goes by the first of them."""
+    host, _, port = text.split(",")[0].rpartition(":")
+    return Server(
+        "kafka",
+        "external",
+        host.strip("[]"),
+        int(port),
+        Credentials("", "", ""),
+        detail=text,
+        reason=reason,
+        parameters={_SERVERS: text},
+    )
+
+
+def _address(host: str, port: int) -> str:
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

@@ -1,0 +1,115 @@
+"""A worker's place on the broker: its names, and the clean slates of its tests."""
+
+from __future__ import annotations
+
+import time
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from pytest_berth.services.kafka import cleaning, names, urls
+from pytest_berth.services.kafka.clients import Clients
+from pytest_berth.services.kafka.options import ALLOW_RESET
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from pytest_berth.lifecycle.state import Berth
+    from pytest_berth.service import Server
+    from pytest_berth.services.kafka.reading import Offsets
+
+_AT_ONCE = 50
+
+
+@dataclass
+class Slate:
+    """What one test has on the broker.
+
+    Attributes:
+        workspace: The worker's place.
+        clients: The test's clients, closed at its end.
+        fixed: Topics with fixed names, as the application calls them and as they are called.
+        marks: Where reading begins, by topic.
+        began: When the test began, in milliseconds since 1970.
+        title: The test's name, for the names of its topics.
+    """
+
+    workspace: Workspace
+    clients: Clients
+    fixed: Mapping[str, str]
+    title: str
+    marks: dict[str, Offsets] = field(default_factory=dict)
+    began: int = field(default_factory=lambda: int(time.time() * 1000))
+
+    def name(self, hint: str = "") -> str:
+        """Return a new name of the test's own, for a topic or a group."""
+        return self.workspace.name(f"{self.title}-{hint}" if hint else self.title)
+
+    def topic(self, name: str) -> str:
+        """Return the name that a topic has on the broker."""
+        return self.fixed.get(name, name)
+
+
+@dataclass
+class Workspace:
+    """A worker's place on the broker.
+
+    Attributes:
+        berth: The run.
+        server: The broker.
+        prefixed: Whether the application puts ``{kafka_prefix}`` before its topics.
+    """
+
+    berth: Berth
+    server: Server
+    prefixed: bool
+    _names: int = 0
+    _over: list[str] = field(default_factory=list)
+
+    @property
+    def bootstrap(self) -> str:
+        """What a client takes as its bootstrap servers."""
+        return urls.bootstrap(self.server)
+
+    def name(self, hint: str) -> str:
+        """Return a name that no other test has."""
+        self._names += 1
+        run = self.berth.run
+        return names.name(run.id, run.worker, self._names, hint)
+
+    @contextmanager
+    def slate(self, topics: Sequence[str], title: str) -> Iterator[Slate]:
+        """Give a test a clean slate, and clean up behind it.
+
+        Raises:
+            NotOursError: Topics on an external broker may not be emptied.
+        """
+        fixed = {topic: self._real(topic) for topic in topics}
+        run, allowed = self.berth.run, self.berth.settings[ALLOW_RESET]
+        cleaning.require_allowed(fixed.values(), self.server, run.id, allowed)
+        with closing(Clients(self.bootstrap)) as clients:
+            slate = Slate(self, clients, fixed, title)
+            if fixed:
+                cleaning.create(clients.admin, fixed.values())
+                slate.marks.update(cleaning.empty(clients.admin, fixed.values()))
+            try:
+                yield slate
+            finally:
+                if fixed:
+                    cleaning.create(clients.admin, fixed.values())
+                    cleaning.empty(clients.admin, fixed.values())
+                self._delete_many(clients)
+
+    def discard(self, topic: str) -> None:
+        """Delete a test's own topic after it; at the latest with the broker, or with the run."""
+        self._over.append(topic)
+
+    def _real(self, topic: str) -> str:
+        run = self.berth.run
+        return f"{names.prefix(run.id, run.worker)}{topic}" if self.prefixed else topic
+
+    def _delete_many(self, clients: Clients) -> None:
+        """Deleting takes milliseconds, most of them however many topics there are."""
+        if len(self._over) >= _AT_ONCE:
+            clients.admin.delete_topics(self._over, raise_errors=False)
+            self._over.clear()

@@ -1,0 +1,94 @@
+"""Consumer groups seen from outside: assignment, lag, catching up."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from confluent_kafka import Producer
+
+from pytest_berth.services.kafka.groups import Groups
+from pytest_berth.waiting import wait_for
+
+if TYPE_CHECKING:
+    from pytest_berth.services.kafka.probe import Probe
+
+
+def _read(consumer: Any, number: int) -> None:
+    found: list[Any] = []
+
+    def enough() -> bool:
+        for batch in consumer.poll(100).values():
+            found.extend(batch)
+        return len(found) >= number
+
+    wait_for(enough, 20, interval=0)
+
+
+def test_a_group_is_assigned_once_its_consumer_has_joined(
+    kafka_probe: Probe, kafka_topic: str, kafka_consumer: Any
+) -> None:
+    group = kafka_consumer.config["group_id"]
+    with pytest.raises(TimeoutError, match="consumers of the group"):
+        kafka_probe.wait_assigned(group, kafka_topic, timeout=0.2)
+    kafka_consumer.subscribe([kafka_topic])
+    groups = Groups(kafka_probe._slate.clients)
+    # kafka-python may join twice, and does so while it is polled.
+    wait_for(
+        lambda: (kafka_consumer.poll(50), groups.assigned(group, kafka_topic))[1], 20, interval=0
+    )
+    kafka_probe.wait_assigned(group, kafka_topic)
+    with pytest.raises(TimeoutError, match="consumers of the group"):
+        kafka_probe.wait_assigned(group, kafka_probe.topic("another"), timeout=0.2)
+
+
+def test_lag_counts_records_that_are_not_committed(
+    kafka_probe: Probe, kafka_topic: str, kafka_consumer: Any
+) -> None:
+    group = kafka_consumer.config["group_id"]
+    for number in range(4):
+        kafka_probe.publish(kafka_topic, str(number))
+    assert kafka_probe.lag(group, kafka_topic) == 4
+    kafka_consumer.subscribe([kafka_topic])
+    _read(kafka_consumer, 4)
+    kafka_consumer.commit()
+    assert kafka_probe.lag(group, kafka_topic) == 0
+    kafka_probe.publish(kafka_topic, "more")
+    assert kafka_probe.lag(group, kafka_topic) == 1
+
+
+def test_a_group_that_does_not_catch_up_is_shown_with_its_lag(
+    kafka_probe: Probe, kafka_topic: str
+) -> None:
+    kafka_probe.publish(kafka_topic, "unread")
+    group = kafka_probe.group()
+    with pytest.raises(AssertionError) as failure:
+        kafka_probe.wait_caught_up(group, kafka_topic, timeout=0.2)
+    assert f"the group {group!r} has not caught up" in str(failure.value)
+    assert f"{group}: lag 1, committed nothing" in str(failure.value)
+
+
+def test_transaction_markers_and_aborted_records_are_no_lag(
+    kafka_probe: Probe, kafka_topic: str, kafka_bootstrap: str, kafka_consumer: Any
+) -> None:
+    producer = Producer(
+        {"bootstrap.servers": kafka_bootstrap, "transactional.id": kafka_probe.group("tx")}
+    )
+    producer.init_transactions(20)
+    producer.begin_transaction()
+    producer.produce(kafka_topic, b"committed")
+    producer.commit_transaction(20)
+    producer.begin_transaction()
+    producer.produce(kafka_topic, b"aborted")
+    producer.flush(10)
+    producer.abort_transaction(20)
+    assert kafka_probe.expect_one(kafka_topic).value == b"committed"
+    group = kafka_consumer.config["group_id"]
+    assert kafka_probe.lag(group, kafka_topic) == 1
+    kafka_consumer.subscribe([kafka_topic])
+    _read(kafka_consumer, 1)
+    from kafka import OffsetAndMetadata, TopicPartition
+
+    # Where a consumer commits record by record, the markers behind stay uncommitted.
+    kafka_consumer.commit({TopicPartition(kafka_topic, 0): OffsetAndMetadata(1, "", -1)})
+    kafka_probe.wait_caught_up(group, kafka_topic)

@@ -1,0 +1,282 @@
+"""Topics with fixed names: no test sees an earlier one, whatever its application's group did."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from tests.conftest import Project
+
+# What an application does with each client: read n records as a group of a fixed name, and commit.
+# kafka-python joins while it is polled, and may never get there with pauses in between.
+KAFKA_PYTHON = """
+    from kafka import KafkaConsumer
+    from pytest_berth import wait_for
+
+    def consume(bootstrap, topic, n, reset="earliest", publish=None, probe=None):
+        consumer = KafkaConsumer(topic, bootstrap_servers=bootstrap, group_id="billing-kp",
+            auto_offset_reset=reset, enable_auto_commit=False)
+        found = []
+        def enough():
+            for batch in consumer.poll(100, max_records=1).values():
+                found.extend(message.value.decode() for message in batch)
+            return len(found) >= n
+        if publish:
+            wait_for(lambda: consumer.poll(100) or consumer.assignment(), 20, interval=0)
+            for part in consumer.assignment():
+                consumer.position(part)
+            publish()
+        wait_for(enough, 20, interval=0)
+        consumer.commit()
+        consumer.close()
+        return found
+"""
+CONFLUENT = """
+    from confluent_kafka import Consumer
+    from pytest_berth import wait_for
+
+    def consume(bootstrap, topic, n, reset="earliest", publish=None, probe=None):
+        consumer = Consumer({"bootstrap.servers": bootstrap, "group.id": "billing-ck",
+            "auto.offset.reset": reset, "enable.auto.commit": False})
+        consumer.subscribe([topic])
+        found = []
+        def enough():
+            message = consumer.poll(0.1)
+            if message and not message.error():
+                found.append(message)
+            return len(found) >= n
+        wait_for(enough, 20)
+        consumer.commit(found[-1], asynchronous=False)
+        consumer.close()
+        return [message.value().decode() for message in found]
+"""
+AIOKAFKA = """
+    import asyncio
+    from aiokafka import AIOKafkaConsumer
+
+    def consume(bootstrap, topic, n, reset="earliest", publish=None, probe=None):
+        async def run():
+            consumer = AIOKafkaConsumer(topic, bootstrap_servers=bootstrap, group_id="billing-ai",
+                auto_offset_reset=reset, enable_auto_commit=False)
+            await consumer.start()
+            try:
+                if publish:
+                    for part in consumer.assignment():
+                        await consumer.position(part)
+                    publish()
+                found = []
+                for _ in range(n):
+                    message = await asyncio.wait_for(consumer.getone(), 20)
+                    found.append(message.value.decode())
+                await consumer.commit()
+                return found
+            finally:
+                await consumer.stop()
+        return asyncio.run(run())
+"""
+CLIENTS = {"kafka-python": KAFKA_PYTHON, "confluent-kafka": CONFLUENT, "aiokafka": AIOKAFKA}
+
+
+@pytest.fixture(params=CLIENTS)
+def shop(request: pytest.FixtureRequest, on_broker: Project) -> Project:
+    """A project with an application, whose topics all may be emptied."""
+    # Another worker of the outer run may use the same broker.
+    topic = f"orders-{request.param}-{os.urandom(4).hex()}"
+    on_broker.ini(
+        f"berth_kafka_topics = {topic}",
+        f"berth_kafka_allow_reset = {topic}",
+        "filterwarnings = ignore::DeprecationWarning",
+    )
+    on_broker.write(application=CLIENTS[request.param].replace("billing", f"billing-{topic}"))
+    on_broker.conftest(
+        f"""
+        import pytest
+
+        @pytest.fixture
+        def orders():
+            return "{topic}"
+        """
+    )
+    return on_broker
+
+
+def test_a_group_that_has_read_a_part_sees_nothing_of_it_in_the_next_test(shop: Project) -> None:
+    shop.write(
+        test_orders="""
+        from application import consume
+
+        def test_first(kafka_probe, kafka_bootstrap, orders):
+            for number in range(5):
+                kafka_probe.publish(orders, f"old {number}")
+            assert len(consume(kafka_bootstrap, orders, 3)) >= 3
+
+        def test_second(kafka_probe, kafka_bootstrap, orders):
+            kafka_probe.expect_none(orders, within=0.1)
+            kafka_probe.publish(orders, "new")
+            assert consume(kafka_bootstrap, orders, 1) == ["new"]
+            assert kafka_probe.expect_one(orders).text() == "new"
+
+        def test_third(kafka_probe, kafka_bootstrap, orders):
+            kafka_probe.publish(orders, "newer")
+            assert consume(kafka_bootstrap, orders, 1) == ["newer"]
+        """
+    )
+    shop.run("-p", "no:randomly").assert_outcomes(passed=3)
+
+
+def test_a_group_that_has_committed_nothing_sees_nothing_of_an_earlier_test(shop: Project) -> None:
+    shop.write(
+        test_orders="""
+        from application import consume
+
+        def test_first(kafka_probe, orders):
+            kafka_probe.publish(orders, "old")
+
+        def test_second(kafka_probe, kafka_bootstrap, orders):
+            kafka_probe.publish(orders, "new")
+            assert consume(kafka_bootstrap, orders, 1) == ["new"]
+        """
+    )
+    shop.run().assert_outcomes(passed=2)
+
+
+# kafka-python 3.0 sometimes gets no partitions when it joins a group just after a topic was made.
+@pytest.mark.parametrize("shop", ["confluent-kafka", "aiokafka"], indirect=True)
+def test_a_topic_made_anew_does_not_hide_records_behind_a_committed_offset(shop: Project) -> None:
+    shop.write(
+        test_orders="""
+        from application import consume
+
+        def test_first(kafka_probe, kafka_bootstrap, kafka_admin, orders):
+            for number in range(5):
+                kafka_probe.publish(orders, f"old {number}")
+            consume(kafka_bootstrap, orders, 5)
+            kafka_admin.delete_topics([orders])
+
+        def test_second(kafka_probe, kafka_bootstrap, orders):
+            for number in range(7):
+                kafka_probe.publish(orders, f"new {number}")
+            assert kafka_probe.collect(orders, 7)[0].text() == "new 0"
+            found = consume(kafka_bootstrap, orders, 7)
+            assert found == [f"new {number}" for number in range(7)]
+        """
+    )
+    shop.run("-p", "no:randomly").assert_outcomes(passed=2)
+
+
+# confluent-kafka does not tell when it has found the end of a topic.
+@pytest.mark.parametrize("shop", ["kafka-python", "aiokafka"], indirect=True)
+def test_a_group_that_begins_at_the_end_misses_nothing_once_it_is_assigned(shop: Project) -> None:
+    shop.write(
+        test_orders="""
+        import pytest
+        from application import consume
+
+        @pytest.mark.parametrize("number", range(3))
+        def test_it(kafka_probe, kafka_bootstrap, orders, number):
+            def publish():
+                kafka_probe.publish(orders, f"new {number}")
+            kafka_probe.publish(orders, "before the consumer")
+            found = consume(kafka_bootstrap, orders, 1, "latest", publish, kafka_probe)
+            assert found == [f"new {number}"]
+        """
+    )
+    shop.run().assert_outcomes(passed=3)
+
+
+def test_the_marker_names_topics_of_one_test(on_broker: Project) -> None:
+    on_broker.ini("berth_kafka_allow_reset = marked")
+    on_broker.write(
+        test_marked="""
+        import pytest
+
+        @pytest.mark.berth_kafka(topics=["marked"])
+        @pytest.mark.parametrize("number", range(2))
+        def test_it(kafka_probe, number):
+            kafka_probe.expect_none("marked", within=0.1)
+            kafka_probe.publish("marked", str(number))
+            kafka_probe.expect_one("marked")
+        """
+    )
+    result = on_broker.run("-vv")
+    result.assert_outcomes(passed=2)
+    result.stdout.fnmatch_lines("*test_it*PASSED (kafka emptied: marked; other topics*)*")
+
+
+def test_an_undeclared_topic_is_read_from_the_tests_start(on_broker: Project) -> None:
+    on_broker.ini()
+    on_broker.write(
+        test_undeclared="""
+        import pytest
+
+        @pytest.mark.parametrize("number", range(2))
+        def test_it(kafka_probe, number):
+            kafka_probe.publish("undeclared", str(number))
+            assert kafka_probe.expect_one("undeclared").text() == str(number)
+        """
+    )
+    on_broker.run().assert_outcomes(passed=2)
+
+
+def test_foreign_topics_are_not_emptied(on_broker: Project, kafka_probe: Any) -> None:
+    foreign = kafka_probe.topic("foreign")
+    kafka_probe.publish(foreign, "precious")
+    on_broker.ini(f"berth_kafka_topics = {foreign}")
+    on_broker.write(test_it="def test_it(kafka_probe): pass")
+    result = on_broker.run()
+    result.assert_outcomes(errors=1)
+    result.stdout.fnmatch_lines(
+        [
+            f"refused to delete records of the topic '{foreign}': the broker is not berth's.",
+            "*why: berth_kafka_url is set, and topics of this run begin with 'berth-*-'",
+            f"*do:  berth_kafka_allow_reset = {foreign}*",
+        ]
+    )
+    assert kafka_probe.expect_one(foreign).text() == "precious"
+
+
+def test_topics_and_groups_of_a_run_are_gone_after_it(
+    on_broker: Project, kafka_admin: Any, kafka_topic: str
+) -> None:
+    on_broker.ini()
+    on_broker.write(
+        test_it="""
+        def test_it(kafka_probe, kafka_topic, kafka_consumer):
+            kafka_probe.publish(kafka_topic, "x")
+            kafka_consumer.subscribe([kafka_topic])
+            while not kafka_consumer.poll(100):
+                pass
+            kafka_consumer.commit()
+            print("run:", kafka_topic.split("-")[1])
+        """
+    )
+    result = on_broker.run("-s")
+    result.assert_outcomes(passed=1)
+    run = next(line for line in result.outlines if "run:" in line).split("run: ")[1].strip(".")
+    left = [*kafka_admin.list_topics(), *(g["group_id"] for g in kafka_admin.list_groups())]
+    assert not [name for name in left if run in name]
+    assert kafka_topic in left
+
+
+def test_wrong_names_of_topics_are_told_before_the_first_test(on_broker: Project) -> None:
+    on_broker.ini()
+    on_broker.write(
+        test_it="""
+        import pytest
+
+        @pytest.mark.berth_kafka(topics=["order created"])
+        def test_it(kafka_probe): pass
+        """
+    )
+    result = on_broker.run()
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines(
+        [
+            "*a topic has a name that Kafka does not allow.",
+            "*why: @pytest.mark.berth_kafka(topics=...) at test_it.py::test_it",
+            "*do:  use letters, digits, dots, - and _ for a topic, not 'order created'",
+        ]
+    )

