@@ -15,7 +15,7 @@ from pytest_berth.services.postgres.repair.failures import (
     SchemaChanged,
 )
 from pytest_berth.services.postgres.repair.holders import Holder
-from pytest_berth.services.postgres.repair.restore import Restored, restore
+from pytest_berth.services.postgres.repair.restore import Restored, confirm, restore
 
 __all__ = [
     "Baseline",
@@ -27,6 +27,7 @@ __all__ = [
     "SchemaChanged",
     "capture",
     "changed",
+    "confirm",
     "release",
     "restore",
 ]
