@@ -9,7 +9,6 @@ import psycopg
 from psycopg import sql
 
 from pytest_berth.services.postgres.repair import (
-    bloat,
     catalog,
     ddl,
     fingerprint,
@@ -111,19 +110,35 @@ def release(connection: Connection, baseline: Baseline) -> None:
     prepared.deallocate(connection, baseline.prepared)
 
 
+@dataclass(frozen=True)
+class Signs:
+    """What one look says about a database.
+
+    Attributes:
+        changed: Something may have been written since the mark.
+        writers: Transactions that have written may be open.
+    """
+
+    changed: bool
+    writers: bool
+
+
 def changed(connection: Connection, baseline: Baseline) -> bool:
     """Tell whether anything may have been written since the baseline was captured or restored.
 
     False alarms happen (other databases' transactions count too), misses do not.
     """
+    return look(connection, baseline).changed
+
+
+def look(connection: Connection, baseline: Baseline) -> Signs:
+    """Look for signs of change, in one round trip."""
     run = baseline.prepared.run
     # First who is writing, then the snapshot: one that ends in between shows in the snapshot.
-    writing, snapshot = results(connection, [run("writing", baseline.mark.since), run("snapshot")])
-    return (
-        bool(writing[0][0])
-        or baseline.mark.moved(Snapshot.parse(snapshot[0][0]))
-        or _sequences_moved(connection, baseline)
-    )
+    writing, snapshot = results(connection, [run("writing", *baseline.mark.since), run("snapshot")])
+    ((newer, writers),) = writing
+    moved = newer or baseline.mark.moved(Snapshot.parse(snapshot[0][0]))
+    return Signs(moved or _sequences_moved(connection, baseline), writers)
 
 
 def restless(
@@ -164,7 +179,10 @@ def _capture(connection: Connection, lock_timeout: float, *, watch: bool) -> Bas
         )
         kept_objects = sql.Identifier("pg_temp", f"{prefix}_objects")
         kept_catalog = sql.Identifier("pg_temp", f"{prefix}_catalog")
-        (storage,) = results(connection, [statements.run("storage")])
+        oids = ",".join(str(oid) for oid in kept)
+        storage, sizes = results(
+            connection, [statements.run("storage"), statements.run("sizes", f"'{{{oids}}}'")]
+        )
         return Baseline(
             relations=relations,
             fingerprint=fingerprint.take(connection, kept_catalog),
@@ -172,7 +190,7 @@ def _capture(connection: Connection, lock_timeout: float, *, watch: bool) -> Bas
             storage=storage_of(storage),
             sequences={oid: found.value for oid, found in standing.items()},
             restless=restless(relations.sequences, standing, open_before),
-            sizes=bloat.read_sizes(connection, [t for t in relations.tables if t.oid in kept]),
+            sizes=dict(sizes),
             large_objects=large_objects.keep(connection, kept_objects),
             kept_objects=kept_objects,
             open_before=open_before,

@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 
 # Tools that list or dump schemas pass over this one.
 NOTES = sql.Identifier("information_schema", "berth_ddl")
-NOTES_NAME = "information_schema.berth_ddl"
 
 PRESENT = """
 SELECT EXISTS (SELECT FROM pg_catalog.pg_event_trigger WHERE evtname = 'berth_ddl'),
@@ -53,10 +52,12 @@ COMMIT;
 NOTED = "SELECT ARRAY(SELECT transaction::text FROM information_schema.berth_ddl)"
 SENTINEL = """
 SELECT ARRAY(
-    SELECT ROW(t.*, d.description)::text
+    SELECT ROW(t.*, (
+        SELECT d.description FROM pg_catalog.pg_description d
+        WHERE d.objoid = t.oid AND d.objsubid = 0
+        AND d.classoid = 'pg_catalog.pg_event_trigger'::pg_catalog.regclass
+    ))::text
     FROM pg_catalog.pg_event_trigger t
-    LEFT JOIN pg_catalog.pg_description d
-        ON d.classoid = 'pg_catalog.pg_event_trigger'::pg_catalog.regclass AND d.objoid = t.oid
     UNION ALL
     SELECT ROW(s.*)::text FROM pg_catalog.pg_db_role_setting s WHERE s.setdatabase = {database}
     UNION ALL
@@ -75,13 +76,9 @@ def install(connection: Connection) -> bool:
     return bool(able)
 
 
-def sentinel(connection: Connection) -> sql.Composed:
+def sentinel(database: sql.Literal) -> sql.Composed:
     """Return the query for what changes by the commands for which no event trigger fires."""
-    (database,) = row(
-        connection,
-        "SELECT oid::text FROM pg_catalog.pg_database WHERE datname = current_database()",
-    )
-    return sql.SQL(SENTINEL).format(database=sql.Literal(int(database)))
+    return sql.SQL(SENTINEL).format(database=database)
 
 
 def forget(connection: Connection, transactions: Collection[str]) -> None:

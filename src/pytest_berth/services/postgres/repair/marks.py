@@ -64,9 +64,10 @@ class Mark:
         return f"'{self.snapshot.xmin % XID_MODULUS}'", f"'{{{own}}}'"
 
     @property
-    def since(self) -> str:
-        """The first transaction id that is later than the mark, as SQL."""
-        return f"'{self.snapshot.xmax % XID_MODULUS}'"
+    def since(self) -> tuple[str, str]:
+        """The first id later than the mark, and the first that was running then, as SQL."""
+        snapshot = self.snapshot
+        return f"'{snapshot.xmax % XID_MODULUS}'", f"'{snapshot.xmin % XID_MODULUS}'"
 
     def is_newer(self) -> sql.SQL:
         """Return the condition that a row version was written after the mark."""

@@ -13,23 +13,29 @@ from psycopg import sql
 from pytest_berth.services.postgres.repair import ddl, large_objects
 from pytest_berth.services.postgres.repair.contents import batches, storage_query
 from pytest_berth.services.postgres.repair.marks import NEWER
-from pytest_berth.services.postgres.repair.session import Connection, union_all
+from pytest_berth.services.postgres.repair.session import (
+    Connection,
+    current_database,
+    union_all,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
 
     from pytest_berth.services.postgres.repair.catalog import Relation, Relations
 
-# Only backends of this database, as far as the role may see what they do.
+# Only backends of this database, as far as the role may see what they do: those that write since
+# the mark, and those that may have begun before it.
 WRITING = """
-SELECT EXISTS (
-    SELECT FROM pg_catalog.pg_stat_activity
-    WHERE datname = pg_catalog.current_database() AND pid <> pg_catalog.pg_backend_pid()
-    AND pg_catalog.age(backend_xid) <= pg_catalog.age($1)
-) OR EXISTS (
-    SELECT FROM pg_catalog.pg_prepared_xacts
-    WHERE database = pg_catalog.current_database() AND NOT '-1/' || transaction = ANY ({before})
-)
+SELECT coalesce(bool_or(pg_catalog.age(xid) <= pg_catalog.age($1)), false), count(xid) > 0
+FROM (
+    SELECT backend_xid AS xid FROM pg_catalog.pg_stat_get_activity(NULL)
+    WHERE datid = {database} AND pid <> pg_catalog.pg_backend_pid()
+    AND pg_catalog.age(backend_xid) <= pg_catalog.age($2)
+    UNION ALL
+    SELECT $1 FROM pg_catalog.pg_prepared_xact()
+    WHERE dbid = {database} AND NOT '-1/' || transaction = ANY ({before})
+) writing
 """
 SNAPSHOT = "SELECT pg_catalog.pg_current_snapshot()::text"
 OWN_XID = "SELECT pg_catalog.pg_current_xact_id_if_assigned()::text"
@@ -38,6 +44,12 @@ OWN_XID = "SELECT pg_catalog.pg_current_xact_id_if_assigned()::text"
 SET_SEQUENCES = """
 SELECT oid::int8, pg_catalog.pg_sequence_last_value(oid), pg_catalog.setval(oid, last, called)
 FROM unnest({oids}, {last}, {called}) AS s (oid, last, called)
+"""
+
+
+SIZES = """
+SELECT oid::int8, coalesce(pg_catalog.pg_table_size(oid), 0)
+FROM unnest($1) AS touched (oid)
 """
 
 
@@ -76,9 +88,13 @@ def prepare(
     tables = relations.tables
     empty = [_empty(batch) for batch in batches([t for t in tables if t.oid not in kept])]
     seeded = [_counts(batch) for batch in batches([t for t in tables if t.oid in kept])]
+    database = sql.Literal(current_database(connection))
     views = {view.oid: _counts([view]) for view in relations.views if view.oid in kept}
     texts = {
-        "writing(xid)": sql.SQL(WRITING).format(before=_array("text", sorted(open_before))),
+        "writing(xid, xid)": sql.SQL(WRITING).format(
+            database=database, before=_array("text", sorted(open_before))
+        ),
+        "sizes(oid[])": sql.SQL(SIZES),
         "snapshot": sql.SQL(SNAPSHOT),
         "xid": sql.SQL(OWN_XID),
         "storage": storage_query([r.oid for r in (*tables, *relations.views) if _kept(r, kept)]),
@@ -89,7 +105,7 @@ def prepare(
         **{f"view_{oid}(xid, xid[])": text for oid, text in views.items()},
     }
     if watched:
-        texts |= {"noted": sql.SQL(ddl.NOTED), "sentinel": ddl.sentinel(connection)}
+        texts |= {"noted": sql.SQL(ddl.NOTED), "sentinel": ddl.sentinel(database)}
     statements = [
         sql.SQL("PREPARE {} AS {}").format(_signature(prefix, name), text)
         for name, text in texts.items()

@@ -61,11 +61,13 @@ class Finished:
 
     Attributes:
         moved: Sequences that had given away values.
+        sizes: Bytes of the tables that were touched, with what is stored out of line.
         xid: The repair's transaction, if it has written.
     """
 
     moved: tuple[Relation, ...]
     storage: Mapping[int, Storage]
+    sizes: Mapping[int, int]
     xid: int | None
 
 
@@ -88,19 +90,22 @@ class Repair:
             self._put_back_view(view)
         self._put_back_objects(dirt)
 
-    def finish(self) -> Finished:
+    def finish(self, touched: Sequence[Relation]) -> Finished:
         """Set all sequences back, and read how the database stands then."""
         run = self.baseline.prepared.run
+        oids = ",".join(str(table.oid) for table in touched)
         sequences = self.baseline.relations.sequences
         with self._writing(sequences, holders.BLOCK_WRITING):
-            moved, storage, ((xid,),) = results(
-                self.connection, [run("sequences"), run("storage"), run("xid")]
+            moved, storage, sizes, ((xid,),) = results(
+                self.connection,
+                [run("sequences"), run("storage"), run("sizes", f"'{{{oids}}}'"), run("xid")],
             )
         before = {oid: last for oid, last, _ in moved}
         stood = self.baseline.sequences
         return Finished(
             tuple(s for s in sequences if before[s.oid] != _last_value(*stood[s.oid])),
             storage_of(storage),
+            dict(sizes),
             int(xid) if xid else None,
         )
 

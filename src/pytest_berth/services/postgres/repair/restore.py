@@ -9,7 +9,7 @@ import psycopg
 
 from pytest_berth.errors import IsolationError
 from pytest_berth.services.postgres.repair import bloat, ddl, dirt, fingerprint, holders
-from pytest_berth.services.postgres.repair.baseline import Baseline, changed, restless
+from pytest_berth.services.postgres.repair.baseline import Baseline, look, restless
 from pytest_berth.services.postgres.repair.blocking import BlockedError, waiting_on
 from pytest_berth.services.postgres.repair.contents import read_sequences
 from pytest_berth.services.postgres.repair.failures import (
@@ -60,10 +60,14 @@ def restore(connection: Connection, baseline: Baseline, *, lock_timeout: float) 
         IsolationError: The role may not do what is needed.
     """
     try:
-        if not changed(connection, baseline):
+        signs = look(connection, baseline)
+        if not signs.changed:
             return Restored(baseline)
-        prepared = _roll_back_prepared(connection, baseline)
-        left = _end_writers(connection, baseline, lock_timeout)
+        prepared: tuple[str, ...] = ()
+        left: list[Holder] = []
+        if signs.writers:
+            prepared = _roll_back_prepared(connection, baseline)
+            left = _end_writers(connection, baseline, lock_timeout)
         return _put_back(connection, baseline, lock_timeout, prepared, left)
     except psycopg.OperationalError as error:
         if connection.closed or connection.broken:
@@ -77,12 +81,13 @@ def confirm(connection: Connection, baseline: Baseline, *, lock_timeout: float) 
     Nothing is put back. What others do on the server makes ``changed`` give false alarms, and
     capturing a baseline anew takes longer than looking.
     """
-    if not changed(connection, baseline):
+    signs = look(connection, baseline)
+    if not signs.changed:
         return baseline
     try:
         with transaction(connection, lock_timeout=lock_timeout):
             snapshot, sentinel = _require_schema(connection, baseline)
-            if _younger(connection, baseline) or dirt.find(connection, baseline):
+            if signs.writers or dirt.find(connection, baseline):
                 return None
             standing = read_sequences(connection, baseline.relations.sequences)
             if {oid: found.value for oid, found in standing.items()} != baseline.sequences:
@@ -133,7 +138,7 @@ def _repair(connection: Connection, baseline: Baseline, lock_timeout: float) -> 
         with waiting_on(everything, holders.BLOCK_EXCLUSIVE):
             if found:
                 repair.apply(found)
-            finished = repair.finish()
+            finished = repair.finish(found.tables)
     renewed = replace(
         baseline,
         storage=finished.storage,
@@ -142,7 +147,7 @@ def _repair(connection: Connection, baseline: Baseline, lock_timeout: float) -> 
         mark=baseline.mark.renewed(snapshot, finished.xid),
     )
     return Restored(
-        bloat.remove(connection, renewed, found.tables),
+        bloat.remove(connection, renewed, found.tables, finished.sizes),
         tuple(map(str, found.tables)),
         tuple(map(str, found.views)),
         tuple(map(str, finished.moved)),

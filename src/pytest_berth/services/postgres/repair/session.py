@@ -107,6 +107,12 @@ def results(connection: Connection, statements: Iterable[str]) -> list[list[Row]
     return found
 
 
+def current_database(connection: Connection) -> int:
+    """Return the id of the database."""
+    query = "SELECT oid::int8 FROM pg_catalog.pg_database WHERE datname = current_database()"
+    return int(row(connection, query)[0])
+
+
 def union_all(parts: Sequence[sql.Composable]) -> sql.Composed:
     """Join queries into one."""
     return sql.SQL(" UNION ALL ").join(parts)
