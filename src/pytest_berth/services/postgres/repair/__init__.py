@@ -1,8 +1,9 @@
 """Truncation: puts a database back to its baseline by touching only what is dirty.
 
-Not covered: system catalogs that are written by hand while an event trigger watches, rows behind foreign tables, objects of the system itself that are altered, sequence
-values that another session has cached (``CACHE`` above 1), large objects above 1 GB. Where foreign
-keys cannot be switched off (no superuser), rows of many widths may lie in another order.
+Not covered: rows behind foreign tables, objects of the system itself that are altered, system
+catalogs written by hand while an event trigger watches the schema, sequence values that another
+session has cached (``CACHE`` above 1), large objects above 1 GB. Where foreign keys cannot be
+switched off (no superuser), rows of many widths may lie in another order.
 """
 
 from __future__ import annotations
