@@ -42,8 +42,14 @@ OWN_XID = "SELECT pg_catalog.pg_current_xact_id_if_assigned()::text"
 # All of them, moved or not: that costs less than reading where each of them stands, and it
 # leaves none of them with values in advance, which it could give away without a transaction id.
 SET_SEQUENCES = """
-SELECT oid::int8, pg_catalog.pg_sequence_last_value(oid), pg_catalog.setval(oid, last, called)
-FROM unnest({oids}, {last}, {called}) AS s (oid, last, called)
+SELECT oid::int8
+FROM (
+    SELECT oid, pg_catalog.pg_sequence_last_value(oid) AS before,
+        CASE WHEN called THEN last END AS stood, pg_catalog.setval(oid, last, called) AS put
+    FROM unnest({oids}, {last}, {called}) AS s (oid, last, called)
+    OFFSET 0
+) sequence
+WHERE before IS DISTINCT FROM stood
 """
 
 

@@ -100,10 +100,9 @@ class Repair:
                 self.connection,
                 [run("sequences"), run("storage"), run("sizes", f"'{{{oids}}}'"), run("xid")],
             )
-        before = {oid: last for oid, last, _ in moved}
-        stood = self.baseline.sequences
+        oids_moved = {oid for (oid,) in moved}
         return Finished(
-            tuple(s for s in sequences if before[s.oid] != _last_value(*stood[s.oid])),
+            tuple(sequence for sequence in sequences if sequence.oid in oids_moved),
             storage_of(storage),
             dict(sizes),
             int(xid) if xid else None,
@@ -329,11 +328,6 @@ class Repair:
                 why=str(error.diag.message_primary),
                 remedy="change constraints in rolled-back tests only",
             ) from error
-
-
-def _last_value(last: int, called: bool) -> int | None:
-    """Return what ``pg_sequence_last_value`` does for a sequence that stands there."""
-    return last if called else None
 
 
 def _off(guard: Guard) -> sql.Composable:
