@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 
-from benchmarks import idle, per_test, whole
+from benchmarks import idle, per_test, repair, whole
 from benchmarks.machine import Machine
 from benchmarks.report import Table, markdown, show
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 PAGE = Path("docs/benchmarks.md")
 WIDTH = 120
-PARTS = ("whole", "per-test", "idle")
+PARTS = ("whole", "per-test", "repair", "idle")
 INTRODUCTION = """# Benchmarks
 
 ```console
@@ -78,6 +78,11 @@ def _measure(options: argparse.Namespace, machine: Machine) -> Iterator[Table]:
             tests=options.tests,
             tables=options.tables,
         ),
+        "repair": lambda _: repair.measure(
+            machine,
+            source=options.source or ("local" if machine.binaries else "container"),
+            times=options.repairs,
+        ),
         "idle": lambda parent: idle.measure(parent, rounds=options.idle_rounds),
         "profile": lambda parent: idle.profile(parent, rounds=options.rounds),
     }
@@ -105,6 +110,7 @@ def _parse_arguments() -> argparse.Namespace:
     add("--rounds", type=int, default=5, help="runs of each candidate (default 5)")
     add("--idle-rounds", type=int, default=40, help="runs with and without the plugin (default 40)")
     add("--tests", type=int, default=200, help="tests beyond the first one (default 200)")
+    add("--repairs", type=int, default=200, help="repairs of each kind (default 200)")
     add("--tables", type=int, default=20, help="tables of the schema (default 20)")
     add("--version", default="17", help="major version of PostgreSQL (default 17)")
     add("--source", choices=("local", "container"), help="the server of the tests in a row")

@@ -82,6 +82,7 @@ class Slate:
     berth: Connection
     app: Connection
     baseline: repair.Baseline | None = None
+    watch: bool = True
     before: dict[str, Any] = field(default_factory=dict)
     others: list[Connection] = field(default_factory=list)
 
@@ -96,7 +97,7 @@ class Slate:
         """Capture the baseline, and remember the contents independently."""
         if berth:
             self.berth = berth
-        self.baseline = repair.capture(self.berth, lock_timeout=LOCK_TIMEOUT)
+        self.baseline = repair.capture(self.berth, lock_timeout=LOCK_TIMEOUT, watch=self.watch)
         self.before = self.contents()
         return self.baseline
 

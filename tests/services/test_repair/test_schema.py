@@ -135,5 +135,9 @@ def test_the_copies_are_gone_after_release(slate: Slate) -> None:
     baseline = slate.capture()
     repair.release(slate.berth, baseline)
     with psycopg.connect(slate.dsn) as door:
-        copies = door.execute("SELECT count(*) FROM pg_class WHERE relname ~ '^berth'").fetchone()
+        copies = door.execute(
+            "SELECT count(*) FROM pg_class WHERE relname ~ '^berth_[0-9]'"
+        ).fetchone()
     assert copies == (0,)
+    prepared = slate.berth.execute("SELECT count(*) FROM pg_prepared_statements").fetchone()
+    assert prepared == (0,)

@@ -22,10 +22,12 @@ class Truncation:
     Attributes:
         dsn: libpq URI of the database.
         lock_timeout: Seconds to wait for locks that a test has left.
+        ours: Whether the run has created the database: only then it gets an event trigger.
     """
 
     dsn: str = field(repr=False)
     lock_timeout: float
+    ours: bool = False
     _baseline: Baseline | None = field(default=None, init=False, repr=False)
 
     @cached_property
@@ -37,12 +39,13 @@ class Truncation:
 
         Fixtures of a wider scope have written by now: what they wrote belongs to it.
         """
-        known = self._baseline
-        if known and not repair.changed(self._connection, known):
-            return
-        self._baseline = repair.capture(self._connection, lock_timeout=self.lock_timeout)
+        known, timeout = self._baseline, self.lock_timeout
         if known:
-            repair.release(self._connection, known)
+            self._baseline = repair.confirm(self._connection, known, lock_timeout=timeout)
+        if self._baseline is None:
+            self._baseline = repair.capture(self._connection, lock_timeout=timeout, watch=self.ours)
+            if known:
+                repair.release(self._connection, known)
 
     def end(self) -> None:
         """Put everything back.

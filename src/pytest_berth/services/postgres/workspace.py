@@ -78,7 +78,7 @@ class Workspace:
 
     @cached_property
     def _truncation(self) -> Truncation:
-        return Truncation(self.dsn, self.berth.settings[LOCK_TIMEOUT])
+        return Truncation(self.dsn, self.berth.settings[LOCK_TIMEOUT], self.is_ours)
 
     @property
     def is_ours(self) -> bool:

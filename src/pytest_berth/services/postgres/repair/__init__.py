@@ -1,8 +1,9 @@
 """Truncation: puts a database back to its baseline by touching only what is dirty.
 
-Not covered: rows behind foreign tables, objects of the system itself that are altered, sequence
-values that another session has cached (``CACHE`` above 1), large objects above 1 GB. Where foreign
-keys cannot be switched off (no superuser), rows of many widths may lie in another order.
+Not covered: rows behind foreign tables, objects of the system itself that are altered, system
+catalogs written by hand while an event trigger watches the schema, sequence values that another
+session has cached (``CACHE`` above 1), large objects above 1 GB. Where foreign keys cannot be
+switched off (no superuser), rows of many widths may lie in another order.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from pytest_berth.services.postgres.repair.failures import (
     SchemaChanged,
 )
 from pytest_berth.services.postgres.repair.holders import Holder
-from pytest_berth.services.postgres.repair.restore import Restored, restore
+from pytest_berth.services.postgres.repair.restore import Restored, confirm, restore
 
 __all__ = [
     "Baseline",
@@ -27,6 +28,7 @@ __all__ = [
     "SchemaChanged",
     "capture",
     "changed",
+    "confirm",
     "release",
     "restore",
 ]

@@ -8,18 +8,29 @@ from typing import TYPE_CHECKING
 import psycopg
 from psycopg import sql
 
-from pytest_berth.services.postgres.repair import catalog, fingerprint, holders, large_objects
+from pytest_berth.services.postgres.repair import (
+    catalog,
+    ddl,
+    fingerprint,
+    holders,
+    large_objects,
+    prepared,
+)
+from pytest_berth.services.postgres.repair.contents import (
+    Standing,
+    Storage,
+    read_sequences,
+    storage_of,
+    with_rows,
+)
 from pytest_berth.services.postgres.repair.failures import LeftOpen
-from pytest_berth.services.postgres.repair.marks import XID_MODULUS, Mark, Snapshot
+from pytest_berth.services.postgres.repair.marks import Mark, Snapshot
 from pytest_berth.services.postgres.repair.session import (
-    BATCH,
     Connection,
-    may_be_replica,
-    own_xid,
+    results,
     row,
-    rows,
+    settle,
     transaction,
-    union_all,
 )
 
 if TYPE_CHECKING:
@@ -28,6 +39,7 @@ if TYPE_CHECKING:
     from pytest_berth.services.postgres.repair.catalog import Relation, Relations
     from pytest_berth.services.postgres.repair.fingerprint import Fingerprint
     from pytest_berth.services.postgres.repair.large_objects import LargeObject
+    from pytest_berth.services.postgres.repair.prepared import Prepared
 
 
 @dataclass(frozen=True)
@@ -39,22 +51,19 @@ class Kept:
 
 
 @dataclass(frozen=True)
-class Storage:
-    """Which file a relation is in, and whether it may be read."""
-
-    filenode: int
-    populated: bool
-
-
-@dataclass(frozen=True)
 class Baseline:
     """Everything that a database held at an instant; its copies live as long as the connection.
 
     Attributes:
         kept: The copies of the tables and materialized views that held rows.
+        storage: Of the relations with copies, and of all materialized views.
         sequences: ``last_value`` and ``is_called`` of each sequence.
+        restless: The sequences that may move without a transaction id.
+        sizes: Bytes, as far as known: of tables when captured, or vacuumed since.
         open_before: Transactions of a wider scope, prepared ones included: never ended.
         replica: Whether the role may switch foreign keys and triggers off.
+        watched: Whether schema changes are noted; else the catalog is compared each time.
+        sentinel: What changes by the commands that are not noted.
     """
 
     relations: Relations
@@ -62,26 +71,32 @@ class Baseline:
     kept: Mapping[int, Kept]
     storage: Mapping[int, Storage]
     sequences: Mapping[int, tuple[int, bool]]
+    restless: tuple[Relation, ...]
+    sizes: Mapping[int, int]
     large_objects: Mapping[int, LargeObject]
     kept_objects: sql.Identifier
     open_before: frozenset[str]
     replica: bool
+    watched: bool
+    sentinel: tuple[str, ...]
+    prepared: Prepared
     mark: Mark
 
 
-def capture(connection: Connection, *, lock_timeout: float) -> Baseline:
+def capture(connection: Connection, *, lock_timeout: float, watch: bool = False) -> Baseline:
     """Remember everything that the database holds.
 
     Args:
         connection: In autocommit mode, kept open; it keeps the copies in temporary tables.
         lock_timeout: Seconds to wait for each lock.
+        watch: Whether the database may get an event trigger, which makes repairs faster.
 
     Raises:
         LeftOpen: Others hold locks that exclude reading.
         IsolationError: The role may not do what is needed.
     """
     try:
-        return _capture(connection, lock_timeout)
+        return _capture(connection, lock_timeout, watch=watch)
     except psycopg.errors.LockNotAvailable as error:
         found = holders.open_transactions(connection)
         raise LeftOpen([holder for holder in found if holder.locks], None) from error
@@ -92,6 +107,20 @@ def release(connection: Connection, baseline: Baseline) -> None:
     copies = [kept.copy for kept in baseline.kept.values()]
     copies += [baseline.kept_objects, baseline.fingerprint.kept]
     connection.execute(sql.SQL("DROP TABLE IF EXISTS {}").format(sql.SQL(", ").join(copies)))
+    prepared.deallocate(connection, baseline.prepared)
+
+
+@dataclass(frozen=True)
+class Signs:
+    """What one look says about a database.
+
+    Attributes:
+        changed: Something may have been written since the mark.
+        writers: Transactions that have written may be open.
+    """
+
+    changed: bool
+    writers: bool
 
 
 def changed(connection: Connection, baseline: Baseline) -> bool:
@@ -99,86 +128,96 @@ def changed(connection: Connection, baseline: Baseline) -> bool:
 
     False alarms happen (other databases' transactions count too), misses do not.
     """
+    return look(connection, baseline).changed
+
+
+def look(connection: Connection, baseline: Baseline) -> Signs:
+    """Look for signs of change, in one round trip."""
+    run = baseline.prepared.run
     # First who is writing, then the snapshot: one that ends in between shows in the snapshot.
-    return (
-        _writing(connection, baseline)
-        or baseline.mark.moved(Snapshot.now(connection))
-        or _sequences_moved(connection, baseline)
-    )
+    writing, snapshot = results(connection, [run("writing", *baseline.mark.since), run("snapshot")])
+    ((newer, writers),) = writing
+    moved = newer or baseline.mark.moved(Snapshot.parse(snapshot[0][0]))
+    return Signs(moved or _sequences_moved(connection, baseline), writers)
 
 
-def read_sequences(
-    connection: Connection, sequences: Sequence[Relation]
-) -> dict[int, tuple[int, bool]]:
-    """Return ``last_value`` and ``is_called`` of each sequence."""
-    found: dict[int, tuple[int, bool]] = {}
-    for batch in batches(sequences):
-        query = union_all(
-            [
-                sql.SQL("SELECT {}, last_value, is_called FROM {}").format(
-                    sql.Literal(sequence.oid), sequence.identifier
-                )
-                for sequence in batch
-            ]
-        )
-        found |= {oid: (last, called) for oid, last, called in rows(connection, query)}
-    return found
+def restless(
+    sequences: Sequence[Relation], standing: Mapping[int, Standing], open_before: Collection[str]
+) -> tuple[Relation, ...]:
+    """Return the sequences that may move without showing in a snapshot.
+
+    They are not logged, or have values in advance, or may be used by an older transaction,
+    which has its id already.
+    """
+    return tuple(s for s in sequences if open_before or s.unlogged or standing[s.oid].ahead)
 
 
-def read_storage(connection: Connection, oids: Collection[int]) -> dict[int, Storage]:
-    """Return the storage of each relation."""
-    query = (
-        "SELECT oid::int8, relfilenode::int8, relispopulated FROM pg_catalog.pg_class "
-        "WHERE oid = ANY (%s)"
-    )
-    return {
-        oid: Storage(node, populated)
-        for oid, node, populated in rows(connection, query, list(oids))
-    }
-
-
-def batches(relations: Sequence[Relation]) -> list[Sequence[Relation]]:
-    """Cut *relations* into pieces that one query can name."""
-    return [relations[start : start + BATCH] for start in range(0, len(relations), BATCH)]
-
-
-def with_rows(connection: Connection, tables: Sequence[Relation]) -> list[Relation]:
-    """Return the tables that are not empty."""
-    found: list[Relation] = []
-    for batch in batches(tables):
-        flags = [sql.SQL("EXISTS (SELECT FROM ONLY {})").format(t.identifier) for t in batch]
-        (filled,) = row(connection, sql.SQL("SELECT ARRAY[{}]").format(sql.SQL(", ").join(flags)))
-        found += [table for table, has_rows in zip(batch, filled, strict=True) if has_rows]
-    return found
-
-
-def _capture(connection: Connection, lock_timeout: float) -> Baseline:
-    connection.execute("SET statement_timeout = 0")
-    replica = may_be_replica(connection)
-    with transaction(
-        connection, lock_timeout=lock_timeout, replica=replica, isolation="REPEATABLE READ"
-    ):
+def _capture(connection: Connection, lock_timeout: float, *, watch: bool) -> Baseline:
+    replica = settle(connection)
+    watched = watch and ddl.install(connection)
+    # A transaction that is older than the event trigger does not fire it.
+    watched = watched and not holders.open_transactions(connection)
+    with transaction(connection, lock_timeout=lock_timeout, isolation="REPEATABLE READ"):
         mark = Mark(Snapshot.now(connection))
         open_before = frozenset(h.transaction for h in holders.open_transactions(connection))
         relations = catalog.read(connection, replica=replica)
-        storage = read_storage(connection, [r.oid for r in (*relations.tables, *relations.views)])
-        sequences = read_sequences(connection, relations.sequences)
-        (prefix,) = row(connection, "SELECT 'berth_' || pg_catalog.pg_current_xact_id()::text")
-        readable = [view for view in relations.views if storage[view.oid].populated]
-        filled = [*with_rows(connection, relations.tables), *readable]
-        kept_objects = sql.Identifier("pg_temp", f"{prefix}_objects")
-        return Baseline(
-            relations,
-            fingerprint.take(connection, sql.Identifier("pg_temp", f"{prefix}_catalog")),
-            {relation.oid: _copy(connection, relation, prefix) for relation in filled},
-            storage,
-            sequences,
-            large_objects.keep(connection, kept_objects),
-            kept_objects,
-            open_before,
-            replica,
-            mark.renewed(mark.snapshot, own_xid(connection)),
+        standing = read_sequences(connection, relations.sequences)
+        own, prefix = row(
+            connection,
+            "SELECT xid, 'berth_' || xid "
+            "FROM pg_catalog.text(pg_catalog.pg_current_xact_id()) AS xid",
         )
+        kept = _keep(connection, relations, prefix)
+        statements = prepared.prepare(
+            connection,
+            prefix,
+            relations,
+            kept,
+            {oid: found.value for oid, found in standing.items()},
+            open_before,
+            watched=watched,
+        )
+        kept_objects = sql.Identifier("pg_temp", f"{prefix}_objects")
+        kept_catalog = sql.Identifier("pg_temp", f"{prefix}_catalog")
+        oids = ",".join(str(oid) for oid in kept)
+        storage, sizes = results(
+            connection, [statements.run("storage"), statements.run("sizes", f"'{{{oids}}}'")]
+        )
+        return Baseline(
+            relations=relations,
+            fingerprint=fingerprint.take(connection, kept_catalog),
+            kept=kept,
+            storage=storage_of(storage),
+            sequences={oid: found.value for oid, found in standing.items()},
+            restless=restless(relations.sequences, standing, open_before),
+            sizes=dict(sizes),
+            large_objects=large_objects.keep(connection, kept_objects),
+            kept_objects=kept_objects,
+            open_before=open_before,
+            replica=replica,
+            watched=watched,
+            sentinel=_watch(connection, statements) if watched else (),
+            prepared=statements,
+            mark=mark.renewed(mark.snapshot, int(own)),
+        )
+
+
+def _keep(connection: Connection, relations: Relations, prefix: str) -> dict[int, Kept]:
+    filled = with_rows(connection, relations.tables)
+    readable = [view for view in relations.views if _is_populated(connection, view)]
+    return {r.oid: _copy(connection, r, prefix) for r in (*filled, *readable)}
+
+
+def _is_populated(connection: Connection, view: Relation) -> bool:
+    query = "SELECT relispopulated FROM pg_catalog.pg_class WHERE oid = %s"
+    return bool(row(connection, query, view.oid)[0])
+
+
+def _watch(connection: Connection, statements: Prepared) -> tuple[str, ...]:
+    """Begin to watch: what has been noted is part of the baseline."""
+    noted, sentinel = results(connection, [statements.run("noted"), statements.run("sentinel")])
+    ddl.forget(connection, noted[0][0])
+    return tuple(sentinel[0][0])
 
 
 def _copy(connection: Connection, relation: Relation, prefix: str) -> Kept:
@@ -191,22 +230,6 @@ def _copy(connection: Connection, relation: Relation, prefix: str) -> Kept:
     return Kept(copy, cursor.rowcount)
 
 
-def _writing(connection: Connection, baseline: Baseline) -> bool:
-    query = """
-        SELECT EXISTS (
-            SELECT FROM pg_catalog.pg_stat_activity
-            WHERE datname = current_database() AND pid <> pg_catalog.pg_backend_pid()
-            AND pg_catalog.age(backend_xid) <= pg_catalog.age(%s::text::xid)
-        ) OR EXISTS (
-            SELECT FROM pg_catalog.pg_prepared_xacts
-            WHERE database = current_database() AND NOT '-1/' || transaction = ANY (%s)
-        )
-    """
-    since = str(baseline.mark.snapshot.xmax % XID_MODULUS)
-    (writing,) = row(connection, query, since, list(baseline.open_before))
-    return bool(writing)
-
-
 def _sequences_moved(connection: Connection, baseline: Baseline) -> bool:
-    # nextval and an unlogged setval may take no transaction id, so no snapshot shows them.
-    return read_sequences(connection, baseline.relations.sequences) != baseline.sequences
+    found = read_sequences(connection, baseline.restless)
+    return any(standing.value != baseline.sequences[oid] for oid, standing in found.items())

@@ -38,6 +38,7 @@ class Relation:
         guards: Triggers and rules to switch off for the repair.
         referencing: The ids of the tables with a foreign key to this one.
         leaves: For a partitioned table: the ids of all its leaf partitions.
+        unlogged: Whether its changes leave no trace in the write-ahead log.
     """
 
     oid: int
@@ -48,6 +49,7 @@ class Relation:
     guards: tuple[Guard, ...] = ()
     referencing: tuple[int, ...] = ()
     leaves: tuple[int, ...] = ()
+    unlogged: bool = False
 
     @property
     def identifier(self) -> sql.Identifier:
@@ -92,12 +94,14 @@ SELECT c.oid::int8, n.nspname, c.relname, c.relkind::text,
     ARRAY(
         SELECT p.relid::oid::int8 FROM pg_catalog.pg_partition_tree(c.oid) p
         WHERE p.isleaf AND c.relkind = 'p'
-    )
+    ),
+    c.relpersistence = 'u'
 FROM pg_catalog.pg_class c
 JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
 WHERE c.relkind IN ('r', 'p', 'm', 'S')
 AND c.relpersistence <> 't'
 AND c.oid >= %s
+AND (n.nspname, c.relname) <> ('information_schema', 'berth_ddl')
 AND NOT EXISTS (
     SELECT FROM pg_catalog.pg_depend d
     WHERE d.classid = 'pg_catalog.pg_class'::regclass AND d.objid = c.oid AND d.deptype = 'e'
@@ -141,8 +145,9 @@ def read(connection: Connection, *, replica: bool) -> Relations:
             tuple(guards.get(oid, ())),
             tuple(referencing),
             tuple(leaves),
+            unlogged,
         )
-        for oid, schema, name, kind, columns, referencing, leaves in rows(
+        for oid, schema, name, kind, columns, referencing, leaves, unlogged in rows(
             connection, RELATIONS, FIRST_USER_OID
         )
     ]

@@ -3,35 +3,29 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import chain
 from typing import TYPE_CHECKING
 
-from psycopg import sql
-
 from pytest_berth.services.postgres.repair import large_objects
-from pytest_berth.services.postgres.repair.baseline import (
-    Baseline,
-    batches,
-    read_sequences,
-    read_storage,
-    with_rows,
-)
-from pytest_berth.services.postgres.repair.session import Connection, rows, union_all
+from pytest_berth.services.postgres.repair.contents import storage_of
+from pytest_berth.services.postgres.repair.session import Connection, results
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable
 
+    from pytest_berth.services.postgres.repair.baseline import Baseline
     from pytest_berth.services.postgres.repair.catalog import Relation
+    from pytest_berth.services.postgres.repair.session import Row
 
 
 @dataclass(frozen=True)
 class Dirt:
-    """What has to be put back.
+    """What has to be put back; sequences are not looked at.
 
     Attributes:
         grown: Tables with rows that are not the baseline's, and all of the baseline's.
         altered: Tables with rows of the baseline changed, missing or moved.
         views: Materialized views with other contents.
-        sequences: Sequences at another value.
         added_objects: Large objects that the baseline does not have.
         altered_objects: Large objects of the baseline that are changed or missing.
     """
@@ -39,30 +33,43 @@ class Dirt:
     grown: tuple[Relation, ...] = ()
     altered: tuple[Relation, ...] = ()
     views: tuple[Relation, ...] = ()
-    sequences: tuple[Relation, ...] = ()
     added_objects: tuple[int, ...] = ()
     altered_objects: tuple[int, ...] = ()
+
+    def __bool__(self) -> bool:
+        return any((self.tables, self.views, self.added_objects, self.altered_objects))
+
+    @property
+    def tables(self) -> tuple[Relation, ...]:
+        """Grown and altered tables."""
+        return (*self.grown, *self.altered)
 
 
 def find(connection: Connection, baseline: Baseline) -> Dirt:
     """Compare the database with its baseline."""
     relations = baseline.relations
-    storage = read_storage(connection, list(baseline.storage))
-    moved = {oid for oid, found in storage.items() if found != baseline.storage[oid]}
+    statements = baseline.prepared
     seeded = [table for table in relations.tables if table.oid in baseline.kept]
     empty = [table for table in relations.tables if table.oid not in baseline.kept]
-    # An unpopulated view cannot be read; one that stayed populated may have been refreshed
-    # concurrently, which changes its rows and not its file.
-    readable = [view for view in relations.views if view.oid in baseline.kept.keys() - moved]
-    grown, altered = _compare(connection, baseline, [*seeded, *readable])
-    altered |= moved
-    sequences = read_sequences(connection, relations.sequences)
-    objects = large_objects.read(connection)
+    stored, found_objects, *counts = results(
+        connection,
+        [
+            *map(statements.run, ("storage", "objects", *statements.empty)),
+            *(statements.run(name, *baseline.mark.arguments) for name in statements.seeded),
+        ],
+    )
+    filled = [flag for ((batch,),) in counts[: len(statements.empty)] for flag in batch]
+    grown, lacking = _differing(baseline, counts[len(statements.empty) :])
+    storage = storage_of(stored)
+    altered = lacking | {oid for oid, kept in baseline.storage.items() if storage[oid] != kept}
+    objects = large_objects.described(found_objects)
     return Dirt(
-        (*with_rows(connection, empty), *(t for t in seeded if t.oid in grown - altered)),
+        (
+            *(table for table, has_rows in zip(empty, filled, strict=True) if has_rows),
+            *(table for table in seeded if table.oid in grown - altered),
+        ),
         tuple(table for table in seeded if table.oid in altered),
-        tuple(view for view in relations.views if view.oid in grown | altered),
-        tuple(s for s in relations.sequences if sequences[s.oid] != baseline.sequences[s.oid]),
+        tuple(_views(connection, baseline, altered)),
         tuple(objects.keys() - baseline.large_objects.keys()),
         tuple(
             oid
@@ -72,26 +79,29 @@ def find(connection: Connection, baseline: Baseline) -> Dirt:
     )
 
 
-def _compare(
-    connection: Connection, baseline: Baseline, relations: Sequence[Relation]
-) -> tuple[set[int], set[int]]:
+def _views(connection: Connection, baseline: Baseline, moved: set[int]) -> list[Relation]:
+    """Return the materialized views with other contents.
+
+    An unpopulated view cannot be read; one that stayed populated may have been refreshed
+    concurrently, which changes its rows and not its file.
+    """
+    statements = baseline.prepared
+    readable = [name for oid, name in statements.views.items() if oid not in moved]
+    changed = set(moved)
+    if readable:
+        runs = [statements.run(name, *baseline.mark.arguments) for name in readable]
+        grown, lacking = _differing(baseline, results(connection, runs))
+        changed |= grown | lacking
+    return [view for view in baseline.relations.views if view.oid in changed]
+
+
+def _differing(baseline: Baseline, counts: Iterable[list[Row]]) -> tuple[set[int], set[int]]:
     """Return the ids of relations that have new rows, and of those that lack old ones."""
     grown: set[int] = set()
-    altered: set[int] = set()
-    newer = baseline.mark.is_newer()
-    for batch in batches(relations):
-        query = union_all(
-            [
-                sql.SQL(
-                    "SELECT {}::int8, count(*) FILTER (WHERE {newer}), "
-                    "count(*) FILTER (WHERE NOT {newer}) FROM ONLY {}"
-                ).format(sql.Literal(relation.oid), relation.identifier, newer=newer)
-                for relation in batch
-            ]
-        )
-        for oid, new, old in rows(connection, query):
-            if new:
-                grown.add(oid)
-            if old != baseline.kept[oid].rows:
-                altered.add(oid)
-    return grown, altered
+    lacking: set[int] = set()
+    for oid, new, old in chain.from_iterable(counts):
+        if new:
+            grown.add(oid)
+        if old != baseline.kept[oid].rows:
+            lacking.add(oid)
+    return grown, lacking

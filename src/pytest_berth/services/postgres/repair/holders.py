@@ -89,6 +89,7 @@ WITH held AS MATERIALIZED (SELECT * FROM pg_catalog.pg_locks WHERE granted), loc
     WHERE l.locktype = 'relation' AND l.database = (
         SELECT oid FROM pg_catalog.pg_database WHERE datname = current_database()
     ) AND n.nspname NOT IN ('pg_catalog', 'pg_toast') AND c.relkind NOT IN ('i', 'I')
+    AND (n.nspname, c.relname) <> ('information_schema', 'berth_ddl')
     GROUP BY 1
 )
 SELECT a.pid, v.virtualtransaction, a.application_name, a.state,

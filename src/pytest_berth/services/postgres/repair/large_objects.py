@@ -3,10 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from psycopg import sql
 
-from pytest_berth.services.postgres.repair.session import Connection, rows
+from pytest_berth.services.postgres.repair.session import Connection, Row, rows
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+
+ALL = """
+SELECT oid::int8, lomowner::pg_catalog.regrole::text, lomacl::text,
+    pg_catalog.md5(pg_catalog.lo_get(oid))
+FROM pg_catalog.pg_largeobject_metadata
+"""
 
 
 @dataclass(frozen=True)
@@ -20,12 +31,12 @@ class LargeObject:
 
 def read(connection: Connection) -> dict[int, LargeObject]:
     """Return all large objects of the database by their id."""
-    query = """
-        SELECT oid::int8, lomowner::regrole::text, lomacl::text,
-            pg_catalog.md5(pg_catalog.lo_get(oid))
-        FROM pg_catalog.pg_largeobject_metadata
-    """
-    return {oid: LargeObject(*described) for oid, *described in rows(connection, query)}
+    return described(rows(connection, ALL))
+
+
+def described(found: Iterable[Row]) -> dict[int, LargeObject]:
+    """Return the rows of the query for all large objects by their id."""
+    return {oid: LargeObject(*description) for oid, *description in found}
 
 
 def keep(connection: Connection, kept: sql.Identifier) -> dict[int, LargeObject]:

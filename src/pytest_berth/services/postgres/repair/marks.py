@@ -9,6 +9,10 @@ from psycopg import sql
 from pytest_berth.services.postgres.repair.session import Connection, row
 
 XID_MODULUS = 2**32
+# A row version was written after the mark that is given as arguments. Measured from the
+# snapshot's xmin: a transaction running then may commit later. ``age`` compares across the
+# wraparound of 32-bit ids.
+NEWER = "(pg_catalog.age(xmin) <= pg_catalog.age($1) AND NOT xmin = ANY ($2))"
 
 
 @dataclass(frozen=True)
@@ -53,16 +57,19 @@ class Mark:
         written = self.own | ({own} if own else frozenset())
         return Mark(snapshot, frozenset(xid for xid in written if xid >= snapshot.xmin))
 
-    def is_newer(self, xid: str = "xmin") -> sql.Composed:
-        """Return the condition that a row version was written after the mark.
+    @property
+    def arguments(self) -> tuple[str, str]:
+        """The arguments of ``NEWER``, as SQL."""
+        own = ",".join(str(xid % XID_MODULUS) for xid in self.own)
+        return f"'{self.snapshot.xmin % XID_MODULUS}'", f"'{{{own}}}'"
 
-        Measured from the snapshot's xmin: a transaction running then may commit later.
-        ``age`` compares across the wraparound of 32-bit ids.
-        """
-        own = sql.SQL(", ").join(sql.Literal(str(xid % XID_MODULUS)) for xid in self.own)
-        newer = sql.SQL("pg_catalog.age({0}) <= pg_catalog.age({1}::pg_catalog.xid)").format(
-            sql.SQL(xid), sql.Literal(str(self.snapshot.xmin % XID_MODULUS))
-        )
-        if not self.own:
-            return sql.SQL("({})").format(newer)
-        return sql.SQL("({} AND {}::text NOT IN ({}))").format(newer, sql.SQL(xid), own)
+    @property
+    def since(self) -> tuple[str, str]:
+        """The first id later than the mark, and the first that was running then, as SQL."""
+        snapshot = self.snapshot
+        return f"'{snapshot.xmax % XID_MODULUS}'", f"'{snapshot.xmin % XID_MODULUS}'"
+
+    def is_newer(self) -> sql.SQL:
+        """Return the condition that a row version was written after the mark."""
+        first, own = self.arguments
+        return sql.SQL(NEWER.replace("$1", f"{first}::xid").replace("$2", f"{own}::xid[]"))

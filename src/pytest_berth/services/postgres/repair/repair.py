@@ -13,16 +13,18 @@ from typing import TYPE_CHECKING
 import psycopg
 from psycopg import sql
 
-from pytest_berth.services.postgres.repair import holders, large_objects
+from pytest_berth.services.postgres.repair import ddl, holders, large_objects
 from pytest_berth.services.postgres.repair.blocking import waiting_on
 from pytest_berth.services.postgres.repair.catalog import Guard, Relation, closure
+from pytest_berth.services.postgres.repair.contents import storage_of
 from pytest_berth.services.postgres.repair.failures import NotRepairable
-from pytest_berth.services.postgres.repair.session import Connection, row, rows
+from pytest_berth.services.postgres.repair.session import Connection, results, row, rows
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Sequence
+    from collections.abc import Collection, Iterator, Mapping, Sequence
 
     from pytest_berth.services.postgres.repair.baseline import Baseline
+    from pytest_berth.services.postgres.repair.contents import Storage
     from pytest_berth.services.postgres.repair.dirt import Dirt
     from pytest_berth.services.postgres.repair.holders import Holder
 
@@ -54,6 +56,22 @@ def end(connection: Connection, holder: Holder) -> None:
 
 
 @dataclass(frozen=True)
+class Finished:
+    """How the database stands after a repair.
+
+    Attributes:
+        moved: Sequences that had given away values.
+        sizes: Bytes of the tables that were touched, with what is stored out of line.
+        xid: The repair's transaction, if it has written.
+    """
+
+    moved: tuple[Relation, ...]
+    storage: Mapping[int, Storage]
+    sizes: Mapping[int, int]
+    xid: int | None
+
+
+@dataclass(frozen=True)
 class Repair:
     """Puts a baseline back, within the current transaction."""
 
@@ -70,8 +88,25 @@ class Repair:
                 self._put_back_with_foreign_keys(dirt)
         for view in dirt.views:
             self._put_back_view(view)
-        self._set_sequences(dirt.sequences)
         self._put_back_objects(dirt)
+
+    def finish(self, touched: Sequence[Relation]) -> Finished:
+        """Set all sequences back, and read how the database stands then."""
+        run = self.baseline.prepared.run
+        oids = ",".join(str(table.oid) for table in touched)
+        sequences = self.baseline.relations.sequences
+        with self._writing(sequences, holders.BLOCK_WRITING):
+            moved, storage, sizes, ((xid,),) = results(
+                self.connection,
+                [run("sequences"), run("storage"), run("sizes", f"'{{{oids}}}'"), run("xid")],
+            )
+        oids_moved = {oid for (oid,) in moved}
+        return Finished(
+            tuple(sequence for sequence in sequences if sequence.oid in oids_moved),
+            storage_of(storage),
+            dict(sizes),
+            int(xid) if xid else None,
+        )
 
     def _touched(self, dirt: Dirt) -> list[Relation]:
         altered = dirt.altered
@@ -90,6 +125,9 @@ class Repair:
             self.connection.execute("SET CONSTRAINTS ALL IMMEDIATE")
         for table in guarded:
             self._alter(table, [_on(guard) for guard in table.guards])
+        if guarded and self.baseline.watched:
+            ((own,),) = results(self.connection, [self.baseline.prepared.run("xid")])[0]
+            ddl.forget(self.connection, [own])
 
     def _alter(self, table: Relation, actions: Sequence[sql.Composable]) -> None:
         only = sql.SQL("ONLY " if table.kind == "p" else "")
@@ -99,10 +137,12 @@ class Repair:
         self._run(statement, [table], holders.BLOCK_EXCLUSIVE - {"AccessShareLock"})
 
     def _delete(self, dirt: Dirt) -> None:
-        for table in dirt.grown:
-            self._run(self._delete_from(table, all_rows=False), [table])
-        for table in dirt.altered:
-            self._run(self._delete_from(table, all_rows=True), [table])
+        statements = [
+            *(self._delete_from(table, all_rows=False) for table in dirt.grown),
+            *(self._delete_from(table, all_rows=True) for table in dirt.altered),
+        ]
+        if statements:
+            self._run(sql.SQL("; ").join(statements), dirt.tables)
 
     def _delete_from(self, table: Relation, *, all_rows: bool) -> sql.Composed:
         statement = sql.SQL("DELETE FROM ONLY {}").format(table.identifier)
@@ -239,21 +279,6 @@ class Repair:
             remedy=f"REFRESH MATERIALIZED VIEW {view} in the seeds, so that it is not stale",
         )
 
-    def _set_sequences(self, sequences: Sequence[Relation]) -> None:
-        if not sequences:
-            return
-        oids = [sequence.oid for sequence in sequences]
-        values = [self.baseline.sequences[oid] for oid in oids]
-        with self._writing(sequences, holders.BLOCK_WRITING):
-            rows(
-                self.connection,
-                "SELECT pg_catalog.setval(oid, last_value, is_called) "
-                "FROM unnest(%s::oid[], %s::int8[], %s::bool[]) AS s (oid, last_value, is_called)",
-                oids,
-                [last for last, _ in values],
-                [called for _, called in values],
-            )
-
     def _put_back_objects(self, dirt: Dirt) -> None:
         if dirt.added_objects:
             rows(
@@ -289,7 +314,7 @@ class Repair:
         modes: Collection[str] = holders.BLOCK_WRITING,
     ) -> None:
         with self._writing(relations, modes):
-            self.connection.execute(statement)
+            self.connection.execute(statement, prepare=False)
 
     @contextmanager
     def _writing(self, relations: Sequence[Relation], modes: Collection[str]) -> Iterator[None]:

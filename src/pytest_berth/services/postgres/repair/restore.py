@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 import psycopg
 
 from pytest_berth.errors import IsolationError
-from pytest_berth.services.postgres.repair import dirt, fingerprint, holders
-from pytest_berth.services.postgres.repair.baseline import Baseline, changed, read_storage
+from pytest_berth.services.postgres.repair import bloat, ddl, dirt, fingerprint, holders
+from pytest_berth.services.postgres.repair.baseline import Baseline, look, restless
 from pytest_berth.services.postgres.repair.blocking import BlockedError, waiting_on
+from pytest_berth.services.postgres.repair.contents import read_sequences
 from pytest_berth.services.postgres.repair.failures import (
     BaselineLost,
     LeftOpen,
@@ -19,7 +20,7 @@ from pytest_berth.services.postgres.repair.failures import (
 )
 from pytest_berth.services.postgres.repair.marks import Snapshot
 from pytest_berth.services.postgres.repair.repair import Repair, end
-from pytest_berth.services.postgres.repair.session import Connection, own_xid, transaction
+from pytest_berth.services.postgres.repair.session import Connection, results, transaction
 from pytest_berth.waiting import wait_for
 
 if TYPE_CHECKING:
@@ -59,15 +60,46 @@ def restore(connection: Connection, baseline: Baseline, *, lock_timeout: float) 
         IsolationError: The role may not do what is needed.
     """
     try:
-        if not changed(connection, baseline):
+        signs = look(connection, baseline)
+        if not signs.changed:
             return Restored(baseline)
-        prepared = _roll_back_prepared(connection, baseline)
-        left = _end_writers(connection, baseline, lock_timeout)
+        prepared: tuple[str, ...] = ()
+        left: list[Holder] = []
+        if signs.writers:
+            prepared = _roll_back_prepared(connection, baseline)
+            left = _end_writers(connection, baseline, lock_timeout)
         return _put_back(connection, baseline, lock_timeout, prepared, left)
     except psycopg.OperationalError as error:
         if connection.closed or connection.broken:
             raise BaselineLost(error) from error
         raise
+
+
+def confirm(connection: Connection, baseline: Baseline, *, lock_timeout: float) -> Baseline | None:
+    """Return the baseline if the database still holds it, with a new mark; else None.
+
+    Nothing is put back. What others do on the server makes ``changed`` give false alarms, and
+    capturing a baseline anew takes longer than looking.
+    """
+    signs = look(connection, baseline)
+    if not signs.changed:
+        return baseline
+    try:
+        with transaction(connection, lock_timeout=lock_timeout):
+            snapshot, sentinel = _require_schema(connection, baseline)
+            if signs.writers or dirt.find(connection, baseline):
+                return None
+            standing = read_sequences(connection, baseline.relations.sequences)
+            if {oid: found.value for oid, found in standing.items()} != baseline.sequences:
+                return None
+    except (SchemaChanged, psycopg.errors.LockNotAvailable):
+        return None
+    return replace(
+        baseline,
+        restless=restless(baseline.relations.sequences, standing, baseline.open_before),
+        sentinel=sentinel,
+        mark=baseline.mark.renewed(snapshot, None),
+    )
 
 
 def _put_back(
@@ -96,26 +128,52 @@ def _put_back(
 
 
 def _repair(connection: Connection, baseline: Baseline, lock_timeout: float) -> Restored:
-    relations = baseline.relations
-    with transaction(connection, lock_timeout=lock_timeout, replica=baseline.replica):
-        snapshot = Snapshot.now(connection)
+    relations, open_before = baseline.relations, baseline.open_before
+    with transaction(connection, lock_timeout=lock_timeout):
         everything = (*relations.tables, *relations.views, *relations.sequences)
         with waiting_on(everything, holders.BLOCK_READING):
-            differences = fingerprint.differences(connection, baseline.fingerprint)
-            if differences:
-                raise SchemaChanged(differences)
+            snapshot, sentinel = _require_schema(connection, baseline)
             found = dirt.find(connection, baseline)
+        repair = Repair(connection, baseline)
         with waiting_on(everything, holders.BLOCK_EXCLUSIVE):
-            Repair(connection, baseline).apply(found)
-        storage = read_storage(connection, list(baseline.storage))
-        mark = baseline.mark.renewed(snapshot, own_xid(connection))
+            if found:
+                repair.apply(found)
+            finished = repair.finish(found.tables)
+    renewed = replace(
+        baseline,
+        storage=finished.storage,
+        restless=tuple(s for s in relations.sequences if s.unlogged or open_before),
+        sentinel=sentinel,
+        mark=baseline.mark.renewed(snapshot, finished.xid),
+    )
     return Restored(
-        replace(baseline, storage=storage, mark=mark),
-        tuple(map(str, (*found.grown, *found.altered))),
+        bloat.remove(connection, renewed, found.tables, finished.sizes),
+        tuple(map(str, found.tables)),
         tuple(map(str, found.views)),
-        tuple(map(str, found.sequences)),
+        tuple(map(str, finished.moved)),
         (*found.added_objects, *found.altered_objects),
     )
+
+
+def _require_schema(connection: Connection, baseline: Baseline) -> tuple[Snapshot, tuple[str, ...]]:
+    """Refuse a changed schema; return the snapshot of that moment, and the sentinel."""
+    run = baseline.prepared.run
+    if not baseline.watched:
+        snapshot = Snapshot.now(connection)
+        _require_fingerprint(connection, baseline)
+        return snapshot, ()
+    names = ("snapshot", "noted", "sentinel")
+    ((now,),), ((noted,),), ((seen,),) = results(connection, map(run, names))
+    if noted or tuple(seen) != baseline.sentinel:
+        _require_fingerprint(connection, baseline)
+        ddl.forget(connection, noted)
+    return Snapshot.parse(now), tuple(seen)
+
+
+def _require_fingerprint(connection: Connection, baseline: Baseline) -> None:
+    differences = fingerprint.differences(connection, baseline.fingerprint)
+    if differences:
+        raise SchemaChanged(differences)
 
 
 def _younger(connection: Connection, baseline: Baseline) -> list[Holder]:

@@ -12,7 +12,7 @@ from psycopg.rows import tuple_row
 from pytest_berth.errors import IsolationError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
 Connection = psycopg.Connection[Any]
 Row = tuple[Any, ...]
@@ -21,27 +21,46 @@ Query = sql.SQL | sql.Composed | str
 BATCH = 100
 
 
+def settle(connection: Connection) -> bool:
+    """Make the connection's settings fit for repairs; tell whether it is a replica's.
+
+    Under ``session_replication_role = replica`` triggers and foreign keys do not fire. It is
+    set once: switching it throws away all plans.
+    """
+    # psycopg would forget our prepared statements with its own, after each DROP and ROLLBACK.
+    connection.prepare_threshold = None
+    connection.execute("SET statement_timeout = 0; SET plan_cache_mode = force_generic_plan")
+    try:
+        connection.execute("SET session_replication_role = replica")
+    except psycopg.errors.InsufficientPrivilege:
+        return False
+    return True
+
+
 @contextmanager
 def transaction(
-    connection: Connection, *, lock_timeout: float, replica: bool, isolation: str = "READ COMMITTED"
+    connection: Connection, *, lock_timeout: float, isolation: str = "READ COMMITTED"
 ) -> Iterator[None]:
     """Run a block in one transaction, independent of the database's and role's settings.
 
-    Under ``session_replication_role = replica`` triggers and foreign keys do not fire.
     ``row_security = off`` turns rows hidden by a policy into an error, never into a miss.
     """
     milliseconds = max(1, round(lock_timeout * 1000))
-    settings = [
-        f"SET TRANSACTION ISOLATION LEVEL {isolation}, READ WRITE",
+    settings = (
+        f"BEGIN ISOLATION LEVEL {isolation}, READ WRITE",
         f"SET LOCAL lock_timeout = {milliseconds}",
-        "SET LOCAL statement_timeout = 0",
         "SET LOCAL idle_in_transaction_session_timeout = 0",
         "SET LOCAL row_security = off",
-        *(["SET LOCAL session_replication_role = replica"] if replica else []),
-    ]
-    with refusals_named(), connection.transaction():
-        connection.execute(sql.SQL("; ".join(settings)))
-        yield
+    )
+    with refusals_named():
+        connection.execute("; ".join(settings).encode(), prepare=False)
+        try:
+            yield
+        except BaseException:
+            if not connection.closed:
+                connection.rollback()
+            raise
+        connection.commit()
 
 
 @contextmanager
@@ -56,16 +75,6 @@ def refusals_named() -> Iterator[None]:
             remedy="use a superuser, or a role that owns all tables and, where a table has "
             "row-level security, has BYPASSRLS; or isolation = rollback",
         ) from error
-
-
-def may_be_replica(connection: Connection) -> bool:
-    """Tell whether the role may switch triggers and foreign keys off."""
-    try:
-        with connection.transaction():
-            connection.execute("SET LOCAL session_replication_role = replica")
-    except psycopg.errors.InsufficientPrivilege:
-        return False
-    return True
 
 
 def rows(
@@ -85,10 +94,23 @@ def row(connection: Connection, query: Query, *params: Any) -> Row:
     return rows(connection, query, *params)[0]
 
 
-def own_xid(connection: Connection) -> int | None:
-    """Return the id of the current transaction, if it has written."""
-    xid = row(connection, "SELECT pg_catalog.pg_current_xact_id_if_assigned()::text")[0]
-    return int(xid) if xid else None
+def results(connection: Connection, statements: Iterable[str]) -> list[list[Row]]:
+    """Run several statements in one round trip; return the rows of each.
+
+    Each sees what others have committed before it began.
+    """
+    with connection.cursor(row_factory=tuple_row) as cursor:
+        cursor.execute("; ".join(statements).encode(), prepare=False)
+        found = [cursor.fetchall() if cursor.description else []]
+        while cursor.nextset():
+            found.append(cursor.fetchall() if cursor.description else [])
+    return found
+
+
+def current_database(connection: Connection) -> int:
+    """Return the id of the database."""
+    query = "SELECT oid::int8 FROM pg_catalog.pg_database WHERE datname = current_database()"
+    return int(row(connection, query)[0])
 
 
 def union_all(parts: Sequence[sql.Composable]) -> sql.Composed:

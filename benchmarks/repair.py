@@ -1,0 +1,112 @@
+"""What one repair takes, against its floor: one round trip to the server."""
+
+from __future__ import annotations
+
+import time
+from contextlib import contextmanager
+from statistics import median
+from typing import TYPE_CHECKING, Any
+
+import psycopg
+from psycopg import sql
+from psycopg.conninfo import make_conninfo
+
+from benchmarks.report import Table, milliseconds, ratio
+from pytest_berth.services.postgres import repair
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from benchmarks.machine import Machine
+
+TITLE = "One repair"
+SIZES = (20, 60, 500)
+SEEDED = 5
+LOCK_TIMEOUT = 5.0
+_WRITE = b"INSERT INTO t0 (name) VALUES ('a'), ('b'); INSERT INTO t1 DEFAULT VALUES;" + (
+    b"INSERT INTO t3 (name) VALUES ('c')"
+)
+Connection = psycopg.Connection[Any]
+
+
+def measure(machine: Machine, *, source: str, times: int) -> Table:
+    """Measure repairs of databases of several sizes on one server."""
+    with machine.server(source) as url:
+        rows = [row for tables in SIZES for row in _of_size(url, tables, times)]
+    return Table(
+        TITLE,
+        f"Medians of {times}, on one server ({source}) with settings fit for tests. The tables have"
+        f" a sequence each, two of three a foreign key, and {SEEDED} hold ten rows of the baseline."
+        " Three tables are dirty: four rows were committed by another connection.",
+        ("against a round trip", "median", "fastest", "slowest", "what"),
+        rows,
+    )
+
+
+def _of_size(url: str, tables: int, times: int) -> list[tuple[str, ...]]:
+    with _database(url, tables) as (berth, application):
+        baseline = repair.capture(berth, lock_timeout=LOCK_TIMEOUT, watch=True)
+
+        def put_back() -> None:
+            nonlocal baseline
+            baseline = repair.restore(berth, baseline, lock_timeout=LOCK_TIMEOUT).baseline
+
+        def nothing() -> None:
+            pass
+
+        def write() -> None:
+            application.execute(_WRITE)
+
+        for _ in range(3):
+            _timed(put_back, write)
+        measured = {
+            "one round trip": (lambda: berth.execute("SELECT 1"), nothing),
+            "nothing has changed": (put_back, nothing),
+            "three tables are dirty": (put_back, write),
+        }
+        found = {name: [_timed(*what) for _ in range(times)] for name, what in measured.items()}
+    floor = median(found["one round trip"])
+    return [
+        (
+            ratio(median(values), floor),
+            *map(milliseconds, (median(values), min(values), max(values))),
+            f"{tables} tables: {name}",
+        )
+        for name, values in found.items()
+    ]
+
+
+def _timed(run: Callable[[], object], before: Callable[[], object]) -> float:
+    before()
+    began = time.perf_counter()
+    run()
+    return time.perf_counter() - began
+
+
+@contextmanager
+def _database(url: str, tables: int) -> Iterator[tuple[Connection, Connection]]:
+    server = url.replace("+psycopg", "", 1)
+    name = sql.Identifier(f"repair_{tables}")
+    with psycopg.connect(server, autocommit=True) as admin:
+        admin.execute(sql.SQL("CREATE DATABASE {}").format(name))
+        dsn = make_conninfo(server, dbname=f"repair_{tables}")
+        with (
+            psycopg.connect(dsn, autocommit=True) as berth,
+            psycopg.connect(dsn, autocommit=True, prepare_threshold=None) as application,
+        ):
+            _create(application, tables)
+            yield berth, application
+        admin.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(name))
+
+
+def _create(door: Connection, tables: int) -> None:
+    for number in range(tables):
+        door.execute(
+            f"CREATE TABLE t{number} (id serial PRIMARY KEY, name text, parent int)".encode()
+        )
+        if number % 3:
+            key = f"ALTER TABLE t{number} ADD FOREIGN KEY (parent) REFERENCES t{number - 1}"
+            door.execute(key.encode())
+        if number >= tables - SEEDED:
+            rows = f"INSERT INTO t{number} (name) SELECT 'seed' FROM generate_series(1, 10)"
+            door.execute(rows.encode())
