@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 TIMEOUT = 120.0
 NOT_INHERITED = re.compile(r"(BERTH|PYTEST|PG)[A-Z_]*|CI|BUILD_NUMBER|FORCE_COLOR|PY_COLORS")
 KEPT = {"BERTH_CACHE", "BERTH_ARTIFACT_MIRROR"}
+INI_FILES = ("pytest.ini", "pytest.toml", "pyproject.toml", "tox.ini", "setup.cfg")
 MODELS = """
     from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
@@ -68,6 +69,9 @@ class Project:
 
     def arguments(self, *arguments: str) -> tuple[str, ...]:
         """Return a command line on which all other installed plugins are switched off."""
+        if not any((self.root / name).exists() for name in INI_FILES):
+            # Else pytest would go up, and might find the settings of this very repository.
+            (self.root / "pytest.ini").write_text("[pytest]\n")
         installed = {entry.name for entry in entry_points(group="pytest11")}
         off = sorted(installed - {"berth", *self.plugins})
         return (*(f"-pno:{name}" for name in off), *arguments)
