@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from pytest_berth.services.postgres.handle import PostgresServer
+    from pytest_berth.services.handle import RunningServer
 
 TIMEOUT = 120.0
 NOT_INHERITED = re.compile(r"(BERTH|PYTEST|PG)[A-Z_]*|CI|BUILD_NUMBER|FORCE_COLOR|PY_COLORS")
@@ -100,7 +100,7 @@ def project(_home: str, pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPat
 
 
 @pytest.fixture(scope="session")
-def outer_url(pg_server: PostgresServer, pytestconfig: pytest.Config) -> str:
+def outer_url(pg_server: RunningServer, pytestconfig: pytest.Config) -> str:
     """URL of a superuser on the server that the outer run has started."""
     server = pytestconfig.stash[BERTH].manager.server(POSTGRES)
     return urls.url(server, server.credentials.database)

@@ -11,13 +11,13 @@ if TYPE_CHECKING:
 
     from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer
 
-    from pytest_berth.services.kafka.handle import KafkaServer
+    from pytest_berth.services.handle import RunningServer
     from pytest_berth.services.kafka.probe import Probe
     from pytest_berth.services.kafka.workspace import Slate, Workspace
 
 
 @pytest.fixture(scope="session")
-def kafka_server(pytestconfig: pytest.Config) -> KafkaServer:
+def kafka_server(pytestconfig: pytest.Config) -> RunningServer:
     """The Kafka broker of this run: where it runs, its version, its log.
 
     Scope: session; with ``berth_kafka_scope = test`` or the marker ``berth_kafka(scope="test")``,
@@ -27,15 +27,18 @@ def kafka_server(pytestconfig: pytest.Config) -> KafkaServer:
         NoSourceError: No source can serve; with ``berth_missing = skip`` the test is skipped.
         StartError: It did not become ready within ``berth_start_timeout`` seconds.
     """
-    from pytest_berth.services.kafka.handle import shared_server
+    from pytest_berth.services.handle import shared_server
+    from pytest_berth.services.kafka.service import KAFKA
 
-    return shared_server(pytestconfig)
+    return shared_server(pytestconfig, KAFKA)
 
 
 @pytest.fixture(scope="session")
-def _kafka_workspace(pytestconfig: pytest.Config, kafka_server: KafkaServer) -> Iterator[Workspace]:
+def _kafka_workspace(
+    pytestconfig: pytest.Config, kafka_server: RunningServer
+) -> Iterator[Workspace]:
     """The worker's place on the broker."""
-    from pytest_berth.services.kafka.handle import shared_workspace
+    from pytest_berth.services.kafka.access import shared_workspace
 
     with shared_workspace(pytestconfig) as workspace:
         yield workspace
@@ -51,18 +54,19 @@ def kafka_bootstrap(_kafka_workspace: Workspace) -> str:
 
 
 @pytest.fixture
-def _kafka_own_server(pytestconfig: pytest.Config) -> Iterator[KafkaServer]:
+def _kafka_own_server(pytestconfig: pytest.Config) -> Iterator[RunningServer]:
     """`kafka_server` for a test that has a broker of its own."""
-    from pytest_berth.services.kafka.handle import own_server
+    from pytest_berth.services.handle import own_server
+    from pytest_berth.services.kafka.service import KAFKA
 
-    with own_server(pytestconfig) as server:
+    with own_server(pytestconfig, KAFKA) as server:
         yield server
 
 
 @pytest.fixture
-def _kafka_own_workspace(pytestconfig: pytest.Config, kafka_server: KafkaServer) -> Workspace:
+def _kafka_own_workspace(pytestconfig: pytest.Config, kafka_server: RunningServer) -> Workspace:
     """`_kafka_workspace` for a test that has a broker of its own."""
-    from pytest_berth.services.kafka.handle import own_workspace
+    from pytest_berth.services.kafka.access import own_workspace
 
     return own_workspace(pytestconfig, kafka_server)
 
@@ -85,7 +89,7 @@ def _kafka_slate(request: pytest.FixtureRequest, _kafka_workspace: Workspace) ->
 @pytest.fixture
 def _kafka_late_slate(pytestconfig: pytest.Config) -> Iterator[None]:
     """The clean slate of a test that may ask for Kafka only while it runs."""
-    from pytest_berth.services.kafka.handle import late_slate
+    from pytest_berth.services.kafka.access import late_slate
 
     with late_slate(pytestconfig):
         yield

@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from pytest_berth.lifecycle import scopes
-from pytest_berth.settings import Option, choice, lines, text, words
+from pytest_berth.services import common_options
+from pytest_berth.settings import Option, words
 
 _TOPIC = re.compile(r"[A-Za-z0-9._-]{1,249}")
 # Where the broker listens and keeps its data is settled by the source that runs it.
@@ -46,44 +46,19 @@ def _servers(value: str) -> str:
     return servers
 
 
-def _pairs(value: list[str]) -> tuple[str, ...]:
-    pairs = lines(value)
-    for pair in pairs:
-        name, equals, _ = pair.partition("=")
-        if not equals or not name.strip():
-            raise ValueError(f"use lines such as message.max.bytes = 2000000, not {pair!r}")
-        if _SETTLED.fullmatch(name.strip()):
-            raise ValueError(f"leave {name.strip()} out: berth settles it itself")
-    return pairs
-
-
 VERSION: Option[str] = Option(
     "berth_kafka_version", _version, "4.1.0", "version of Kafka (default 4.1.0)"
 )
-IMAGE: Option[str] = Option(
-    "berth_kafka_image",
-    text,
-    "",
-    "image of the container, such as apache/kafka-native:4.1.0 (default apache/kafka:<version>)",
-)
+IMAGE = common_options.image("kafka", "apache/kafka-native:4.1.0 (default apache/kafka:<version>)")
 URL: Option[str] = Option(
     "berth_kafka_url",
     _servers,
     "",
     "bootstrap servers of a Kafka that is there already: host:9092,other:9092",
 )
-SOURCE: Option[str] = Option(
-    "berth_kafka_source",
-    choice("", "auto", "container", "local", "external"),
-    "",
-    "where Kafka comes from, when it differs from berth_source",
-)
-SETTINGS: Option[tuple[str, ...]] = Option(
-    "berth_kafka_settings",
-    _pairs,
-    (),
-    "settings of the broker beside those fit for tests: lines such as num.partitions = 3",
-    type="linelist",
+SOURCE = common_options.source("kafka", "Kafka")
+SETTINGS = common_options.server_settings(
+    "kafka", "broker", "num.partitions = 3", _SETTLED.fullmatch
 )
 TOPICS: Option[tuple[str, ...]] = Option(
     "berth_kafka_topics",
@@ -92,19 +67,8 @@ TOPICS: Option[tuple[str, ...]] = Option(
     "topics with fixed names: created if missing, and emptied around each test",
     type="linelist",
 )
-ALLOW_RESET: Option[tuple[str, ...]] = Option(
-    "berth_kafka_allow_reset",
-    words,
-    (),
-    "names (globs) of topics on an external broker whose records may be deleted",
-    type="linelist",
-)
-SCOPE: Option[str] = Option(
-    "berth_kafka_scope",
-    scopes.parse,
-    scopes.RUN,
-    "who shares a broker: the run (default), a worker, or nobody but the test",
-)
+ALLOW_RESET = common_options.allow_reset("kafka", "topics on an external broker whose records")
+SCOPE = common_options.scope("kafka", "broker")
 OPTIONS: tuple[Option[Any], ...] = (
     VERSION,
     IMAGE,

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection, Engine
     from sqlalchemy.orm import Session
 
-    from pytest_berth.services.postgres.handle import PostgresServer
+    from pytest_berth.services.handle import RunningServer
     from pytest_berth.services.postgres.workspace import Workspace
 
 
@@ -49,7 +49,7 @@ def pg_seed(pytestconfig: pytest.Config) -> object:
 
 
 @pytest.fixture(scope="session")
-def pg_server(pytestconfig: pytest.Config) -> PostgresServer:
+def pg_server(pytestconfig: pytest.Config) -> RunningServer:
     """The PostgreSQL server of this run: where it runs, its version, its log.
 
     Scope: session; one server for all xdist workers.
@@ -58,9 +58,10 @@ def pg_server(pytestconfig: pytest.Config) -> PostgresServer:
         NoSourceError: No source can serve; with ``berth_missing = skip`` the test is skipped.
         StartError: It did not become ready within ``berth_start_timeout`` seconds.
     """
-    from pytest_berth.services.postgres.handle import server_for
+    from pytest_berth.services.handle import shared_server
+    from pytest_berth.services.postgres.service import POSTGRES
 
-    return server_for(pytestconfig)
+    return shared_server(pytestconfig, POSTGRES)
 
 
 @pytest.fixture(scope="session")
@@ -68,7 +69,7 @@ def _pg_workspace(
     pytestconfig: pytest.Config, pg_schema: object, pg_seed: object
 ) -> Iterator[Workspace]:
     """The worker's database and berth's connections to it."""
-    from pytest_berth.services.postgres.handle import workspace_for
+    from pytest_berth.services.postgres.access import workspace_for
 
     workspace = workspace_for(pytestconfig, pg_schema, pg_seed)
     yield workspace
@@ -90,7 +91,7 @@ def _pg_slate(request: pytest.FixtureRequest, _pg_workspace: Workspace) -> Itera
 @pytest.fixture
 def _pg_late_slate(pytestconfig: pytest.Config) -> Iterator[None]:
     """The clean slate of a test that may ask for Postgres only while it runs."""
-    from pytest_berth.services.postgres.handle import late_slate
+    from pytest_berth.services.postgres.access import late_slate
 
     with late_slate(pytestconfig):
         yield

@@ -46,6 +46,11 @@ def demand_of(item: pytest.Item) -> Demand:
     return item.stash[DEMAND]
 
 
+def isolation(item: pytest.Item) -> str:
+    """Describe the test's isolation, and why it was chosen."""
+    return str(demand_of(item).isolation)
+
+
 def check(items: Sequence[pytest.Item]) -> None:
     """Check what the selected tests ask for, and what the settings say for all of them.
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from pytest_berth.settings import Option, choice, lines, seconds, text, words
+from pytest_berth.services import common_options
+from pytest_berth.settings import Option, choice, lines, seconds
 
 ISOLATIONS = ("auto", "rollback", "truncation", "none")
-
-
-_CHOSEN_BY_BERTH = ("port", "data_directory")
+# Where the server listens and keeps its data is settled by the source that runs it.
+_SETTLED = {"port", "data_directory", "listen_addresses", "unix_socket_directories"}
 
 
 def _version(value: str) -> str:
@@ -27,22 +27,10 @@ def _url(value: str) -> str:
     scheme = url.partition("://")[0].partition("+")[0]
     if scheme not in {"postgresql", "postgres"} or "://" not in url:
         raise ValueError("use a URL such as postgresql://user:password@host:5432/database")
-    if url:
-        from pytest_berth.services.postgres import urls
+    from pytest_berth.services.postgres import urls
 
-        urls.server(url, reason="")
+    urls.server(url, reason="")
     return url
-
-
-def _pairs(value: list[str]) -> tuple[str, ...]:
-    pairs = lines(value)
-    for pair in pairs:
-        if "=" not in pair:
-            raise ValueError(f"use lines such as work_mem = 64MB, not {pair!r}")
-        name = pair.partition("=")[0].strip()
-        if name in _CHOSEN_BY_BERTH:
-            raise ValueError(f"leave {name} out: berth chooses it")
-    return pairs
 
 
 VERSION: Option[str] = Option(
@@ -51,12 +39,7 @@ VERSION: Option[str] = Option(
     "17",
     "version of PostgreSQL: a major (default 17), or an exact one",
 )
-IMAGE: Option[str] = Option(
-    "berth_pg_image",
-    text,
-    "",
-    "image of the container, such as postgis/postgis:17-3.5 (default postgres:<version>-alpine)",
-)
+IMAGE = common_options.image("pg", "postgis/postgis:17-3.5 (default postgres:<version>-alpine)")
 URL: Option[str] = Option(
     "berth_pg_url",
     _url,
@@ -64,26 +47,9 @@ URL: Option[str] = Option(
     "URL of a PostgreSQL that is there already; it is never started, stopped or reset",
     flag="--berth-pg-url",
 )
-SOURCE: Option[str] = Option(
-    "berth_pg_source",
-    choice("", "auto", "container", "local", "external"),
-    "",
-    "where PostgreSQL comes from, when it differs from berth_source",
-)
-SETTINGS: Option[tuple[str, ...]] = Option(
-    "berth_pg_settings",
-    _pairs,
-    (),
-    "settings of the server beside those fit for tests: lines such as work_mem = 64MB",
-    type="linelist",
-)
-ALLOW_RESET: Option[tuple[str, ...]] = Option(
-    "berth_pg_allow_reset",
-    words,
-    (),
-    "names (globs) of databases on an external server whose data may be deleted",
-    type="linelist",
-)
+SOURCE = common_options.source("pg", "PostgreSQL")
+SETTINGS = common_options.server_settings("pg", "server", "work_mem = 64MB", _SETTLED.__contains__)
+ALLOW_RESET = common_options.allow_reset("pg", "databases on an external server whose data")
 SCHEMA: Option[tuple[str, ...]] = Option(
     "berth_pg_schema",
     lines,

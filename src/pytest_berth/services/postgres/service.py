@@ -1,83 +1,56 @@
-"""What PostgreSQL is to the plugin: its name, settings, fixtures and placeholders.
-
-How a server is launched, and what a test asks of it, is imported when a test needs it.
-"""
+"""What PostgreSQL is to the plugin: its name, settings, fixtures and placeholders."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from pytest_berth.services.built_in import BuiltIn
 from pytest_berth.services.postgres import options as ini
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
 
-    import pytest
-
-    from pytest_berth.errors import BerthError
-    from pytest_berth.service import (
-        ContainerSpec,
-        Credentials,
-        LocalRequest,
-        LocalSpec,
-        Server,
-        Service,
-    )
-    from pytest_berth.settings import Option, Settings
+    from pytest_berth.service import Server, Service
+    from pytest_berth.services.built_in import Items, Launch, Urls
 
 
-class Postgres:
+class Postgres(BuiltIn):
     """The service ``postgres``."""
 
-    name: str = "postgres"
-    prefix: str = "pg"
-    extra: str = "postgres"
+    name = "postgres"
+    prefix = "pg"
+    extra = "postgres"
     packages: tuple[str, ...] = ("psycopg", "sqlalchemy")
-    options: tuple[Option[Any], ...] = ini.OPTIONS
-    source: Option[str] = ini.SOURCE
-    scope: Option[str] | None = None
-    own: Mapping[str, str] = {}
-    claims: bool = False
-    fixture_module: str = "pytest_berth.services.postgres.fixtures"
-    slate: str = "_pg_slate"
-    late_slate: str = "_pg_late_slate"
-    fixtures: frozenset[str] = frozenset(
+    options = ini.OPTIONS
+    url = ini.URL
+    source = ini.SOURCE
+    fixtures = frozenset(
         {"pg_server", "pg_url", "pg_dsn", "pg_engine", "pg_connection", "pg_session"}
     )
-    placeholders: frozenset[str] = frozenset(
+    placeholders = frozenset(
         {"pg_url", "pg_dsn", "pg_host", "pg_port", "pg_user", "pg_password", "pg_database"}
     )
 
-    def credentials(self) -> Credentials:
-        """Return a new administrator's account."""
+    @property
+    def launch(self) -> Launch:
+        """How a server is launched."""
         from pytest_berth.services.postgres import launch
 
-        return launch.credentials()
+        return launch
 
-    def container(self, settings: Settings, credentials: Credentials) -> ContainerSpec:
-        """Describe the container, through the interface of the official image."""
-        from pytest_berth.services.postgres import launch
-
-        return launch.container(settings, credentials)
-
-    def local_obstacle(self, settings: Settings) -> BerthError | None:
-        """Tell why there are neither installed binaries nor an artifact for this machine."""
-        from pytest_berth.services.postgres import launch
-
-        return launch.local_obstacle(settings)
-
-    def local(self, settings: Settings, request: LocalRequest) -> LocalSpec:
-        """Describe the process."""
-        from pytest_berth.services.postgres import launch
-
-        return launch.local(settings, request)
-
-    def external(self, settings: Settings) -> Server | None:
-        """Return the server that ``berth_pg_url`` names."""
+    @property
+    def urls(self) -> Urls:
+        """How a database is addressed."""
         from pytest_berth.services.postgres import urls
 
-        url = settings[ini.URL]
-        return urls.server(url, reason=f"{ini.URL.name} is set") if url else None
+        return urls
+
+    @property
+    def items(self) -> Items:
+        """What a test asks for."""
+        from pytest_berth.services.postgres import items
+
+        return items
 
     def probe(self, server: Server) -> str:
         """Connect once and return the server's version, such as ``"17.6"``."""
@@ -96,18 +69,6 @@ class Postgres:
         from pytest_berth.services.postgres import databases
 
         databases.drop_all(server, run_id)
-
-    def check(self, items: Sequence[pytest.Item]) -> None:
-        """Check markers, schema and seeds of the selected tests."""
-        from pytest_berth.services.postgres.items import check
-
-        check(items)
-
-    def isolation(self, item: pytest.Item) -> str:
-        """Describe the test's isolation, and why it was chosen."""
-        from pytest_berth.services.postgres.items import demand_of
-
-        return str(demand_of(item).isolation)
 
     def values(self, server: Server, run_id: str, worker: str) -> Mapping[str, object]:
         """Return the placeholders' values for a worker's database."""

@@ -12,12 +12,12 @@ if TYPE_CHECKING:
     import redis
     import redis.asyncio
 
-    from pytest_berth.services.redis.handle import RedisServer
+    from pytest_berth.services.handle import RunningServer
     from pytest_berth.services.redis.workspace import Workspace
 
 
 @pytest.fixture(scope="session")
-def redis_server(pytestconfig: pytest.Config) -> RedisServer:
+def redis_server(pytestconfig: pytest.Config) -> RunningServer:
     """The Redis server that tests run against: where it runs, its version, its log.
 
     Scope: session; with ``berth_redis_scope = test`` or the marker ``berth_redis(scope="test")``,
@@ -27,15 +27,18 @@ def redis_server(pytestconfig: pytest.Config) -> RedisServer:
         NoSourceError: No source can serve; with ``berth_missing = skip`` the test is skipped.
         StartError: It did not become ready within ``berth_start_timeout`` seconds.
     """
-    from pytest_berth.services.redis.handle import shared_server
+    from pytest_berth.services.handle import shared_server
+    from pytest_berth.services.redis.service import REDIS
 
-    return shared_server(pytestconfig)
+    return shared_server(pytestconfig, REDIS)
 
 
 @pytest.fixture(scope="session")
-def _redis_workspace(pytestconfig: pytest.Config, redis_server: RedisServer) -> Iterator[Workspace]:
+def _redis_workspace(
+    pytestconfig: pytest.Config, redis_server: RunningServer
+) -> Iterator[Workspace]:
     """The worker's database number and berth's connection to it."""
-    from pytest_berth.services.redis.handle import shared_workspace
+    from pytest_berth.services.redis.access import shared_workspace
 
     with shared_workspace(pytestconfig) as workspace:
         yield workspace
@@ -52,20 +55,21 @@ def redis_url(_redis_workspace: Workspace) -> str:
 
 
 @pytest.fixture
-def _redis_own_server(pytestconfig: pytest.Config) -> Iterator[RedisServer]:
+def _redis_own_server(pytestconfig: pytest.Config) -> Iterator[RunningServer]:
     """`redis_server` for a test that has a server of its own."""
-    from pytest_berth.services.redis.handle import own_server
+    from pytest_berth.services.handle import own_server
+    from pytest_berth.services.redis.service import REDIS
 
-    with own_server(pytestconfig) as server:
+    with own_server(pytestconfig, REDIS) as server:
         yield server
 
 
 @pytest.fixture
 def _redis_own_workspace(
-    pytestconfig: pytest.Config, redis_server: RedisServer
+    pytestconfig: pytest.Config, redis_server: RunningServer
 ) -> Iterator[Workspace]:
     """`_redis_workspace` for a test that has a server of its own."""
-    from pytest_berth.services.redis.handle import own_workspace
+    from pytest_berth.services.redis.access import own_workspace
 
     with own_workspace(pytestconfig, redis_server) as workspace:
         yield workspace

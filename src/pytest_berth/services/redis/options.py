@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from pytest_berth.lifecycle import scopes
-from pytest_berth.settings import Option, choice, lines, text
+from pytest_berth.services import common_options
+from pytest_berth.settings import Option
 
 SCHEMES = ("redis", "rediss", "unix")
 OLDEST = (6, 2)
@@ -30,52 +30,22 @@ def _url(value: str) -> str:
     return url
 
 
-def _pairs(value: list[str]) -> tuple[str, ...]:
-    pairs = lines(value)
-    for pair in pairs:
-        name, equals, _ = pair.partition("=")
-        if not equals or not name.strip():
-            raise ValueError(f"use lines such as maxmemory = 64mb, not {pair!r}")
-        if name.strip().lower() in _SETTLED:
-            raise ValueError(f"leave {name.strip()} out: berth settles it itself")
-    return pairs
-
-
 VERSION: Option[str] = Option(
     "berth_redis_version",
     _version,
     "8",
     "version of Redis: 8, 7.4; unless it is set, a local server may be any from 6.2 on",
 )
-IMAGE: Option[str] = Option(
-    "berth_redis_image",
-    text,
-    "",
-    "image of the container, such as valkey/valkey:8-alpine (default redis:<version>-alpine)",
-)
+IMAGE = common_options.image("redis", "valkey/valkey:8-alpine (default redis:<version>-alpine)")
 URL: Option[str] = Option(
     "berth_redis_url",
     _url,
     "",
     "URL of a Redis that is there already; tests claim empty database numbers on it",
 )
-SOURCE: Option[str] = Option(
-    "berth_redis_source",
-    choice("", "auto", "container", "local", "external"),
-    "",
-    "where Redis comes from, when it differs from berth_source",
+SOURCE = common_options.source("redis", "Redis")
+SETTINGS = common_options.server_settings(
+    "redis", "server", "maxmemory = 64mb", lambda name: name.lower() in _SETTLED
 )
-SETTINGS: Option[tuple[str, ...]] = Option(
-    "berth_redis_settings",
-    _pairs,
-    (),
-    "settings of the server beside those fit for tests: lines such as maxmemory = 64mb",
-    type="linelist",
-)
-SCOPE: Option[str] = Option(
-    "berth_redis_scope",
-    scopes.parse,
-    scopes.RUN,
-    "who shares a server: the run (default), a worker, or nobody but the test",
-)
+SCOPE = common_options.scope("redis", "server")
 OPTIONS: tuple[Option[Any], ...] = (VERSION, IMAGE, URL, SOURCE, SETTINGS, SCOPE)

@@ -1,9 +1,8 @@
-"""How fixtures get at the run: the server and the worker's database."""
+"""How fixtures get at the worker's database."""
 
 from __future__ import annotations
 
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import pytest
@@ -15,45 +14,9 @@ from pytest_berth.services.postgres.service import POSTGRES
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from pytest_berth.service import Server, Source
     from pytest_berth.services.postgres.workspace import Workspace
 
 WORKSPACE = pytest.StashKey["Workspace"]()
-
-
-@dataclass(frozen=True)
-class PostgresServer:
-    """The server that tests run against.
-
-    Attributes:
-        source: ``"external"``, ``"container"`` or ``"local"``.
-        host: Host name, address or socket directory.
-        port: TCP port.
-        version: Such as ``"17.6"``.
-        detail: Image, directory of the binaries, or database of the given URL.
-    """
-
-    source: str
-    host: str
-    port: int
-    version: str
-    detail: str
-    _server: Server = field(repr=False)
-    _source: Source = field(repr=False)
-
-    def log(self) -> str:
-        """Return everything that the server has logged; empty for an external server."""
-        return self._source.log(self._server, 0)
-
-
-def server_for(config: pytest.Config) -> PostgresServer:
-    """Return the run's server, started if need be."""
-    berth = config.stash[BERTH]
-    server = berth.server(POSTGRES)
-    source = berth.manager.source(server)
-    return PostgresServer(
-        server.source, server.host, server.port, server.version, server.detail, server, source
-    )
 
 
 def workspace_for(config: pytest.Config, schema: object, seed: object) -> Workspace:

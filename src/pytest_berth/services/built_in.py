@@ -1,0 +1,116 @@
+"""What the services of this package have in common: how each hands over to its folder's rooms.
+
+A room is a module that is imported when a test needs it, never in an idle run.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    import pytest
+
+    from pytest_berth.errors import BerthError
+    from pytest_berth.service import ContainerSpec, Credentials, LocalRequest, LocalSpec, Server
+    from pytest_berth.settings import Option, Settings
+
+
+class Launch(Protocol):
+    """The room ``launch``: how a server is launched."""
+
+    def credentials(self) -> Credentials:
+        """Return a new account."""
+
+    def container(self, settings: Settings, credentials: Credentials) -> ContainerSpec:
+        """Describe the container."""
+
+    def local_obstacle(self, settings: Settings) -> BerthError | None:
+        """Tell why no binaries can be had here."""
+
+    def local(self, settings: Settings, request: LocalRequest) -> LocalSpec:
+        """Describe the local process."""
+
+
+class Urls(Protocol):
+    """The room ``urls``: how a server is addressed."""
+
+    def server(self, text: str, reason: str) -> Server:
+        """Return the external server that a URL names."""
+
+
+class Items(Protocol):
+    """The room ``items``: what a test asks for."""
+
+    def check(self, items: Sequence[pytest.Item]) -> None:
+        """Check what the selected tests ask for."""
+
+    def isolation(self, item: pytest.Item) -> str:
+        """Describe the test's isolation."""
+
+
+class BuiltIn:
+    """A `Service` but for what only its own kind can know: ready, log, names on the server."""
+
+    name: str
+    prefix: str
+    extra: str
+    packages: tuple[str, ...]
+    options: tuple[Option[Any], ...]
+    url: Option[str]
+    source: Option[str]
+    scope: Option[str] | None = None
+    own: Mapping[str, str] = {}
+    claims: bool = False
+    fixtures: frozenset[str]
+    placeholders: frozenset[str]
+
+    def __init__(self) -> None:
+        self.fixture_module = f"pytest_berth.services.{self.name}.fixtures"
+        self.slate = f"_{self.prefix}_slate"
+        self.late_slate = f"_{self.prefix}_late_slate"
+
+    @property
+    def launch(self) -> Launch:
+        """How a server is launched."""
+        raise NotImplementedError
+
+    @property
+    def urls(self) -> Urls:
+        """How a server is addressed."""
+        raise NotImplementedError
+
+    @property
+    def items(self) -> Items:
+        """What a test asks for."""
+        raise NotImplementedError
+
+    def credentials(self) -> Credentials:
+        """Return a new account for a server to be started."""
+        return self.launch.credentials()
+
+    def container(self, settings: Settings, credentials: Credentials) -> ContainerSpec:
+        """Describe the container, through the interface of the official image."""
+        return self.launch.container(settings, credentials)
+
+    def local_obstacle(self, settings: Settings) -> BerthError | None:
+        """Tell why there are neither installed binaries nor an artifact for this machine."""
+        return self.launch.local_obstacle(settings)
+
+    def local(self, settings: Settings, request: LocalRequest) -> LocalSpec:
+        """Describe the local process."""
+        return self.launch.local(settings, request)
+
+    def external(self, settings: Settings) -> Server | None:
+        """Return the server that a URL in the settings names; None without one."""
+        url = settings[self.url]
+        return self.urls.server(url, reason=f"{self.url.name} is set") if url else None
+
+    def check(self, items: Sequence[pytest.Item]) -> None:
+        """Check everything that is written about the service for the selected tests."""
+        self.items.check(items)
+
+    def isolation(self, item: pytest.Item) -> str:
+        """Describe how a test gets its clean slate, and why so."""
+        return self.items.isolation(item)

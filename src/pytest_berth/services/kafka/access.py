@@ -1,0 +1,59 @@
+"""How fixtures get at the worker's place on the broker, or at a test's own."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import pytest
+
+from pytest_berth.lifecycle.state import BERTH
+from pytest_berth.services.kafka.options import TOPICS
+from pytest_berth.services.kafka.service import KAFKA
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from pytest_berth.service import Server
+    from pytest_berth.services.handle import RunningServer
+    from pytest_berth.services.kafka.workspace import Workspace
+
+WORKSPACE = pytest.StashKey["Workspace"]()
+
+
+@contextmanager
+def shared_workspace(config: pytest.Config) -> Iterator[Workspace]:
+    """Open the worker's place on the broker that it shares."""
+    berth = config.stash[BERTH]
+    config.stash[WORKSPACE] = _workspace(config, berth.server(KAFKA))
+    try:
+        yield config.stash[WORKSPACE]
+    finally:
+        del config.stash[WORKSPACE]
+
+
+def own_workspace(config: pytest.Config, server: RunningServer) -> Workspace:
+    """Return the place of a test on its own broker."""
+    return _workspace(config, server._server)
+
+
+@contextmanager
+def late_slate(config: pytest.Config) -> Iterator[None]:
+    """Empty the run's topics behind a test that may ask for Kafka only while it runs.
+
+    As long as no test has needed Kafka there is nothing to guard, and nothing is started.
+    """
+    topics = config.stash[BERTH].settings[TOPICS]
+    yield
+    opened = config.stash.get(WORKSPACE, None)
+    if opened and topics:
+        with opened.slate(topics, "late"):
+            pass
+
+
+def _workspace(config: pytest.Config, server: Server) -> Workspace:
+    from pytest_berth.services.kafka.items import is_prefixed
+    from pytest_berth.services.kafka.workspace import Workspace
+
+    berth = config.stash[BERTH]
+    return Workspace(berth, server, is_prefixed(berth))

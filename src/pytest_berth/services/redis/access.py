@@ -1,0 +1,41 @@
+"""How fixtures get at the worker's database number, or at a test's own."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from pytest_berth.lifecycle.run import MAIN
+from pytest_berth.lifecycle.state import BERTH
+from pytest_berth.services.redis.service import REDIS
+from pytest_berth.services.redis.slates import WORKSPACE, Sweeper
+from pytest_berth.services.redis.workspace import workspace
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    import pytest
+
+    from pytest_berth.services.handle import RunningServer
+    from pytest_berth.services.redis.workspace import Workspace
+
+
+@contextmanager
+def shared_workspace(config: pytest.Config) -> Iterator[Workspace]:
+    """Open the worker's database number on the server that it shares."""
+    berth = config.stash[BERTH]
+    with workspace(berth, berth.server(REDIS), berth.run.worker) as opened:
+        config.stash[WORKSPACE] = opened
+        sweeper = config.pluginmanager.register(Sweeper())
+        try:
+            yield opened
+        finally:
+            config.pluginmanager.unregister(name=sweeper)
+            del config.stash[WORKSPACE]
+
+
+@contextmanager
+def own_workspace(config: pytest.Config, server: RunningServer) -> Iterator[Workspace]:
+    """Open the only database number in use on a test's own server."""
+    with workspace(config.stash[BERTH], server._server, MAIN) as opened:
+        yield opened
