@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pytest_berth import hookspecs, markers, settings
+from pytest_berth import hookspecs, markers, reading, settings
 from pytest_berth.errors import BerthError
 from pytest_berth.lifecycle import run, selection
 from pytest_berth.lifecycle.state import BERTH, Berth
@@ -35,7 +35,7 @@ def pytest_berth_services() -> Sequence[Service]:
 
 def pytest_addoption(parser: pytest.Parser, pluginmanager: pytest.PytestPluginManager) -> None:
     """Add the settings, flags and fixtures."""
-    settings.add_options(parser, settings.OPTIONS)
+    reading.add_options(parser, settings.OPTIONS)
     for service in BUILT_IN:
         _offer(service, parser, pluginmanager)
 
@@ -50,7 +50,7 @@ def pytest_load_initial_conftests(
         if service not in BUILT_IN:
             _offer(service, parser, early_config.pluginmanager)
     options = [*settings.OPTIONS, *(option for s in services for option in s.options)]
-    values = settings.read(early_config, options)
+    values = reading.read(early_config, options)
     berth = Berth(values, run.current(), services, lambda: _start_reporting(early_config))
     early_config.stash[BERTH] = berth
     # pytest_unconfigure is not called where a conftest file or the command line ends the run.
@@ -141,7 +141,7 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 def _offer(
     service: Service, parser: pytest.Parser, pluginmanager: pytest.PytestPluginManager
 ) -> None:
-    settings.add_options(parser, service.options)
+    reading.add_options(parser, service.options)
     pluginmanager.import_plugin(service.fixture_module)
 
 
