@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 
-from benchmarks import idle, per_test, repair, whole
+from benchmarks import chart, idle, per_test, repair, whole
 from benchmarks.machine import Machine
 from benchmarks.report import Table, markdown, show
 
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
 PAGE = Path("docs/benchmarks.md")
+PICTURES = "pictures"
 WIDTH = 120
 PARTS = ("whole", "per-test", "repair", "idle")
 INTRODUCTION = """# Benchmarks
@@ -61,6 +62,10 @@ def main() -> int:
         tables.append(table)
     if options.write:
         options.write.write_text(_page(facts, tables), encoding="utf-8")
+        for table in tables:
+            if table.bars:
+                picture = options.write.parent / PICTURES / f"{table.slug}.png"
+                chart.picture(table.title, table.bars, picture)
         console.note(f"written: {options.write}")
     return 0
 
@@ -76,7 +81,7 @@ def _measure(options: argparse.Namespace, machine: Machine) -> Iterator[Table]:
             source=options.source or ("local" if machine.binaries else "container"),
             rounds=options.rounds,
             tests=options.tests,
-            tables=options.tables,
+            sizes=options.sizes,
         ),
         "repair": lambda _: repair.measure(
             machine,
@@ -96,7 +101,10 @@ def _page(facts: dict[str, str], tables: Sequence[Table]) -> str:
     today = datetime.now(tz=timezone.utc).date().isoformat()
     measured = [f"- {name}: {fact}" for name, fact in facts.items()]
     machine = "\n".join([f"Measured on {today} by `{_command()}`:", "", *measured])
-    return "\n\n".join([INTRODUCTION, machine, *map(markdown, tables)]) + "\n"
+    return (
+        "\n\n".join([INTRODUCTION, machine, *(markdown(table, PICTURES) for table in tables)])
+        + "\n"
+    )
 
 
 def _command() -> str:
@@ -112,6 +120,9 @@ def _parse_arguments() -> argparse.Namespace:
     add("--tests", type=int, default=200, help="tests beyond the first one (default 200)")
     add("--repairs", type=int, default=200, help="repairs of each kind (default 200)")
     add("--tables", type=int, default=20, help="tables of the schema (default 20)")
+    sizes = per_test.SIZES
+    help_sizes = "numbers of tables for one more test (default 20 60 500)"
+    add("--sizes", type=int, nargs="+", default=sizes, help=help_sizes)
     add("--version", default="17", help="major version of PostgreSQL (default 17)")
     add("--source", choices=("local", "container"), help="the server of the tests in a row")
     add("--write", nargs="?", type=Path, const=PAGE, help=f"write the page (default {PAGE})")

@@ -2,91 +2,184 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from statistics import median
 from typing import TYPE_CHECKING
 
 from benchmarks import running
+from benchmarks.chart import Bar
 from benchmarks.report import Table, milliseconds, ratio
-from benchmarks.running import Project, run
+from benchmarks.running import Project, has_plugin, run
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
     from pathlib import Path
 
     from benchmarks.machine import Machine
 
 TITLE = "One more test"
-_KINDS = {
-    "rollback": ("test_session.py", "SQLAlchemy's rollback recipe, by hand"),
-    "truncation": ("test_engine.py", "TRUNCATE of all tables, by hand"),
-}
+SIZES = (20, 60, 500)
+# A peer that takes half a second a test is not run two hundred times.
+_SECONDS = 10.0
+_FEWEST = 10
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A way to a clean slate.
+
+    Attributes:
+        name: What the report calls it.
+        base: The candidate of ours that gives its tests the same.
+        test: Its test module.
+        plugin: The entry point of its pytest plugin; empty for none.
+        conftest: Its conftest file.
+        isolation: For ours, ``berth_pg_isolation``.
+    """
+
+    name: str
+    base: str
+    test: str
+    plugin: str = ""
+    conftest: str = ""
+    isolation: str = "auto"
+
+    def project(self, machine: Machine, url: str, tables: int) -> Project:
+        """Return the project to be measured, on the server at *url*."""
+        ini = ""
+        if self.plugin == "berth":
+            ini = (
+                "berth_pg_schema = models:Base.metadata\n"
+                f"berth_pg_version = {machine.major}\n"
+                f"berth_pg_isolation = {self.isolation}\n"
+            )
+        return Project(
+            _name(tables, self.name),
+            self.test,
+            frozenset({self.plugin} - {""}),
+            self.conftest,
+            ini,
+            {"BENCHMARK_TABLES": str(tables), "BERTH_PG_URL": url, "BENCHMARK_URL": url},
+        )
+
+
+@dataclass(frozen=True)
+class Sample:
+    """A run of one test, and a run of that one and many more, in seconds."""
+
+    one: float
+    all: float
+    many: int
+
+
+_ROLLBACK, _TRUNCATION, _DATABASE = (
+    f"pytest-berth, {isolation}" for isolation in ("rollback", "truncation", "database")
+)
+_COMMITTING = "test_engine.py"
+CANDIDATES = (
+    Candidate(_ROLLBACK, _ROLLBACK, "test_session.py", "berth"),
+    Candidate(
+        "SQLAlchemy's rollback recipe, by hand", _ROLLBACK, "test_session.py", "", "by_hand.py"
+    ),
+    Candidate(_TRUNCATION, _TRUNCATION, _COMMITTING, "berth"),
+    Candidate("TRUNCATE of all tables, by hand", _TRUNCATION, _COMMITTING, "", "by_hand.py"),
+    Candidate(_DATABASE, _DATABASE, _COMMITTING, "berth", isolation="database"),
+    Candidate(
+        "pytest-postgresql, a database each",
+        _DATABASE,
+        _COMMITTING,
+        "pytest_postgresql",
+        "pytest_postgresql_noproc.py",
+    ),
+    Candidate(
+        "pytest-mock-resources, a database each",
+        _DATABASE,
+        _COMMITTING,
+        "pytest_mock_resources",
+        "pytest_mock_resources.py",
+    ),
+)
 
 
 def measure(
-    machine: Machine, parent: Path, *, source: str, rounds: int, tests: int, tables: int
+    machine: Machine, parent: Path, *, source: str, rounds: int, tests: int, sizes: Sequence[int]
 ) -> Table:
-    """Measure pytest-berth and what is written by hand, on the same server."""
+    """Measure pytest-berth, what is written by hand, and the peers, on the same server."""
+    able = [candidate for candidate in CANDIDATES if has_plugin(candidate.plugin)]
     with machine.server(source) as url:
+        projects = [each.project(machine, url, size) for size in sizes for each in able]
+        counts: dict[str, int] = {}
         measured = running.measure(
-            _projects(machine, url, tables),
-            parent,
-            rounds,
-            lambda project, directory: _one_and_many(project, directory, tests),
+            projects, parent, rounds, lambda *which: _one_and_many(*which, tests, counts)
         )
     return Table(
         TITLE,
-        f"A run of {tests + 1} tests less a run of one, divided by {tests}: medians (and fastest)"
-        f" of {rounds} runs of each in turn, on one server ({source}) with settings fit for tests"
-        f" and a schema of {tables} tables. Each test saves a row and reads it back.",
+        f"A run of many tests less a run of one, divided by how many: medians (and fastest) of"
+        f" {rounds} runs of each in turn, on one server ({source}) whose settings are fit for"
+        f" tests, which helps everybody. Many are {tests}, or as few as take {_SECONDS:.0f} s."
+        " Each test commits a row and reads it back. The comparison is with the isolation of"
+        " pytest-berth that gives a test the same: rolled back, real commits, a database.",
         ("against pytest-berth", "medians", "fastest runs", "clean slate"),
-        _rows(measured.taken, tests),
-        measured.notes,
+        _rows(measured.taken, able, sizes),
+        [*measured.notes, *(_absent(each) for each in CANDIDATES if each not in able)],
+        _bars(measured.taken, able, sizes),
     )
 
 
-def _one_and_many(project: Project, directory: Path, tests: int) -> tuple[float, float]:
-    one, many = (
-        run(project, directory, environment={"BENCHMARK_TESTS": str(number)}).wall
-        for number in (1, tests + 1)
-    )
-    return one, many
+def _one_and_many(project: Project, directory: Path, tests: int, counts: dict[str, int]) -> Sample:
+    if project.name not in counts:
+        counts[project.name] = _how_many(project, directory, tests)
+    many = counts[project.name]
+    return Sample(_wall(project, directory, 1), _wall(project, directory, many + 1), many)
 
 
-def _projects(machine: Machine, url: str, tables: int) -> list[Project]:
-    ini = f"berth_pg_schema = models:Base.metadata\nberth_pg_version = {machine.major}\n"
-    common = {"BENCHMARK_TABLES": str(tables)}
-    projects = []
-    for kind, (test, by_hand) in _KINDS.items():
-        ours = {**common, "BERTH_PG_URL": url}
-        theirs = {**common, "BENCHMARK_URL": url}
-        projects += [
-            Project(_ours(kind), test, frozenset({"berth"}), ini=ini, environment=ours),
-            Project(by_hand, test, conftest="by_hand.py", environment=theirs),
-        ]
-    return projects
+def _how_many(project: Project, directory: Path, tests: int) -> int:
+    one, some = (_wall(project, directory, number) for number in (1, _FEWEST + 1))
+    each = max((some - one) / _FEWEST, 0.0001)
+    return max(_FEWEST, min(tests, int(_SECONDS / each)))
 
 
-def _rows(taken: Mapping[str, Sequence[tuple[float, float]]], tests: int) -> list[tuple[str, ...]]:
-    medians = {name: _difference(median, pairs) / tests for name, pairs in taken.items()}
-    bases = {by_hand: _ours(kind) for kind, (_, by_hand) in _KINDS.items()}
+def _wall(project: Project, directory: Path, tests: int) -> float:
+    return run(project, directory, environment={"BENCHMARK_TESTS": str(tests)}).wall
+
+
+def _rows(
+    taken: Mapping[str, Sequence[Sample]], candidates: Sequence[Candidate], sizes: Sequence[int]
+) -> list[tuple[str, ...]]:
+    medians = {name: _each(median, samples) for name, samples in taken.items()}
     return [
         (
-            ratio(medians[name], medians.get(bases.get(name, name))),
+            ratio(medians[name], medians.get(_name(size, candidate.base))),
             milliseconds(medians[name]),
-            milliseconds(_difference(min, pairs) / tests),
+            milliseconds(_each(min, taken[name])),
             name,
         )
-        for name, pairs in taken.items()
+        for size in sizes
+        for candidate in candidates
+        if (name := _name(size, candidate.name)) in taken
     ]
 
 
-def _difference(
-    of: Callable[[Sequence[float]], float], pairs: Sequence[tuple[float, float]]
-) -> float:
+def _bars(
+    taken: Mapping[str, Sequence[Sample]], candidates: Sequence[Candidate], sizes: Sequence[int]
+) -> list[Bar]:
+    return [
+        Bar(f"{size} tables", candidate.name, _each(median, taken[name]))
+        for size in sizes
+        for candidate in candidates
+        if (name := _name(size, candidate.name)) in taken
+    ]
+
+
+def _each(of: Callable[[Iterable[float]], float], samples: Sequence[Sample]) -> float:
     """Subtract what is typical of each: a difference of two single runs has the noise of both."""
-    one, many = zip(*pairs, strict=True)
-    return of(many) - of(one)
+    difference = of(sample.all for sample in samples) - of(sample.one for sample in samples)
+    return max(difference / samples[0].many, 1e-6)
 
 
-def _ours(kind: str) -> str:
-    return f"pytest-berth, {kind}"
+def _name(size: int, candidate: str) -> str:
+    return f"{size} tables: {candidate}"
+
+
+def _absent(candidate: Candidate) -> str:
+    return f"{candidate.name}: the plugin {candidate.plugin} is not installed"

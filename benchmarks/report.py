@@ -8,10 +8,14 @@ from typing import TYPE_CHECKING
 from rich import box
 from rich.table import Table as RichTable
 
+from benchmarks import chart
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from rich.console import Console
+
+    from benchmarks.chart import Bar
 
 
 @dataclass(frozen=True)
@@ -24,6 +28,7 @@ class Table:
         columns: The headings of the columns.
         rows: The cells.
         notes: What a reader has to know about single rows.
+        bars: What of it is drawn, too.
     """
 
     title: str
@@ -31,6 +36,12 @@ class Table:
     columns: Sequence[str]
     rows: Sequence[Sequence[str]]
     notes: Sequence[str] = ()
+    bars: Sequence[Bar] = ()
+
+    @property
+    def slug(self) -> str:
+        """The title as the name of a file."""
+        return "-".join(self.title.lower().split())
 
 
 def show(table: Table, console: Console) -> None:
@@ -42,15 +53,25 @@ def show(table: Table, console: Console) -> None:
     for row in table.rows:
         shown.add_row(*row)
     console.print(shown)
+    if table.bars:
+        console.print(chart.text(table.bars), markup=False, highlight=False, soft_wrap=True)
     for note in table.notes:
         console.print(f"- {note}", markup=False, highlight=False, soft_wrap=True)
 
 
-def markdown(table: Table) -> str:
-    """Return the table as Markdown, under its heading."""
+def markdown(table: Table, pictures: str) -> str:
+    """Return the table as Markdown, under its heading; its chart as text and as a picture.
+
+    Args:
+        table: What was measured.
+        pictures: Where the page finds the pictures, relative to itself.
+    """
     dashes = [*["---:"] * (len(table.columns) - 1), "---"]
     lines = [_line(cells) for cells in (table.columns, dashes, *table.rows)]
     parts = [f"## {table.title}", table.text, "\n".join(lines)]
+    if table.bars:
+        parts.append(f"![{table.title}: the medians as bars]({pictures}/{table.slug}.png)")
+        parts.append(f"```text\n{chart.text(table.bars)}\n```")
     if table.notes:
         parts.append("\n".join(f"- {note}" for note in table.notes))
     return "\n\n".join(part for part in parts if part)

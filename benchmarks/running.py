@@ -173,6 +173,11 @@ def _warm_up(projects: Iterable[Project], parent: Path) -> tuple[dict[str, Path]
     return directories, notes
 
 
+def has_plugin(name: str) -> bool:
+    """Tell whether a pytest plugin is installed; no name is no plugin, which is always there."""
+    return not name or any(point.name == name for point in entry_points(group="pytest11"))
+
+
 def _brief(error: Exception) -> str:
     lines = str(error).strip().splitlines()
     reasons = [line for line in lines if line.startswith("E  ")]

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import os
-from importlib.metadata import entry_points
 from statistics import median
 from typing import TYPE_CHECKING
 
 from benchmarks import running
 from benchmarks.report import Table, ratio, seconds
-from benchmarks.running import Project, run
+from benchmarks.running import Project, has_plugin, run
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -62,7 +61,7 @@ def _candidates(machine: Machine, tables: int) -> tuple[list[Project], list[str]
     common = {"BENCHMARK_TABLES": str(tables)}
     if machine.binaries:
         found.append(_ours("local", machine, common))
-        if machine.pg_ctl and _has("pytest_postgresql"):
+        if machine.pg_ctl and has_plugin("pytest_postgresql"):
             found.append(_pytest_postgresql(machine, common))
         else:
             absent.append("pytest-postgresql: it, or its pg_ctl, is not here")
@@ -112,7 +111,7 @@ def _container_peers(machine: Machine, common: dict[str, str]) -> list[Project]:
             user=machine.user,
         )
     ]
-    if machine.engine and _has("pytest_databases"):
+    if machine.engine and has_plugin("pytest_databases"):
         # Asking the docker command for its context, as the plugin does, fails with some versions.
         host = {"DOCKER_HOST": os.environ.get("DOCKER_HOST", "unix:///var/run/docker.sock")}
         peers.append(
@@ -130,10 +129,6 @@ def _container_peers(machine: Machine, common: dict[str, str]) -> list[Project]:
 
 def _path(machine: Machine) -> dict[str, str]:
     return {"PATH": os.pathsep.join([str(machine.binaries), os.environ["PATH"]])}
-
-
-def _has(plugin: str) -> bool:
-    return any(point.name == plugin for point in entry_points(group="pytest11"))
 
 
 def _notes(machine: Machine) -> list[str]:
