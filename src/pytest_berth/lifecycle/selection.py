@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import pytest
+
 from pytest_berth import markers
 from pytest_berth.lifecycle import scopes
 from pytest_berth.lifecycle.state import BERTH
@@ -12,9 +14,9 @@ from pytest_berth.markers import INTEGRATION_NAME
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    import pytest
-
     from pytest_berth.service import Service
+
+_REACHED = pytest.StashKey[dict[str, frozenset[str]]]()
 
 
 def prepare(item: pytest.Item, services: Sequence[Service]) -> bool:
@@ -24,6 +26,7 @@ def prepare(item: pytest.Item, services: Sequence[Service]) -> bool:
         Whether it is marked, by this or by the suite.
     """
     settings = item.config.stash[BERTH].settings
+    item.stash[_REACHED] = _names_by_module(item)
     for service in services:
         if scopes.is_own(item, service, settings):
             scopes.give_own(item, service)
@@ -54,11 +57,9 @@ def fixtures_reached(item: pytest.Item, service: Service) -> frozenset[str]:
 
     A fixture that the suite has overridden counts only if the override asks for the original.
     """
-    return frozenset(
-        name
-        for name, definition in _definitions(item)
-        if definition.func.__module__ == service.fixture_module and name in service.fixtures
-    )
+    if _REACHED not in item.stash:
+        item.stash[_REACHED] = _names_by_module(item)
+    return item.stash[_REACHED].get(service.fixture_module, frozenset()) & service.fixtures
 
 
 def services_reached(item: pytest.Item, services: Sequence[Service]) -> list[Service]:
@@ -92,6 +93,14 @@ def _put_first(item: pytest.Item, fixture: str) -> None:
         if name == "request" or (name in definitions and definitions[name][-1].scope == "function")
     )
     names.insert(next(function_scoped, len(names)), fixture)
+
+
+def _names_by_module(item: pytest.Item) -> dict[str, frozenset[str]]:
+    """Return the names of the fixtures that a test reaches, by the module that defines them."""
+    found: dict[str, set[str]] = {}
+    for name, definition in _definitions(item):
+        found.setdefault(definition.func.__module__, set()).add(name)
+    return {module: frozenset(names) for module, names in found.items()}
 
 
 def _definitions(item: pytest.Item) -> Iterator[tuple[str, Any]]:

@@ -44,7 +44,7 @@ class OuterTransaction(psycopg.Connection[Any]):
 
     def begin_test(self) -> bytes:
         """Open the outer transaction; return a signature of where the sequences stand."""
-        signature = _value(self._send(_BEGIN))
+        signature = _value(self.send(_BEGIN))
         self._in_test = True
         return signature
 
@@ -71,9 +71,9 @@ class OuterTransaction(psycopg.Connection[Any]):
         if not self._in_test:
             super().commit()
         elif status == TransactionStatus.INERROR:
-            self._send(_ROLLBACK)  # as the server does with COMMIT in a failed transaction
+            self.send(_ROLLBACK)  # as the server does with COMMIT in a failed transaction
         elif status == TransactionStatus.INTRANS:
-            self._send(_COMMIT)
+            self.send(_COMMIT)
 
     def rollback(self) -> None:
         """Roll back; inside a test, to the savepoint that stands for the transaction."""
@@ -95,7 +95,8 @@ class OuterTransaction(psycopg.Connection[Any]):
             _refuse("another isolation level")
         super().set_isolation_level(value)
 
-    def _send(self, statements: bytes) -> PGresult:
+    def send(self, statements: bytes) -> PGresult:
+        """Send statements past psycopg, and return the last one's result."""
         result = self.pgconn.exec_(statements)
         if result.status == ExecStatus.FATAL_ERROR:
             raise psycopg.errors.error_from_result(result)

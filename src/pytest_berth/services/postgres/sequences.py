@@ -3,37 +3,36 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from psycopg import sql
 
 if TYPE_CHECKING:
-    import psycopg
+    from pytest_berth.services.postgres.rollback import OuterTransaction
 
 _NAMES = """
-SELECT s.seqrelid::int8, n.nspname, c.relname
+SELECT s.seqrelid::text, n.nspname, c.relname
 FROM pg_catalog.pg_sequence s
 JOIN pg_catalog.pg_class c ON c.oid = s.seqrelid
 JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
 WHERE c.relpersistence <> 't'
 """
-_SET = """
-SELECT pg_catalog.setval(oid::oid::regclass, value, called)
-FROM unnest(%s::int8[], %s::int8[], %s::bool[]) AS states (oid, value, called)
-"""
+_SET = b"SELECT pg_catalog.setval(%b::regclass, %b)"
 
 
 @dataclass
 class Sequences:
     """Where the sequences of a database stood before a test.
 
+    A signature, as `OuterTransaction` returns it, is ``oid=value`` for each sequence.
+
     Attributes:
         connection: The connection of rolled-back tests, outside a transaction of its own.
     """
 
-    connection: psycopg.Connection[Any]
+    connection: OuterTransaction
     _signature: bytes | None = field(default=None, init=False)
-    _states: list[tuple[int, int, bool]] = field(default_factory=list, init=False)
+    _states: dict[bytes, bytes] = field(default_factory=dict, init=False)
 
     def remember(self, signature: bytes) -> None:
         """Read the states anew if the signature says that they have changed."""
@@ -42,21 +41,25 @@ class Sequences:
             self._signature = signature
 
     def put_back(self, signature: bytes) -> None:
-        """Set all sequences back if the signature says that a test has used one."""
-        if signature != self._signature and self._states:
-            with self.connection.transaction():
-                self.connection.execute(
-                    _SET, [list(column) for column in zip(*self._states, strict=True)]
-                )
+        """Set those sequences back of which the signature says that a test has used them."""
+        if signature == self._signature:
+            return
+        moved = set(signature.split()) - set((self._signature or b"").split())
+        oids = [entry.partition(b"=")[0] for entry in moved]
+        statements = [_SET % (oid, self._states[oid]) for oid in oids if oid in self._states]
+        if statements:
+            self.connection.send(b"; ".join(statements))
 
-    def _read(self) -> list[tuple[int, int, bool]]:
+    def _read(self) -> dict[bytes, bytes]:
+        """Return the arguments of ``setval`` that bring each sequence back, by its oid."""
         names = self.connection.execute(_NAMES).fetchall()
         queries = [
-            sql.SQL("SELECT {}::int8, last_value, is_called FROM {}").format(
+            sql.SQL("SELECT {}::text, last_value || ', ' || is_called FROM {}").format(
                 oid, sql.Identifier(schema, name)
             )
             for oid, schema, name in names
         ]
         if not queries:
-            return []
-        return self.connection.execute(sql.SQL(" UNION ALL ").join(queries)).fetchall()
+            return {}
+        found = self.connection.execute(sql.SQL(" UNION ALL ").join(queries)).fetchall()
+        return {oid.encode(): arguments.encode() for oid, arguments in found}
