@@ -73,7 +73,11 @@ def main() -> int:
 def _measure(options: argparse.Namespace, machine: Machine) -> Iterator[Table]:
     measures = {
         "whole": lambda parent: whole.measure(
-            machine, parent, rounds=options.rounds, tables=options.tables
+            machine,
+            parent,
+            rounds=options.rounds,
+            tables=options.tables,
+            tests=options.tests,
         ),
         "per-test": lambda parent: per_test.measure(
             machine,

@@ -1,4 +1,4 @@
-"""What a project of one test takes, from the command to the prompt."""
+"""What a project of one test, and one of many, takes: from the command to the prompt."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from statistics import median
 from typing import TYPE_CHECKING
 
 from benchmarks import running
+from benchmarks.chart import Bar
 from benchmarks.report import Table, ratio, seconds
 from benchmarks.running import Project, has_plugin, run
 
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 
     from benchmarks.machine import Machine
 
-TITLE = "A project of one test"
+TITLE = "A whole run"
 FLOOR = "the same imports, no server"
 _OURS = {source: f"pytest-berth, {source}" for source in ("local", "container")}
 _CONTAINER_PEERS = ("testcontainers, by hand", "pytest-databases")
@@ -27,32 +28,55 @@ _GROUPS = {
 }
 
 
-def measure(machine: Machine, parent: Path, *, rounds: int, tables: int) -> Table:
+def measure(machine: Machine, parent: Path, *, rounds: int, tables: int, tests: int) -> Table:
     """Measure every candidate that can run here."""
     projects, absent = _candidates(machine, tables)
-    measured = running.measure(projects, parent, rounds, lambda *which: run(*which).wall)
+    counts = (1, tests + 1)
+    measured = running.measure(
+        projects,
+        parent,
+        rounds,
+        lambda project, directory: {number: _wall(project, directory, number) for number in counts},
+    )
     return Table(
         TITLE,
         f"The whole of `python -m pytest`, medians of {rounds} runs in turn; {tables} tables, made"
         " from SQLAlchemy's metadata. Each candidate is compared with pytest-berth where the"
         " server runs in the same way, container or process.",
         ("against pytest-berth", "against no server", "median", "fastest", "slowest", "candidate"),
-        _rows(measured.taken),
+        [row for number in counts for row in _rows(measured.taken, number)],
         [*absent, *measured.notes, *_notes(machine)],
+        [bar for number in counts for bar in _bars(measured.taken, number)],
     )
 
 
-def _rows(times: Mapping[str, Sequence[float]]) -> list[tuple[str, ...]]:
+def _wall(project: Project, directory: Path, tests: int) -> float:
+    return run(project, directory, environment={"BENCHMARK_TESTS": str(tests)}).wall
+
+
+def _rows(taken: Mapping[str, Sequence[Mapping[int, float]]], number: int) -> list[tuple[str, ...]]:
+    times = {name: [sample[number] for sample in samples] for name, samples in taken.items()}
     medians = {name: median(values) for name, values in times.items()}
     return [
         (
             ratio(medians[name], medians.get(_GROUPS.get(name, ""))),
             ratio(medians[name], medians.get(FLOOR)),
             *map(seconds, (medians[name], min(values), max(values))),
-            name,
+            f"{_tests(number)}: {name}",
         )
         for name, values in times.items()
     ]
+
+
+def _bars(taken: Mapping[str, Sequence[Mapping[int, float]]], number: int) -> list[Bar]:
+    return [
+        Bar(_tests(number), name, median(sample[number] for sample in samples))
+        for name, samples in taken.items()
+    ]
+
+
+def _tests(number: int) -> str:
+    return "one test" if number == 1 else f"{number} tests"
 
 
 def _candidates(machine: Machine, tables: int) -> tuple[list[Project], list[str]]:

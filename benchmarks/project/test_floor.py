@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import os
+
 import psycopg
+import pytest
 from models import User
 from sqlalchemy import create_engine
 from sqlalchemy.orm import Session
 
 
-def test_user_is_made() -> None:
+@pytest.mark.parametrize("number", range(int(os.environ["BENCHMARK_TESTS"])))
+def test_user_is_made(number: int) -> None:
     engine = create_engine("postgresql+psycopg://")
     assert psycopg.paramstyle == engine.dialect.paramstyle
     with Session(engine) as session:
