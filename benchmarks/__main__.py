@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 
-from benchmarks import chart, idle, per_test, repair, whole
+from benchmarks import chart, clients, idle, per_test, repair, whole
 from benchmarks.machine import Machine
 from benchmarks.report import Table, markdown, show
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 PAGE = Path("docs/benchmarks.md")
 PICTURES = "pictures"
 WIDTH = 120
-PARTS = ("whole", "per-test", "repair", "idle")
+PARTS = ("whole", "per-test", "repair", "clients", "idle")
 INTRODUCTION = """# Benchmarks
 
 ```console
@@ -86,6 +86,12 @@ def _measure(options: argparse.Namespace, machine: Machine) -> Iterator[Table]:
             rounds=options.rounds,
             tests=options.tests,
             sizes=options.sizes,
+        ),
+        "clients": lambda parent: clients.measure(
+            parent,
+            source=options.source or "local",
+            rounds=options.rounds,
+            tests=options.tests,
         ),
         "repair": lambda _: repair.measure(
             machine,

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 from benchmarks import running
 from benchmarks.chart import Bar
 from benchmarks.report import Table, milliseconds, ratio
-from benchmarks.running import Project, has_plugin, run
+from benchmarks.running import Project, Sample, has_plugin
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from benchmarks.machine import Machine
@@ -61,15 +61,6 @@ class Candidate:
             ini,
             {"BENCHMARK_TABLES": str(tables), "BERTH_PG_URL": url, "BENCHMARK_URL": url},
         )
-
-
-@dataclass(frozen=True)
-class Sample:
-    """A run of one test, and a run of that one and many more, in seconds."""
-
-    one: float
-    all: float
-    many: int
 
 
 _ROLLBACK, _TRUNCATION, _DATABASE = (
@@ -129,29 +120,23 @@ def measure(
 def _one_and_many(project: Project, directory: Path, tests: int, counts: dict[str, int]) -> Sample:
     if project.name not in counts:
         counts[project.name] = _how_many(project, directory, tests)
-    many = counts[project.name]
-    return Sample(_wall(project, directory, 1), _wall(project, directory, many + 1), many)
+    return running.one_and_many(project, directory, counts[project.name])
 
 
 def _how_many(project: Project, directory: Path, tests: int) -> int:
-    one, some = (_wall(project, directory, number) for number in (1, _FEWEST + 1))
-    each = max((some - one) / _FEWEST, 0.0001)
-    return max(_FEWEST, min(tests, int(_SECONDS / each)))
-
-
-def _wall(project: Project, directory: Path, tests: int) -> float:
-    return run(project, directory, environment={"BENCHMARK_TESTS": str(tests)}).wall
+    pilot = running.one_and_many(project, directory, _FEWEST)
+    return max(_FEWEST, min(tests, int(_SECONDS / running.each(min, [pilot]))))
 
 
 def _rows(
     taken: Mapping[str, Sequence[Sample]], candidates: Sequence[Candidate], sizes: Sequence[int]
 ) -> list[tuple[str, ...]]:
-    medians = {name: _each(median, samples) for name, samples in taken.items()}
+    medians = {name: running.each(median, samples) for name, samples in taken.items()}
     return [
         (
             ratio(medians[name], medians.get(_name(size, candidate.base))),
             milliseconds(medians[name]),
-            milliseconds(_each(min, taken[name])),
+            milliseconds(running.each(min, taken[name])),
             name,
         )
         for size in sizes
@@ -164,17 +149,11 @@ def _bars(
     taken: Mapping[str, Sequence[Sample]], candidates: Sequence[Candidate], sizes: Sequence[int]
 ) -> list[Bar]:
     return [
-        Bar(f"{size} tables", candidate.name, _each(median, taken[name]))
+        Bar(f"{size} tables", candidate.name, running.each(median, taken[name]))
         for size in sizes
         for candidate in candidates
         if (name := _name(size, candidate.name)) in taken
     ]
-
-
-def _each(of: Callable[[Iterable[float]], float], samples: Sequence[Sample]) -> float:
-    """Subtract what is typical of each: a difference of two single runs has the noise of both."""
-    difference = of(sample.all for sample in samples) - of(sample.one for sample in samples)
-    return max(difference / samples[0].many, 1e-6)
 
 
 def _name(size: int, candidate: str) -> str:

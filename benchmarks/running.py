@@ -61,7 +61,7 @@ class Project:
 
 
 @dataclass(frozen=True)
-class Sample:
+class Taken:
     """What one run took.
 
     Attributes:
@@ -86,6 +86,21 @@ class Measured(Generic[T]):
     notes: Sequence[str]
 
 
+@dataclass(frozen=True)
+class Sample:
+    """A run of one test, and a run of that one and many more.
+
+    Attributes:
+        one: Seconds of the run of one test.
+        all: Seconds of the run of all.
+        many: How many more they are.
+    """
+
+    one: float
+    all: float
+    many: int
+
+
 class RunFailedError(Exception):
     """A measured run did not pass, so that its time says nothing."""
 
@@ -99,7 +114,7 @@ def run(
     *,
     environment: Mapping[str, str] | None = None,
     interpreter_options: Sequence[str] = (),
-) -> Sample:
+) -> Taken:
     """Run pytest once in a project's directory.
 
     Raises:
@@ -113,7 +128,7 @@ def run_with_output(
     directory: Path,
     environment: Mapping[str, str],
     interpreter_options: Sequence[str] = (),
-) -> tuple[Sample, str]:
+) -> tuple[Taken, str]:
     """Run pytest once; return also what it printed."""
     # -X importtime and its like write to where pytest's own output goes.
     python = [sys.executable, *interpreter_options, "-m", "pytest", *_without(project.plugins)]
@@ -129,10 +144,10 @@ def run_with_output(
         timeout=TIMEOUT,
         check=False,
     )
-    sample = Sample(time.perf_counter() - began, _cpu_of_children() - cpu)
+    taken = Taken(time.perf_counter() - began, _cpu_of_children() - cpu)
     if result.returncode:
         raise RunFailedError(f"{project.name}: status {result.returncode}\n{result.stdout}")
-    return sample, result.stdout
+    return taken, result.stdout
 
 
 def measure(
@@ -171,6 +186,24 @@ def _warm_up(projects: Iterable[Project], parent: Path) -> tuple[dict[str, Path]
         else:
             directories[project.name] = directory
     return directories, notes
+
+
+def one_and_many(project: Project, directory: Path, tests: int) -> Sample:
+    """Run a project with one test, and with so many more."""
+    one, all_of_them = (
+        run(project, directory, environment={"BENCHMARK_TESTS": str(number)}).wall
+        for number in (1, tests + 1)
+    )
+    return Sample(one, all_of_them, tests)
+
+
+def each(of: Callable[[Iterable[float]], float], samples: Sequence[Sample]) -> float:
+    """Return the seconds of one more test.
+
+    What is typical of each is subtracted: a difference of two single runs has the noise of both.
+    """
+    difference = of(sample.all for sample in samples) - of(sample.one for sample in samples)
+    return max(difference / samples[0].many, 1e-6)
 
 
 def has_plugin(name: str) -> bool:
