@@ -91,6 +91,7 @@ def pytest_collection_modifyitems(
     """Mark integration tests before ``-m`` selects; afterwards check and order what is left."""
     berth = config.stash[BERTH]
     integration = [item for item in items if selection.prepare(item, berth.services)]
+    berth.may_need_servers = bool(integration)
     yield
     try:
         selection.check(items, berth.services)
@@ -105,9 +106,20 @@ def pytest_collection_modifyitems(
         order.unit_modules_first(items)
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtestloop(session: pytest.Session) -> None:
+    """Start what the selected tests need, while the first of them run."""
+    berth = session.config.stash[BERTH]
+    if berth.may_need_servers and not berth.settings[settings.FAIL_FAST]:
+        from pytest_berth.lifecycle import ahead
+
+        ahead.start(berth, session)
+
+
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_setupnodes(config: pytest.Config, specs: Sequence[Any]) -> None:
     """Make xdist's workers join this run, and print what they tell."""
+    from pytest_berth.lifecycle.controller import Controller
     from pytest_berth.reporting.relay import Relay
 
     berth = config.stash[BERTH]
@@ -116,6 +128,7 @@ def pytest_xdist_setupnodes(config: pytest.Config, specs: Sequence[Any]) -> None
     relay = Relay(berth.run, berth.progress.note)
     relay.start()
     berth.at_end.callback(relay.stop)
+    config.pluginmanager.register(Controller(berth.run), "berth-controller")
 
 
 @pytest.hookimpl(optionalhook=True)

@@ -223,6 +223,14 @@ class Service(Protocol):
             SettingsError: A marker, a path, a module or an attribute is wrong.
         """
 
+    def prepare(self, server: Server, item: pytest.Item) -> None:
+        """Do ahead, in a thread of its own, what tests need on the server and no fixture settles.
+
+        Args:
+            server: The server, which answers.
+            item: A test that needs it.
+        """
+
     def isolation(self, item: pytest.Item) -> str:
         """Describe how a test gets its clean slate, and why so."""
 
@@ -253,6 +261,9 @@ class Source(Protocol):
 
     def stop(self, server: Server) -> None:
         """End the server and remove everything that it had; fine when it is gone already."""
+
+    def clear(self, plan: Server) -> None:
+        """Remove what is left of a start of this server whose process died half-way."""
 
     def sweep(self) -> None:
         """Remove everything of this run, whether it was ever told of or not."""

@@ -166,6 +166,13 @@ FAIL_FAST: Option[bool] = Option(
     type="bool",
     flag="--berth-fail-fast",
 )
+START_AHEAD: Option[bool] = Option(
+    "berth_start_ahead",
+    boolean,
+    True,
+    "start the servers that selected tests need while tests before them run (default true)",
+    type="bool",
+)
 EXPORT: Option[tuple[str, ...]] = Option(
     "berth_export",
     lines,
@@ -190,6 +197,7 @@ OPTIONS: tuple[Option[Any], ...] = (
     MISSING,
     ORDER,
     FAIL_FAST,
+    START_AHEAD,
     EXPORT,
     START_TIMEOUT,
     ARTIFACT_MIRROR,

@@ -13,6 +13,15 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
+def now(clock: Callable[[], float] = time.monotonic) -> float:
+    """Return the seconds of a clock that runs on where a test has frozen time.
+
+    What freezes time replaces ``time.monotonic`` for the whole process, other threads included;
+    what a function has taken as a default stays.
+    """
+    return clock()
+
+
 def wait_for(
     condition: Callable[[], T],
     timeout: float = 5.0,
@@ -35,7 +44,7 @@ def wait_for(
     Raises:
         TimeoutError: The deadline passed; it names the last value or exception.
     """
-    deadline = time.monotonic() + timeout
+    deadline = now() + timeout
     while True:
         try:
             value = condition()
@@ -44,7 +53,7 @@ def wait_for(
             last = f"the last value was {value!r}"
         except ignore as error:
             last = f"the last attempt raised {type(error).__name__}: {error}"
-        remaining = deadline - time.monotonic()
+        remaining = deadline - now()
         if remaining <= 0:
             name = message or getattr(condition, "__name__", repr(condition))
             raise TimeoutError(f"{name}: not so after {timeout:g} s; {last}")
@@ -76,11 +85,11 @@ async def wait_for_async(
     """
     import asyncio
 
-    deadline = time.monotonic() + timeout
+    deadline = now() + timeout
     last = "the first attempt had not ended"
     name = message or getattr(condition, "__name__", repr(condition))
     while True:
-        remaining = max(0.0, deadline - time.monotonic())
+        remaining = max(0.0, deadline - now())
         task = asyncio.ensure_future(_awaited(condition))
         done, _ = await asyncio.wait({task}, timeout=remaining)
         if not done:
@@ -93,7 +102,7 @@ async def wait_for_async(
             last = f"the last value was {value!r}"
         except ignore as error:
             last = f"the last attempt raised {type(error).__name__}: {error}"
-        remaining = deadline - time.monotonic()
+        remaining = deadline - now()
         if remaining <= 0:
             raise TimeoutError(f"{name}: not so after {timeout:g} s; {last}")
         await asyncio.sleep(min(interval, remaining))

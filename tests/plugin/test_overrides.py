@@ -114,3 +114,8 @@ def test_an_override_that_is_nothing_usable_fails_with_the_valid_forms(
 def test_an_override_of_function_scope_is_refused_by_pytest(plain: Project) -> None:
     plain.conftest("import pytest\n\n@pytest.fixture\ndef pg_schema(): return []")
     plain.run().stdout.fnmatch_lines(["*ScopeMismatch*"])
+
+
+def test_a_test_of_the_server_alone_is_no_override(plain: Project) -> None:
+    plain.write(test_it="def test_server(pg_server): pass\ndef test_session(pg_session): pass")
+    plain.run().assert_outcomes(passed=2)

@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING, Literal
 
 import pytest
 
+from pytest_berth.lifecycle import ahead
 from pytest_berth.lifecycle.order import is_integration
+from pytest_berth.lifecycle.state import BERTH
 from pytest_berth.waiting import wait_for
 
 if TYPE_CHECKING:
@@ -61,6 +63,7 @@ class FailFast:
             return True
         self._released = True
         self._note(_RELEASED)
+        ahead.start(item.config.stash[BERTH], item.session)
         return None
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import threading
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
@@ -30,7 +31,7 @@ class Leases:
     def write(self, stage: str, server: Server) -> None:
         """Write a lease; readers see all of it or nothing."""
         path = self._path(stage, server.key)
-        partial = path.with_suffix(f".{os.getpid()}")
+        partial = path.with_suffix(f".{os.getpid()}-{threading.get_ident()}")
         descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         with os.fdopen(descriptor, "w") as stream:
             json.dump(asdict(server), stream)
@@ -41,10 +42,14 @@ class Leases:
         path = self._path(stage, key)
         return _load(path) if path.exists() else None
 
+    def remove(self, stage: str, server: Server) -> None:
+        """Remove one lease of a server."""
+        self._path(stage, server.key).unlink(missing_ok=True)
+
     def forget(self, server: Server) -> None:
         """Remove the leases of a server that is gone."""
         for stage in STAGES:
-            self._path(stage, server.key).unlink(missing_ok=True)
+            self.remove(stage, server)
 
     def all(self, stage: str) -> Iterator[Server]:
         """Yield every server's lease of a stage."""

@@ -2,27 +2,23 @@
 
 from __future__ import annotations
 
-import dataclasses
 import threading
-import time
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from pytest_berth.errors import BerthError, NoSourceError, StartError
+from pytest_berth.errors import BerthError
 from pytest_berth.lifecycle import janitor, scopes
 from pytest_berth.lifecycle.leases import Leases
-from pytest_berth.lifecycle.once import once, raise_remembered, remember
-from pytest_berth.lifecycle.readiness import wait_until_ready
+from pytest_berth.lifecycle.once import lock, once, raise_remembered, remember
+from pytest_berth.lifecycle.starting import STARTING, RunEndedError, Starter
 from pytest_berth.service import key
-from pytest_berth.sources.choose import choose, sources
+from pytest_berth.sources.choose import sources
 from pytest_berth.waiting import wait_for
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
-
-    from filelock import FileLock
 
     from pytest_berth.lifecycle.run import Run
     from pytest_berth.service import Progress, Server, Service, Source
@@ -42,17 +38,21 @@ class Manager:
     first_marks: dict[str, float] = field(default_factory=dict)
     _servers: dict[str, Server] = field(default_factory=dict)
     _ended: list[Server] = field(default_factory=list)
-    _lock: threading.RLock = field(default_factory=threading.RLock)
+    _locks: dict[str, threading.RLock] = field(default_factory=dict)
 
     @cached_property
     def leases(self) -> Leases:
         """The leases in the run's directory."""
         return Leases(self.run.directory)
 
+    def __post_init__(self) -> None:
+        # Kept, so that an engine is connected to once.
+        self.candidates = sources(self.settings, self.run.id)
+
     @cached_property
-    def candidates(self) -> tuple[Source, ...]:
-        """The sources, kept so that an engine is connected to once."""
-        return sources(self.settings, self.run.id)
+    def starter(self) -> Starter:
+        """What starts a server."""
+        return Starter(self.run, self.settings, self.progress, self.candidates, self.leases)
 
     @property
     def servers(self) -> tuple[Server, ...]:
@@ -68,32 +68,39 @@ class Manager:
         """Settle source, address and account of the server, if possible without starting it."""
         self._guard()
         name = self._key(service)
-        with self._lock, self._file_lock(name):
-            planned = self._plan(service, name, fixed=True)
+        with self._lock(name), lock(self.run.directory, name):
+            planned = self.starter.plan(service, name, fixed=True)
             if service.claims and planned.source == "external":
                 self.leases.write("launched", planned)
         return planned if planned.host else self.server(service)
 
-    def server(self, service: Service, slot: str | None = None) -> Server:
+    def server(self, service: Service, slot: str | None = None, *, ahead: bool = False) -> Server:
         """Return a server of the service, started if this run has not started it yet.
 
         Args:
             service: The service.
             slot: Whose own server it is; left out for the one that this worker shares.
+            ahead: Whether nobody waits for it yet: what fails then is tried once more when a test
+                needs it, as tests that run meanwhile may change what a process has in common.
 
         Raises:
             NoSourceError: No source can serve.
             StartError: It did not become ready.
         """
         name = self._key(service) if slot is None else key(service.name, slot)
-        with self._lock:
+        with self._lock(name):
             if name not in self._servers:
                 self._guard()
-                with self._file_lock(name):
-                    server = self.leases.read("ready", name) or self._start(service, name)
-                    self.first_marks[name] = self.source(server).mark(server)
-                    self._servers[name] = server
+                with lock(self.run.directory, name):
+                    ready = self.leases.read("ready", name)
+                    server = ready or self._start(service, name, ahead=ahead)
+                self.first_marks[name] = self.source(server).mark(server)
+                self._servers[name] = server
             return self._servers[name]
+
+    def give_up(self) -> None:
+        """Undo what other threads of this process are starting."""
+        self.starter.given_up.set()
 
     def end(self, server: Server) -> None:
         """Stop a server that nobody shares, before the run ends."""
@@ -103,7 +110,7 @@ class Manager:
 
     def source(self, server: Server) -> Source:
         """Return the source that the server came from."""
-        return self._source(server.source)
+        return self.starter.source(server.source)
 
     def stop(self) -> None:
         """Stop every server that this run has started, and forget the run; may be called twice."""
@@ -114,6 +121,8 @@ class Manager:
                 self._clean_up(server)
             except Exception as error:  # told, and the others still go
                 self.progress.note(f"{server.service} could not be cleaned up: {error}")
+        if any(self.run.directory.glob(f"*.{STARTING}")):
+            self._sweep_sources()
         self.run.remove()
 
     def sweep(self) -> None:
@@ -130,8 +139,12 @@ class Manager:
     def _sweep(self) -> None:
         for server in self.leases.all("launched"):
             self._clean_up(server)
+        self._sweep_sources()
+
+    def _sweep_sources(self) -> None:
+        """Remove also what no lease tells of: its process died before it could write one."""
         for name in {server.source for server in self.leases.all("planned")}:
-            self._source(name).sweep()
+            self.starter.source(name).sweep()
 
     def _guard(self) -> None:
         """Start the run's janitor before there is anything that it may have to remove."""
@@ -147,80 +160,32 @@ class Manager:
     def _key(self, service: Service) -> str:
         return key(service.name, scopes.slot(service, self.settings, self.run.worker))
 
-    def _source(self, name: str) -> Source:
-        (source,) = (candidate for candidate in self.candidates if candidate.name == name)
-        return source
-
     def _service(self, server: Server) -> Service:
         (service,) = (known for known in self.services if known.name == server.service)
         return service
 
-    def _plan(self, service: Service, name: str, *, fixed: bool = False) -> Server:
-        planned = self.leases.read("planned", name)
-        if planned is None:
-            source, reason = choose(service, self.settings, self.candidates, self.progress)
-            planned = source.plan(service, service.credentials(), fixed=fixed)
-            slot = name[len(service.name) + 1 :]
-            if slot and source.name == "external":
-                raise _cannot_be_own(service, reason)
-            planned = dataclasses.replace(planned, reason=reason, slot=slot)
-            self.leases.write("planned", planned)
-        return planned
-
-    def _start(self, service: Service, name: str) -> Server:
-        raise_remembered(self._failure(name))
+    def _start(self, service: Service, name: str, *, ahead: bool) -> Server:
+        failure = self._failure(name, ahead=ahead)
+        raise_remembered(failure)
         try:
-            return self._launch(service, name)
+            ready = self.starter.start(service, name)
+        except RunEndedError:
+            raise
         except BerthError as error:
             _add_reason(error, self.leases.read("planned", name))
             # The other workers are spared a failure that they would have to wait for.
-            remember(self._failure(name), error)
+            remember(failure, error)
             raise
-
-    def _launch(self, service: Service, name: str) -> Server:
-        plan = self._plan(service, name)
-        source = self.source(plan)
-        began = time.monotonic()
-        launched = source.start(service, plan, self.progress)
-        try:
-            self.leases.write("launched", launched)
-            _refuse_after_the_end(self.run)
-        except BaseException:
-            source.stop(launched)
-            raise
-        version = wait_until_ready(service, source, launched, self.settings, self.progress)
-        took = time.monotonic() - began
-        ready = dataclasses.replace(launched, version=version, started_in=took)
-        self.leases.write("ready", ready)
         if name == self._key(service):  # a server of one test's own is not worth a line
             self.progress.note(str(ready))
         return ready
 
-    def _failure(self, name: str) -> Path:
-        return self.run.directory / f"{name}.failed"
+    def _failure(self, name: str, *, ahead: bool) -> Path:
+        return self.run.directory / f"{name}.failed{'-ahead' if ahead else ''}"
 
-    def _file_lock(self, name: str) -> FileLock:
-        from filelock import FileLock
-
-        return FileLock(self.run.directory / f"{name}.lock")
-
-
-def _cannot_be_own(service: Service, reason: str) -> NoSourceError:
-    return NoSourceError(
-        f"{service.name} at a given URL is shared: no worker or test can have it for itself.",
-        why=f"a server of its own is asked for (scope), and {reason}",
-        remedy=f"berth_{service.prefix}_source = container (or local) starts servers here;"
-        " berth_missing = skip skips such tests",
-    )
-
-
-def _refuse_after_the_end(run: Run) -> None:
-    if run.has_ended:
-        raise StartError(
-            "the run has ended while a server was being started.",
-            why="the process that owns the run is gone",
-            remedy="run pytest again",
-        )
+    def _lock(self, name: str) -> threading.RLock:
+        """Return the lock of one server: others are started beside it."""
+        return self._locks.setdefault(name, threading.RLock())
 
 
 def _add_reason(error: BerthError, plan: Server | None) -> None:

@@ -12,20 +12,21 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    from filelock import FileLock
+
 
 def once(directory: Path, name: str, work: Callable[[], None]) -> None:
     """Do the work if no process of the run has done it; wait while another one does it.
 
-    A `BerthError` is remembered, and raised again in every process that comes later.
+    A `BerthError` is remembered, and raised again in every process that comes later. Work whose
+    process died is begun anew.
 
     Args:
         directory: The run's directory.
         name: What the work is called; lock and result are files of that name.
-        work: Called at most once per run.
+        work: Called until it has succeeded or failed once.
     """
-    from filelock import FileLock
-
-    with FileLock(directory / f"{name}.lock"):
+    with lock(directory, name):
         result = directory / f"{name}.done"
         if result.exists():
             raise_remembered(result)
@@ -36,6 +37,13 @@ def once(directory: Path, name: str, work: Callable[[], None]) -> None:
             remember(result, error)
             raise
         result.touch()
+
+
+def lock(directory: Path, name: str) -> FileLock:
+    """Return the lock that one process of the run at a time holds, for work of a name."""
+    from filelock import FileLock
+
+    return FileLock(directory / f"{name}.lock")
 
 
 def remember(path: Path, error: BerthError) -> None:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from pytest_berth.errors import NotReadyError, StartError
 from pytest_berth.settings import START_TIMEOUT
-from pytest_berth.waiting import wait_for
+from pytest_berth.waiting import now, wait_for
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from pytest_berth.service import Progress, Server, Service, Source
     from pytest_berth.settings import Settings
 
@@ -20,14 +21,27 @@ _LOG_LINES = 20
 
 
 def wait_until_ready(
-    service: Service, source: Source, server: Server, settings: Settings, progress: Progress
+    service: Service,
+    source: Source,
+    server: Server,
+    settings: Settings,
+    progress: Progress,
+    go_on: Callable[[], None],
 ) -> str:
     """Poll until the server answers a connection, and return its version.
+
+    Args:
+        service: Its kind.
+        source: Where it comes from.
+        server: What has been launched.
+        settings: The run's settings.
+        progress: Where to tell of a long wait.
+        go_on: Called before each attempt; raises an error when nobody waits any more.
 
     Raises:
         StartError: It ended, or the deadline passed; the error shows the end of its log.
     """
-    attempt = _Attempt(service, source, server, progress)
+    attempt = _Attempt(service, source, server, progress, go_on)
     try:
         return wait_for(attempt, settings[START_TIMEOUT], interval=0.005, max_interval=0.02)
     except TimeoutError:
@@ -44,12 +58,14 @@ class _Attempt:
     source: Source
     server: Server
     progress: Progress
-    began: float = field(default_factory=time.monotonic)
-    looked: float = field(default_factory=time.monotonic)
+    go_on: Callable[[], None]
+    began: float = field(default_factory=now)
+    looked: float = field(default_factory=now)
     told: bool = False
     last: str = ""
 
     def __call__(self) -> str:
+        self.go_on()
         try:
             return self.service.probe(self.server)
         except NotReadyError as error:
@@ -58,11 +74,11 @@ class _Attempt:
             return ""
 
     def _look_after(self) -> None:
-        now = time.monotonic()
-        if now - self.looked > _LOOK_EVERY:
-            self.looked = now
+        at = now()
+        if at - self.looked > _LOOK_EVERY:
+            self.looked = at
             _fail_if_ended(self.source, self.server)
-        if now - self.began > _TELL_AFTER and not self.told:
+        if at - self.began > _TELL_AFTER and not self.told:
             self.told = True
             self.progress.note(f"{self.server.service}: waiting for an answer ({self.last})")
 

@@ -62,6 +62,20 @@ class Run:
         """Let no process of this run start anything any more."""
         (self.directory / ENDED).touch()
 
+    def finish_testing(self) -> None:
+        """Note that this process has run its tests."""
+        if self.joined:
+            self._finished(self.worker).touch()
+
+    def others_are_testing(self) -> bool:
+        """Tell whether another worker of the run is at its tests, and the run goes on."""
+        others = self.joined and not self.has_ended and self.live_workers()
+        names = [path.stem.removeprefix("worker-") for path in others or ()]
+        return any(name != self.worker and not self._finished(name).exists() for name in names)
+
+    def _finished(self, worker: str) -> Path:
+        return self.directory / f"{worker}.finished"
+
     def live_workers(self) -> list[Path]:
         """Return what the workers that still run have written down of themselves."""
         from pytest_berth.lifecycle import process

@@ -72,6 +72,17 @@ def asks_at_run_time(item: pytest.Item) -> bool:
     return "request" in _closure(item)
 
 
+def is_skipped(item: pytest.Item) -> bool:
+    """Tell whether a mark skips the test, or it cannot be told as the mark itself is wrong."""
+    # pytest has no public way to ask; conditions may be texts, which it evaluates.
+    from _pytest.skipping import evaluate_skip_marks
+
+    try:
+        return evaluate_skip_marks(item) is not None
+    except pytest.fail.Exception:
+        return True
+
+
 def overridden_in(item: pytest.Item, fixture: str) -> str:
     """Return the module whose definition of a fixture a test gets."""
     definitions = _info(item).name2fixturedefs.get(fixture, ())

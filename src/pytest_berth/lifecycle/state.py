@@ -16,6 +16,7 @@ from pytest_berth.settings import EXPORT, MISSING
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from pytest_berth.lifecycle.ahead import Ahead
     from pytest_berth.lifecycle.exports import Export
     from pytest_berth.lifecycle.manager import Manager
     from pytest_berth.lifecycle.run import Run
@@ -29,7 +30,9 @@ class Berth:
     Attributes:
         exports: What the application finds in its environment.
         not_exported: Why the environment could not be set, empty where it is.
+        may_need_servers: Whether any of the collected tests is an integration test.
         on_server: Called whenever a server has been handed out.
+        on_waiting: Called now and then while pytest's own thread waits for another one.
         served: The servers of a run that has ended.
         at_end: What is to be undone at the end.
     """
@@ -46,7 +49,9 @@ class Berth:
         self.services = services
         self.exports: Sequence[Export] = ()
         self.not_exported = ""
+        self.may_need_servers = False
         self.on_server: Callable[[], None] = lambda: None
+        self.on_waiting: Callable[[], None] = lambda: None
         self.served: tuple[Server, ...] = ()
         self.at_end = ExitStack()
         self._start_reporting = start_reporting
@@ -62,6 +67,15 @@ class Berth:
         from pytest_berth.lifecycle.manager import Manager
 
         return Manager(self.run, self.settings, self.services, self.progress)
+
+    @cached_property
+    def ahead(self) -> Ahead:
+        """What is started before a test asks for it."""
+        from pytest_berth.lifecycle.ahead import Ahead
+
+        ahead = Ahead(self)
+        self.at_end.callback(ahead.end)
+        return ahead
 
     @property
     def has_manager(self) -> bool:
@@ -127,6 +141,8 @@ class Berth:
         for package in service.packages:
             if find_spec(package) is None:
                 raise MissingExtraError(package, service.extra, needed_by=service.name)
+        if "ahead" in self.__dict__:
+            self.ahead.join(service)
         try:
             server = manager.server(service, slot)
         except NoSourceError as error:

@@ -20,8 +20,11 @@ _NAME = "berth-reporting"
 def start(config: pytest.Config) -> TerminalProgress:
     """Register these hooks, and return what tells a waiting user what is going on."""
     config.pluginmanager.register(sys.modules[__name__], _NAME)
-    config.stash[BERTH].on_server = lambda: sections.redact_live_logs(config)
-    return TerminalProgress(config)
+    progress = TerminalProgress(config)
+    berth = config.stash[BERTH]
+    berth.on_server = lambda: sections.redact_live_logs(config)
+    berth.on_waiting = progress.catch_up
+    return progress
 
 
 @pytest.hookimpl(trylast=True)
@@ -32,8 +35,10 @@ def pytest_sessionstart(session: pytest.Session) -> None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_setup(item: pytest.Item) -> None:
-    """Remember where the servers' logs are."""
-    sections.mark_logs(item, item.config.stash[BERTH])
+    """Print what threads have told since the last test, and remember where servers' logs are."""
+    berth = item.config.stash[BERTH]
+    berth.on_waiting()
+    sections.mark_logs(item, berth)
 
 
 @pytest.hookimpl(wrapper=True)

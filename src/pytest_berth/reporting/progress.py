@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import sys
+import threading
 import time
+from collections import deque
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TextIO
 
 from pytest_berth.lifecycle.state import BERTH
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     import pytest
     from rich.progress import Progress as Bars
@@ -23,7 +25,8 @@ class TerminalProgress:
     """Tells a waiting user what is going on.
 
     On a terminal downloads are shown as bars, elsewhere as a plain line every five seconds. What
-    an xdist worker tells is printed by the controller.
+    an xdist worker tells is printed by the controller. pytest's capture belongs to the thread that
+    runs the tests: what others tell is kept until that one calls `catch_up`.
     """
 
     def __init__(self, config: pytest.Config) -> None:
@@ -31,16 +34,35 @@ class TerminalProgress:
         self._bars: Bars | None = None
         self._tasks: dict[str, TaskID] = {}
         self._told: dict[str, float] = {}
+        self._kept: deque[Callable[[], None]] = deque()
+        # xdist's controller runs no tests, and prints from the thread that follows its workers.
+        runs_tests = not config.pluginmanager.has_plugin("dsession")
+        self._thread = threading.current_thread() if runs_tests else None
 
     def note(self, text: str) -> None:
         """Print a line."""
         run = self.config.stash[BERTH].run
-        reporter: Any = self.config.pluginmanager.get_plugin("terminalreporter")
         if not run.is_owner:
             from pytest_berth.reporting import relay
 
             relay.send(run, text)
-        elif reporter:
+        elif self._may_print():
+            self.catch_up()
+            self._print(text)
+        else:
+            self._kept.append(lambda: self._print(text))
+
+    def catch_up(self) -> None:
+        """Print what other threads have told meanwhile."""
+        while self._kept:
+            self._kept.popleft()()
+
+    def _may_print(self) -> bool:
+        return self._thread in {None, threading.current_thread()}
+
+    def _print(self, text: str) -> None:
+        reporter: Any = self.config.pluginmanager.get_plugin("terminalreporter")
+        if reporter:
             with self._uncaptured():
                 if reporter._tw.width_of_current_line:
                     reporter.line("")
@@ -49,7 +71,9 @@ class TerminalProgress:
     def update(self, label: str, done: int, total: int | None) -> None:
         """Show that *done* of *total* bytes are there; equal numbers end the bar."""
         owner = self.config.stash[BERTH].run.is_owner
-        if owner and sys.__stderr__ is not None and sys.__stderr__.isatty():
+        if not self._may_print():
+            self._kept.append(lambda: self.update(label, done, total))
+        elif owner and sys.__stderr__ is not None and sys.__stderr__.isatty():
             self._draw(label, done, total)
         else:
             self._tell(label, done, total)

@@ -111,6 +111,9 @@ class BuiltIn:
         """Check everything that is written about the service for the selected tests."""
         self.items.check(items)
 
+    def prepare(self, server: Server, item: pytest.Item) -> None:
+        """Do nothing ahead."""
+
     def isolation(self, item: pytest.Item) -> str:
         """Describe how a test gets its clean slate, and why so."""
         return self.items.isolation(item)

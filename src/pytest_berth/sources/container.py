@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import io
 import tarfile
+import threading
 import time
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -40,11 +41,16 @@ class Container:
     run_id: str
     name: str = field(default="container", init=False)
     reserved: list[ports.Reservation] = field(default_factory=list, init=False)
+    _connecting: threading.Lock = field(default_factory=threading.Lock, init=False)
 
     @cached_property
     def engine(self) -> Engine:
-        """The engine, connected to when first needed."""
-        return connect()
+        """The engine, connected to when first needed, by one thread for all."""
+        with self._connecting:
+            if "engine" not in vars(self):
+                vars(self)["engine"] = connect()
+            engine: Engine = vars(self)["engine"]
+            return engine
 
     def obstacle(self, service: Service, progress: Progress) -> BerthError | None:
         """Tell why no container can serve: no engine, or no image."""
@@ -74,9 +80,7 @@ class Container:
         """Describe the server to be; the engine chooses the port unless it is to be fixed."""
         image = image_name(service.container(self.settings, credentials).image)
         host = self.engine.known_host() or ""
-        if fixed and host:
-            self.reserved.append(ports.reserve())
-        port = self.reserved[-1].port if fixed and host else 0
+        port = self._reserve() if fixed and host else 0
         return Server(service.name, self.name, host, port, credentials, detail=image)
 
     def start(self, service: Service, plan: Server, progress: Progress) -> Server:
@@ -110,6 +114,11 @@ class Container:
         """Remove the container and its anonymous volumes."""
         with _removal():
             self._container(server).remove(force=True, v=True)
+
+    def clear(self, plan: Server) -> None:
+        """Remove the server's container, if one was created."""
+        with _removal():
+            self.engine.containers.get(self._name(plan)).remove(force=True, v=True)
 
     def sweep(self) -> None:
         """Remove every container of this run, also one whose creation was interrupted."""
@@ -145,6 +154,14 @@ class Container:
         killed = ", out of memory" if state.get("OOMKilled") else ""
         return f"the container {state['Status']} with status {state['ExitCode']}{killed}"
 
+    def _reserve(self) -> int:
+        reservation = ports.reserve()
+        self.reserved.append(reservation)
+        return reservation.port
+
+    def _name(self, plan: Server) -> str:
+        return f"berth-{self.run_id}-{plan.key}"
+
     def _container(self, server: Server) -> Any:
         return self.engine.containers.get(server.handle["container"])
 
@@ -163,7 +180,7 @@ class Container:
             environment=dict(spec.environment),
             labels={LABEL: self.run_id},
             tmpfs=dict.fromkeys(spec.in_memory, ""),
-            name=f"berth-{self.run_id}-{plan.key}",
+            name=self._name(plan),
             **options,
             **({"network": network} if network else {}),
         )

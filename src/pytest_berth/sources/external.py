@@ -44,6 +44,9 @@ class External:
     def stop(self, server: Server) -> None:
         """Leave the server alone."""
 
+    def clear(self, plan: Server) -> None:
+        """Leave the server alone."""
+
     def sweep(self) -> None:
         """Leave everything alone."""
 

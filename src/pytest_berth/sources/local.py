@@ -50,7 +50,7 @@ class Local:
 
     def start(self, service: Service, plan: Server, progress: Progress) -> Server:
         """Prepare the server's directory and launch the process."""
-        directory = self._directory(service)
+        directory = self._directory(plan)
         try:
             request = LocalRequest(directory, plan.port, plan.credentials, progress, self._reserve)
             spec = service.local(self.settings, request)
@@ -75,21 +75,28 @@ class Local:
         if server.handle.get("after"):
             _detach(server.handle["after"])
 
+    def clear(self, plan: Server) -> None:
+        """End every process of the server, and remove its directory."""
+        self._remove_all(f"{self._prefix}{plan.key}.*")
+
     def sweep(self) -> None:
         """End every process that works in a directory of this run, and remove these."""
-        import psutil
-
-        for directory in Path(tempfile.gettempdir()).glob(f"{self._prefix}*"):
-            for process in psutil.process_iter(["cwd"]):
-                cwd = Path(process.info["cwd"] or os.sep)
-                if directory in (cwd, *cwd.parents):
-                    _end(process, "SIGKILL")
-            shutil.rmtree(directory, ignore_errors=True)
+        self._remove_all(f"{self._prefix}*")
 
     @property
     def _prefix(self) -> str:
         # Not the run's own directory, whose name has no service in it.
         return f"berth-server-{self.run_id}-"
+
+    def _remove_all(self, pattern: str) -> None:
+        import psutil
+
+        for directory in Path(tempfile.gettempdir()).glob(pattern):
+            for process in psutil.process_iter(["cwd"]):
+                cwd = Path(process.info["cwd"] or os.sep)
+                if directory in (cwd, *cwd.parents):
+                    _end(process, "SIGKILL")
+            shutil.rmtree(directory, ignore_errors=True)
 
     def mark(self, server: Server) -> float:
         """Return the present size of the log, in bytes."""
@@ -111,12 +118,13 @@ class Local:
         return None if process else f"the process {server.handle['pid']} has ended"
 
     def _reserve(self) -> int:
-        self.reserved.append(ports.reserve())
-        return self.reserved[-1].port
+        reservation = ports.reserve()
+        self.reserved.append(reservation)
+        return reservation.port
 
-    def _directory(self, service: Service) -> Path:
+    def _directory(self, plan: Server) -> Path:
         # Beside the run's own directory, not in it: an unprivileged server could not enter there.
-        path = Path(tempfile.mkdtemp(prefix=f"{self._prefix}{service.name}-"))
+        path = Path(tempfile.mkdtemp(prefix=f"{self._prefix}{plan.key}."))
         account.give(path)
         return path
 

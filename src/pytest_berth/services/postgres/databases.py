@@ -91,6 +91,13 @@ def drop(connection: psycopg.Connection[Any], run_id: str, name: str) -> None:
     _execute(connection, "DROP DATABASE {} WITH (FORCE)", name)
 
 
+def drop_if_there(connection: psycopg.Connection[Any], run_id: str, part: str) -> None:
+    """Drop the template or a worker's database where somebody has begun, and not come to an end."""
+    name = database_name(run_id, part)
+    if connection.execute("SELECT 1 FROM pg_database WHERE datname = %s", [name]).fetchone():
+        drop(connection, run_id, name)
+
+
 def drop_all(server: Server, run_id: str) -> None:
     """Drop every database that the run has created on a server."""
     with administration(server) as connection:

@@ -10,6 +10,8 @@ from pytest_berth.services.postgres import options as ini
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    import pytest
+
     from pytest_berth.service import Server, Service
     from pytest_berth.services.built_in import Items, Launch, Urls
 
@@ -51,6 +53,12 @@ class Postgres(BuiltIn):
         from pytest_berth.services.postgres import items
 
         return items
+
+    def prepare(self, server: Server, item: pytest.Item) -> None:
+        """Build the template, where the settings alone say what it holds."""
+        from pytest_berth.services.postgres import template
+
+        template.build_ahead(server, item)
 
     def probe(self, server: Server) -> str:
         """Connect once and return the server's version, such as ``"17.6"``."""

@@ -2,17 +2,30 @@
 
 from __future__ import annotations
 
+import dataclasses
+import json
+import os
 from typing import TYPE_CHECKING
 
 from pytest_berth.lifecycle import exports
-from pytest_berth.lifecycle.once import once
-from pytest_berth.services.postgres import databases, schema, urls
-from pytest_berth.services.postgres.options import ALEMBIC_DRIFT
+from pytest_berth.lifecycle.once import lock, once
+from pytest_berth.lifecycle.selection import overridden_in
+from pytest_berth.lifecycle.state import BERTH
+from pytest_berth.services.postgres import databases, rights, schema, urls
+from pytest_berth.services.postgres.options import ALEMBIC_DRIFT, SCHEMA, SEED
+from pytest_berth.services.postgres.service import POSTGRES
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
+    import pytest
+
     from pytest_berth.lifecycle.state import Berth
     from pytest_berth.service import Server
     from pytest_berth.services.postgres.schema import Step, Target
+
+FIXTURES = ("pg_schema", "pg_seed")
+_NAME = "postgres.template"
 
 
 def parse(berth: Berth, *items: object) -> tuple[Step, ...]:
@@ -41,19 +54,41 @@ def target(berth: Berth, server: Server, database: str) -> Target:
 
 
 def build(berth: Berth, server: Server, steps: tuple[Step, ...]) -> None:
-    """Build the run's template database, unless another worker has.
+    """Build the run's template database, unless it is there.
 
     Raises:
         SchemaError: A step failed.
     """
 
     def work() -> None:
-        with databases.administration(server) as connection:
-            name = databases.create(connection, berth.run.id, databases.TEMPLATE)
-            _run(steps, target(berth, server, name))
-            databases.seal(connection, name)
+        made = _made_ahead(berth)
+        # What has been imported meanwhile may have added tables.
+        if not made.exists() or made.read_text() != _tables(steps):
+            _make(berth, server, steps, dict(os.environ))
 
-    once(berth.run.directory, "postgres.template", work)
+    once(berth.run.directory, _NAME, work)
+
+
+def build_ahead(server: Server, item: pytest.Item) -> None:
+    """Build the template beside other tests, if the settings alone say what it holds.
+
+    What fails here is tried again by the test that needs the database. Functions wait for it, too:
+    tests that run meanwhile may have replaced what they call.
+    """
+    berth = item.config.stash[BERTH]
+    if any(overridden_in(item, name) != POSTGRES.fixture_module for name in FIXTURES):
+        return
+    steps = parse(berth, berth.settings[SCHEMA], berth.settings[SEED])
+    with databases.administration(server) as connection:
+        found = rights.find(connection)
+    if not found.own_databases or any(step.calls_suite for step in steps):
+        return
+    made, directory = _made_ahead(berth), berth.run.directory
+    with lock(directory, _NAME):
+        if not made.exists() and not (directory / f"{_NAME}.done").exists():
+            made.touch()
+            _make(berth, server, steps, berth.ahead.environment)
+            made.write_text(_tables(steps))
 
 
 def apply(berth: Berth, server: Server, database: str, steps: tuple[Step, ...]) -> None:
@@ -63,7 +98,26 @@ def apply(berth: Berth, server: Server, database: str, steps: tuple[Step, ...]) 
         SchemaError: A step failed.
     """
     place = target(berth, server, database)
-    once(berth.run.directory, "postgres.template", lambda: _run(steps, place))
+    once(berth.run.directory, _NAME, lambda: _run(steps, place))
+
+
+def _make(
+    berth: Berth, server: Server, steps: tuple[Step, ...], environment: dict[str, str]
+) -> None:
+    with databases.administration(server) as connection:
+        databases.drop_if_there(connection, berth.run.id, databases.TEMPLATE)
+        name = databases.create(connection, berth.run.id, databases.TEMPLATE)
+        _run(steps, dataclasses.replace(target(berth, server, name), inherited=environment))
+        databases.seal(connection, name)
+
+
+def _made_ahead(berth: Berth) -> Path:
+    """Return the file with what was known when the template was made ahead; empty if it failed."""
+    return berth.run.directory / f"{_NAME}.ahead"
+
+
+def _tables(steps: tuple[Step, ...]) -> str:
+    return json.dumps([sorted(step.tables) for step in steps])
 
 
 def _run(steps: tuple[Step, ...], place: Target) -> None:

@@ -10,7 +10,7 @@ import json
 import sys
 from dataclasses import dataclass
 from importlib import metadata
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from pytest_berth.errors import SchemaError, SettingsError
 from pytest_berth.services.postgres.schema import process, run_alembic
@@ -53,6 +53,8 @@ class Alembic:
     path: str
     root: Path
     check_drift: bool = False
+    calls_suite: ClassVar[bool] = False
+    tables: ClassVar[tuple[str, ...]] = ()
 
     def check(self) -> None:
         """Look for the file, and for Alembic."""

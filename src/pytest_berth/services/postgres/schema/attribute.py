@@ -14,7 +14,7 @@ from pytest_berth.services.postgres.schema import objects
 from pytest_berth.services.postgres.schema.steps import suggest
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Collection, Iterable
     from pathlib import Path
     from types import ModuleType
 
@@ -31,6 +31,16 @@ class Attribute:
     module: str
     path: str
     root: Path
+
+    @property
+    def calls_suite(self) -> bool:
+        """Whether it is a function, and no MetaData."""
+        return self._step().calls_suite
+
+    @property
+    def tables(self) -> Collection[str]:
+        """Names of the tables of a MetaData."""
+        return self._step().tables
 
     def check(self) -> None:
         """Import the module and look the attribute up."""

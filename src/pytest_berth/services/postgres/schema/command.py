@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shlex
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from pytest_berth.errors import SchemaError, SettingsError
 from pytest_berth.services.postgres.schema import process
@@ -27,6 +27,8 @@ class Command:
     line: str
     words: tuple[str, ...]
     root: Path
+    calls_suite: ClassVar[bool] = False
+    tables: ClassVar[tuple[str, ...]] = ()
 
     def check(self) -> None:
         """Look for the program."""

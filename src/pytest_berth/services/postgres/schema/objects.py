@@ -8,13 +8,13 @@ import traceback
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from pytest_berth.errors import SchemaError, SettingsError
 from pytest_berth.services.postgres.schema.steps import FORMS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Collection, Iterator
 
     import sqlalchemy
 
@@ -38,6 +38,12 @@ class Tables:
 
     line: str
     metadata: sqlalchemy.MetaData = field(repr=False)
+    calls_suite: ClassVar[bool] = False
+
+    @property
+    def tables(self) -> Collection[str]:
+        """Names of the tables that are known by now."""
+        return tuple(self.metadata.tables)
 
     def check(self) -> None:
         """Do nothing: modules that are imported later may still add tables."""
@@ -70,6 +76,8 @@ class Function:
 
     line: str
     function: Callable[..., object] = field(repr=False)
+    calls_suite: ClassVar[bool] = True
+    tables: ClassVar[tuple[str, ...]] = ()
 
     def check(self) -> None:
         """Look whether it can be called with one argument, and does its work when called."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import glob
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from pytest_berth.errors import SettingsError
 from pytest_berth.services.postgres.schema import psql, sending
@@ -26,6 +26,8 @@ class SqlFiles:
     line: str
     pattern: str
     root: Path
+    calls_suite: ClassVar[bool] = False
+    tables: ClassVar[tuple[str, ...]] = ()
 
     def check(self) -> None:
         """Look whether there is a file, and psql where one needs it."""

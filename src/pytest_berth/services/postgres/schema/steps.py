@@ -11,7 +11,7 @@ from urllib.parse import quote
 from pytest_berth.errors import SettingsError, nearest
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Collection, Iterable, Mapping
     from pathlib import Path
 
     import sqlalchemy
@@ -33,6 +33,8 @@ class Target:
         environment: Variables for programs: what ``berth_export`` sets, and libpq's.
         root: Directory that paths are relative to, and where programs run.
         secrets: Texts that no message may show.
+        inherited: What programs inherit: this process's environment, as it was at the beginning of
+            the tests where these run meanwhile.
     """
 
     url: str = field(repr=False)
@@ -40,10 +42,11 @@ class Target:
     environment: Mapping[str, str] = field(repr=False)
     root: Path
     secrets: tuple[str, ...] = field(default=(), repr=False)
+    inherited: Mapping[str, str] = field(default_factory=lambda: dict(os.environ), repr=False)
 
     def variables(self) -> dict[str, str]:
         """Return the whole environment of a program that works on this database."""
-        return {**os.environ, **self.environment}
+        return {**self.inherited, **self.environment}
 
     def redact(self, text: str) -> str:
         """Return *text* with ``***`` in place of every secret, also where it is URL-quoted."""
@@ -59,11 +62,22 @@ class Step(Protocol):
 
     Attributes:
         line: As the user wrote it.
+        calls_suite: Whether it calls code of the suite in this process: it must then not run
+            beside tests, which may have replaced parts of that code.
+        tables: Names of the tables that it will make, where it knows them; imports may add some.
     """
 
     @property
     def line(self) -> str:
         """As the user wrote it."""
+
+    @property
+    def calls_suite(self) -> bool:
+        """Whether it calls code of the suite in this process."""
+
+    @property
+    def tables(self) -> Collection[str]:
+        """Names of the tables that it will make, where it knows them."""
 
     def check(self) -> None:
         """Look whether it can work at all, without a server.

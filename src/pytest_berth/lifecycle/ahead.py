@@ -1,0 +1,149 @@
+"""Servers start ahead of the first test that asks for them, beside tests that need none.
+
+Each starts in a thread of its own. A test that runs meanwhile may change what all threads of a
+process share: the environment, the clock, the network. So what fails here is not told: the test
+that needs the server tries again, and only then a failure counts.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from concurrent.futures import Future, wait
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any
+
+from pytest_berth.lifecycle import scopes
+from pytest_berth.lifecycle.order import is_integration
+from pytest_berth.lifecycle.selection import fixtures_reached, is_skipped
+from pytest_berth.settings import START_AHEAD
+from pytest_berth.waiting import now
+
+if TYPE_CHECKING:
+    import logging
+    from collections.abc import Iterator, Sequence
+
+    import pytest
+
+    from pytest_berth.lifecycle.state import Berth
+    from pytest_berth.service import Service
+    from pytest_berth.settings import Settings
+
+_LOOK_EVERY = 0.1
+_ENDS_WITHIN = 30.0
+_THREADS = "berth-start-"
+
+
+class Ahead:
+    """What is started ahead in this process.
+
+    Attributes:
+        berth: The run.
+        environment: The process's environment before the first test.
+    """
+
+    def __init__(self, berth: Berth) -> None:
+        self.berth = berth
+        self.environment = dict(os.environ)
+        self._begun: dict[str, Future[None]] = {}
+
+    def begin(self, service: Service, item: pytest.Item) -> None:
+        """Start a service's server, and what can be made on it without any fixture.
+
+        Args:
+            service: The service.
+            item: The first test that needs it.
+        """
+        ended: Future[None] = Future()
+        self._begun[service.name] = ended
+        threading.Thread(
+            target=_keep_outcome,
+            args=(ended, self._start, service, item),
+            name=f"{_THREADS}{service.name}",
+            daemon=True,
+        ).start()
+
+    def join(self, service: Service) -> None:
+        """Wait until what was begun for a service has ended, well or not."""
+        begun = self._begun.get(service.name)
+        while begun and not begun.done():
+            self.berth.on_waiting()
+            wait([begun], _LOOK_EVERY)
+
+    def end(self) -> None:
+        """Let nothing be in flight any more: called when this process has run its tests.
+
+        What another worker may be waiting for comes to its end, all else is undone.
+        """
+        run, begun = self.berth.run, self._begun.values()
+        run.finish_testing()
+        while run.others_are_testing() and wait(begun, _LOOK_EVERY).not_done:
+            pass
+        self.berth.manager.give_up()
+        deadline = now() + _ENDS_WITHIN
+        # In short waits, as a signal is not heeded within a long one everywhere.
+        while wait(begun, _LOOK_EVERY).not_done and now() < deadline:
+            pass
+        self.berth.on_waiting()
+
+    def _start(self, service: Service, item: pytest.Item) -> None:
+        if all(map(find_spec, service.packages)):
+            server = self.berth.manager.server(service, ahead=True)
+            service.prepare(server, item)
+
+
+def start(berth: Berth, session: pytest.Session) -> None:
+    """Start the servers that the selected tests need, in threads."""
+    if not (berth.settings[START_AHEAD] and _will_run(session)):
+        return
+    needed = list(_needed(session.items, berth.services, berth.settings))
+    if needed:
+        _keep_out_of_logs(session.config)
+        # Both are made here, as they are not made for several threads at once.
+        assert berth.run.directory
+        assert berth.manager
+    for service, item in needed:
+        berth.ahead.begin(service, item)
+
+
+def _will_run(session: pytest.Session) -> bool:
+    option = session.config.getoption
+    only_shown = option("collectonly", False) or option("setupplan", False)
+    broken = session.testsfailed and not option("continue_on_collection_errors", False)
+    return not (only_shown or broken or session.shouldfail)
+
+
+def _needed(
+    items: Sequence[pytest.Item], services: Sequence[Service], settings: Settings
+) -> Iterator[tuple[Service, pytest.Item]]:
+    """Yield each service whose shared server a test needs, with the first such test."""
+    integration = [item for item in items if is_integration(item)]
+    for service in services:
+        for item in integration:
+            shared = fixtures_reached(item, service) and not scopes.is_own(item, service, settings)
+            if shared and not is_skipped(item):
+                yield service, item
+                break
+
+
+def _keep_outcome(ended: Future[None], work: Any, service: Service, item: pytest.Item) -> None:
+    # Also what pytest itself raises, for instance to skip, ends here: it is no test's outcome.
+    try:
+        work(service, item)
+    except BaseException as error:
+        ended.set_exception(error)
+    else:
+        ended.set_result(None)
+
+
+def _keep_out_of_logs(config: pytest.Config) -> None:
+    """Keep what drivers log in our threads out of the logs of the tests that run meanwhile."""
+    plugin = config.pluginmanager.get_plugin("logging-plugin")
+    for name in ("caplog_handler", "report_handler", "log_cli_handler", "log_file_handler"):
+        handler = getattr(plugin, name, None)
+        if handler and _is_not_ours not in handler.filters:
+            handler.addFilter(_is_not_ours)
+
+
+def _is_not_ours(record: logging.LogRecord) -> bool:
+    return not (record.threadName or "").startswith(_THREADS)

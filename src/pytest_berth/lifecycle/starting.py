@@ -1,0 +1,126 @@
+"""Starts a server: settles its source, launches it, waits until it answers, or undoes all that."""
+
+from __future__ import annotations
+
+import dataclasses
+import threading
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from pytest_berth.errors import BerthError, NoSourceError, StartError
+from pytest_berth.lifecycle.readiness import wait_until_ready
+from pytest_berth.sources.choose import choose
+from pytest_berth.waiting import now
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from pytest_berth.lifecycle.leases import Leases
+    from pytest_berth.lifecycle.run import Run
+    from pytest_berth.service import Progress, Server, Service, Source
+    from pytest_berth.settings import Settings
+
+STARTING = "starting"
+
+
+class RunEndedError(StartError):
+    """The run has no use for the server any more; another process of it may still have."""
+
+
+@dataclass
+class Starter:
+    """What starts the servers of a run; who calls it holds the lock of the server's name."""
+
+    run: Run
+    settings: Settings
+    progress: Progress
+    candidates: tuple[Source, ...]
+    leases: Leases
+    given_up: threading.Event = field(default_factory=threading.Event)
+
+    def source(self, name: str) -> Source:
+        """Return the source of a name."""
+        (source,) = (candidate for candidate in self.candidates if candidate.name == name)
+        return source
+
+    def plan(self, service: Service, name: str, *, fixed: bool = False) -> Server:
+        """Settle source and account of a server, once; if *fixed*, its address too."""
+        planned = self.leases.read("planned", name)
+        if planned is None:
+            source, reason = choose(service, self.settings, self.candidates, self)
+            planned = source.plan(service, service.credentials(), fixed=fixed)
+            slot = name[len(service.name) + 1 :]
+            if slot and source.name == "external":
+                raise _cannot_be_own(service, reason)
+            planned = dataclasses.replace(planned, reason=reason, slot=slot)
+            self.leases.write("planned", planned)
+        return planned
+
+    def start(self, service: Service, name: str) -> Server:
+        """Launch the server, and return it when it answers.
+
+        Raises:
+            NoSourceError: No source can serve.
+            RunEndedError: The run ended meanwhile; nothing of the server is left.
+            StartError: It did not become ready; nothing of it is left.
+        """
+        plan = self.plan(service, name)
+        source = self.source(plan.source)
+        marker = self._marker(name)
+        if marker.exists():
+            # A process of this run died while it was at it.
+            source.clear(plan)
+        marker.touch()
+        try:
+            ready = self._launch(service, source, plan)
+        except BerthError:
+            marker.unlink()  # all is undone
+            raise
+        self.leases.write("ready", ready)
+        marker.unlink()
+        return ready
+
+    def note(self, text: str) -> None:
+        """Tell the user, as a source's `Progress`."""
+        self.progress.note(text)
+
+    def update(self, label: str, done: int, total: int | None) -> None:
+        """Tell of a download, and end it where nobody waits for it any more."""
+        self._refuse_after_the_end()
+        self.progress.update(label, done, total)
+
+    def _launch(self, service: Service, source: Source, plan: Server) -> Server:
+        began = now()
+        self._refuse_after_the_end()
+        launched = source.start(service, plan, self)
+        try:
+            self.leases.write("launched", launched)
+            version = wait_until_ready(
+                service, source, launched, self.settings, self.progress, self._refuse_after_the_end
+            )
+        except BaseException:
+            source.stop(launched)
+            if source.name != "external":
+                self.leases.remove("launched", launched)
+            raise
+        return dataclasses.replace(launched, version=version, started_in=now() - began)
+
+    def _refuse_after_the_end(self) -> None:
+        if self.given_up.is_set() or self.run.has_ended:
+            raise RunEndedError(
+                "the run has ended while a server was being started.",
+                why="the process that owns the run is gone, or has ended it",
+                remedy="run pytest again",
+            )
+
+    def _marker(self, name: str) -> Path:
+        return self.run.directory / f"{name}.{STARTING}"
+
+
+def _cannot_be_own(service: Service, reason: str) -> NoSourceError:
+    return NoSourceError(
+        f"{service.name} at a given URL is shared: no worker or test can have it for itself.",
+        why=f"a server of its own is asked for (scope), and {reason}",
+        remedy=f"berth_{service.prefix}_source = container (or local) starts servers here;"
+        " berth_missing = skip skips such tests",
+    )

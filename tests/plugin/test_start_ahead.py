@@ -1,0 +1,436 @@
+"""Servers that selected tests need start while the tests before them run."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import tempfile
+from contextlib import closing
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import docker
+import pytest
+
+from pytest_berth import wait_for
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from conftest import Project
+
+# What the run has of servers when its tests are over, before it removes everything.
+CONFTEST = """
+    import pytest
+    from pathlib import Path
+    from tempfile import gettempdir
+    from pytest_berth import wait_for
+
+    def of_servers(pattern):
+        return sorted(path.name for path in Path(gettempdir()).glob(f"berth-*/{pattern}"))
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_sessionfinish(session):
+        if not hasattr(session.config, "workerinput"):
+            Path("seen").write_text(" ".join(of_servers("*.*.json")))
+"""
+WAITING = """
+    from conftest import of_servers, wait_for
+
+    def test_unit():
+        wait_for(lambda: of_servers("{pattern}"), 60)
+"""
+USING = "def test_pg(pg_session): pass"
+
+
+@pytest.fixture
+def temporary(
+    project: Project, monkeypatch: pytest.MonkeyPatch, require_source: Callable[[str], None]
+) -> Iterator[Path]:
+    """The directory for temporary files of the project's runs, whose servers are local."""
+    require_source("local")
+    with tempfile.TemporaryDirectory(prefix="berth-tests-") as name:
+        directory = Path(name)
+        directory.chmod(0o755)
+        monkeypatch.setenv("TMPDIR", name)
+        monkeypatch.setenv("BERTH_SOURCE", "local")
+        project.models()
+        project.conftest(CONFTEST)
+        yield directory
+        # Every test of this module: what a run has begun, it has ended or undone.
+        assert [path for path in directory.glob("berth-*") if "ports" not in path.name] == []
+
+
+def seen(project: Project) -> str:
+    """Return the names of what the last run had of servers at the end of its tests."""
+    return (project.root / "seen").read_text()
+
+
+@pytest.mark.parametrize("arguments", [(), ("-n", "2")], ids=["alone", "xdist"])
+def test_a_server_starts_while_a_test_runs_that_does_not_need_it(
+    project: Project, temporary: Path, arguments: tuple[str, ...]
+) -> None:
+    project.plugins = ("xdist",)
+    project.write(test_a=WAITING.format(pattern="postgres.ready.json"), test_b=USING)
+    result = project.run(*arguments)
+    result.assert_outcomes(passed=2)
+    before, _, _ = (result.stdout.str() + result.stderr.str()).partition("= berth =")
+    assert before.count("ready in") == 1
+
+
+def test_all_services_start_ahead_each_in_its_time(project: Project, temporary: Path) -> None:
+    waiting = (
+        WAITING.format(pattern="postgres.ready.json")
+        + """
+        wait_for(lambda: of_servers("redis.ready.json"), 60)
+"""
+    )
+    project.write(test_a=waiting, test_b=USING, test_c="def test_it(redis_client): pass")
+    project.run().assert_outcomes(passed=3)
+
+
+def test_the_template_is_built_ahead(project: Project, temporary: Path) -> None:
+    project.write(
+        test_a="""
+            from conftest import Path, gettempdir, wait_for
+
+            def test_unit():
+                made = Path(gettempdir()).glob
+                wait_for(lambda: any(p.read_text() for p in made("berth-*/*.template.ahead")), 60)
+        """,
+        test_b="""
+            from models import User
+
+            def test_it(pg_session): assert pg_session.query(User).all() == []
+        """,
+    )
+    project.run().assert_outcomes(passed=2)
+
+
+def test_a_function_of_the_schema_waits_for_the_test_that_needs_it(
+    project: Project, temporary: Path
+) -> None:
+    project.ini("berth_pg_schema = models:create")
+    project.write(
+        models="""
+            import os
+
+            def create(connection):
+                assert "test_b" in os.environ["PYTEST_CURRENT_TEST"]
+        """,
+        test_a=WAITING.format(pattern="postgres.ready.json"),
+        test_b=USING,
+    )
+    project.run().assert_outcomes(passed=2)
+
+
+def test_tables_that_an_import_adds_later_are_in_the_template(
+    project: Project, temporary: Path
+) -> None:
+    project.write(
+        more="""
+            from sqlalchemy.orm import Mapped, mapped_column
+            from models import Base
+
+            class Later(Base):
+                __tablename__ = "later"
+                id: Mapped[int] = mapped_column(primary_key=True)
+        """,
+        test_a="""
+            from conftest import Path, gettempdir, wait_for
+
+            def test_unit():
+                made = Path(gettempdir()).glob
+                wait_for(lambda: any(p.read_text() for p in made("berth-*/*.template.ahead")), 60)
+                import more
+        """,
+        test_b="""
+            def test_it(pg_session):
+                from more import Later
+                assert pg_session.query(Later).all() == []
+        """,
+    )
+    project.run().assert_outcomes(passed=2)
+
+
+def test_a_schema_that_fails_is_told_by_the_tests_that_need_it(
+    project: Project, temporary: Path
+) -> None:
+    project.ini("berth_pg_schema = bad.sql", "filterwarnings = error")
+    (project.root / "bad.sql").write_text("CREATE TABEL two (id int);\n")
+    project.write(
+        test_a=WAITING.format(pattern="*.template.ahead"),
+        test_b=USING + "\ndef test_more(pg_engine): pass",
+    )
+    result = project.run()
+    result.assert_outcomes(passed=1, errors=2)
+    assert result.stdout.str().count("\nbad.sql:1 failed") == 2
+
+
+@pytest.mark.parametrize("arguments", ["--collect-only", "--setup-plan", "--fixtures", "-k=unit"])
+def test_nothing_starts_where_no_test_runs_that_needs_it(
+    project: Project, temporary: Path, arguments: str
+) -> None:
+    project.write(test_a="def test_unit(): pass", test_b=USING)
+    project.run(arguments)
+    assert seen(project) == ""
+
+
+@pytest.mark.parametrize(
+    "mark",
+    ["skip", "skipif(True, reason='no')", "skipif('sys.version_info > (3,)', reason='no')"],
+)
+def test_nothing_starts_for_skipped_tests(project: Project, temporary: Path, mark: str) -> None:
+    skipped = f"import pytest\n@pytest.mark.{mark}\ndef test_pg(pg_session): pass"
+    project.write(test_a="def test_unit(): pass", test_b=skipped)
+    project.run().assert_outcomes(passed=1, skipped=1)
+    assert seen(project) == ""
+
+
+def test_nothing_starts_after_an_error_of_collection(project: Project, temporary: Path) -> None:
+    project.write(test_a="import nothing_of_this_name", test_b=USING)
+    project.run().assert_outcomes(errors=1)
+    assert seen(project) == ""
+
+
+def test_only_the_services_of_selected_tests_start(project: Project, temporary: Path) -> None:
+    project.write(test_b=USING, test_c="def test_it(redis_client): pass")
+    project.run("-k", "test_pg").assert_outcomes(passed=1)
+    assert "redis" not in seen(project)
+
+
+def test_with_fail_fast_nothing_starts_before_the_unit_tests_have_passed(
+    project: Project, temporary: Path
+) -> None:
+    unit = "from conftest import of_servers\ndef test_unit(): assert not of_servers('*.json')"
+    # The run's own file is there, and nothing else.
+    unit = unit.replace("not of_servers('*.json')", "not of_servers('*.planned.json')")
+    project.write(test_a=unit, test_b=USING, test_c="def test_it(redis_client): pass")
+    project.run("--berth-fail-fast").assert_outcomes(passed=3)
+    assert "redis.ready.json" in seen(project)
+
+
+def test_it_can_be_switched_off(project: Project, temporary: Path) -> None:
+    project.models("berth_start_ahead = false")
+    unit = "from conftest import of_servers\ndef test_unit(): assert not of_servers('*.lock')"
+    project.write(test_a=unit, test_b=USING)
+    project.run().assert_outcomes(passed=2)
+
+
+def test_what_is_asked_for_at_run_time_starts_then(project: Project, temporary: Path) -> None:
+    unit = "from conftest import of_servers\ndef test_unit(): assert not of_servers('*.lock')"
+    late = "def test_it(request): request.getfixturevalue('pg_session')"
+    project.write(test_a=unit, test_b=late)
+    project.run("-pno:randomly").assert_outcomes(passed=2)
+
+
+def test_a_start_that_fails_is_told_by_each_test_that_needs_it_and_nowhere_else(
+    project: Project, temporary: Path
+) -> None:
+    project.ini("berth_pg_settings = work_memory = 64MB", "filterwarnings = error")
+    project.write(
+        test_a=WAITING.format(pattern="postgres.failed-ahead"),
+        test_b=USING + "\ndef test_more(pg_engine): pass",
+    )
+    result = project.run()
+    result.assert_outcomes(passed=1, errors=2)
+    assert "Traceback" not in result.stdout.str() + result.stderr.str()
+    result.stdout.fnmatch_lines(["*postgres ended while it started*", "*work_memory*"])
+
+
+BESIDE = """
+    import logging, socket, subprocess, time
+    from pathlib import Path
+    from threading import Event
+
+    def nothing(*args, **kwargs):
+        raise OSError("a test has replaced it")
+
+    def test_unit(monkeypatch, caplog, capfd, recwarn):
+        {change}
+        Event().wait(0.2)
+        assert not caplog.records
+        assert capfd.readouterr().out == ""
+"""
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "monkeypatch.setattr(socket, 'socket', nothing)",
+        "monkeypatch.setattr(subprocess, 'Popen', nothing)",
+        "monkeypatch.setattr(Path, 'touch', nothing)",
+        "monkeypatch.setattr(time, 'monotonic', lambda: 4e9)",
+        "monkeypatch.setenv('PATH', ''); monkeypatch.setenv('DOCKER_HOST', 'tcp://127.0.0.1:1')",
+        "monkeypatch.chdir('/')",
+        "caplog.set_level(logging.DEBUG)",
+    ],
+)
+@pytest.mark.parametrize("source", ["local", "container"])
+def test_what_a_unit_test_changes_for_the_whole_process_harms_no_start(
+    project: Project,
+    temporary: Path,
+    require_source: Callable[[str], None],
+    source: str,
+    change: str,
+) -> None:
+    require_source(source)
+    project.write(test_a=BESIDE.format(change=change), test_b=USING)
+    project.run(f"--berth-source={source}").assert_outcomes(passed=2)
+
+
+def test_a_programs_environment_is_that_before_the_first_test(
+    project: Project, temporary: Path
+) -> None:
+    script = "import os; assert os.environ['STAGE'] == 'before', os.environ['STAGE']"
+    (project.root / "schema.py").write_text(script)
+    project.ini(f"berth_pg_schema = command: {sys.executable} schema.py")
+    project.write(
+        test_a="""
+            from conftest import Path, gettempdir, wait_for
+
+            def test_unit(monkeypatch):
+                monkeypatch.setenv("STAGE", "a test's own")
+                made = Path(gettempdir()).glob
+                wait_for(lambda: any(p.read_text() for p in made("berth-*/*.template.ahead")), 60)
+        """,
+        test_b=USING,
+    )
+    project.run(STAGE="before").assert_outcomes(passed=2)
+
+
+@pytest.mark.parametrize("source", ["local", "container"])
+def test_a_run_that_ends_meanwhile_undoes_the_start(
+    project: Project, temporary: Path, require_source: Callable[[str], None], source: str
+) -> None:
+    require_source(source)
+    # It ends as soon as the start has begun.
+    failing = WAITING.format(pattern="postgres.planned.json") + "        assert False"
+    project.write(test_a=failing, test_b=USING)
+    result = project.run("-x", f"--berth-source={source}")
+    result.assert_outcomes(failed=1)
+    assert "Traceback" not in result.stderr.str()
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+@pytest.mark.parametrize("moment", ["planned", "launched"])
+def test_ctrl_c_undoes_the_start(
+    project: Project, temporary: Path, moment: str, workers: int
+) -> None:
+    project.plugins = ("xdist",)
+    project.write(
+        test_a="import threading\ndef test_unit(): threading.Event().wait()", test_b=USING
+    )
+    output = project.root / "output"
+    with output.open("w") as stream:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "pytest", "-n", str(workers), *project.arguments()],
+            cwd=project.root,
+            stdout=stream,
+            stderr=subprocess.STDOUT,
+        )
+    try:
+        wait_for(lambda: any(temporary.glob(f"berth-*/*.{moment}.json")), 60)
+        process.send_signal(signal.SIGINT)
+        assert process.wait(60) == pytest.ExitCode.INTERRUPTED, output.read_text()
+    finally:
+        process.kill()
+
+
+def test_a_worker_that_has_nothing_to_do_ends_the_start_that_another_one_waits_for(
+    project: Project, temporary: Path
+) -> None:
+    project.plugins = ("xdist",)
+    project.write(test_a="def test_unit(): pass", test_b=USING)
+    result = project.run("-n", "2", "--dist", "loadfile")
+    result.assert_outcomes(passed=2)
+    assert (result.stdout.str() + result.stderr.str()).count("ready in") == 2
+
+
+def test_a_server_of_one_tests_own_is_not_started_ahead(project: Project, temporary: Path) -> None:
+    project.ini("berth_redis_scope = test")
+    unit = "from conftest import of_servers\ndef test_unit(): assert not of_servers('*.lock')"
+    project.write(test_a=unit, test_b="def test_it(redis_client): pass")
+    project.run().assert_outcomes(passed=2)
+
+
+def test_each_worker_starts_its_own_server_ahead(project: Project, temporary: Path) -> None:
+    project.plugins = ("xdist",)
+    project.ini("berth_redis_scope = worker")
+    project.write(
+        test_a="""
+            import pytest
+            from conftest import of_servers, wait_for
+
+            @pytest.mark.parametrize("n", range(2))
+            def test_unit(n):
+                wait_for(lambda: len(of_servers("redis-gw*.ready.json")) == 2, 60)
+        """,
+        test_b="def test_it(redis_client): pass",
+    )
+    project.run("-n", "2").assert_outcomes(passed=3)
+
+
+DYING = """
+    import os
+    from pathlib import Path
+    from pytest_berth.{module} import {name}
+
+    original = {name}.{function}
+
+    def {function}(*args, **kwargs):
+        result = original(*args, **kwargs)
+        if "{word}" in str(args) and not Path("died").exists():
+            Path("died").touch()
+            os._exit(1)
+        return result
+
+    {name}.{function} = {function}
+"""
+MOMENTS = {
+    "launched, and nobody told": ("sources.{source}", "{kind}", "start", ""),
+    "launched": ("lifecycle.leases", "Leases", "write", "launched"),
+    "template": ("services.postgres", "databases", "create", ""),
+}
+
+
+@pytest.mark.parametrize("moment", MOMENTS)
+@pytest.mark.parametrize("source", ["local", "container"])
+def test_a_worker_that_dies_while_it_starts_a_server_leaves_the_next_one_able_to(
+    project: Project,
+    temporary: Path,
+    require_source: Callable[[str], None],
+    source: str,
+    moment: str,
+) -> None:
+    require_source(source)
+    project.plugins = ("xdist",)
+    module, name, function, word = MOMENTS[moment]
+    kind = source.capitalize()
+    project.conftest(
+        DYING.format(
+            module=module.format(source=source),
+            name=name.format(kind=kind),
+            function=function,
+            word=word,
+        )
+    )
+    project.write(
+        test_b="""
+            from pathlib import Path
+            import pytest
+            from sqlalchemy import text
+
+            @pytest.mark.parametrize("n", range(6))
+            def test_pg(pg_session, n):
+                Path("database").write_text(pg_session.scalar(text("SELECT current_database()")))
+        """
+    )
+    result = project.run("-n", "2", f"--berth-source={source}")
+    assert (project.root / "died").exists()
+    assert result.parseoutcomes()["passed"] >= 5
+    if source == "container":
+        run_id = (project.root / "database").read_text().split("_")[1]
+        with closing(docker.from_env()) as client:
+            assert client.containers.list(all=True, filters={"name": f"berth-{run_id}"}) == []
