@@ -15,7 +15,7 @@ INTEGRATION_NAME = "integration"
 INTEGRATION = "integration: the test needs a real server (applied by pytest-berth itself)"
 BERTH_PG = (
     "berth_pg(isolation=None, seed=()): how the test gets a clean Postgres: "
-    "auto, rollback, truncation or none; and what it finds there besides the run's seeds"
+    "auto, rollback, truncation, database or none; and what it finds there besides the run's seeds"
 )
 BERTH_REDIS = (
     "berth_redis(scope=None): scope='test' gives the test a Redis server of its own, for what a"
@@ -39,7 +39,7 @@ def berth_pg(*, isolation: str | None = None, seed: Sequence[object] = ()) -> Pg
     """Take the arguments of ``@pytest.mark.berth_pg``.
 
     Args:
-        isolation: ``auto``, ``rollback``, ``truncation`` or ``none``.
+        isolation: ``auto``, ``rollback``, ``truncation``, ``database`` or ``none``.
         seed: Lines as in ``berth_pg_seed``, applied before the test and gone after it.
     """
     return PgMarker(isolation, [seed] if isinstance(seed, str) else seed)

@@ -163,7 +163,9 @@ class Service(Protocol):
         source: The option that names its source.
         scope: The option that says who shares a server: ``run``, ``worker`` or ``test``; None
             where it is always the run.
-        own: For a test with a server of its own, what each fixture is replaced by.
+        own: For a test that has something of its own, what each fixture is replaced by.
+        own_by: The option, and argument of the marker, that asks for it, and the value that does;
+            None where that is the scope, and the value ``test``.
         claims: Whether `values` takes something on the server that `release` gives back.
         fixture_module: The module of its fixtures, registered as a pytest plugin.
         slate: The function-scoped fixture that gives a test its clean slate.
@@ -180,6 +182,7 @@ class Service(Protocol):
     source: Option[str]
     scope: Option[str] | None
     own: Mapping[str, str]
+    own_by: tuple[Option[str], str] | None
     claims: bool
     fixture_module: str
     slate: str

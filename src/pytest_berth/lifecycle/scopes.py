@@ -26,15 +26,21 @@ def slot(service: Service, settings: Settings, worker: str) -> str:
 
 
 def is_own(item: pytest.Item, service: Service, settings: Settings) -> bool:
-    """Tell whether a test gets a server of its own, by its marker or for all tests."""
-    if service.scope is None:
+    """Tell whether a test has something of its own, by its marker or for all tests.
+
+    A server or, with Postgres, a database.
+    """
+    option, value = service.own_by or (service.scope, TEST)
+    if option is None:
         return False
-    mark = item.get_closest_marker(f"berth_{service.prefix}")
-    return TEST in {mark and mark.kwargs.get("scope"), settings[service.scope]}
+    argument = option.name.removeprefix(f"berth_{service.prefix}_")
+    marks = item.iter_markers(f"berth_{service.prefix}")
+    given = (mark.kwargs.get(argument) for mark in marks)
+    return next(filter(None, given), settings[option]) == value
 
 
 def give_own(item: pytest.Item, service: Service) -> None:
-    """Make a test get the fixtures of a server of its own in place of the shared server's.
+    """Make a test get the fixtures of what it has of its own in place of what is shared.
 
     The shared ones live as long as the session, so that wider-scoped fixtures can use them; what
     stands in their place lives as long as the test. What the suite has overridden stays.

@@ -13,6 +13,7 @@ from pytest_berth.markers import INTEGRATION_NAME
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+    from collections.abc import Set as AbstractSet
 
     from pytest_berth.service import Service
 
@@ -60,6 +61,18 @@ def fixtures_reached(item: pytest.Item, service: Service) -> frozenset[str]:
     if _REACHED not in item.stash:
         item.stash[_REACHED] = _names_by_module(item)
     return item.stash[_REACHED].get(service.fixture_module, frozenset()) & service.fixtures
+
+
+def wider_users(item: pytest.Item, fixtures: AbstractSet[str]) -> Iterator[tuple[str, str, str]]:
+    """Yield the fixtures of a wider scope than the test's that ask for one of *fixtures*.
+
+    Returns:
+        Name, scope, and the name of the fixture asked for.
+    """
+    for name, definition in _definitions(item):
+        if definition.scope != "function":
+            for asked in fixtures & set(definition.argnames):
+                yield name, definition.scope, asked
 
 
 def services_reached(item: pytest.Item, services: Sequence[Service]) -> list[Service]:

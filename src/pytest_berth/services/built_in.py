@@ -62,6 +62,7 @@ class BuiltIn:
     source: Option[str]
     scope: Option[str] | None = None
     own: Mapping[str, str] = {}
+    own_by: tuple[Option[str], str] | None = None
     claims: bool = False
     fixtures: frozenset[str]
     placeholders: frozenset[str]

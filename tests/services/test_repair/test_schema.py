@@ -69,7 +69,7 @@ def test_a_schema_change_is_named(slate: Slate, change: str, named: str) -> None
     with pytest.raises(repair.SchemaChanged) as caught:
         slate.restore_only()
     assert any(named in difference for difference in caught.value.differences)
-    assert "rolled-back test" in caught.value.remedy
+    assert 'isolation="database"' in caught.value.remedy
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from sqlalchemy.orm import Session
 
     from pytest_berth.services.handle import RunningServer
+    from pytest_berth.services.postgres.database import PrivateDatabase
     from pytest_berth.services.postgres.workspace import Workspace
 
 
@@ -122,6 +123,38 @@ def pg_engine(_pg_workspace: Workspace) -> Engine:
     Scope: session. A test that uses it gets the isolation ``truncation``, as it may commit.
     """
     return _pg_workspace.engine
+
+
+@pytest.fixture
+def _pg_own_url(_pg_slate: None, _pg_workspace: Workspace) -> str:
+    """`pg_url` of a test with a private database."""
+    return _pg_workspace.used.url
+
+
+@pytest.fixture
+def _pg_own_dsn(_pg_slate: None, _pg_workspace: Workspace) -> str:
+    """`pg_dsn` of a test with a private database."""
+    return _pg_workspace.used.dsn
+
+
+@pytest.fixture
+def _pg_own_engine(_pg_slate: None, _pg_workspace: Workspace) -> Engine:
+    """`pg_engine` of a test with a private database."""
+    return _pg_workspace.used.engine
+
+
+@pytest.fixture
+def pg_database(_pg_slate: None, _pg_workspace: Workspace) -> Iterator[PrivateDatabase]:
+    """A private database for the test, with schema and seeds: its URL, engine, session.
+
+    Scope: function. With the isolation ``database`` it is the one that `pg_url` and its kin lead
+    to. ``pg_database(empty=True)`` and ``pg_database(template=...)`` give further ones.
+
+    Raises:
+        IsolationError: The role of an external server cannot create databases.
+    """
+    with _pg_workspace.private() as database:
+        yield database
 
 
 @pytest.fixture

@@ -20,7 +20,7 @@ class Isolation:
     """How one test gets its clean slate.
 
     Attributes:
-        kind: ``rollback``, ``truncation`` or ``none``.
+        kind: ``rollback``, ``truncation``, ``database`` or ``none``.
         reason: Why, in a few words.
     """
 

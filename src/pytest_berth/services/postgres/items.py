@@ -10,11 +10,11 @@ import pytest
 
 from pytest_berth import markers
 from pytest_berth.errors import SettingsError, nearest
-from pytest_berth.lifecycle.selection import fixtures_reached, overridden_in
+from pytest_berth.lifecycle.selection import fixtures_reached, overridden_in, wider_users
 from pytest_berth.lifecycle.state import BERTH
 from pytest_berth.services.postgres import template
 from pytest_berth.services.postgres.isolation import Isolation, choose
-from pytest_berth.services.postgres.options import ISOLATIONS, SCHEMA, SEED
+from pytest_berth.services.postgres.options import DATABASE, ISOLATIONS, SCHEMA, SEED
 from pytest_berth.services.postgres.service import POSTGRES
 
 if TYPE_CHECKING:
@@ -58,7 +58,9 @@ def check(items: Sequence[pytest.Item]) -> None:
         SettingsError: A marker, a path, a module or an attribute is wrong.
     """
     for item in items:
-        demand_of(item)
+        demand = demand_of(item)
+        if demand.isolation.kind == DATABASE:
+            _require_narrow_scopes(item, demand.isolation)
     if not items:
         return
     berth = items[0].config.stash[BERTH]
@@ -83,6 +85,17 @@ def _require_one_definition(items: Sequence[pytest.Item], fixture: str) -> None:
             f"{fixture} is overridden for some of the tests only.",
             why=", ".join(f"{item.nodeid} gets it from {place}" for place, item in found.items()),
             remedy="override it once, in the top conftest.py",
+        )
+
+
+def _require_narrow_scopes(item: pytest.Item, isolation: Isolation) -> None:
+    """A private database lasts for one test: what outlives the test cannot work with it."""
+    for name, scope, asked in wider_users(item, POSTGRES.own.keys()):
+        raise SettingsError(
+            f"the {scope}-scoped fixture {name!r} cannot use {asked} of a private database.",
+            why=f"{item.nodeid} has the isolation {isolation}; its database lasts for one test",
+            remedy="make the fixture function-scoped, or give the test another isolation:"
+            ' @pytest.mark.berth_pg(isolation="truncation")',
         )
 
 

@@ -119,12 +119,16 @@ def probe(server: Server) -> str:
 
 
 def own_log(log: str, database: str) -> str:
-    """Return the entries about a database, and those about none; see ``log_line_prefix``."""
+    """Return the entries about a worker's databases, and those about none.
+
+    ``log_line_prefix`` names the database; private ones begin with the name of the worker's.
+    """
     kept, keep = [], True
     for line in log.splitlines():
         entry = _ENTRY.match(line)
         if entry:
-            keep = entry["database"] in {"", database}
+            named = entry["database"]
+            keep = named in {"", database} or named.startswith(f"{database}_")
         if keep:
             kept.append(line)
     return "\n".join(kept)

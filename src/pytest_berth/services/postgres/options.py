@@ -7,7 +7,8 @@ from typing import Any
 from pytest_berth.services import common_options
 from pytest_berth.settings import Option, choice, lines, seconds
 
-ISOLATIONS = ("auto", "rollback", "truncation", "none")
+DATABASE = "database"
+ISOLATIONS = ("auto", "rollback", "truncation", DATABASE, "none")
 # Where the server listens and keeps its data is settled by the source that runs it.
 _SETTLED = {"port", "data_directory", "listen_addresses", "unix_socket_directories"}
 
@@ -74,7 +75,7 @@ ISOLATION: Option[str] = Option(
     "berth_pg_isolation",
     choice(*ISOLATIONS),
     "auto",
-    "how each test gets a clean slate: auto (default), rollback, truncation or none",
+    "how each test gets a clean slate: auto (default), rollback, truncation, database or none",
 )
 LOCK_TIMEOUT: Option[float] = Option(
     "berth_pg_lock_timeout",

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from pytest_berth.errors import IsolationError
 from pytest_berth.lifecycle.run import MAIN
-from pytest_berth.services.postgres.options import ALLOW_RESET
+from pytest_berth.services.postgres.options import ALLOW_RESET, DATABASE
 
 if TYPE_CHECKING:
     from pytest_berth.lifecycle.state import Berth
@@ -23,10 +23,28 @@ def require(isolation: Isolation, server: Server, rights: Rights, berth: Berth) 
     """
     if isolation.kind == "rollback" or rights.own_databases:
         return
+    if isolation.kind == DATABASE:
+        require_databases(server, rights)
     if not rights.may_reset(berth.settings[ALLOW_RESET]):
         raise _not_allowed(isolation, server.credentials.user, rights)
     if berth.run.worker != MAIN:
         raise _shared(isolation, server.credentials.user, rights)
+
+
+def require_databases(server: Server, rights: Rights) -> None:
+    """Refuse private databases where the role cannot create any.
+
+    Raises:
+        IsolationError: It cannot.
+    """
+    if not rights.own_databases:
+        user = server.credentials.user
+        raise IsolationError(
+            "no private database can be made on this server.",
+            why=f"{user!r} is a {rights} and cannot create databases",
+            remedy=f"ALTER ROLE {user} CREATEDB\n"
+            'or for this test: @pytest.mark.berth_pg(isolation="rollback")',
+        )
 
 
 def _not_allowed(isolation: Isolation, user: str, rights: Rights) -> IsolationError:

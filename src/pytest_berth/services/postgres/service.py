@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from pytest_berth.service import Server, Service
     from pytest_berth.services.built_in import Items, Launch, Urls
+    from pytest_berth.settings import Option
 
 
 class Postgres(BuiltIn):
@@ -26,8 +27,22 @@ class Postgres(BuiltIn):
     options = ini.OPTIONS
     url = ini.URL
     source = ini.SOURCE
+    own: Mapping[str, str] = {
+        "pg_url": "_pg_own_url",
+        "pg_dsn": "_pg_own_dsn",
+        "pg_engine": "_pg_own_engine",
+    }
+    own_by: tuple[Option[str], str] | None = (ini.ISOLATION, ini.DATABASE)
     fixtures = frozenset(
-        {"pg_server", "pg_url", "pg_dsn", "pg_engine", "pg_connection", "pg_session"}
+        {
+            "pg_server",
+            "pg_url",
+            "pg_dsn",
+            "pg_engine",
+            "pg_connection",
+            "pg_session",
+            "pg_database",
+        }
     )
     placeholders = frozenset(
         {"pg_url", "pg_dsn", "pg_host", "pg_port", "pg_user", "pg_password", "pg_database"}

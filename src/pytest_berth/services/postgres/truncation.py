@@ -9,8 +9,11 @@ from typing import TYPE_CHECKING
 import psycopg
 
 from pytest_berth.services.postgres import repair
+from pytest_berth.waiting import wait_for
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from pytest_berth.services.postgres.repair import Baseline
     from pytest_berth.services.postgres.repair.session import Connection
 
@@ -39,13 +42,21 @@ class Truncation:
 
         Fixtures of a wider scope have written by now: what they wrote belongs to it.
         """
-        known, timeout = self._baseline, self.lock_timeout
-        if known:
-            self._baseline = repair.confirm(self._connection, known, lock_timeout=timeout)
-        if self._baseline is None:
-            self._baseline = repair.capture(self._connection, lock_timeout=timeout, watch=self.ours)
+        known = self._baseline
+        if not self.confirm():
+            self._baseline = repair.capture(
+                self._connection, lock_timeout=self.lock_timeout, watch=self.ours
+            )
             if known:
                 repair.release(self._connection, known)
+
+    def confirm(self) -> bool:
+        """Tell whether the database still holds the baseline."""
+        if self._baseline:
+            self._baseline = repair.confirm(
+                self._connection, self._baseline, lock_timeout=self.lock_timeout
+            )
+        return self._baseline is not None
 
     def end(self) -> None:
         """Put everything back.
@@ -62,6 +73,21 @@ class Truncation:
             self._baseline = error.restored.baseline if error.restored else None
             raise
         self._baseline = restored.baseline
+
+    def end_others(self, kept: Collection[int] = ()) -> None:
+        """End what is connected to the database beside berth.
+
+        Args:
+            kept: Process ids of backends that may stay.
+
+        Raises:
+            TimeoutError: A backend did not end.
+        """
+        wait_for(
+            lambda: not repair.end_backends(self._connection, kept),
+            repair.ENDING,
+            message="the end of the test's connections",
+        )
 
     def close(self) -> None:
         """Close the connection, and with it everything that is kept."""

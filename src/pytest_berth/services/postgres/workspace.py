@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -15,15 +15,19 @@ from pytest_berth.errors import IsolationError
 from pytest_berth.lifecycle.once import once
 from pytest_berth.services.postgres import (
     databases,
+    environment,
     permission,
     rights,
     rollback,
     template,
     urls,
 )
-from pytest_berth.services.postgres.options import ALLOW_RESET, LOCK_TIMEOUT
-from pytest_berth.services.postgres.repair import LeftOpen, NotRepairable, SchemaChanged
+from pytest_berth.services.postgres.database import Database, PrivateDatabase
+from pytest_berth.services.postgres.options import ALLOW_RESET, DATABASE, LOCK_TIMEOUT
+from pytest_berth.services.postgres.pool import Pool
+from pytest_berth.services.postgres.repair import PRIVATE, LeftOpen, NotRepairable, SchemaChanged
 from pytest_berth.services.postgres.sequences import Sequences
+from pytest_berth.services.postgres.service import POSTGRES
 from pytest_berth.services.postgres.truncation import Truncation
 
 if TYPE_CHECKING:
@@ -52,6 +56,7 @@ class Workspace:
     database: str
     rights: Rights
     _connection: Connection | None = field(default=None, init=False, repr=False)
+    _own: Database | None = field(default=None, init=False, repr=False)
 
     @property
     def url(self) -> str:
@@ -80,6 +85,11 @@ class Workspace:
     def _truncation(self) -> Truncation:
         return Truncation(self.dsn, self.berth.settings[LOCK_TIMEOUT], self.is_ours)
 
+    @cached_property
+    def _pool(self) -> Pool:
+        run, timeout = self.berth.run, self.berth.settings[LOCK_TIMEOUT]
+        return Pool(self.server, run.id, run.worker, timeout, self.berth.progress.note)
+
     @property
     def is_ours(self) -> bool:
         """Whether this run has created the database, so that it can always be put back."""
@@ -96,15 +106,40 @@ class Workspace:
         if isolation.kind == "rollback":
             with self._rolled_back(seeds):
                 yield
-            return
-        if isolation.kind == "truncation":
-            self._truncation.begin()
-        try:
-            self._apply(seeds)
+        elif isolation.kind == "truncation":
+            with self._put_back():
+                self._apply(seeds, self.database)
+                yield
+        elif isolation.kind == DATABASE:
+            with self._private(seeds):
+                yield
+        else:
+            self._apply(seeds, self.database)
             yield
-        finally:
-            if isolation.kind == "truncation":
-                self._repair()
+
+    @property
+    def used(self) -> Workspace | Database:
+        """What the test works with: its private database, or else the worker's."""
+        return self._own or self
+
+    @contextmanager
+    def private(self) -> Iterator[PrivateDatabase]:
+        """Yield the private database of the test, from which it gets further ones.
+
+        Raises:
+            IsolationError: The role cannot create databases.
+        """
+        permission.require_databases(self.server, self.rights)
+        with ExitStack() as stack:
+
+            def another(template: str | None, empty: bool) -> Database:
+                found = databases.EMPTY if empty else template or self._template
+                return stack.enter_context(self._lent(found))
+
+            own = self._own or another(None, False)
+            first = PrivateDatabase(own.name, own.engine, self.server, another)
+            stack.callback(first.close)
+            yield first
 
     @contextmanager
     def connection(self) -> Iterator[Connection]:
@@ -112,18 +147,23 @@ class Workspace:
         if self._connection:
             yield self._connection
         else:
-            with self.engine.connect() as connection:
+            with self.used.engine.connect() as connection:
                 yield connection
 
     @contextmanager
     def session(self) -> Iterator[Session]:
         """Yield a session; in a rolled-back test its commits and rollbacks are savepoints."""
-        bind = self._connection or self.engine
+        bind = self._connection or self.used.engine
         with Session(bind, join_transaction_mode="create_savepoint") as session:
             yield session
 
     def close(self) -> None:
-        """Close every connection that berth has opened to the database."""
+        """Close every connection that berth has opened, private databases' included."""
+        self._disconnect()
+        if "_pool" in self.__dict__:
+            self._pool.close()
+
+    def _disconnect(self) -> None:
         for name in ("engine", "_pinned"):
             if name in self.__dict__:
                 # Not forgotten: tests hold the engine, which connects anew when it is used.
@@ -170,8 +210,47 @@ class Workspace:
         if self.is_ours:
             self._sequences.put_back(signature)
 
-    def _apply(self, steps: Sequence[Step]) -> None:
-        target = template.target(self.berth, self.server, self.database) if steps else None
+    @contextmanager
+    def _private(self, seeds: Sequence[Step]) -> Iterator[None]:
+        with ExitStack() as stack:
+            exported = self.berth.exports_any(POSTGRES)
+            if exported:
+                # An application that has read its environment already works in there.
+                stack.enter_context(self._put_back())
+            self._own = stack.enter_context(self._lent(self._template))
+            try:
+                self._apply(seeds, self._own.name)
+                if exported:
+                    stack.enter_context(
+                        environment.exported(self.berth, self.server, self._own.name)
+                    )
+                yield
+            finally:
+                self._own = None
+
+    @contextmanager
+    def _lent(self, template: str) -> Iterator[Database]:
+        with self._pool.lend(template) as private:
+            database = Database(private.name, private.engine(), self.server)
+            try:
+                yield database
+            finally:
+                database.close()
+
+    @property
+    def _template(self) -> str:
+        return databases.database_name(self.berth.run.id, databases.TEMPLATE)
+
+    @contextmanager
+    def _put_back(self) -> Iterator[None]:
+        self._truncation.begin()
+        try:
+            yield
+        finally:
+            self._repair()
+
+    def _apply(self, steps: Sequence[Step], database: str) -> None:
+        target = template.target(self.berth, self.server, database) if steps else None
         for step in steps:
             assert target is not None
             step.run(target)
@@ -194,14 +273,14 @@ class Workspace:
         self.berth.progress.note(
             f"postgres: {test} changed the schema ({'; '.join(error.differences[:3])}), so the"
             " database was made anew from its template; what fixtures of a wider scope had written"
-            " is gone"
+            f" is gone. With {PRIVATE} the test has a database of its own"
         )
 
     def start_over(self) -> None:
         """Put a new clone of the template in the place of the database."""
         if not self.is_ours:
             return
-        self.close()
+        self._disconnect()
         with databases.administration(self.server) as connection:
             databases.drop(connection, self.berth.run.id, self.database)
             databases.clone(connection, self.berth.run.id, self.berth.run.worker)

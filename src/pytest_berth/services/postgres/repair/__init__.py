@@ -10,15 +10,19 @@ from __future__ import annotations
 
 from pytest_berth.services.postgres.repair.baseline import Baseline, capture, changed, release
 from pytest_berth.services.postgres.repair.failures import (
+    PRIVATE,
     BaselineLost,
     LeftOpen,
     NotRepairable,
     SchemaChanged,
 )
 from pytest_berth.services.postgres.repair.holders import Holder
-from pytest_berth.services.postgres.repair.restore import Restored, confirm, restore
+from pytest_berth.services.postgres.repair.repair import end_backends
+from pytest_berth.services.postgres.repair.restore import ENDING, Restored, confirm, restore
 
 __all__ = [
+    "ENDING",
+    "PRIVATE",
     "Baseline",
     "BaselineLost",
     "Holder",
@@ -29,6 +33,7 @@ __all__ = [
     "capture",
     "changed",
     "confirm",
+    "end_backends",
     "release",
     "restore",
 ]

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from pytest_berth.services.postgres.repair.restore import Restored
 
 SHOWN = 8
+PRIVATE = '@pytest.mark.berth_pg(isolation="database")'
 
 
 class NotRepairable(IsolationError):  # noqa: N818 - it says what the database is
@@ -26,7 +27,8 @@ class SchemaChanged(NotRepairable):
         super().__init__(
             "The test changed the schema of its database.",
             why=listing(differences),
-            remedy="undo the change before the test ends, or make it in a rolled-back test",
+            remedy="undo the change before the test ends, or give the test a private database: "
+            + PRIVATE,
         )
         self.differences = tuple(differences)
 

@@ -17,7 +17,7 @@ from pytest_berth.services.postgres.repair import ddl, holders, large_objects
 from pytest_berth.services.postgres.repair.blocking import waiting_on
 from pytest_berth.services.postgres.repair.catalog import Guard, Relation, closure
 from pytest_berth.services.postgres.repair.contents import storage_of
-from pytest_berth.services.postgres.repair.failures import NotRepairable
+from pytest_berth.services.postgres.repair.failures import PRIVATE, NotRepairable
 from pytest_berth.services.postgres.repair.session import Connection, results, row, rows
 
 if TYPE_CHECKING:
@@ -33,6 +33,12 @@ SWITCHED_ON = {
     "A": sql.SQL("ENABLE ALWAYS"),
     "R": sql.SQL("ENABLE REPLICA"),
 }
+# Not by the view pg_stat_activity, which looks up names.
+OTHERS = """
+SELECT pid, pg_catalog.pg_terminate_backend(pid) FROM pg_catalog.pg_stat_get_activity(NULL)
+WHERE datid = (SELECT oid FROM pg_catalog.pg_database WHERE datname = current_database())
+AND backend_type = 'client backend' AND pid <> ALL (%s)
+"""
 IDENTITIES = {"d": sql.SQL("REPLICA IDENTITY DEFAULT"), "n": sql.SQL("REPLICA IDENTITY NOTHING")}
 
 
@@ -53,6 +59,12 @@ def end(connection: Connection, holder: Holder) -> None:
             holder.transaction,
             holder.pid,
         )
+
+
+def end_backends(connection: Connection, kept: Collection[int]) -> list[int]:
+    """Tell all other backends of clients of this database to end; return those still there."""
+    found = rows(connection, OTHERS, [connection.info.backend_pid, *kept])
+    return [pid for pid, _ in found]
 
 
 @dataclass(frozen=True)
@@ -276,7 +288,8 @@ class Repair:
         return NotRepairable(
             f"The materialized view {view} cannot be put back.",
             why="a refresh yields other rows than the baseline had, and the role is not superuser",
-            remedy=f"REFRESH MATERIALIZED VIEW {view} in the seeds, so that it is not stale",
+            remedy=f"REFRESH MATERIALIZED VIEW {view} in the seeds, so that it is not stale,"
+            f" or give the test a private database: {PRIVATE}",
         )
 
     def _put_back_objects(self, dirt: Dirt) -> None:
@@ -293,7 +306,7 @@ class Repair:
             raise NotRepairable(
                 "Large objects of the baseline cannot be put back.",
                 why=f"owner or rights of {list(dirt.altered_objects)} were changed",
-                remedy="change large objects of the seeds in rolled-back tests only",
+                remedy=f"give the test a private database: {PRIVATE}",
             )
 
     def _put_back_object(self, oid: int) -> None:
@@ -326,7 +339,7 @@ class Repair:
             raise NotRepairable(
                 f"The rows of the baseline are no longer accepted by {names}.",
                 why=str(error.diag.message_primary),
-                remedy="change constraints in rolled-back tests only",
+                remedy=f"give the test a private database: {PRIVATE}",
             ) from error
 
 

@@ -1,0 +1,30 @@
+"""``berth_export`` for a test with a private database: its environment tells of that one."""
+
+from __future__ import annotations
+
+import os
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from pytest_berth.lifecycle import exports
+from pytest_berth.services.postgres import urls
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from pytest_berth.lifecycle.state import Berth
+    from pytest_berth.service import Server
+
+
+@contextmanager
+def exported(berth: Berth, server: Server, database: str) -> Iterator[None]:
+    """Let the exported variables tell of a database, and take that back."""
+    before = dict(os.environ)
+    variables = exports.render(berth.exports, urls.values(server, database))
+    os.environ.update(variables)
+    try:
+        yield
+    finally:
+        os.environ.update({name: before[name] for name in variables.keys() & before.keys()})
+        for name in variables.keys() - before.keys():
+            os.environ.pop(name, None)

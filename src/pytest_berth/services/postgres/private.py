@@ -1,0 +1,106 @@
+"""A private database: a test has it for itself, and may do with it whatever it likes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import psycopg
+from psycopg.pq import ExecStatus
+from sqlalchemy import Engine, create_engine
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.pool import QueuePool
+
+from pytest_berth.errors import IsolationError
+from pytest_berth.services.postgres import urls
+from pytest_berth.services.postgres.truncation import Truncation
+
+if TYPE_CHECKING:
+    from pytest_berth.service import Server
+
+# All that DISCARD ALL does but for prepared statements, which the driver counts on.
+_AS_NEW = (
+    b"CLOSE ALL; SET SESSION AUTHORIZATION DEFAULT; RESET ALL; UNLISTEN *;"
+    b" SELECT pg_catalog.pg_advisory_unlock_all(); DISCARD TEMP; DISCARD SEQUENCES"
+)
+
+# Backends of other roles, which not every role may end.
+_NOT_ALLOWED = psycopg.errors.InsufficientPrivilege
+
+
+@dataclass
+class Private:
+    """A database that belongs to one test at a time.
+
+    Attributes:
+        server: Where it is.
+        name: Its name.
+        template: The database that it is a copy of.
+        lock_timeout: Seconds to wait for locks that a test has left.
+    """
+
+    server: Server
+    name: str
+    template: str
+    lock_timeout: float
+
+    @cached_property
+    def _pooled(self) -> Engine:
+        return create_engine(urls.url(self.server, self.name))
+
+    @cached_property
+    def _truncation(self) -> Truncation:
+        return Truncation(urls.dsn(self.server, self.name), self.lock_timeout, ours=True)
+
+    def begin(self) -> None:
+        """Remember what the database holds, which is what its template holds."""
+        self._truncation.begin()
+
+    def is_clean(self) -> bool:
+        """Tell whether nothing has written since the database was put back."""
+        return self._truncation.confirm()
+
+    def engine(self) -> Engine:
+        """Return an engine for one test; those of all tests share their connections."""
+        # Listeners that a test adds to its engine do not outlive it.
+        return self._pooled.execution_options()
+
+    def put_back(self) -> bool:
+        """Put the database back; tell whether the next test can have it."""
+        try:
+            self._truncation.end_others(self._settle())
+            self._truncation.end()
+        except (IsolationError, TimeoutError, psycopg.OperationalError, _NOT_ALLOWED):
+            return False
+        return True
+
+    def close(self) -> None:
+        """Close all connections of berth's."""
+        self._truncation.close()
+        if "_pooled" in self.__dict__:
+            self._pooled.dispose()
+
+    def _settle(self) -> tuple[int, ...]:
+        """Make the pooled connection as new; return the process id of its backend, if it stays."""
+        if "_pooled" not in self.__dict__:
+            return ()
+        pool = self._pooled.pool
+        if isinstance(pool, QueuePool) and (pool.checkedin(), pool.checkedout()) == (1, 0):
+            try:
+                return self._reset()
+            except SQLAlchemyError:
+                pass  # the test has ended it: a new one is opened when one is needed
+        self._pooled.dispose()
+        return ()
+
+    def _reset(self) -> tuple[int, ...]:
+        with self._pooled.connect() as connection:
+            found = connection.connection.dbapi_connection
+            if (
+                isinstance(found, psycopg.Connection)
+                and found.pgconn.exec_(_AS_NEW).status != ExecStatus.FATAL_ERROR
+            ):
+                return (found.info.backend_pid,)
+            connection.invalidate()
+        return ()
