@@ -25,7 +25,17 @@ class Postgres(BuiltIn):
     url = ini.URL
     source = ini.SOURCE
     fixtures = frozenset(
-        {"pg_server", "pg_url", "pg_dsn", "pg_engine", "pg_connection", "pg_session"}
+        {
+            "pg_server",
+            "pg_url",
+            "pg_dsn",
+            "pg_engine",
+            "pg_connection",
+            "pg_session",
+            "pg_async_engine",
+            "pg_async_connection",
+            "pg_async_session",
+        }
     )
     placeholders = frozenset(
         {"pg_url", "pg_dsn", "pg_host", "pg_port", "pg_user", "pg_password", "pg_database"}
