@@ -38,6 +38,8 @@ def complete(report: pytest.TestReport, item: pytest.Item, call: pytest.CallInfo
         vars(report)["berth_isolation"] = "; ".join(described)
     if report.failed and services:
         _explain(report, call)
+    if report.failed and call.excinfo:
+        _add_hint(report, call.excinfo.value)
     if not berth.has_manager:
         return
     if report.failed:
@@ -76,6 +78,14 @@ def _explain(report: pytest.TestReport, call: pytest.CallInfo[None]) -> None:
     error = call.excinfo.value if call.excinfo else None
     if isinstance(error, BerthError):
         report.longrepr = str(error)
+
+
+def _add_hint(report: pytest.TestReport, error: BaseException) -> None:
+    from pytest_berth.reporting import loops
+
+    hint = loops.hint(error)
+    if hint:
+        report.sections.append((loops.TITLE, hint))
 
 
 def _add_log(report: pytest.TestReport, item: pytest.Item, berth: Berth, service: Service) -> None:

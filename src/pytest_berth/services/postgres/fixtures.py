@@ -10,9 +10,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from sqlalchemy import Connection, Engine
+    from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncSession
     from sqlalchemy.orm import Session
 
     from pytest_berth.services.handle import RunningServer
+    from pytest_berth.services.postgres.aio.access import Access
     from pytest_berth.services.postgres.database import PrivateDatabase
     from pytest_berth.services.postgres.workspace import Workspace
 
@@ -176,4 +178,45 @@ def pg_session(_pg_slate: None, _pg_workspace: Workspace) -> Iterator[Session]:
     ``IntegrityError`` that the test catches leaves the session usable after ``rollback()``.
     """
     with _pg_workspace.session() as session:
+        yield session
+
+
+@pytest.fixture(scope="session")
+def _pg_async(pytestconfig: pytest.Config, _pg_workspace: Workspace) -> Access:
+    """The async side of the worker's database."""
+    from pytest_berth.lifecycle.state import BERTH
+    from pytest_berth.services.postgres.aio.access import Access
+    from pytest_berth.services.postgres.options import ASYNC_DRIVER
+
+    return Access(_pg_workspace, pytestconfig.stash[BERTH].settings[ASYNC_DRIVER])
+
+
+@pytest.fixture(scope="session")
+def pg_async_engine(_pg_async: Access) -> AsyncEngine:
+    """SQLAlchemy's async engine of this worker's database, for any event loop: it has no pool.
+
+    Scope: session. A test that uses it gets the isolation ``truncation``, as it may commit.
+    """
+    return _pg_async.engine
+
+
+@pytest.fixture
+def pg_async_connection(_pg_slate: None, _pg_async: Access) -> Iterator[AsyncConnection]:
+    """SQLAlchemy's async connection to this worker's database; it is open already.
+
+    Scope: function. In a rolled-back test its commits and rollbacks are savepoints, it is the
+    connection that `pg_async_session` works on, and it shares the transaction of `pg_session`.
+    """
+    with _pg_async.connection() as connection:
+        yield connection
+
+
+@pytest.fixture
+def pg_async_session(_pg_slate: None, _pg_async: Access) -> Iterator[AsyncSession]:
+    """SQLAlchemy's async session on this worker's database, with ``expire_on_commit=False``.
+
+    Scope: function. It can be used in any event loop, and need not be closed. In a rolled-back
+    test its commits and rollbacks are savepoints, and it shares the transaction of `pg_session`.
+    """
+    with _pg_async.session() as session:
         yield session

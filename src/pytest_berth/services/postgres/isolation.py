@@ -5,14 +5,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from pytest_berth.services.postgres.options import ISOLATION
+from pytest_berth.errors import SettingsError
+from pytest_berth.services.postgres.options import ASYNC_DRIVER, ISOLATION
 
 if TYPE_CHECKING:
     from collections.abc import Collection
 
     from pytest_berth.settings import Settings
 
-DOORS = ("pg_url", "pg_dsn", "pg_engine")
+DOORS = ("pg_url", "pg_dsn", "pg_engine", "pg_async_engine")
+# With asyncpg they are doors, too.
+TWINS = ("pg_async_session", "pg_async_connection")
 
 
 @dataclass(frozen=True)
@@ -42,7 +45,24 @@ def choose(
         asked: The marker's argument, None without one.
         settings: The run's settings.
         exported: Whether ``berth_export`` hands the database to the application.
+
+    Raises:
+        SettingsError: It cannot be had with asyncpg.
     """
+    chosen = _choose(fixtures, asked, settings, exported=exported)
+    if chosen.kind == "rollback" and _by_asyncpg(fixtures, settings):
+        raise SettingsError(
+            "isolation 'rollback' cannot be had with asyncpg.",
+            why=f"{chosen}; {settings.given(ASYNC_DRIVER)}: its connections belong to one event"
+            " loop, so none can stand around a test",
+            remedy="berth_pg_async_driver = psycopg\nor isolation = truncation",
+        )
+    return chosen
+
+
+def _choose(
+    fixtures: Collection[str], asked: str | None, settings: Settings, *, exported: bool
+) -> Isolation:
     if asked and asked != "auto":
         return Isolation(asked, "asked for by the marker")
     configured = settings[ISOLATION]
@@ -53,4 +73,14 @@ def choose(
         return Isolation("truncation", f"{doors[0]} is another way in")
     if exported:
         return Isolation("truncation", "berth_export is another way in")
-    return Isolation("rollback", "pg_session and pg_connection are the only way in")
+    by_asyncpg = _by_asyncpg(fixtures, settings)
+    if by_asyncpg:
+        return Isolation("truncation", f"{by_asyncpg[0]} works through asyncpg")
+    twins = " and their async twins" if any(name in fixtures for name in TWINS) else ""
+    return Isolation("rollback", f"pg_session and pg_connection{twins} are the only way in")
+
+
+def _by_asyncpg(fixtures: Collection[str], settings: Settings) -> list[str]:
+    if settings[ASYNC_DRIVER] != "asyncpg":
+        return []
+    return [name for name in TWINS if name in fixtures]

@@ -83,6 +83,12 @@ LOCK_TIMEOUT: Option[float] = Option(
     5.0,
     "seconds that a clean-up waits for locks which a test has left (default 5)",
 )
+ASYNC_DRIVER: Option[str] = Option(
+    "berth_pg_async_driver",
+    choice("psycopg", "asyncpg"),
+    "psycopg",
+    "driver of pg_async_engine and its kin: psycopg (default), or asyncpg, which cannot roll back",
+)
 OPTIONS: tuple[Option[Any], ...] = (
     VERSION,
     IMAGE,
@@ -95,4 +101,5 @@ OPTIONS: tuple[Option[Any], ...] = (
     ALEMBIC_DRIFT,
     ISOLATION,
     LOCK_TIMEOUT,
+    ASYNC_DRIVER,
 )

@@ -18,7 +18,7 @@ from pytest_berth.errors import IsolationError
 
 if TYPE_CHECKING:
     from psycopg.pq.abc import PGresult
-    from sqlalchemy import Engine
+    from sqlalchemy import Connection, Engine
 
 # What it returns changes whenever a sequence does; a transaction's end does not put them back.
 _SEQUENCES = (
@@ -86,13 +86,13 @@ class OuterTransaction(psycopg.Connection[Any]):
     def set_autocommit(self, value: bool) -> None:
         """Switch autocommit; refused inside a test."""
         if self._in_test:
-            _refuse("autocommit")
+            refuse("autocommit")
         super().set_autocommit(value)
 
     def set_isolation_level(self, value: psycopg.IsolationLevel | None) -> None:
         """Set the isolation level; refused inside a test."""
         if self._in_test:
-            _refuse("another isolation level")
+            refuse("another isolation level")
         super().set_isolation_level(value)
 
     def send(self, statements: bytes) -> PGresult:
@@ -115,7 +115,12 @@ def pinned_engine(url: str, dsn: str) -> Engine:
 def outer_transaction(engine: Engine) -> OuterTransaction:
     """Return the only connection of a pinned engine."""
     with engine.connect() as connection:
-        found = connection.connection.dbapi_connection
+        return behind(connection)
+
+
+def behind(connection: Connection) -> OuterTransaction:
+    """Return what SQLAlchemy's connection of a pinned engine stands for."""
+    found = connection.connection.dbapi_connection
     assert isinstance(found, OuterTransaction)
     return found
 
@@ -124,7 +129,12 @@ def _value(result: PGresult) -> bytes:
     return result.get_value(0, 0) or b""
 
 
-def _refuse(what: str) -> NoReturn:
+def refuse(what: str) -> NoReturn:
+    """Tell that a rolled-back test cannot have something.
+
+    Raises:
+        IsolationError: Always.
+    """
     raise IsolationError(
         f"a rolled-back test cannot have {what}.",
         why="pg_session and pg_connection live in one outer transaction of the test",

@@ -42,6 +42,9 @@ class Postgres(BuiltIn):
             "pg_connection",
             "pg_session",
             "pg_database",
+            "pg_async_engine",
+            "pg_async_connection",
+            "pg_async_session",
         }
     )
     placeholders = frozenset(

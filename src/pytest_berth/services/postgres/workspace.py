@@ -95,6 +95,12 @@ class Workspace:
         """Whether this run has created the database, so that it can always be put back."""
         return self.rights.own_databases
 
+    @property
+    def outer(self) -> rollback.OuterTransaction | None:
+        """The connection of the rolled-back test that runs now, if one does."""
+        # Not by a new connection: giving that back would roll the test back.
+        return rollback.behind(self._connection) if self._connection else None
+
     @contextmanager
     def slate(self, isolation: Isolation, seeds: Sequence[Step]) -> Iterator[None]:
         """Give a test a clean slate, and clean up behind it.
