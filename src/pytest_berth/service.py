@@ -41,6 +41,7 @@ class Server:
         parameters: Further connection parameters, such as ``sslmode``.
         handle: What its source needs to stop it and to read its log.
         slot: Empty for the run's server; else whose own it is, such as ``"gw0"``.
+        restarts: How many servers were lost before it in its place.
     """
 
     service: str
@@ -55,6 +56,7 @@ class Server:
     parameters: Mapping[str, str] = field(default_factory=dict, repr=False)
     handle: Mapping[str, Any] = field(default_factory=dict, repr=False)
     slot: str = ""
+    restarts: int = 0
 
     @property
     def key(self) -> str:
@@ -64,9 +66,10 @@ class Server:
     def __str__(self) -> str:
         """Return the line that tells of the server: what it is, where it runs, why there."""
         took = f" ready in {self.started_in:.2f} s" if self.handle else ""
+        again = ", in the place of a lost one" if self.restarts else ""
         return (
             f"{self.service} {self.version}{took}: {self.source}, {self.detail},"
-            f" at {self.host}:{self.port} ({self.reason})"
+            f" at {self.host}:{self.port} ({self.reason}{again})"
         )
 
 

@@ -1,4 +1,4 @@
-"""A server that is lost in the middle of a run: each later test says so, and the run ends."""
+"""A server that is lost in the middle of a run: the test that sees it tells, later ones go on."""
 
 from __future__ import annotations
 
@@ -20,85 +20,277 @@ LOSE = """
     import json, pathlib
     import docker, psutil, pytest
 
-    @pytest.fixture(scope="session")
-    def lose(pg_server):
-        def lose():
-            handle = pg_server._server.handle
-            pathlib.Path("handle.json").write_text(json.dumps(handle))
-            if pg_server.source == "container":
-                client = docker.from_env()
-                client.containers.get(handle["container"]).kill()
-                client.close()
-            else:
-                process = psutil.Process(handle["pid"])
-                family = [process, *process.children(recursive=True)]
-                process.kill()
-                psutil.wait_procs(family[1:], timeout=30)
-        return lose
+    def lose(server, how="kill"):
+        handle = server._server.handle
+        pathlib.Path("handle.json").write_text(json.dumps(handle))
+        if server.source == "container":
+            client = docker.from_env()
+            getattr(client.containers.get(handle["container"]), how)()
+            client.close()
+        else:
+            process = psutil.Process(handle["pid"])
+            family = [process, *process.children(recursive=True)]
+            process.kill()
+            psutil.wait_procs(family[1:], timeout=30)
 """
 ROLLED_BACK = """
     from sqlalchemy import text
+    from conftest import lose
 
     def test_before(pg_session):
         assert pg_session.scalar(text("SELECT 1")) == 1
 
-    def test_losing(pg_session, lose):
+    def test_losing(pg_session, pg_server):
         assert pg_session.scalar(text("SELECT 1")) == 1
-        lose()
+        lose(pg_server)
 
     def test_later(pg_session):
-        pg_session.execute(text("SELECT 1"))
+        assert pg_session.scalars(text("SELECT email FROM users")).all() == []
 
-    def test_much_later(pg_connection):
+    def test_much_later(pg_connection, pg_server):
         pg_connection.execute(text("SELECT 1"))
+        assert "ready to accept connections" in pg_server.log()
 
     def test_unit():
         pass
 """
 COMMITTING = """
-    from sqlalchemy import text
+    import os
+    from sqlalchemy import create_engine, text
+    from conftest import lose
+
+    def insert(engine):
+        with engine.begin() as connection:
+            assert connection.scalars(text("SELECT email FROM users")).all() == []
+            connection.execute(text("INSERT INTO users (email) VALUES ('a')"))
 
     def test_before(pg_engine):
-        with pg_engine.begin() as connection:
-            connection.execute(text("INSERT INTO users (email) VALUES ('a')"))
+        insert(pg_engine)
 
-    def test_losing(pg_engine, lose):
-        with pg_engine.begin() as connection:
-            connection.execute(text("INSERT INTO users (email) VALUES ('a')"))
-        lose()
+    def test_losing(pg_engine, pg_server):
+        insert(pg_engine)
+        lose(pg_server)
 
     def test_later(pg_engine):
-        with pg_engine.begin() as connection:
-            connection.execute(text("SELECT 1"))
+        insert(pg_engine)
 
-    def test_much_later(pg_session):
-        pg_session.execute(text("SELECT 1"))
+    def test_much_later(pg_url):
+        assert os.environ["DATABASE_URL"] == pg_url
+        insert(create_engine(os.environ["DATABASE_URL"]))
 
     def test_unit():
         pass
 """
+REDIS = """
+    from conftest import lose
+
+    def test_before(redis_client):
+        redis_client.set("key", 1)
+
+    def test_losing(redis_client, redis_server):
+        redis_client.set("key", 1)
+        lose(redis_server)
+
+    def test_later(redis_client):
+        assert not redis_client.exists("key")
+        redis_client.set("key", 1)
+
+    def test_much_later(redis_client):
+        assert not redis_client.exists("key")
+
+    def test_unit():
+        pass
+"""
+KAFKA = """
+    from conftest import lose
+
+    def test_before(kafka_probe):
+        kafka_probe.publish("orders", b"1")
+
+    def test_losing(kafka_probe, kafka_server):
+        kafka_probe.publish("orders", b"1")
+        lose(kafka_server)
+
+    def test_later(kafka_probe):
+        kafka_probe.publish("orders", b"2")
+        assert kafka_probe.expect_one("orders").value == b"2"
+
+    def test_much_later(kafka_probe):
+        kafka_probe.publish("orders", b"3")
+
+    def test_unit():
+        pass
+"""
+SUITES = {
+    "rollback": ("postgres", ROLLED_BACK, ()),
+    "truncation": ("postgres", COMMITTING, ("berth_export = DATABASE_URL = {pg_url}",)),
+    "redis": ("redis", REDIS, ()),
+    "kafka": ("kafka", KAFKA, ("berth_kafka_topics = orders",)),
+}
 
 
-@pytest.mark.parametrize("tests", [ROLLED_BACK, COMMITTING], ids=["rollback", "truncation"])
-def test_every_later_test_tells_that_the_server_is_lost(
-    project: Project, starting: str, tests: str
+@pytest.mark.parametrize("suite", SUITES)
+def test_later_tests_get_another_server_in_the_place_of_a_lost_one(
+    project: Project, starting: str, suite: str
 ) -> None:
-    project.models(f"berth_source = {starting}")
+    service, tests, settings = SUITES[suite]
+    project.models(f"berth_source = {starting}", *settings)
     project.conftest(LOSE)
     project.write(test_all=tests)
     result = project.run("-v")
     output = result.stdout.str() + result.stderr.str()
-    for name in ("test_before PASSED", "test_unit PASSED", "test_losing"):
-        assert name in output
-    for name in ("test_later", "test_much_later"):
-        assert f"::{name} PASSED" not in output
-        assert f"::{name} ERROR" in output or f"::{name} FAILED" in output
-    ended = "the container exited" if starting == "container" else "has ended"
-    assert output.count("the postgres server is lost") >= 2
+    for name in ("before", "later", "much_later", "unit"):
+        assert f"::test_{name} PASSED" in output
+    assert "::test_losing ERROR" in output or "::test_losing FAILED" in output
+    assert f"the {service} server is lost" in output
+    assert "the end of its log:" in output
+    ended = "exited with status 137" if starting == "container" else "was ended by SIGKILL"
     assert ended in output
+    assert "in the place of a lost one" in output
     assert "INTERNALERROR" not in output
     assert result.ret == pytest.ExitCode.TESTS_FAILED
     assert not _is_left(json.loads((project.root / "handle.json").read_text()))
+
+
+def test_a_container_that_is_stopped_is_replaced_too(
+    project: Project, require_source: Callable[[str], None]
+) -> None:
+    require_source("container")
+    project.models("berth_source = container")
+    project.conftest(LOSE)
+    project.write(test_all=ROLLED_BACK.replace("lose(pg_server)", "lose(pg_server, 'stop')"))
+    output = project.run("-v").stdout.str()
+    assert "::test_much_later PASSED" in output
+    assert "the container exited with status 0" in output
+
+
+def test_a_test_in_whose_body_the_server_is_lost_tells_of_it(
+    project: Project, require_source: Callable[[str], None]
+) -> None:
+    require_source("local")
+    project.ini("berth_redis_source = local")
+    project.conftest(LOSE)
+    project.write(
+        test_it="""
+            from conftest import lose
+
+            def test_losing(redis_client, redis_server):
+                lose(redis_server)
+                redis_client.ping()
+
+            def test_later(redis_client): pass
+        """
+    )
+    result = project.run()
+    result.stdout.fnmatch_lines(
+        ["*FAILURES*", "*- redis server -*", "the redis server is lost.", "*was ended by SIGKILL*"]
+    )
+    assert result.parseoutcomes()["passed"] == 1
+
+
+def test_after_two_replacements_every_test_tells_at_once(
+    project: Project, require_source: Callable[[str], None]
+) -> None:
+    require_source("local")
+    project.models("berth_source = local")
+    project.conftest(LOSE)
+    project.write(
+        test_it="""
+            import pytest
+            from conftest import lose
+
+            @pytest.mark.parametrize("n", range(3))
+            def test_losing(pg_session, pg_server, n):
+                lose(pg_server)
+
+            @pytest.mark.parametrize("n", range(2))
+            def test_later(pg_session, n): pass
+        """
+    )
+    result = project.run("-v")
+    result.assert_outcomes(passed=3, errors=5)
+    assert result.stdout.str().count("\npostgres was lost 3 times, and is not started again.") == 2
+
+
+@pytest.mark.parametrize("suite", ["postgres", "redis"])
+def test_under_xdist_one_worker_replaces_the_server_and_all_join(
+    project: Project, require_source: Callable[[str], None], suite: str
+) -> None:
+    require_source("local")
+    project.plugins = ("xdist",)
+    project.models("berth_source = local")
+    project.conftest(LOSE)
+    using = {
+        "postgres": ("pg_server", "pg_engine.connect().close()", "pg_engine"),
+        "redis": ("redis_server", "redis_client.set('key', 1)", "redis_client"),
+    }
+    server, work, fixture = using[suite]
+    project.write(
+        test_it=f"""
+            import pytest
+            from conftest import lose
+
+            @pytest.mark.parametrize("n", range(30))
+            def test_it({fixture}, {server}, n):
+                {work}
+                if n == 10:
+                    lose({server})
+        """
+    )
+    result = project.run("-n", "2")
+    output = result.stdout.str() + result.stderr.str()
+    outcomes = result.parseoutcomes()
+    assert outcomes["passed"] >= 28
+    assert 1 <= outcomes.get("errors", 0) + outcomes.get("failed", 0) <= 4
+    before, _, _ = output.partition("= berth =")
+    assert before.count("in the place of a lost one") == 1
+
+
+def test_a_process_of_postgres_that_is_killed_is_not_taken_for_the_server(
+    project: Project, require_source: Callable[[str], None]
+) -> None:
+    require_source("local")
+    project.models("berth_source = local")
+    project.write(
+        test_it="""
+            import psutil
+            from sqlalchemy import text
+
+            def test_losing(pg_session):
+                psutil.Process(pg_session.scalar(text("SELECT pg_backend_pid()"))).kill()
+
+            def test_later(pg_session):
+                assert pg_session.scalar(text("SELECT 1")) == 1
+        """
+    )
+    result = project.run("-v")
+    output = result.stdout.str() + result.stderr.str()
+    assert "::test_later PASSED" in output
+    assert "server is lost" not in output
+
+
+def test_a_test_that_blocks_the_network_loses_no_server(
+    project: Project, require_source: Callable[[str], None]
+) -> None:
+    require_source("local")
+    project.ini("berth_redis_source = local")
+    project.write(
+        test_it="""
+            import socket
+
+            def test_blocking(redis_client, monkeypatch):
+                def blocked(*args, **kwargs): raise OSError("blocked")
+                monkeypatch.setattr(socket, "socket", blocked)
+                redis_client.connection_pool.disconnect()
+                redis_client.ping()
+
+            def test_later(redis_client): redis_client.ping()
+        """
+    )
+    result = project.run("-v")
+    output = result.stdout.str() + result.stderr.str()
+    assert "::test_later PASSED" in output
+    assert "in the place of a lost one" not in output
 
 
 def test_an_external_server_that_is_lost_is_told_too(
@@ -120,9 +312,7 @@ def test_an_external_server_that_is_lost_is_told_too(
 
 def _lose_process(berthed: Berthed) -> str:
     pid = berthed.server.handle["pid"]
-    return LOSE.replace('pg_server.source == "container"', "False").replace(
-        'handle["pid"]', f"{pid}"
-    )
+    return LOSE.replace('server.source == "container"', "False").replace('handle["pid"]', f"{pid}")
 
 
 def _is_left(handle: dict[str, Any]) -> bool:

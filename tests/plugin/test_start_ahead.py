@@ -97,7 +97,7 @@ def test_the_template_is_built_ahead(project: Project, temporary: Path) -> None:
 
             def test_unit():
                 made = Path(gettempdir()).glob
-                wait_for(lambda: any(p.read_text() for p in made("berth-*/*.template.ahead")), 60)
+                wait_for(lambda: any(p.read_text() for p in made("berth-*/*.template-0.ahead")), 60)
         """,
         test_b="""
             from models import User
@@ -142,7 +142,7 @@ def test_tables_that_an_import_adds_later_are_in_the_template(
 
             def test_unit():
                 made = Path(gettempdir()).glob
-                wait_for(lambda: any(p.read_text() for p in made("berth-*/*.template.ahead")), 60)
+                wait_for(lambda: any(p.read_text() for p in made("berth-*/*.template-0.ahead")), 60)
                 import more
         """,
         test_b="""
@@ -160,7 +160,7 @@ def test_a_schema_that_fails_is_told_by_the_tests_that_need_it(
     project.ini("berth_pg_schema = bad.sql", "filterwarnings = error")
     (project.root / "bad.sql").write_text("CREATE TABEL two (id int);\n")
     project.write(
-        test_a=WAITING.format(pattern="*.template.ahead"),
+        test_a=WAITING.format(pattern="*.template-0.ahead"),
         test_b=USING + "\ndef test_more(pg_engine): pass",
     )
     result = project.run()
@@ -293,7 +293,7 @@ def test_a_programs_environment_is_that_before_the_first_test(
             def test_unit(monkeypatch):
                 monkeypatch.setenv("STAGE", "a test's own")
                 made = Path(gettempdir()).glob
-                wait_for(lambda: any(p.read_text() for p in made("berth-*/*.template.ahead")), 60)
+                wait_for(lambda: any(p.read_text() for p in made("berth-*/*.template-0.ahead")), 60)
         """,
         test_b=USING,
     )

@@ -89,14 +89,26 @@ class Manager:
         """
         name = self._key(service) if slot is None else key(service.name, slot)
         with self._lock(name):
-            if name not in self._servers:
+            known = self._servers.get(name)
+            if known is None or self.is_lost(known):
                 self._guard()
                 with lock(self.run.directory, name):
-                    ready = self.leases.read("ready", name)
-                    server = ready or self._start(service, name, ahead=ahead)
-                self.first_marks[name] = self.source(server).mark(server)
-                self._servers[name] = server
-            return self._servers[name]
+                    known = self._join_or_start(service, name, ahead=ahead)
+                self.first_marks[name] = self.source(known).mark(known)
+                self._servers[name] = known
+            return known
+
+    def current(self, server: Server) -> Server:
+        """Return the server that has taken the place of another one, or that one itself."""
+        return self._servers.get(server.key, server)
+
+    def mark_lost(self, server: Server) -> None:
+        """Note for all workers that a server is lost."""
+        self._lost(server).touch()
+
+    def is_lost(self, server: Server) -> bool:
+        """Tell whether some worker has found that a server is lost."""
+        return self._lost(server).exists()
 
     def give_up(self) -> None:
         """Undo what other threads of this process are starting."""
@@ -164,11 +176,26 @@ class Manager:
         (service,) = (known for known in self.services if known.name == server.service)
         return service
 
-    def _start(self, service: Service, name: str, *, ahead: bool) -> Server:
+    def is_replaced(self, server: Server) -> bool:
+        """Tell whether another server of the run is in the place of this one."""
+        ready = self.leases.read("ready", server.key)
+        return ready is not None and ready.restarts > server.restarts
+
+    def _lost(self, server: Server) -> Path:
+        return self.run.directory / f"{server.key}.lost-{server.restarts}"
+
+    def _join_or_start(self, service: Service, name: str, *, ahead: bool) -> Server:
+        ready = self.leases.read("ready", name)
+        if ready and not self.is_lost(ready):
+            return ready
+        return self._start(service, name, lost=ready, ahead=ahead)
+
+    def _start(self, service: Service, name: str, *, lost: Server | None, ahead: bool) -> Server:
         failure = self._failure(name, ahead=ahead)
         raise_remembered(failure)
         try:
-            ready = self.starter.start(service, name)
+            starter = self.starter
+            ready = starter.replace(service, lost) if lost else starter.start(service, name)
         except RunEndedError:
             raise
         except BerthError as error:

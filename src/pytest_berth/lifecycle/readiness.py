@@ -47,7 +47,7 @@ def wait_until_ready(
     except TimeoutError:
         raise StartError(
             f"{server.service} at {server.host}:{server.port} did not answer in time.",
-            why=f"{settings.given(START_TIMEOUT)}; {attempt.last}{_log_end(source, server)}",
+            why=f"{settings.given(START_TIMEOUT)}; {attempt.last}{log_end(source, server)}",
             remedy=f"start it if it is yours, or give it more time: {START_TIMEOUT.name} = 120",
         ) from None
 
@@ -88,11 +88,12 @@ def _fail_if_ended(source: Source, server: Server) -> None:
     if status:
         raise StartError(
             f"{server.service} ended while it started: {status}.",
-            why=_log_end(source, server).strip(),
+            why=log_end(source, server).strip(),
             remedy="the last lines of its log say why",
         )
 
 
-def _log_end(source: Source, server: Server) -> str:
+def log_end(source: Source, server: Server) -> str:
+    """Return the last lines of a server's log under a heading, nothing where there are none."""
     lines = source.log(server, 0).strip().splitlines()[-_LOG_LINES:]
     return "\n".join(["", "the end of its log:", *lines]) if lines else ""

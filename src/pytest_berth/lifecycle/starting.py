@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from pytest_berth.settings import Settings
 
 STARTING = "starting"
+MOST_RESTARTS = 2
 
 
 class RunEndedError(StartError):
@@ -64,9 +65,29 @@ class Starter:
             RunEndedError: The run ended meanwhile; nothing of the server is left.
             StartError: It did not become ready; nothing of it is left.
         """
-        plan = self.plan(service, name)
+        return self._start(service, self.plan(service, name))
+
+    def replace(self, service: Service, lost: Server) -> Server:
+        """Launch a server in the place of a lost one, with its address and its account.
+
+        Raises:
+            RunEndedError: As `start`.
+            StartError: It did not become ready, or too many were lost.
+        """
+        if lost.restarts >= MOST_RESTARTS:
+            raise StartError(
+                f"{service.name} was lost {lost.restarts + 1} times, and is not started again.",
+                why="the tests that saw it being lost show the end of its log each time",
+                remedy="look there, and for memory or a disk that was full",
+            )
+        self.source(lost.source).stop(lost)
+        self.leases.remove("launched", lost)
+        plan = dataclasses.replace(lost, handle={}, restarts=lost.restarts + 1)
+        return self._start(service, plan)
+
+    def _start(self, service: Service, plan: Server) -> Server:
         source = self.source(plan.source)
-        marker = self._marker(name)
+        marker = self._marker(plan.key)
         if marker.exists():
             # A process of this run died while it was at it.
             source.clear(plan)

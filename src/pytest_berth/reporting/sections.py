@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from pytest_berth.lifecycle.state import Berth
     from pytest_berth.service import Service
 
-MARKS = pytest.StashKey[dict[str, float]]()
+MARKS = pytest.StashKey[dict[tuple[str, int], float]]()
 _MOST_LINES = 50
 
 
@@ -22,7 +22,8 @@ def mark_logs(item: pytest.Item, berth: Berth) -> None:
     if berth.has_manager:
         servers = berth.manager.servers
         item.stash[MARKS] = {
-            server.key: berth.manager.source(server).mark(server) for server in servers
+            (server.key, server.restarts): berth.manager.source(server).mark(server)
+            for server in servers
         }
 
 
@@ -43,6 +44,7 @@ def complete(report: pytest.TestReport, item: pytest.Item, call: pytest.CallInfo
     if not berth.has_manager:
         return
     if report.failed:
+        _tell_lost(report, call, berth, [service.name for service in services])
         running = {server.service for server in berth.manager.servers}
         for service in [service for service in services if service.name in running]:
             report.sections.append((f"{service.name} isolation", service.isolation(item)))
@@ -88,11 +90,29 @@ def _add_hint(report: pytest.TestReport, error: BaseException) -> None:
         report.sections.append((loops.TITLE, hint))
 
 
+def _tell_lost(
+    report: pytest.TestReport, call: pytest.CallInfo[None], berth: Berth, services: list[str]
+) -> None:
+    """Say where a test has failed because its server was lost; the next one gets another."""
+    from pytest_berth.lifecycle.losing import LostError, find_ended
+
+    if call.excinfo and isinstance(call.excinfo.value, LostError):
+        return
+    for server in berth.manager.servers:
+        if server.service in services:
+            try:
+                told: object = find_ended(berth, server)
+            except Exception as error:  # the test may have replaced what is needed for asking
+                told = f"whether it has ended cannot be told: {error!r}"
+            if told:
+                report.sections.append((f"{server.service} server", str(told)))
+
+
 def _add_log(report: pytest.TestReport, item: pytest.Item, berth: Berth, service: Service) -> None:
     for server in berth.manager.servers:
         if server.service == service.name:
             first = berth.manager.first_marks[server.key]
-            mark = item.stash.get(MARKS, {}).get(server.key, first)
+            mark = item.stash.get(MARKS, {}).get((server.key, server.restarts), first)
             log = berth.manager.source(server).log(server, mark)
             lines = service.own_log(log, berth.run.id, berth.run.worker).strip().splitlines()
             if lines:

@@ -13,7 +13,8 @@ from pytest_berth.lifecycle.state import BERTH
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from pytest_berth.service import Server, Service, Source
+    from pytest_berth.lifecycle.manager import Manager
+    from pytest_berth.service import Server, Service
 
 _OWN = pytest.StashKey[int]()
 
@@ -35,12 +36,18 @@ class RunningServer:
     port: int
     version: str
     detail: str
-    _server: Server = field(repr=False)
-    _source: Source = field(repr=False)
+    _started: Server = field(repr=False)
+    _manager: Manager = field(repr=False)
+
+    @property
+    def _server(self) -> Server:
+        """The server, or the one that has taken its place."""
+        return self._manager.current(self._started)
 
     def log(self) -> str:
         """Return everything that the server has logged; empty for an external server."""
-        return self._source.log(self._server, 0)
+        server = self._server
+        return self._manager.source(server).log(server, 0)
 
 
 def shared_server(config: pytest.Config, service: Service) -> RunningServer:
@@ -68,5 +75,5 @@ def _handle(config: pytest.Config, server: Server) -> RunningServer:
         server.version,
         server.detail,
         server,
-        config.stash[BERTH].manager.source(server),
+        config.stash[BERTH].manager,
     )

@@ -143,12 +143,15 @@ class Container:
 
     def exit_status(self, server: Server) -> str | None:
         """Describe how the container ended, None while it runs."""
-        from docker.errors import NotFound
+        from docker.errors import DockerException, NotFound
+        from requests.exceptions import RequestException
 
         try:
             state = self._container(server).attrs["State"]
         except NotFound:
             return "the container was removed"
+        except (DockerException, RequestException):
+            return None  # the engine itself is gone
         if state["Status"] in {"created", "running", "restarting"}:
             return None
         killed = ", out of memory" if state.get("OOMKilled") else ""

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 _LOG = "server.log"
 _STOP_WITHIN = 10
+_TELLS_WITHIN = 2.0
 
 
 @dataclass
@@ -113,9 +114,9 @@ class Local:
             return "(the log of the server is gone)"
 
     def exit_status(self, server: Server) -> str | None:
-        """Tell that the process is gone, None while it runs."""
-        process = _process(server)
-        return None if process else f"the process {server.handle['pid']} has ended"
+        """Describe how the process ended, None while it runs."""
+        pid = server.handle["pid"]
+        return None if _process(server) else f"the process {pid} {_how_it_ended(pid)}"
 
     def _reserve(self) -> int:
         reservation = ports.reserve()
@@ -186,6 +187,21 @@ def _process(server: Server) -> psutil.Process | None:
         return process if same and process.status() != psutil.STATUS_ZOMBIE else None
     except psutil.NoSuchProcess:
         return None
+
+
+def _how_it_ended(pid: int) -> str:
+    try:
+        # Left for others to ask again. The last of its threads may end a little later.
+        ended = wait_for(
+            lambda: os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT), _TELLS_WITHIN
+        )
+    except (AttributeError, ChildProcessError, TimeoutError):
+        # Another worker has started it, or the platform does not tell.
+        return "has ended"
+    assert ended is not None, "that is waited for"
+    if ended.si_code == os.CLD_EXITED:
+        return f"has ended with status {ended.si_status}"
+    return f"was ended by {signal.Signals(ended.si_status).name}"
 
 
 def _end(process: psutil.Process, signal_name: str) -> None:

@@ -7,9 +7,12 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from pytest_berth.lifecycle.losing import told_when_lost
 from pytest_berth.services.kafka import cleaning, names, urls
 from pytest_berth.services.kafka.clients import Clients
+from pytest_berth.services.kafka.lost import ERRORS
 from pytest_berth.services.kafka.options import ALLOW_RESET
+from pytest_berth.services.kafka.service import KAFKA
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -83,7 +86,17 @@ class Workspace:
 
         Raises:
             NotOursError: Topics on an external broker may not be emptied.
+            LostError: The broker is lost.
         """
+        self._renew_if_lost()
+        with (
+            told_when_lost(self.berth, KAFKA, self.server, ERRORS),
+            self._slate(topics, title) as slate,
+        ):
+            yield slate
+
+    @contextmanager
+    def _slate(self, topics: Sequence[str], title: str) -> Iterator[Slate]:
         fixed = {topic: self._real(topic) for topic in topics}
         run, allowed = self.berth.run, self.berth.settings[ALLOW_RESET]
         cleaning.require_allowed(fixed.values(), self.server, run.id, allowed)
@@ -99,6 +112,12 @@ class Workspace:
                     cleaning.create(clients.admin, fixed.values())
                     cleaning.empty(clients.admin, fixed.values())
                 self._delete_many(clients)
+
+    def _renew_if_lost(self) -> None:
+        """Go on with the broker, empty as it is, that takes the place of a lost one."""
+        if self.berth.manager.is_lost(self.server):
+            self.server = self.berth.server(KAFKA, self.server.slot)
+            self._over.clear()
 
     def discard(self, topic: str) -> None:
         """Delete a test's own topic after it; at the latest with the broker, or with the run."""

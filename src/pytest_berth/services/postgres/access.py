@@ -23,12 +23,11 @@ def workspace_for(config: pytest.Config, schema: object, seed: object) -> Worksp
     """Return the worker's database, created from the template."""
     berth = config.stash[BERTH]
     # First, as it says which extra is missing before anything of that extra is imported.
-    server = berth.server(POSTGRES)
+    berth.server(POSTGRES)
     from pytest_berth.services.postgres import template
     from pytest_berth.services.postgres.workspace import open_workspace
 
-    steps = template.parse(berth, schema, seed)
-    config.stash[WORKSPACE] = open_workspace(berth, server, steps)
+    config.stash[WORKSPACE] = open_workspace(berth, template.parse(berth, schema, seed))
     return config.stash[WORKSPACE]
 
 
@@ -38,12 +37,11 @@ def late_slate(config: pytest.Config) -> Iterator[None]:
 
     As long as no test has needed Postgres there is nothing to guard, and nothing is started.
     """
-    from pytest_berth.services.postgres.lost import told_when_lost
-
     before = config.stash.get(WORKSPACE, None)
     if before and before.is_ours:
-        isolation = Isolation("truncation", "fixtures are asked for at run time")
-        with told_when_lost(before.berth, before.server), before.slate(isolation, ()):
+        from pytest_berth.services.postgres.lost import slate
+
+        with slate(before, Isolation("truncation", "fixtures are asked for at run time"), ()):
             yield
         return
     yield

@@ -83,11 +83,10 @@ def _pg_workspace(
 def _pg_slate(request: pytest.FixtureRequest, _pg_workspace: Workspace) -> Iterator[None]:
     """The test's clean slate: set up before, and cleaned up after all that the test uses."""
     from pytest_berth.services.postgres.items import demand_of
-    from pytest_berth.services.postgres.lost import told_when_lost
+    from pytest_berth.services.postgres.lost import slate
 
     demand = demand_of(request.node)
-    lost = told_when_lost(_pg_workspace.berth, _pg_workspace.server)
-    with lost, _pg_workspace.slate(demand.isolation, demand.seeds):
+    with slate(_pg_workspace, demand.isolation, demand.seeds):
         yield
 
 

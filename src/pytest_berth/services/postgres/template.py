@@ -16,8 +16,6 @@ from pytest_berth.services.postgres.options import ALEMBIC_DRIFT, SCHEMA, SEED
 from pytest_berth.services.postgres.service import POSTGRES
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     import pytest
 
     from pytest_berth.lifecycle.state import Berth
@@ -25,7 +23,6 @@ if TYPE_CHECKING:
     from pytest_berth.services.postgres.schema import Step, Target
 
 FIXTURES = ("pg_schema", "pg_seed")
-_NAME = "postgres.template"
 
 
 def parse(berth: Berth, *items: object) -> tuple[Step, ...]:
@@ -61,12 +58,12 @@ def build(berth: Berth, server: Server, steps: tuple[Step, ...]) -> None:
     """
 
     def work() -> None:
-        made = _made_ahead(berth)
+        made = berth.run.directory / f"{_name(server)}.ahead"
         # What has been imported meanwhile may have added tables.
         if not made.exists() or made.read_text() != _tables(steps):
             _make(berth, server, steps, dict(os.environ))
 
-    once(berth.run.directory, _NAME, work)
+    once(berth.run.directory, _name(server), work)
 
 
 def build_ahead(server: Server, item: pytest.Item) -> None:
@@ -83,10 +80,11 @@ def build_ahead(server: Server, item: pytest.Item) -> None:
         found = rights.find(connection)
     if not found.own_databases or any(step.calls_suite for step in steps):
         return
-    made, directory = _made_ahead(berth), berth.run.directory
-    with lock(directory, _NAME):
-        if not made.exists() and not (directory / f"{_NAME}.done").exists():
-            made.touch()
+    directory, name = berth.run.directory, _name(server)
+    made = directory / f"{name}.ahead"
+    with lock(directory, name):
+        if not made.exists() and not (directory / f"{name}.done").exists():
+            made.touch()  # stays empty where it fails
             _make(berth, server, steps, berth.ahead.environment)
             made.write_text(_tables(steps))
 
@@ -98,7 +96,7 @@ def apply(berth: Berth, server: Server, database: str, steps: tuple[Step, ...]) 
         SchemaError: A step failed.
     """
     place = target(berth, server, database)
-    once(berth.run.directory, _NAME, lambda: _run(steps, place))
+    once(berth.run.directory, _name(server), lambda: _run(steps, place))
 
 
 def _make(
@@ -111,9 +109,9 @@ def _make(
         databases.seal(connection, name)
 
 
-def _made_ahead(berth: Berth) -> Path:
-    """Return the file with what was known when the template was made ahead; empty if it failed."""
-    return berth.run.directory / f"{_NAME}.ahead"
+def _name(server: Server) -> str:
+    """Return what the work of building the template is called: each server has its own."""
+    return f"{server.key}.template-{server.restarts}"
 
 
 def _tables(steps: tuple[Step, ...]) -> str:

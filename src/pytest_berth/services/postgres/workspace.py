@@ -12,6 +12,7 @@ from sqlalchemy import Connection, Engine, create_engine
 from sqlalchemy.orm import Session
 
 from pytest_berth.errors import IsolationError
+from pytest_berth.lifecycle.losing import on_living_server
 from pytest_berth.lifecycle.once import once
 from pytest_berth.services.postgres import (
     databases,
@@ -23,6 +24,7 @@ from pytest_berth.services.postgres import (
     urls,
 )
 from pytest_berth.services.postgres.database import Database, PrivateDatabase
+from pytest_berth.services.postgres.lost import ERRORS
 from pytest_berth.services.postgres.options import ALLOW_RESET, DATABASE, LOCK_TIMEOUT
 from pytest_berth.services.postgres.pool import Pool
 from pytest_berth.services.postgres.repair import PRIVATE, LeftOpen, NotRepairable, SchemaChanged
@@ -49,12 +51,14 @@ class Workspace:
         server: The server.
         database: The database's name.
         rights: What the role may do on the server.
+        steps: What the template is made by.
     """
 
     berth: Berth
     server: Server
     database: str
     rights: Rights
+    steps: tuple[Step, ...] = ()
     _connection: Connection | None = field(default=None, init=False, repr=False)
     _own: Database | None = field(default=None, init=False, repr=False)
 
@@ -146,6 +150,14 @@ class Workspace:
             first = PrivateDatabase(own.name, own.engine, self.server, another)
             stack.callback(first.close)
             yield first
+
+    def renew_if_lost(self) -> None:
+        """Make the database anew where another server has to take the place of a lost one."""
+        if self.berth.manager.is_lost(self.server):
+            self.close()
+            self.__dict__.pop("_pool", None)
+            new = open_workspace(self.berth, self.steps)
+            self.server, self.rights = new.server, new.rights
 
     @contextmanager
     def connection(self) -> Iterator[Connection]:
@@ -292,12 +304,16 @@ class Workspace:
             databases.clone(connection, self.berth.run.id, self.berth.run.worker)
 
 
-def open_workspace(berth: Berth, server: Server, steps: tuple[Step, ...]) -> Workspace:
+def open_workspace(berth: Berth, steps: tuple[Step, ...]) -> Workspace:
     """Return the worker's database: a clone of the template, or the one that the URL names.
 
     Raises:
         SchemaError: A step failed.
     """
+    return on_living_server(berth, POSTGRES, ERRORS, lambda server: _open(berth, server, steps))
+
+
+def _open(berth: Berth, server: Server, steps: tuple[Step, ...]) -> Workspace:
     with databases.administration(server) as connection:
         found = rights.find(connection)
         if server.source == "external":
@@ -305,10 +321,10 @@ def open_workspace(berth: Berth, server: Server, steps: tuple[Step, ...]) -> Wor
         if found.own_databases:
             template.build(berth, server, steps)
             name = databases.clone(connection, berth.run.id, berth.run.worker)
-            return Workspace(berth, server, name, found)
+            return Workspace(berth, server, name, found, steps)
     if found.may_reset(berth.settings[ALLOW_RESET]):
         template.apply(berth, server, found.database, steps)
-    return Workspace(berth, server, found.database, found)
+    return Workspace(berth, server, found.database, found, steps)
 
 
 def _tell_rights(berth: Berth, server: Server, found: Rights, steps: tuple[Step, ...]) -> None:

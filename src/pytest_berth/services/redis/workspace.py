@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from pytest_berth.errors import IsolationError
+from pytest_berth.lifecycle.losing import told_when_lost
 from pytest_berth.services.redis import baseline, clients, databases, urls
+from pytest_berth.services.redis.lost import ERRORS
+from pytest_berth.services.redis.service import REDIS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -25,11 +28,15 @@ class Workspace:
     """A database number that tests of one process work in, one after the other.
 
     Attributes:
+        berth: The run.
+        server: The server.
         url: URL of the database.
         client: berth's own client.
         claim: On an external server, what makes the number ours.
     """
 
+    berth: Berth
+    server: Server
     url: str = field(repr=False)
     client: redis.Redis
     claim: Claim | None = None
@@ -43,17 +50,19 @@ class Workspace:
         Fixtures of a wider scope have written by now: what they wrote is put back, too.
 
         Raises:
-            IsolationError: The database number is no longer ours.
+            IsolationError: The database number is no longer ours, or the server is lost.
         """
-        self._require_ours()
-        self._settled = False
-        self._known = baseline.capture(self.client, self._known)
-        try:
-            yield
-        finally:
+        self._renew_if_lost()
+        with self._told_when_lost():
             self._require_ours()
-            self._known = baseline.restore(self.client, self._known)
-            self._settled = True
+            self._settled = False
+            self._known = baseline.capture(self.client, self._known)
+            try:
+                yield
+            finally:
+                self._require_ours()
+                self._known = baseline.restore(self.client, self._known)
+                self._settled = True
 
     def sweep(self) -> None:
         """Delete what has come after the last test's end, from threads that outlived it.
@@ -61,15 +70,28 @@ class Workspace:
         Called before any fixture of the next test; what those of a wider scope deleted when they
         ended stays deleted.
         """
+        self._renew_if_lost()
         if self._settled:
-            self._require_ours()
-            baseline.remove_others(self.client, self._known)
+            with self._told_when_lost():
+                self._require_ours()
+                baseline.remove_others(self.client, self._known)
 
     def start_over(self) -> None:
         """Empty the database."""
-        self._require_ours()
-        self._known = baseline.restore(self.client, baseline.EMPTY)
-        self._settled = True
+        with self._told_when_lost():
+            self._require_ours()
+            self._known = baseline.restore(self.client, baseline.EMPTY)
+            self._settled = True
+
+    def _renew_if_lost(self) -> None:
+        """Go on with the server, empty as it is, that takes the place of a lost one."""
+        if self.berth.manager.is_lost(self.server):
+            self.client.connection_pool.disconnect()
+            self.server = self.berth.server(REDIS, self.server.slot)
+            self._known, self._settled = baseline.EMPTY, False
+
+    def _told_when_lost(self) -> AbstractContextManager[None]:
+        return told_when_lost(self.berth, REDIS, self.server, ERRORS)
 
     def _require_ours(self) -> None:
         if self.claim:
@@ -93,7 +115,7 @@ def workspace(berth: Berth, server: Server, worker: str) -> Iterator[Workspace]:
             from pytest_berth.services.redis import claims
 
             claim = claims.claim(client, claims.owner(berth.run.id, worker), number)
-        yield Workspace(url, client, claim)
+        yield Workspace(berth, server, url, client, claim)
 
 
 def _require_number(client: redis.Redis, number: int) -> None:
