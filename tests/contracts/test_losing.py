@@ -152,6 +152,26 @@ def test_later_tests_get_another_server_in_the_place_of_a_lost_one(
     assert not _is_left(json.loads((project.root / "handle.json").read_text()))
 
 
+def test_private_databases_are_made_anew_too(
+    project: Project, require_source: Callable[[str], None]
+) -> None:
+    require_source("local")
+    project.models("berth_source = local", "berth_pg_isolation = database")
+    project.conftest(LOSE)
+    # The pool clones another database behind the test, so that the next test sees the loss.
+    project.write(
+        test_all=COMMITTING.replace("os.environ['DATABASE_URL']", "pg_url")
+        .replace('os.environ["DATABASE_URL"]', "pg_url")
+        .replace("def test_later", "def test_next(pg_engine): pass\n\n    def test_later")
+    )
+    result = project.run("-v")
+    output = result.stdout.str() + result.stderr.str()
+    for name in ("before", "later", "much_later", "unit"):
+        assert f"::test_{name} PASSED" in output
+    assert "the postgres server is lost" in output
+    assert "INTERNALERROR" not in output
+
+
 def test_a_container_that_is_stopped_is_replaced_too(
     project: Project, require_source: Callable[[str], None]
 ) -> None:
