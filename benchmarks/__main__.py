@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 
-from benchmarks import chart, clients, idle, per_test, repair, whole
+from benchmarks import chart, clients, idle, per_test, repair, starts, whole
 from benchmarks.machine import Machine
 from benchmarks.report import Table, markdown, show
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 PAGE = Path("docs/benchmarks.md")
 PICTURES = "pictures"
 WIDTH = 120
-PARTS = ("whole", "per-test", "repair", "clients", "idle")
+PARTS = ("whole", "starts", "per-test", "repair", "clients", "idle")
 INTRODUCTION = """# Benchmarks
 
 ```console
@@ -78,6 +78,11 @@ def _measure(options: argparse.Namespace, machine: Machine) -> Iterator[Table]:
             rounds=options.rounds,
             tables=options.tables,
             tests=options.tests,
+        ),
+        "starts": lambda parent: starts.measure(
+            parent,
+            source=options.source or ("container" if machine.engine else "local"),
+            rounds=options.rounds,
         ),
         "per-test": lambda parent: per_test.measure(
             machine,

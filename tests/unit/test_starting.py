@@ -1,0 +1,86 @@
+"""Servers of several services start at the same time, each of them once."""
+
+from __future__ import annotations
+
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import pytest
+
+from pytest_berth.lifecycle.manager import Manager
+from pytest_berth.lifecycle.run import MAIN, Run
+from pytest_berth.service import Credentials, Server
+from pytest_berth.services.kafka.service import Kafka
+from pytest_berth.settings import OPTIONS, SOURCE, Setting, defaults
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from pytest_berth.settings import Settings
+
+
+class Quiet:
+    """Progress that nobody sees."""
+
+    def note(self, text: str) -> None:
+        """Forget a line."""
+
+    def update(self, label: str, done: int, total: int | None) -> None:
+        """Forget a download's progress."""
+
+
+class Meeting(Kafka):
+    """A service that is ready as soon as it is waited for together with others."""
+
+    def __init__(self, name: str, together: threading.Barrier) -> None:
+        self.name = name
+        super().__init__()
+        self.together = together
+        self.probed = 0
+
+    def external(self, settings: Settings) -> Server | None:
+        """Return a server that is there already."""
+        return Server(self.name, "external", "127.0.0.1", 1, Credentials("", "", ""))
+
+    def probe(self, server: Server) -> str:
+        """Wait for the others."""
+        self.probed += 1
+        self.together.wait(30)
+        return "1"
+
+
+@pytest.fixture
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Run]:
+    """A run without a janitor."""
+    monkeypatch.setattr("pytest_berth.lifecycle.janitor.start", lambda directory: None)
+    made = Run("0123abcd", MAIN)
+    yield made
+    made.remove()
+
+
+def manager_of(run: Run, root: Path, *services: Meeting) -> Manager:
+    """Return the servers-to-be of a run, all of them external ones."""
+    settings = defaults(root, [*OPTIONS, *Kafka.options])
+    values = {**settings.values, SOURCE.name: Setting("external", "test")}
+    return Manager(run, replace(settings, values=values), services, Quiet())
+
+
+def test_servers_of_several_services_start_side_by_side(run: Run, tmp_path: Path) -> None:
+    together = threading.Barrier(3)
+    services = [Meeting(name, together) for name in ("one", "two", "three")]
+    manager = manager_of(run, tmp_path, *services)
+    with ThreadPoolExecutor(3) as pool:
+        servers = list(pool.map(manager.server, services))
+    assert [server.service for server in servers] == ["one", "two", "three"]
+
+
+def test_threads_that_want_the_same_server_start_it_once(run: Run, tmp_path: Path) -> None:
+    service = Meeting("one", threading.Barrier(1))
+    manager = manager_of(run, tmp_path, service)
+    with ThreadPoolExecutor(4) as pool:
+        servers = list(pool.map(manager.server, [service] * 8))
+    assert service.probed == 1
+    assert all(server is servers[0] for server in servers)
