@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 
-from benchmarks import chart, clients, idle, per_test, repair, starts, whole
+from benchmarks import chart, clients, idle, per_test, private, repair, starts, whole
 from benchmarks.machine import Machine
 from benchmarks.report import Table, markdown, show
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 PAGE = Path("docs/benchmarks.md")
 PICTURES = "pictures"
 WIDTH = 120
-PARTS = ("whole", "starts", "per-test", "repair", "clients", "idle")
+PARTS = ("whole", "starts", "per-test", "repair", "private", "clients", "idle")
 INTRODUCTION = """# Benchmarks
 
 ```console
@@ -103,6 +103,11 @@ def _measure(options: argparse.Namespace, machine: Machine) -> Iterator[Table]:
             source=options.source or ("local" if machine.binaries else "container"),
             times=options.repairs,
         ),
+        "private": lambda _: private.measure(
+            machine,
+            source=options.source or ("local" if machine.binaries else "container"),
+            times=options.repairs,
+        ),
         "idle": lambda parent: idle.measure(parent, rounds=options.idle_rounds),
         "profile": lambda parent: idle.profile(parent, rounds=options.rounds),
     }
@@ -133,7 +138,12 @@ def _parse_arguments() -> argparse.Namespace:
     add("--rounds", type=int, default=5, help="runs of each candidate (default 5)")
     add("--idle-rounds", type=int, default=40, help="runs with and without the plugin (default 40)")
     add("--tests", type=int, default=200, help="tests beyond the first one (default 200)")
-    add("--repairs", type=int, default=200, help="repairs of each kind (default 200)")
+    add(
+        "--repairs",
+        type=int,
+        default=200,
+        help="repairs, private databases (default 200)",
+    )
     add("--tables", type=int, default=20, help="tables of the schema (default 20)")
     sizes = per_test.SIZES
     help_sizes = "numbers of tables for one more test (default 20 60 500)"

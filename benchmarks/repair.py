@@ -23,7 +23,7 @@ TITLE = "One repair"
 SIZES = (20, 60, 500)
 SEEDED = 5
 LOCK_TIMEOUT = 5.0
-_WRITE = b"INSERT INTO t0 (name) VALUES ('a'), ('b'); INSERT INTO t1 DEFAULT VALUES;" + (
+WRITE = b"INSERT INTO t0 (name) VALUES ('a'), ('b'); INSERT INTO t1 DEFAULT VALUES;" + (
     b"INSERT INTO t3 (name) VALUES ('c')"
 )
 Connection = psycopg.Connection[Any]
@@ -55,7 +55,7 @@ def _of_size(url: str, tables: int, times: int) -> list[tuple[str, ...]]:
             pass
 
         def write() -> None:
-            application.execute(_WRITE)
+            application.execute(WRITE)
 
         for _ in range(3):
             _timed(put_back, write)
@@ -94,12 +94,13 @@ def _database(url: str, tables: int) -> Iterator[tuple[Connection, Connection]]:
             psycopg.connect(dsn, autocommit=True) as berth,
             psycopg.connect(dsn, autocommit=True, prepare_threshold=None) as application,
         ):
-            _create(application, tables)
+            create(application, tables)
             yield berth, application
         admin.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(name))
 
 
-def _create(door: Connection, tables: int) -> None:
+def create(door: Connection, tables: int) -> None:
+    """Make a schema of so many tables, of which some hold rows."""
     for number in range(tables):
         door.execute(
             f"CREATE TABLE t{number} (id serial PRIMARY KEY, name text, parent int)".encode()

@@ -77,6 +77,34 @@ def test_every_fixture_leads_to_the_private_database(shop: Project) -> None:
     result.stdout.fnmatch_lines(["*test_it PASSED (postgres database: asked for by the marker)*"])
 
 
+def test_the_async_fixtures_lead_to_the_private_database(shop: Project) -> None:
+    shop.plugins = ("asyncio",)
+    shop.models(
+        "berth_pg_isolation = database",
+        "asyncio_mode = auto",
+        "asyncio_default_fixture_loop_scope = function",
+    )
+    result = run(
+        shop,
+        """
+        @pytest.mark.parametrize("n", [1, 2])
+        async def test_it(pg_async_engine, pg_async_connection, pg_async_session, pg_url, n):
+            current = text("SELECT current_database()")
+            async with pg_async_engine.begin() as connection:
+                found = {await connection.scalar(current)}
+            found.add(await pg_async_connection.scalar(current))
+            found.add(await pg_async_session.scalar(current))
+            assert found == {name(pg_url)}
+            if n == 1:
+                await pg_async_session.execute(text("DROP TABLE users"))
+                await pg_async_session.commit()
+            else:
+                await pg_async_session.execute(text("SELECT * FROM users"))
+        """,
+    )
+    result.assert_outcomes(passed=2)
+
+
 def test_the_ini_file_gives_all_tests_private_databases(shop: Project) -> None:
     shop.models("berth_pg_isolation = database")
     result = run(

@@ -27,22 +27,28 @@ class Database:
     Attributes:
         name: Its name on the server.
         engine: SQLAlchemy engine (psycopg 3).
+        server: Where it is.
     """
 
     name: str
     engine: Engine
-    _server: Server = field(repr=False)
+    server: Server = field(repr=False)
     _at_end: ExitStack = field(default_factory=ExitStack, init=False, repr=False)
+
+    @property
+    def database(self) -> str:
+        """Its name, as a `Workspace` calls it."""
+        return self.name
 
     @property
     def url(self) -> str:
         """SQLAlchemy URL, as text."""
-        return urls.url(self._server, self.name)
+        return urls.url(self.server, self.name)
 
     @property
     def dsn(self) -> str:
         """Libpq URI, for psycopg, asyncpg, psql and others."""
-        return urls.dsn(self._server, self.name)
+        return urls.dsn(self.server, self.name)
 
     @cached_property
     def connection(self) -> Connection:

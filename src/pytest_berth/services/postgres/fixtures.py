@@ -145,6 +145,12 @@ def _pg_own_engine(_pg_slate: None, _pg_workspace: Workspace) -> Engine:
 
 
 @pytest.fixture
+def _pg_own_async_engine(_pg_slate: None, _pg_async: Access) -> AsyncEngine:
+    """`pg_async_engine` of a test with a private database."""
+    return _pg_async.engine
+
+
+@pytest.fixture
 def pg_database(_pg_slate: None, _pg_workspace: Workspace) -> Iterator[PrivateDatabase]:
     """A private database for the test, with schema and seeds: its URL, engine, session.
 

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from concurrent.futures import Future
 
     from pytest_berth.service import Server
+    from pytest_berth.services.postgres.repair import Baseline
 
 
 @dataclass
@@ -46,6 +47,7 @@ class Pool:
     _numbers: count[int] = field(default_factory=lambda: count(1), init=False)
     _open: list[Private] = field(default_factory=list, init=False)
     _idle: dict[str, list[Private]] = field(default_factory=dict, init=False)
+    _baselines: dict[str, Baseline] = field(default_factory=dict, init=False)
     _ahead: dict[str, Future[Private]] = field(default_factory=dict, init=False)
     _dropping: dict[str, Future[None]] = field(default_factory=dict, init=False)
 
@@ -107,8 +109,11 @@ class Pool:
                 name = databases.clone(connection, self.run_id, part, template)
             except (psycopg.errors.InvalidCatalogName, psycopg.errors.ObjectInUse) as error:
                 raise _not_cloned(template, error) from error
-        private = Private(self.server, name, template, self.lock_timeout)
-        private.begin()
+        like = self._baselines.get(template)
+        private = Private(self.server, name, template, self.lock_timeout, like)
+        baseline = private.begin()
+        if like is None and baseline:
+            self._baselines[template] = baseline
         self._open.append(private)
         return private
 

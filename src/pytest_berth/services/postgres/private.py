@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -18,6 +18,7 @@ from pytest_berth.services.postgres.truncation import Truncation
 
 if TYPE_CHECKING:
     from pytest_berth.service import Server
+    from pytest_berth.services.postgres.repair import Baseline
 
 # All that DISCARD ALL does but for prepared statements, which the driver counts on.
 _AS_NEW = (
@@ -38,12 +39,14 @@ class Private:
         name: Its name.
         template: The database that it is a copy of.
         lock_timeout: Seconds to wait for locks that a test has left.
+        like: What another clone of the template held, where there is one.
     """
 
     server: Server
     name: str
     template: str
     lock_timeout: float
+    like: Baseline | None = field(default=None, repr=False)
 
     @cached_property
     def _pooled(self) -> Engine:
@@ -51,11 +54,13 @@ class Private:
 
     @cached_property
     def _truncation(self) -> Truncation:
-        return Truncation(urls.dsn(self.server, self.name), self.lock_timeout, ours=True)
+        dsn = urls.dsn(self.server, self.name)
+        return Truncation(dsn, self.lock_timeout, ours=True, like=self.like)
 
-    def begin(self) -> None:
+    def begin(self) -> Baseline | None:
         """Remember what the database holds, which is what its template holds."""
         self._truncation.begin()
+        return self._truncation.baseline
 
     def is_clean(self) -> bool:
         """Tell whether nothing has written since the database was put back."""

@@ -31,6 +31,7 @@ class Postgres(BuiltIn):
         "pg_url": "_pg_own_url",
         "pg_dsn": "_pg_own_dsn",
         "pg_engine": "_pg_own_engine",
+        "pg_async_engine": "_pg_own_async_engine",
     }
     own_by: tuple[Option[str], str] | None = (ini.ISOLATION, ini.DATABASE)
     fixtures = frozenset(

@@ -12,7 +12,7 @@ from pytest_berth.lifecycle.once import lock, once
 from pytest_berth.lifecycle.selection import overridden_in
 from pytest_berth.lifecycle.state import BERTH
 from pytest_berth.services.postgres import databases, rights, schema, urls
-from pytest_berth.services.postgres.options import ALEMBIC_DRIFT, SCHEMA, SEED
+from pytest_berth.services.postgres.options import ALEMBIC_DRIFT, LOCK_TIMEOUT, SCHEMA, SEED
 from pytest_berth.services.postgres.service import POSTGRES
 
 if TYPE_CHECKING:
@@ -106,6 +106,7 @@ def _make(
         databases.drop_if_there(connection, berth.run.id, databases.TEMPLATE)
         name = databases.create(connection, berth.run.id, databases.TEMPLATE)
         _run(steps, dataclasses.replace(target(berth, server, name), inherited=environment))
+        _store_baseline(berth, server, name)
         databases.seal(connection, name)
 
 
@@ -116,6 +117,16 @@ def _name(server: Server) -> str:
 
 def _tables(steps: tuple[Step, ...]) -> str:
     return json.dumps([sorted(step.tables) for step in steps])
+
+
+def _store_baseline(berth: Berth, server: Server, name: str) -> None:
+    """Let every clone of the template know what it holds, which spares finding out."""
+    import psycopg
+
+    from pytest_berth.services.postgres import repair
+
+    with psycopg.connect(urls.dsn(server, name), autocommit=True) as connection:
+        repair.store(connection, lock_timeout=berth.settings[LOCK_TIMEOUT])
 
 
 def _run(steps: tuple[Step, ...], place: Target) -> None:

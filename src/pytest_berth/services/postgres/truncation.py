@@ -26,16 +26,23 @@ class Truncation:
         dsn: libpq URI of the database.
         lock_timeout: Seconds to wait for locks that a test has left.
         ours: Whether the run has created the database: only then it gets an event trigger.
+        like: What another clone of the same template held, where there is one.
     """
 
     dsn: str = field(repr=False)
     lock_timeout: float
     ours: bool = False
+    like: Baseline | None = field(default=None, repr=False)
     _baseline: Baseline | None = field(default=None, init=False, repr=False)
 
     @cached_property
     def _connection(self) -> Connection:
         return psycopg.connect(self.dsn, autocommit=True, application_name="pytest-berth")
+
+    @property
+    def baseline(self) -> Baseline | None:
+        """What the database held, as far as that is known."""
+        return self._baseline
 
     def begin(self) -> None:
         """Take the baseline, unless nothing has moved since the last one.
@@ -43,12 +50,12 @@ class Truncation:
         Fixtures of a wider scope have written by now: what they wrote belongs to it.
         """
         known = self._baseline
-        if not self.confirm():
+        if not (self.confirm() if known else self._adopt()):
             self._baseline = repair.capture(
-                self._connection, lock_timeout=self.lock_timeout, watch=self.ours
+                self._connection, lock_timeout=self.lock_timeout, watch=self.ours, known=known
             )
             if known:
-                repair.release(self._connection, known)
+                repair.release(self._connection, known, self._baseline)
 
     def confirm(self) -> bool:
         """Tell whether the database still holds the baseline."""
@@ -94,3 +101,11 @@ class Truncation:
         self._baseline = None
         if "_connection" in self.__dict__:
             self.__dict__.pop("_connection").close()
+
+    def _adopt(self) -> bool:
+        """Take over the baseline that the template had, if the database still holds it."""
+        if self.ours:
+            self._baseline = repair.adopt(
+                self._connection, lock_timeout=self.lock_timeout, like=self.like
+            )
+        return self._baseline is not None

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncSession
 
     from pytest_berth.services.postgres.aio.views import OuterView
+    from pytest_berth.services.postgres.database import Database
     from pytest_berth.services.postgres.rollback import OuterTransaction
     from pytest_berth.services.postgres.workspace import Workspace
 
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 class Driver(Protocol):
     """What a module that knows a driver has to offer."""
 
-    def engine(self, workspace: Workspace) -> AsyncEngine:
+    def engine(self, place: Workspace | Database) -> AsyncEngine:
         """Return an engine for any event loop."""
 
     def connect(self, engine: AsyncEngine) -> AsyncConnection:
@@ -49,11 +50,23 @@ class Access:
     workspace: Workspace
     driver: str
     _pinned: tuple[OuterView, AsyncEngine] | None = field(default=None, init=False, repr=False)
+    _own: tuple[Workspace | Database, AsyncEngine] | None = field(
+        default=None, init=False, repr=False
+    )
     _joined: AsyncConnection | None = field(default=None, init=False, repr=False)
 
-    @cached_property
+    @property
     def engine(self) -> AsyncEngine:
-        """An engine for tests that commit."""
+        """An engine for tests that commit: of their private database, or else the worker's."""
+        used = self.workspace.used
+        if used is self.workspace:
+            return self._shared
+        if self._own is None or self._own[0] is not used:
+            self._own = used, self._made_by.engine(used)
+        return self._own[1]
+
+    @cached_property
+    def _shared(self) -> AsyncEngine:
         return self._made_by.engine(self.workspace)
 
     @contextmanager

@@ -19,12 +19,13 @@ from pytest_berth.services.postgres.aio.resources import connections
 
 if TYPE_CHECKING:
     from pytest_berth.services.postgres.aio.resources import Resource
+    from pytest_berth.services.postgres.database import Database
     from pytest_berth.services.postgres.workspace import Workspace
 
 
-def engine(workspace: Workspace) -> AsyncEngine:
+def engine(place: Workspace | Database) -> AsyncEngine:
     """Return an engine for any event loop: without a pool, as that would tie it to one."""
-    url = urls.url(workspace.server, workspace.database, "asyncpg")
+    url = urls.url(place.server, place.database, "asyncpg")
     return create_async_engine(url, poolclass=NullPool)
 
 

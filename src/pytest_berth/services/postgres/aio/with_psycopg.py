@@ -15,13 +15,14 @@ from pytest_berth.services.postgres.aio.views import LoopFree, OuterView
 
 if TYPE_CHECKING:
     from pytest_berth.services.postgres.aio.resources import Resource
+    from pytest_berth.services.postgres.database import Database
     from pytest_berth.services.postgres.workspace import Workspace
 
 
-def engine(workspace: Workspace) -> AsyncEngine:
+def engine(place: Workspace | Database) -> AsyncEngine:
     """Return an engine for any event loop: without a pool, as that would tie it to one."""
     return create_async_engine(
-        workspace.url, async_creator=partial(LoopFree.open, workspace.dsn), poolclass=NullPool
+        place.url, async_creator=partial(LoopFree.open, place.dsn), poolclass=NullPool
     )
 
 

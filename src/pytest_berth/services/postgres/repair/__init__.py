@@ -8,7 +8,8 @@ switched off (no superuser), rows of many widths may lie in another order.
 
 from __future__ import annotations
 
-from pytest_berth.services.postgres.repair.baseline import Baseline, capture, changed, release
+from pytest_berth.services.postgres.repair.baseline import Baseline, changed
+from pytest_berth.services.postgres.repair.capture import capture, release
 from pytest_berth.services.postgres.repair.failures import (
     PRIVATE,
     BaselineLost,
@@ -19,6 +20,7 @@ from pytest_berth.services.postgres.repair.failures import (
 from pytest_berth.services.postgres.repair.holders import Holder
 from pytest_berth.services.postgres.repair.repair import end_backends
 from pytest_berth.services.postgres.repair.restore import ENDING, Restored, confirm, restore
+from pytest_berth.services.postgres.repair.stored import adopt, store
 
 __all__ = [
     "ENDING",
@@ -30,10 +32,12 @@ __all__ = [
     "NotRepairable",
     "Restored",
     "SchemaChanged",
+    "adopt",
     "capture",
     "changed",
     "confirm",
     "end_backends",
     "release",
     "restore",
+    "store",
 ]

@@ -87,21 +87,22 @@ SELECT c.oid::int8, n.nspname, c.relname, c.relkind::text,
         WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped AND a.attgenerated = ''
         ORDER BY a.attnum
     ),
-    ARRAY(
-        SELECT DISTINCT f.conrelid::int8 FROM pg_catalog.pg_constraint f
-        WHERE f.confrelid = c.oid AND f.contype = 'f' AND f.conrelid <> c.oid
-    ),
-    ARRAY(
-        SELECT p.relid::oid::int8 FROM pg_catalog.pg_partition_tree(c.oid) p
-        WHERE p.isleaf AND c.relkind = 'p'
-    ),
+    coalesce(k.referencing, '{}'),
+    CASE WHEN c.relkind = 'p' THEN ARRAY(
+        SELECT p.relid::oid::int8 FROM pg_catalog.pg_partition_tree(c.oid) p WHERE p.isleaf
+    ) ELSE '{}' END,
     c.relpersistence = 'u'
 FROM pg_catalog.pg_class c
 JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+LEFT JOIN (
+    SELECT f.confrelid, array_agg(DISTINCT f.conrelid::int8) AS referencing
+    FROM pg_catalog.pg_constraint f
+    WHERE f.contype = 'f' AND f.conrelid <> f.confrelid GROUP BY f.confrelid
+) k ON k.confrelid = c.oid
 WHERE c.relkind IN ('r', 'p', 'm', 'S')
 AND c.relpersistence <> 't'
 AND c.oid >= %s
-AND (n.nspname, c.relname) <> ('information_schema', 'berth_ddl')
+AND NOT (n.nspname = 'information_schema' AND c.relname ~ '^berth_(ddl$|kept_)')
 AND NOT EXISTS (
     SELECT FROM pg_catalog.pg_depend d
     WHERE d.classid = 'pg_catalog.pg_class'::regclass AND d.objid = c.oid AND d.deptype = 'e'

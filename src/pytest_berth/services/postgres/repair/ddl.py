@@ -61,7 +61,9 @@ SELECT ARRAY(
     UNION ALL
     SELECT ROW(s.*)::text FROM pg_catalog.pg_db_role_setting s WHERE s.setdatabase = {database}
     UNION ALL
-    SELECT ROW(count(*), sum(pg_catalog.hashtextextended(ROW(o.*)::text, 0)))::text
+    SELECT ROW(count(*), sum(pg_catalog.hashtextextended(ROW(
+        o.classid, o.objid, o.objsubid, o.refclassid, o.refobjid, o.deptype
+    )::text, 0)))::text
     FROM pg_catalog.pg_shdepend o WHERE o.dbid = {database}
     ORDER BY 1
 )

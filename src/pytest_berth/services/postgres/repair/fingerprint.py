@@ -118,23 +118,31 @@ CATALOGS = (
     ),
 )
 
-# Temporary and TOAST objects: what a session keeps for itself is not part of the schema.
+# Temporary and TOAST objects, and copies of ours: what is kept is not part of the schema.
 HIDDEN = """
 WITH away AS MATERIALIZED (
     SELECT oid FROM pg_catalog.pg_namespace WHERE nspname ~ '^pg_(toast$|(toast_)?temp_)'
+), ours AS MATERIALIZED (
+    SELECT oid FROM pg_catalog.pg_namespace WHERE nspname = 'information_schema'
 ), hidden AS MATERIALIZED (
     SELECT oid FROM pg_catalog.pg_class WHERE relnamespace IN (SELECT oid FROM away)
+    OR relnamespace IN (SELECT oid FROM ours) AND relname ~ '^berth_kept_'
     UNION ALL
     SELECT oid FROM pg_catalog.pg_type WHERE typnamespace IN (SELECT oid FROM away)
+    OR typnamespace IN (SELECT oid FROM ours) AND typname ~ '^_?berth_kept_'
     UNION ALL
     SELECT oid FROM pg_catalog.pg_proc WHERE pronamespace IN (SELECT oid FROM away)
 ), entry AS ({entries})
 """
-TOTAL = "SELECT count(*), sum(entry.hash)::text FROM entry"
+SAME = """
+SELECT (SELECT ROW(count(*)::numeric, sum(entry.hash)) FROM entry)
+    IS NOT DISTINCT FROM (SELECT ROW(sum(kept.entries), sum(kept.hash)) FROM {kept} kept)
+"""
 OBJECTS = """
 SELECT object.*, pg_catalog.pg_describe_object(object.class, object.id, object.sub) AS name
 FROM (
-    SELECT class, id, sub, sum(hash) AS hash FROM entry GROUP BY class, id, sub
+    SELECT class, id, sub, sum(hash) AS hash, count(*) AS entries
+    FROM entry GROUP BY class, id, sub
 ) object
 """
 DIFFERENCES = """
@@ -154,38 +162,37 @@ class Fingerprint:
 
     Attributes:
         entries: The query's part that yields the compared rows of this server's version.
-        total: The number of these rows, and the sum of their hashes.
-        kept: The temporary table with the hash and name of each object.
+        kept: The table with the hash and name of each object.
     """
 
     entries: sql.Composed
-    total: tuple[int, str]
     kept: sql.Identifier
 
 
+def kept_in(connection: Connection, kept: sql.Identifier) -> Fingerprint:
+    """Return the fingerprint that a table holds."""
+    return Fingerprint(sql.SQL(HIDDEN).format(entries=_entries(connection)), kept)
+
+
 def take(connection: Connection, kept: sql.Identifier) -> Fingerprint:
-    """Remember the schema in the temporary table *kept*."""
-    entries = sql.SQL(HIDDEN).format(entries=_entries(connection))
+    """Remember the schema in the new table *kept*."""
+    found = kept_in(connection, kept)
     connection.execute(
-        sql.SQL("CREATE TEMP TABLE {} AS {}{}").format(kept, entries, sql.SQL(OBJECTS))
+        sql.SQL("CREATE TABLE {} AS {}{}").format(kept, found.entries, sql.SQL(OBJECTS))
     )
-    return Fingerprint(entries, _total(connection, entries), kept)
+    return found
 
 
 def differences(connection: Connection, fingerprint: Fingerprint) -> list[str]:
     """Return what was created, altered or dropped since the fingerprint was taken."""
-    if _total(connection, fingerprint.entries) == fingerprint.total:
+    same = sql.SQL(SAME).format(kept=fingerprint.kept)
+    if row(connection, fingerprint.entries + same)[0]:
         return []
     query = sql.SQL(DIFFERENCES).format(objects=sql.SQL(OBJECTS), kept=fingerprint.kept)
     return [
         f"{name} was {'created' if created else 'dropped' if dropped else 'altered'}"
         for name, created, dropped in rows(connection, fingerprint.entries + query)
     ]
-
-
-def _total(connection: Connection, entries: sql.Composed) -> tuple[int, str]:
-    count, total = row(connection, entries + sql.SQL(TOTAL))
-    return count, total
 
 
 def _entries(connection: Connection) -> sql.Composed:
@@ -195,7 +202,8 @@ def _entries(connection: Connection) -> sql.Composed:
         "SELECT c.relname::text, a.attname::text FROM pg_catalog.pg_class c "
         "JOIN pg_catalog.pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 "
         "WHERE c.relnamespace = 'pg_catalog'::regnamespace AND NOT a.attisdropped "
-        "ORDER BY c.oid, a.attnum",
+        "AND c.relname = ANY (%s) ORDER BY c.oid, a.attnum",
+        [catalog.name for catalog in CATALOGS],
     ):
         columns.setdefault(catalog, []).append(column)
     return union_all(

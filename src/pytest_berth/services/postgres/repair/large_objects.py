@@ -40,10 +40,10 @@ def described(found: Iterable[Row]) -> dict[int, LargeObject]:
 
 
 def keep(connection: Connection, kept: sql.Identifier) -> dict[int, LargeObject]:
-    """Copy all large objects into the temporary table *kept*."""
+    """Copy all large objects into the new table *kept*."""
     connection.execute(
         sql.SQL(
-            "CREATE TEMP TABLE {} AS SELECT oid AS id, pg_catalog.lo_get(oid) AS contents "
+            "CREATE TABLE {} AS SELECT oid AS id, pg_catalog.lo_get(oid) AS contents "
             "FROM pg_catalog.pg_largeobject_metadata"
         ).format(kept)
     )

@@ -29,6 +29,10 @@ class Snapshot:
         xmin, xmax, running = text.split(":")
         return cls(int(xmin), int(xmax), frozenset(map(int, filter(None, running.split(",")))))
 
+    def __str__(self) -> str:
+        """Return the form that `parse` reads."""
+        return f"{self.xmin}:{self.xmax}:{','.join(map(str, sorted(self.running)))}"
+
     @classmethod
     def now(cls, connection: Connection) -> Snapshot:
         """Return the snapshot of the current statement or repeatable-read transaction."""

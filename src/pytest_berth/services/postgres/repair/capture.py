@@ -1,0 +1,167 @@
+"""Remembering what a database holds: reading it, and copying what has to be put back."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import psycopg
+from psycopg import sql
+
+from pytest_berth.services.postgres.repair import (
+    catalog,
+    ddl,
+    fingerprint,
+    holders,
+    large_objects,
+    prepared,
+)
+from pytest_berth.services.postgres.repair.baseline import Baseline, Kept, restless
+from pytest_berth.services.postgres.repair.contents import read_sequences, storage_of, with_rows
+from pytest_berth.services.postgres.repair.failures import LeftOpen
+from pytest_berth.services.postgres.repair.marks import Mark, Snapshot
+from pytest_berth.services.postgres.repair.session import (
+    Connection,
+    results,
+    row,
+    settle,
+    transaction,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from pytest_berth.services.postgres.repair.catalog import Relation, Relations
+    from pytest_berth.services.postgres.repair.prepared import Prepared
+
+
+def capture(
+    connection: Connection,
+    *,
+    lock_timeout: float,
+    watch: bool = False,
+    known: Baseline | None = None,
+) -> Baseline:
+    """Remember everything that the database holds.
+
+    Args:
+        connection: In autocommit mode, kept open; it keeps the copies in temporary tables.
+        lock_timeout: Seconds to wait for each lock.
+        watch: Whether the database may get an event trigger, which makes repairs faster.
+        known: What it held before: where the schema is still the same, it is not read again.
+
+    Raises:
+        LeftOpen: Others hold locks that exclude reading.
+        IsolationError: The role may not do what is needed.
+    """
+    try:
+        return _capture(connection, lock_timeout, known, watch=watch)
+    except psycopg.errors.LockNotAvailable as error:
+        found = holders.open_transactions(connection)
+        raise LeftOpen([holder for holder in found if holder.locks], None) from error
+
+
+def release(connection: Connection, baseline: Baseline, used: Baseline | None = None) -> None:
+    """Drop the copies of a baseline that is no longer needed.
+
+    Args:
+        connection: The one that keeps them.
+        baseline: What is no longer needed.
+        used: What is still needed: it may share the copy of the catalog.
+    """
+    prepared.deallocate(connection, baseline.prepared)
+    copies = [kept.copy for kept in baseline.kept.values()]
+    copies += [baseline.kept_objects, baseline.fingerprint.kept]
+    shared = used.fingerprint.kept if used else None
+    dropped = [copy for copy in copies if copy != shared]
+    if not baseline.stored:
+        names = sql.SQL(", ").join(dropped)
+        connection.execute(sql.SQL("DROP TABLE IF EXISTS {}").format(names))
+
+
+def _capture(
+    connection: Connection, lock_timeout: float, known: Baseline | None, *, watch: bool
+) -> Baseline:
+    replica = settle(connection)
+    watched = watch and ddl.install(connection)
+    # A transaction that is older than the event trigger does not fire it.
+    watched = watched and not holders.open_transactions(connection)
+    with transaction(connection, lock_timeout=lock_timeout, isolation="REPEATABLE READ"):
+        mark = Mark(Snapshot.now(connection))
+        open_before = frozenset(h.transaction for h in holders.open_transactions(connection))
+        same = known if known and watched and _has_schema_of(connection, known) else None
+        relations = same.relations if same else catalog.read(connection, replica=replica)
+        standing = read_sequences(connection, relations.sequences)
+        own, prefix = row(
+            connection,
+            "SELECT xid, 'berth_' || xid "
+            "FROM pg_catalog.text(pg_catalog.pg_current_xact_id()) AS xid",
+        )
+        kept = keep(connection, relations, lambda oid: sql.Identifier("pg_temp", f"{prefix}_{oid}"))
+        statements = prepared.prepare(
+            connection,
+            prefix,
+            relations,
+            kept,
+            {oid: found.value for oid, found in standing.items()},
+            open_before,
+            watched=watched,
+        )
+        kept_objects = sql.Identifier("pg_temp", f"{prefix}_objects")
+        kept_catalog = sql.Identifier("pg_temp", f"{prefix}_catalog")
+        oids = ",".join(str(oid) for oid in kept)
+        storage, sizes = results(
+            connection, [statements.run("storage"), statements.run("sizes", f"'{{{oids}}}'")]
+        )
+        return Baseline(
+            relations=relations,
+            fingerprint=same.fingerprint if same else fingerprint.take(connection, kept_catalog),
+            kept=kept,
+            storage=storage_of(storage),
+            sequences={oid: found.value for oid, found in standing.items()},
+            restless=restless(relations.sequences, standing, open_before),
+            sizes=dict(sizes),
+            large_objects=large_objects.keep(connection, kept_objects),
+            kept_objects=kept_objects,
+            open_before=open_before,
+            replica=replica,
+            watched=watched,
+            sentinel=_watch(connection, statements) if watched else (),
+            prepared=statements,
+            mark=mark.renewed(mark.snapshot, int(own)),
+        )
+
+
+def _has_schema_of(connection: Connection, known: Baseline) -> bool:
+    run = known.prepared.run
+    ((noted,),), ((seen,),) = results(connection, [run("noted"), run("sentinel")])
+    return not noted and tuple(seen) == known.sentinel
+
+
+def keep(
+    connection: Connection, relations: Relations, copy: Callable[[int], sql.Identifier]
+) -> dict[int, Kept]:
+    """Copy what tables and materialized views hold; *copy* names each copy by the id."""
+    filled = with_rows(connection, relations.tables)
+    readable = [view for view in relations.views if _is_populated(connection, view)]
+    return {r.oid: _keep(connection, r, copy(r.oid)) for r in (*filled, *readable)}
+
+
+def _keep(connection: Connection, relation: Relation, copy: sql.Identifier) -> Kept:
+    cursor = connection.execute(
+        sql.SQL("CREATE TABLE {} AS SELECT {} FROM ONLY {} ORDER BY ctid").format(
+            copy, relation.column_list, relation.identifier
+        )
+    )
+    return Kept(copy, cursor.rowcount)
+
+
+def _is_populated(connection: Connection, view: Relation) -> bool:
+    query = "SELECT relispopulated FROM pg_catalog.pg_class WHERE oid = %s"
+    return bool(row(connection, query, view.oid)[0])
+
+
+def _watch(connection: Connection, statements: Prepared) -> tuple[str, ...]:
+    """Begin to watch: what has been noted is part of the baseline."""
+    noted, sentinel = results(connection, [statements.run("noted"), statements.run("sentinel")])
+    ddl.forget(connection, noted[0][0])
+    return tuple(sentinel[0][0])

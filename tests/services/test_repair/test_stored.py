@@ -1,0 +1,182 @@
+"""A baseline that is stored in a template serves every clone of it."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import psycopg
+import pytest
+from psycopg.conninfo import make_conninfo
+
+from pytest_berth.services.postgres import repair
+from pytest_berth.services.postgres.repair import catalog, fingerprint
+
+from .conftest import LOCK_TIMEOUT, Slate
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+SCHEMA = """
+CREATE TABLE item (id serial PRIMARY KEY, name text);
+INSERT INTO item (name) VALUES ('one'), ('two');
+CREATE TABLE sale (id serial PRIMARY KEY, item int REFERENCES item);
+CREATE MATERIALIZED VIEW seen AS SELECT * FROM item;
+SELECT lo_from_bytea(4711, 'kept');
+"""
+WRITE = """
+UPDATE item SET name = 'changed' WHERE id = 1;
+INSERT INTO item (name) VALUES ('three');
+INSERT INTO sale (item) VALUES (3);
+REFRESH MATERIALIZED VIEW seen;
+SELECT lo_put(4711, 0, 'lost');
+"""
+
+
+@pytest.fixture
+def template(repair_server: str) -> Iterator[str]:
+    """The name of a template that has its baseline stored."""
+    with psycopg.connect(repair_server, autocommit=True) as admin:
+        admin.execute("CREATE DATABASE stored")
+        try:
+            dsn = make_conninfo(repair_server, dbname="stored")
+            with psycopg.connect(dsn, autocommit=True) as door:
+                door.execute(SCHEMA.encode())
+                assert repair.store(door, lock_timeout=LOCK_TIMEOUT)
+            yield "stored"
+        finally:
+            admin.execute("DROP DATABASE stored WITH (FORCE)")
+
+
+@contextmanager
+def clone(server: str, name: str = "clone") -> Iterator[Slate]:
+    with psycopg.connect(server, autocommit=True) as admin:
+        admin.execute(f"CREATE DATABASE {name} TEMPLATE stored".encode())
+        dsn = make_conninfo(server, dbname=name)
+        try:
+            with (
+                psycopg.connect(dsn, autocommit=True) as berth,
+                psycopg.connect(dsn, autocommit=True) as app,
+            ):
+                yield Slate(dsn, berth, app)
+        finally:
+            admin.execute(f"DROP DATABASE {name} WITH (FORCE)".encode())
+
+
+def adopt(slate: Slate, like: repair.Baseline | None = None) -> repair.Baseline | None:
+    slate.baseline = repair.adopt(slate.berth, lock_timeout=LOCK_TIMEOUT, like=like)
+    slate.before = slate.contents()
+    return slate.baseline
+
+
+def test_a_clone_is_put_back_by_the_copies_that_it_came_with(
+    template: str, repair_server: str
+) -> None:
+    with clone(repair_server) as slate:
+        assert adopt(slate)
+        for _ in range(2):
+            assert slate.restore().tables == ()
+            slate.app.execute(WRITE.encode())
+            assert slate.restore().tables == ("public.sale", "public.item")
+
+
+def test_a_second_clone_reads_nothing_of_what_the_first_has_read(
+    template: str, repair_server: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with clone(repair_server) as first:
+        like = adopt(first)
+        first.app.execute(WRITE.encode())
+        first.restore()
+
+    def forbidden(*_: object, **__: object) -> None:
+        raise AssertionError("the catalog was read")
+
+    monkeypatch.setattr(catalog, "read", forbidden)
+    monkeypatch.setattr(fingerprint, "kept_in", forbidden)
+    with clone(repair_server, "second") as slate:
+        assert adopt(slate, like)
+        slate.app.execute(WRITE.encode())
+        assert slate.restore().tables == ("public.sale", "public.item")
+
+
+def test_the_stored_copies_are_no_change_of_the_schema(template: str, repair_server: str) -> None:
+    with clone(repair_server) as slate:
+        baseline = adopt(slate)
+        assert baseline
+        slate.app.execute("ALTER TABLE item DISABLE TRIGGER ALL")
+        slate.app.execute("ALTER TABLE item ENABLE TRIGGER ALL")
+        slate.restore()
+        assert fingerprint.differences(slate.berth, baseline.fingerprint) == []
+
+
+def test_a_changed_schema_is_named_by_the_stored_catalog(template: str, repair_server: str) -> None:
+    with clone(repair_server) as slate:
+        adopt(slate)
+        slate.app.execute("CREATE TABLE extra (x int); ALTER TABLE item ADD extra int")
+        slate.app.execute("DROP TABLE sale")
+        with pytest.raises(repair.SchemaChanged) as caught:
+            slate.restore_only()
+        named = "\n".join(caught.value.differences)
+        for part in ("extra was created", "table sale was dropped", "column extra"):
+            assert part in named
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "INSERT INTO sale (item) VALUES (1)",
+        "UPDATE item SET name = 'changed'",
+        "DELETE FROM item",
+        "CREATE TABLE extra (x int)",
+        "REFRESH MATERIALIZED VIEW seen",
+        "ALTER DATABASE clone SET work_mem = '1MB'",
+    ],
+)
+def test_what_was_written_before_is_not_taken_for_the_template(
+    template: str, repair_server: str, statement: str
+) -> None:
+    with clone(repair_server) as slate:
+        slate.app.execute(statement.encode())
+        assert adopt(slate) is None
+
+
+def test_where_sequences_stand_belongs_to_the_baseline(template: str, repair_server: str) -> None:
+    with clone(repair_server) as slate:
+        slate.app.execute("SELECT nextval('item_id_seq')")
+        assert adopt(slate)
+        slate.app.execute("SELECT nextval('item_id_seq')")
+        slate.restore()
+
+
+def test_a_baseline_after_more_rows_does_not_read_the_schema_again(
+    slate: Slate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slate.app.execute(SCHEMA.encode())
+    first = slate.capture()
+    slate.app.execute("INSERT INTO item (name) VALUES ('of the module')")
+
+    def forbidden(*_: object, **__: object) -> None:
+        raise AssertionError("the catalog was read")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(catalog, "read", forbidden)
+        patch.setattr(fingerprint, "take", forbidden)
+        second = repair.capture(slate.berth, lock_timeout=LOCK_TIMEOUT, watch=True, known=first)
+    repair.release(slate.berth, first, second)
+    slate.baseline, slate.before = second, slate.contents()
+    slate.app.execute(WRITE.encode())
+    assert slate.restore().tables == ("public.sale", "public.item")
+    slate.app.execute("CREATE TABLE extra (x int)")
+    with pytest.raises(repair.SchemaChanged):
+        slate.restore_only()
+
+
+def test_a_baseline_after_a_schema_change_reads_the_schema_again(slate: Slate) -> None:
+    slate.app.execute(SCHEMA.encode())
+    first = slate.capture()
+    slate.app.execute("CREATE TABLE extra (x int)")
+    second = repair.capture(slate.berth, lock_timeout=LOCK_TIMEOUT, watch=True, known=first)
+    repair.release(slate.berth, first, second)
+    slate.baseline, slate.before = second, slate.contents()
+    slate.app.execute("INSERT INTO extra VALUES (1)")
+    assert slate.restore().tables == ("public.extra",)
