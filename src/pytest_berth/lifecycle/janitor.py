@@ -2,8 +2,8 @@
 
 It is started with a run's first server, in a session of its own: it does not die with the
 terminal. While the run lives it only waits, with the standard library alone. When the run's owner
-is gone and the run's directory is still there, it has `pytest_berth.cli` sweep the rest. Now and then
-it touches a file, which tells other containers and machines that the run lives.
+is gone and the run's directory is still there, it has `pytest_berth.cli` sweep the rest. Now and
+then it touches a file, which tells other containers and machines that the run lives.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pytest_berth.lifecycle import heartbeat
-from pytest_berth.lifecycle.process import Process, read
+from pytest_berth.lifecycle.process import Process, is_own_directory, read
 from pytest_berth.lifecycle.run import OWNER
 
 if TYPE_CHECKING:
@@ -70,11 +70,7 @@ def main(path: str) -> None:
 def _abandoned(place: Path) -> Iterator[Path]:
     """Yield the directories of this user's runs whose owners have provably ended."""
     for path in place.glob(f"berth-*/{OWNER}"):
-        try:
-            mine = not hasattr(os, "getuid") or path.lstat().st_uid == os.getuid()
-        except OSError:
-            continue  # gone, or somebody else's
-        if mine and heartbeat.has_ended(path):
+        if is_own_directory(path.parent) and heartbeat.has_ended(path):
             yield path.parent
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import stat
 import subprocess
 import sys
 from pathlib import Path
@@ -127,6 +128,16 @@ def read(path: Path) -> Process | None:
     except (OSError, ValueError):
         return None
     return Process(pid, started, machine)
+
+
+def is_own_directory(path: Path) -> bool:
+    """Tell whether it is this user's directory, and not a link that somebody else has planted."""
+    try:
+        found = path.lstat()
+    except OSError:
+        return False
+    mine = not hasattr(os, "getuid") or found.st_uid == os.getuid()
+    return mine and stat.S_ISDIR(found.st_mode)
 
 
 def is_held(path: Path) -> bool:

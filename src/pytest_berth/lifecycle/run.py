@@ -59,6 +59,14 @@ class Run:
         """Whether the run's owner is gone, so that nothing may be started any more."""
         return not (self.directory / OWNER).exists() or (self.directory / ENDED).exists()
 
+    @property
+    def was_here(self) -> bool:
+        """Whether the owner's pid, and those of its servers, mean the same to this process."""
+        from pytest_berth.lifecycle import process
+
+        owner = process.read(self.directory / OWNER)
+        return owner is None or owner.is_here
+
     def end(self) -> None:
         """Let no process of this run start anything any more."""
         (self.directory / ENDED).touch()
