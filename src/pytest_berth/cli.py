@@ -4,16 +4,23 @@ from __future__ import annotations
 
 import argparse
 import sys
+import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pytest_berth import settings
-from pytest_berth.lifecycle import run
+from pytest_berth.errors import RunEndedError
+from pytest_berth.lifecycle import abandoned, run
 from pytest_berth.lifecycle.manager import Manager
+from pytest_berth.lifecycle.once import lock
 from pytest_berth.plugin import BUILT_IN
+from pytest_berth.sources.container import removal
+from pytest_berth.sources.engine import EngineUnreachableError, connect
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from pytest_berth.lifecycle.abandoned import Leftover
 
 
 class Lines:
@@ -33,26 +40,87 @@ def sweep(directory: Path) -> None:
     Args:
         directory: The run's directory.
     """
-    from filelock import FileLock, Timeout
+    from filelock import Timeout
 
-    options = [*settings.OPTIONS, *(option for service in BUILT_IN for option in service.options)]
-    values = settings.defaults(directory, options)
     try:
-        with FileLock(directory / "sweep.lock", blocking=False):
-            Manager(run.resume(directory), values, BUILT_IN, Lines()).sweep()
-    except Timeout:
-        return  # another process is at it
+        with lock(directory, "sweep", blocking=False):
+            _manager(directory).sweep()
+    except (Timeout, RunEndedError):
+        return  # another process is at it, or has done it
+
+
+def show() -> None:
+    """List the runs that have left, or are using, directories and containers."""
+    for each in _leftovers():
+        print(_line(each))
+
+
+def prune(run_ids: Sequence[str], *, yes: bool) -> None:
+    """Remove what dead runs have left, and after a question what nobody can prove to be dead.
+
+    Args:
+        run_ids: The runs; all when empty.
+        yes: Whether the answer to each question is yes.
+    """
+    found = [each for each in _leftovers() if each.run_id in run_ids or not run_ids]
+    for each in found:
+        if each.state == abandoned.ALIVE:
+            continue
+        print(_line(each))
+        if each.state == abandoned.DEAD or yes or _agrees():
+            _remove(each)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line."""
     parser = argparse.ArgumentParser(prog="pytest-berth", description=__doc__)
     commands = parser.add_subparsers(required=True)
+    command = commands.add_parser("ps", help="list runs with their directories and containers")
+    command.set_defaults(run=lambda _: show())
+    command = commands.add_parser("prune", help="remove what dead runs have left")
+    command.add_argument("run_ids", nargs="*", metavar="run", help="a run's id; all when left out")
+    command.add_argument("--yes", action="store_true", help="also what is not provably dead")
+    command.set_defaults(run=lambda given: prune(given.run_ids, yes=given.yes))
     command = commands.add_parser("sweep", help="remove what a killed run has left")
     command.add_argument("directory", type=Path, help="the run's directory")
     command.set_defaults(run=lambda given: sweep(given.directory))
     given = parser.parse_args(arguments)
     given.run(given)
+
+
+def _manager(directory: Path) -> Manager:
+    options = [*settings.OPTIONS, *(option for service in BUILT_IN for option in service.options)]
+    values = settings.defaults(directory, options)
+    return Manager(run.resume(directory), values, BUILT_IN, Lines())
+
+
+def _leftovers() -> list[Leftover]:
+    found = list(abandoned.directories(Path(tempfile.gettempdir())))
+    try:
+        found += abandoned.containers(connect())
+    except EngineUnreachableError as error:
+        Lines().note(f"no container engine answers, so none is asked: {error}")
+    return sorted(found, key=lambda each: each.run_id)
+
+
+def _line(leftover: Leftover) -> str:
+    return f"{leftover.run_id}  {leftover.state:7}  {leftover.what}  {leftover.about}".rstrip()
+
+
+def _agrees() -> bool:
+    question = "  its run may live in another container or on another machine. Remove it? [y/N] "
+    try:
+        return input(question).strip().lower() in {"y", "yes"}
+    except EOFError:
+        return False
+
+
+def _remove(leftover: Leftover) -> None:
+    if isinstance(leftover.handle, Path):
+        _manager(leftover.handle).sweep(patient=False)
+    else:
+        with removal():
+            leftover.handle.remove(force=True, v=True)
 
 
 if __name__ == "__main__":

@@ -52,6 +52,17 @@ class StartError(BerthError):
     """A server was launched but did not become ready, or could not be launched."""
 
 
+class RunEndedError(StartError):
+    """The run has no use for the server any more; another process of it may still have."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "the run has ended while a server was being started.",
+            why="the process that owns the run is gone, or has ended it",
+            remedy="run pytest again",
+        )
+
+
 class NotReadyError(BerthError):
     """A server does not answer yet; asking again may help."""
 

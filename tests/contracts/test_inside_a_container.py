@@ -11,15 +11,24 @@ import pytest
 from docker.errors import APIError, ContainerError
 
 import pytest_berth
+from pytest_berth import wait_for
+from pytest_berth.sources.container import INSIDE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     import docker
+    from tests.contracts.conftest import Stage
 
 IMAGE = "postgres:17-alpine"
+OPTIONS = ["-p", "no:asyncio", "-p", "no:cacheprovider", "--berth-source=container", "-rP"]
 TEST = """
 from sqlalchemy import text
+
+import threading
+
+def test_that_takes_long(pg_session):
+    threading.Event().wait(100)
 
 def test_server(pg_session, pg_server):
     assert pg_session.scalar(text("SELECT 1")) == 1
@@ -28,7 +37,7 @@ def test_server(pg_session, pg_server):
 
 
 @pytest.fixture
-def run(client: docker.DockerClient) -> Iterator[Callable[..., str]]:
+def run(client: docker.DockerClient) -> Iterator[Callable[..., Any]]:
     """Return a function that runs this interpreter in a container and returns what it prints."""
     with tempfile.TemporaryDirectory(prefix="berth-test-") as name:
         Path(name, "pytest.ini").write_text("[pytest]\n")
@@ -38,17 +47,16 @@ def run(client: docker.DockerClient) -> Iterator[Callable[..., str]]:
         mounts |= {name: "rw", client.api.get_adapter(client.api.base_url).socket_path: "rw"}
         volumes: Any = {path: {"bind": path, "mode": mode} for path, mode in mounts.items()}
 
-        def run(*arguments: str) -> str:
-            printed = client.containers.run(
+        def run(*arguments: str, **options: Any) -> Any:
+            result = client.containers.run(
                 IMAGE,
                 list(arguments),
                 entrypoint=[sys.executable, "-B"],
                 volumes=volumes,
                 working_dir=name,
-                remove=True,
-                stderr=True,
+                **(options or {"remove": True, "stderr": True}),
             )
-            return str(printed.decode())
+            return result if options else str(result.decode())
 
         try:
             run("-c", "import pytest_berth, psycopg")
@@ -58,11 +66,30 @@ def run(client: docker.DockerClient) -> Iterator[Callable[..., str]]:
 
 
 def test_a_container_beside_our_own_is_reached_at_its_address(run: Callable[..., str]) -> None:
-    options = ["-p", "no:asyncio", "-p", "no:cacheprovider", "--berth-source=container", "-rP"]
-    output = run("-m", "pytest", *options)
+    output = run("-m", "pytest", *OPTIONS, "-k", "test_server")
     assert "1 passed" in output
     (line,) = [line for line in output.splitlines() if line.startswith("served at")]
     _, _, host, port = line.split()
     assert host not in {"127.0.0.1", "localhost"}
     assert port == "5432"
     assert "published on all interfaces" not in output
+
+
+def test_what_a_thrown_away_container_has_left_is_removed_by_the_next_run(
+    run: Callable[..., Any], client: docker.DockerClient, stage: Stage
+) -> None:
+    job = run("-m", "pytest", *OPTIONS, "-k", "takes_long", detach=True)
+
+    def servers() -> list[Any]:
+        everything = client.containers.list(all=True, filters={"label": INSIDE})
+        return [each for each in everything if each.labels[INSIDE].startswith(job.id)]
+
+    try:
+        wait_for(lambda: servers() and servers()[0].status == "running", 60)
+        stage.start("container")
+        assert servers(), "a job that still runs keeps its server"
+    finally:
+        job.remove(force=True, v=True)
+    assert servers(), "nobody is left who could have removed it"
+    stage.start("container")
+    assert not servers()

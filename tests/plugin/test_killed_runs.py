@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import signal
 import subprocess
 import sys
 import tempfile
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,11 +18,13 @@ import psutil
 import pytest
 
 from pytest_berth import wait_for
+from pytest_berth.lifecycle import heartbeat
+from pytest_berth.lifecycle.run import OWNER
 from pytest_berth.sources.container import LABEL
 from pytest_berth.sources.engine import EngineUnreachableError, connect
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
     from conftest import Project
 
@@ -63,10 +67,13 @@ class Run:
     def leftovers(self) -> list[str]:
         """Return what there is of the run: directories, processes, containers."""
         found = [str(path) for path in self.place.glob("berth-*") if "ports" not in path.name]
-        for process in psutil.process_iter(["cmdline"]):
-            if str(self.place) in " ".join(process.info["cmdline"] or ()):
-                found.append(str(process))
-        return found
+        return found + processes(self.place)
+
+
+def processes(place: Path) -> list[str]:
+    """Return the processes that have a temporary directory on their command line."""
+    lines = (" ".join(each.info["cmdline"] or ()) for each in psutil.process_iter(["cmdline"]))
+    return [line for line in lines if str(place) in line]
 
 
 @pytest.fixture
@@ -85,9 +92,9 @@ def start(project: Project, place: Path) -> Iterator[Callable[..., Run]]:
     project.write(test_slow=SLOW_TESTS)
     runs: list[Run] = []
 
-    def begin(*arguments: str) -> Run:
+    def begin(*arguments: str, before: Sequence[str] = ()) -> Run:
         process = subprocess.Popen(
-            [sys.executable, "-m", "pytest", *project.arguments(*arguments)],
+            [*before, sys.executable, "-m", "pytest", *project.arguments(*arguments)],
             cwd=project.root,
             env={**os.environ, "TMPDIR": str(place)},
             stdin=subprocess.DEVNULL,
@@ -223,3 +230,73 @@ def test_a_living_run_is_left_alone_by_the_next_one(
     assert run.process.poll() is None
     assert run.has("postgres.ready.json")
     assert any("postgres" in leftover for leftover in run.leftovers())
+
+
+@pytest.fixture
+def elsewhere(project: Project, require_source: Callable[[str], None]) -> list[str]:
+    """Return what makes a command run in a pid namespace of its own, as in a container."""
+    require_source("local")
+    command = ["unshare", "--pid", "--fork", "--mount-proc", "--kill-child"]
+    if not shutil.which("unshare") or subprocess.run([*command, "true"], check=False).returncode:
+        pytest.skip("pid namespaces cannot be made here")
+    project.write(test_quick="def test_quick(pg_session): pass")
+    return command
+
+
+def be_silent(run: Run) -> None:
+    """Make a run look as if nobody had touched its heartbeat for an hour."""
+    assert run.directory is not None
+    long_ago = (run.directory / "heartbeat").stat().st_mtime - 3700
+    os.utime(run.directory / "heartbeat", (long_ago, long_ago))
+
+
+def test_a_dead_run_of_another_container_is_swept_when_its_locks_are_free(
+    start: Callable[..., Run], project: Project, place: Path, elsewhere: list[str]
+) -> None:
+    run = start("--berth-source=local", "-k", "takes_long", before=elsewhere)
+    run_id = until(run, (project.root / "testing").exists)
+    run.process.kill()
+    run.process.wait()
+    wait_for(lambda: not any("postgres" in each for each in processes(place)), 20)
+    assert run.leftovers()
+    be_silent(run)
+    project.run("--berth-source=local", "test_quick.py", TMPDIR=str(place))
+    expect_nothing_left(run, run_id)
+
+
+def test_a_living_run_of_another_container_is_left_alone(
+    start: Callable[..., Run], project: Project, place: Path, elsewhere: list[str]
+) -> None:
+    run = start("--berth-source=local", "-k", "takes_long", before=elsewhere)
+    until(run, (project.root / "testing").exists)
+    directory = run.directory
+    assert directory is not None
+    be_silent(run)
+    assert not heartbeat.has_ended(directory / OWNER)
+    project.run("--berth-source=local", "test_quick.py", TMPDIR=str(place))
+    assert run.process.poll() is None
+    assert (directory / "postgres.ready.json").exists()
+    wait_for(lambda: time.time() - (directory / "heartbeat").stat().st_mtime < 60, 20)
+
+
+def test_a_link_that_is_planted_in_the_temporary_directory_is_not_followed(
+    start: Callable[..., Run], project: Project, place: Path, require_source: Callable[[str], None]
+) -> None:
+    require_source("local")
+    run = start("--berth-source=local", "-k", "takes_long")
+    run_id = until(run, (project.root / "testing").exists)
+    dead = place / "dead"
+    dead.mkdir()
+    owner = json.loads((run.directory / OWNER).read_text()) if run.directory else []
+    (dead / OWNER).write_text(json.dumps([owner[0], "0", owner[2]]))
+    shutil.copy(run.directory / "postgres.planned.json", dead)
+    # Followed, it would be a dead run of the living one's id.
+    (place / f"berth-{run_id}-planted").symlink_to(dead)
+    project.write(test_quick="def test_quick(pg_session): pass")
+    project.run("--berth-source=local", "test_quick.py", TMPDIR=str(place))
+    assert sorted(path.name for path in dead.iterdir()) == [OWNER, "postgres.planned.json"]
+    assert any("postgres" in each for each in processes(place))
+    assert list(place.glob(f"berth-server-{run_id}-*"))
+    (place / f"berth-{run_id}-planted").unlink()
+    run.process.kill()
+    expect_nothing_left(run, run_id)

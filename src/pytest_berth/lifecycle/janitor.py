@@ -2,7 +2,8 @@
 
 It is started with a run's first server, in a session of its own: it does not die with the
 terminal. While the run lives it only waits, with the standard library alone. When the run's owner
-is gone and the run's directory is still there, it has `pytest_berth.cli` sweep the rest.
+is gone and the run's directory is still there, it has `pytest_berth.cli` sweep the rest. Now and
+then it touches a file, which tells other containers and machines that the run lives.
 """
 
 from __future__ import annotations
@@ -15,7 +16,8 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pytest_berth.lifecycle.process import Process, read
+from pytest_berth.lifecycle import heartbeat
+from pytest_berth.lifecycle.process import Process, is_own_directory, read
 from pytest_berth.lifecycle.run import OWNER
 
 if TYPE_CHECKING:
@@ -55,6 +57,7 @@ def main(path: str) -> None:
         path: The run's directory.
     """
     directory = Path(path)
+    heartbeat.beat(directory)
     for abandoned in _abandoned(directory.parent):
         _sweep(abandoned)
     owner = read(directory / OWNER)
@@ -67,9 +70,7 @@ def main(path: str) -> None:
 def _abandoned(place: Path) -> Iterator[Path]:
     """Yield the directories of this user's runs whose owners have provably ended."""
     for path in place.glob(f"berth-*/{OWNER}"):
-        mine = not hasattr(os, "getuid") or path.lstat().st_uid == os.getuid()
-        owner = read(path) if mine else None
-        if owner and owner.is_gone():
+        if is_own_directory(path.parent) and heartbeat.has_ended(path):
             yield path.parent
 
 
@@ -79,7 +80,11 @@ def _wait(owner: Process, directory: Path) -> None:
         descriptor = os.pidfd_open(owner.pid)
     except (AttributeError, OSError):
         descriptor = None
+    beaten = time.monotonic()
     while directory.exists() and not owner.is_gone():
+        if time.monotonic() - beaten > heartbeat.EVERY:
+            heartbeat.beat(directory)
+            beaten = time.monotonic()
         if descriptor is None:
             time.sleep(_LOOK_OFTEN)  # nothing to wait for: Linux before 5.3, macOS, Windows
         else:

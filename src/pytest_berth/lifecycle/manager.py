@@ -7,11 +7,11 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from pytest_berth.errors import BerthError
-from pytest_berth.lifecycle import janitor, scopes
+from pytest_berth.errors import BerthError, RunEndedError
+from pytest_berth.lifecycle import abandoned, janitor, scopes
 from pytest_berth.lifecycle.leases import Leases
 from pytest_berth.lifecycle.once import lock, once, raise_remembered, remember
-from pytest_berth.lifecycle.starting import STARTING, RunEndedError, Starter
+from pytest_berth.lifecycle.starting import STARTING, Starter
 from pytest_berth.service import key
 from pytest_berth.sources.choose import sources
 from pytest_berth.waiting import wait_for
@@ -47,7 +47,9 @@ class Manager:
 
     def __post_init__(self) -> None:
         # Kept, so that an engine is connected to once.
-        self.candidates = sources(self.settings, self.run.id)
+        self.candidates = sources(
+            self.settings, self.run.id, abandoned.labels(self.run, self.settings.root)
+        )
 
     @cached_property
     def starter(self) -> Starter:
@@ -137,10 +139,17 @@ class Manager:
             self._sweep_sources()
         self.run.remove()
 
-    def sweep(self) -> None:
-        """Remove everything that a run has left whose owner is gone."""
+    def sweep(self, *, patient: bool = True) -> None:
+        """Remove everything that a run has left whose owner is gone.
+
+        Args:
+            patient: Whether to wait for the end of the run's workers.
+        """
         self.run.end()
         self._sweep()
+        if not patient:
+            self.run.remove()
+            return
         # Workers outlive their controller until their test ends, and may be starting a server.
         wait_for(
             lambda: not self.run.live_workers(), _WORKERS_END_WITHIN, message="the workers' end"
@@ -150,7 +159,9 @@ class Manager:
 
     def _sweep(self) -> None:
         for server in self.leases.all("launched"):
-            self._clean_up(server)
+            # Of another pid namespace, a pid says nothing, and what runs there cannot be reached.
+            if server.source != "local" or self.run.was_here:
+                self._clean_up(server)
         self._sweep_sources()
 
     def _sweep_sources(self) -> None:

@@ -5,11 +5,17 @@ Standard library only, and nothing of this package: the janitor imports it in is
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import stat
+import subprocess
 import sys
 from pathlib import Path
 from typing import NamedTuple
+
+if sys.platform != "win32":
+    import fcntl
 
 
 class Process(NamedTuple):
@@ -25,23 +31,41 @@ class Process(NamedTuple):
     started: str
     machine: str
 
+    @property
+    def is_here(self) -> bool:
+        """Whether its id means the same to us: the same boot and the same pid namespace."""
+        return self.machine == machine()
+
+    @property
+    def shares_kernel(self) -> bool:
+        """Whether it runs under our kernel, if perhaps in another container."""
+        return self.machine.split()[0] == machine().split()[0]
+
     def is_gone(self) -> bool:
         """Tell whether it has provably ended; False where that cannot be known from here."""
-        return self.machine == _machine() and _started(self.pid) != self.started
+        return self.is_here and _started(self.pid) != self.started
 
 
 def this_process() -> Process:
     """Return the running process."""
-    return Process(os.getpid(), _started(os.getpid()), _machine())
+    return Process(os.getpid(), _started(os.getpid()), machine())
 
 
-def _machine() -> str:
+def machine() -> str:
     """Name the boot and the pid namespace: two containers share the one, not the other."""
     try:
         boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
         return f"{boot} {Path('/proc/self/ns/pid').readlink()}"
     except OSError:
-        return sys.platform
+        return f"{sys.platform}-{_boot_of_macos() or os.environ.get('COMPUTERNAME', '')}"
+
+
+def _boot_of_macos() -> str:
+    """Return the id of this boot; engines are shared with other machines."""
+    if sys.platform != "darwin":
+        return ""
+    command = ["/usr/sbin/sysctl", "-n", "kern.bootsessionuuid"]
+    return subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip()
 
 
 def _started(pid: int) -> str:
@@ -79,9 +103,22 @@ def _started_on_windows(pid: int) -> str:
     return "" if ended else "alive"
 
 
-def write(path: Path, process: Process) -> None:
-    """Write down a process."""
-    path.write_text(json.dumps(process))
+def write(path: Path, process: Process) -> int:
+    """Write down a process, and hold a lock on the file.
+
+    Where pids say nothing, in another container, the lock does: it is free when nobody holds the
+    descriptor any more. It is there before there is anything to be read.
+
+    Returns:
+        A descriptor, to be kept open as long as the process lives.
+    """
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o600)
+    if sys.platform != "win32":
+        # Not every file system knows locks.
+        with contextlib.suppress(OSError):
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    os.write(descriptor, json.dumps(process).encode())
+    return descriptor
 
 
 def read(path: Path) -> Process | None:
@@ -91,3 +128,25 @@ def read(path: Path) -> Process | None:
     except (OSError, ValueError):
         return None
     return Process(pid, started, machine)
+
+
+def is_own_directory(path: Path) -> bool:
+    """Tell whether it is this user's directory, and not a link that somebody else has planted."""
+    try:
+        found = path.lstat()
+    except OSError:
+        return False
+    mine = not hasattr(os, "getuid") or found.st_uid == os.getuid()
+    return mine and stat.S_ISDIR(found.st_mode)
+
+
+def is_held(path: Path) -> bool:
+    """Tell whether the process that has written a file still holds it; True in doubt."""
+    if sys.platform == "win32":
+        return True
+    try:
+        with path.open("rb") as stream:
+            fcntl.flock(stream, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except OSError:
+        return True
+    return False

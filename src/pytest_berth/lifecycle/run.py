@@ -27,6 +27,7 @@ class Run:
         self.id = id
         self.worker = worker
         self.joined = joined
+        self._held: int | None = None
 
     @property
     def is_owner(self) -> bool:
@@ -41,7 +42,7 @@ class Run:
         from pytest_berth.lifecycle import process
 
         directory = Path(tempfile.mkdtemp(prefix=f"berth-{self.id}-"))
-        process.write(directory / OWNER, process.this_process())
+        self._held = process.write(directory / OWNER, process.this_process())
         return directory
 
     @property
@@ -57,6 +58,14 @@ class Run:
     def has_ended(self) -> bool:
         """Whether the run's owner is gone, so that nothing may be started any more."""
         return not (self.directory / OWNER).exists() or (self.directory / ENDED).exists()
+
+    @property
+    def was_here(self) -> bool:
+        """Whether the owner's pid, and those of its servers, mean the same to this process."""
+        from pytest_berth.lifecycle import process
+
+        owner = process.read(self.directory / OWNER)
+        return owner is None or owner.is_here
 
     def end(self) -> None:
         """Let no process of this run start anything any more."""
@@ -78,13 +87,16 @@ class Run:
 
     def live_workers(self) -> list[Path]:
         """Return what the workers that still run have written down of themselves."""
-        from pytest_berth.lifecycle import process
+        from pytest_berth.lifecycle import heartbeat, process
 
-        noted = {path: process.read(path) for path in self.directory.glob("worker-*.json")}
-        return [path for path, worker in noted.items() if worker and not worker.is_gone()]
+        noted = self.directory.glob("worker-*.json")
+        return [path for path in noted if process.read(path) and not heartbeat.has_ended(path)]
 
     def remove(self) -> None:
         """Remove the run's directory."""
+        if self._held is not None:
+            os.close(self._held)
+            self._held = None
         if self.has_directory:
             shutil.rmtree(self.directory, ignore_errors=True)
 
@@ -101,9 +113,10 @@ def current() -> Run:
         return Run(os.urandom(4).hex(), MAIN)
     from pytest_berth.lifecycle import process
 
-    run_id, _, directory = joined.partition(":")
-    run = Run(run_id, os.environ["PYTEST_XDIST_WORKER"], Path(directory))
-    process.write(run.directory / f"worker-{run.worker}.json", process.this_process())
+    run_id, _, path = joined.partition(":")
+    directory = Path(path)
+    run = Run(run_id, os.environ["PYTEST_XDIST_WORKER"], directory)
+    run._held = process.write(directory / f"worker-{run.worker}.json", process.this_process())
     return run
 
 

@@ -7,7 +7,8 @@ import threading
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from pytest_berth.errors import BerthError, NoSourceError, StartError
+from pytest_berth.errors import BerthError, NoSourceError, RunEndedError
+from pytest_berth.lifecycle import abandoned
 from pytest_berth.lifecycle.readiness import wait_until_ready
 from pytest_berth.sources.choose import choose
 from pytest_berth.waiting import now
@@ -22,10 +23,6 @@ if TYPE_CHECKING:
 
 STARTING = "starting"
 MOST_RESTARTS = 2
-
-
-class RunEndedError(StartError):
-    """The run has no use for the server any more; another process of it may still have."""
 
 
 @dataclass
@@ -116,6 +113,8 @@ class Starter:
         launched = source.start(service, plan, self)
         try:
             self.leases.write("launched", launched)
+            # While the server starts, there is time.
+            abandoned.sweep(source, self.run, self.progress)
             version = wait_until_ready(
                 service, source, launched, self.settings, self.progress, self._refuse_after_the_end
             )
@@ -128,11 +127,7 @@ class Starter:
 
     def _refuse_after_the_end(self) -> None:
         if self.given_up.is_set() or self.run.has_ended:
-            raise RunEndedError(
-                "the run has ended while a server was being started.",
-                why="the process that owns the run is gone, or has ended it",
-                remedy="run pytest again",
-            )
+            raise RunEndedError
 
     def _marker(self, name: str) -> Path:
         return self.run.directory / f"{name}.{STARTING}"

@@ -11,14 +11,25 @@ from pytest_berth.sources.external import External
 from pytest_berth.sources.local import Local
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from pytest_berth.errors import BerthError
     from pytest_berth.service import Progress, Service, Source
     from pytest_berth.settings import Settings
 
 
-def sources(settings: Settings, run_id: str) -> tuple[Source, ...]:
-    """Return all sources, in the order in which ``auto`` tries them."""
-    return External(settings), Container(settings, run_id), Local(settings, run_id)
+def sources(
+    settings: Settings, run_id: str, labels: Mapping[str, str] | None = None
+) -> tuple[Source, ...]:
+    """Return all sources, in the order in which ``auto`` tries them.
+
+    Args:
+        settings: The settings.
+        run_id: The run.
+        labels: What containers carry beside the run's id.
+    """
+    container = Container(settings, run_id, labels or {})
+    return External(settings), container, Local(settings, run_id)
 
 
 def choose(

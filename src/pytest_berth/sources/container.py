@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from pytest_berth.settings import Settings
 
 LABEL = "org.pytest-berth.run"
+INSIDE = "org.pytest-berth.inside"
 _LOG_LINES = 20
 
 
@@ -39,6 +40,7 @@ class Container:
 
     settings: Settings
     run_id: str
+    labels: Mapping[str, str] = field(default_factory=dict)
     name: str = field(default="container", init=False)
     reserved: list[ports.Reservation] = field(default_factory=list, init=False)
     _connecting: threading.Lock = field(default_factory=threading.Lock, init=False)
@@ -112,19 +114,19 @@ class Container:
 
     def stop(self, server: Server) -> None:
         """Remove the container and its anonymous volumes."""
-        with _removal():
+        with removal():
             self._container(server).remove(force=True, v=True)
 
     def clear(self, plan: Server) -> None:
         """Remove the server's container, if one was created."""
-        with _removal():
+        with removal():
             self.engine.containers.get(self._name(plan)).remove(force=True, v=True)
 
     def sweep(self) -> None:
         """Remove every container of this run, also one whose creation was interrupted."""
         labelled = {"label": f"{LABEL}={self.run_id}"}
         for container in self.engine.containers.list(all=True, filters=labelled):
-            with _removal():
+            with removal():
                 container.remove(force=True, v=True)
 
     def mark(self, server: Server) -> float:
@@ -157,6 +159,11 @@ class Container:
         killed = ", out of memory" if state.get("OOMKilled") else ""
         return f"the container {state['Status']} with status {state['ExitCode']}{killed}"
 
+    def _labels(self) -> dict[str, str]:
+        own = {LABEL: self.run_id, **self.labels}
+        inside = self.engine.our_container()
+        return {**own, INSIDE: inside} if inside else own
+
     def _reserve(self) -> int:
         reservation = ports.reserve()
         self.reserved.append(reservation)
@@ -181,7 +188,7 @@ class Container:
             image_name(spec.image),
             command=list(spec.command),
             environment=dict(spec.environment),
-            labels={LABEL: self.run_id},
+            labels=self._labels(),
             tmpfs=dict.fromkeys(spec.in_memory, ""),
             name=self._name(plan),
             **options,
@@ -205,7 +212,7 @@ def _archive(files: Mapping[str, bytes]) -> bytes:
 
 
 @contextmanager
-def _removal() -> Iterator[None]:
+def removal() -> Iterator[None]:
     """Take it as done when the container is gone, or somebody else is removing it."""
     from docker.errors import APIError
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import socket
 import traceback
 import warnings
@@ -23,6 +24,8 @@ _CONFIGURATION = (".docker/config.json", ".testcontainers.properties")
 _REMOTE_ANSWERS_WITHIN = 0.8
 _LOCAL_ANSWERS_WITHIN = 5.0
 _WORK_WITHIN = 60
+# Engines bind files of theirs into each container, from a directory of its id.
+_OUR_CONTAINER = re.compile(r"containers/([0-9a-f]{64})/\S*(?:hostname|hosts|resolv\.conf) ")
 _LOOPBACK = {"localhost", "127.0.0.1", "::1"}
 
 
@@ -46,6 +49,39 @@ class Engine:
     def containers(self) -> Any:
         """docker-py's collection of containers."""
         return self.client.client.containers
+
+    @property
+    def is_on_this_machine(self) -> bool:
+        """Whether it is reached by a socket or pipe of this machine, also from a container."""
+        address = urlsplit(self.client.client.api.base_url)
+        return address.scheme == "http+docker" and address.hostname in {"localhost", "localnpipe"}
+
+    def our_container(self) -> str:
+        """Return what names the container that this process runs in, and its present life.
+
+        Returns:
+            Its id and the time of its start; empty where it is none of this engine's.
+        """
+        from docker.errors import NotFound
+
+        try:
+            mounts = Path("/proc/self/mountinfo").read_text()
+        except OSError:
+            return ""
+        match = _OUR_CONTAINER.search(mounts)
+        try:
+            return _life(self.containers.get(match[1])) if match else ""
+        except NotFound:
+            return ""
+
+    def has_ended(self, life: str) -> bool:
+        """Tell whether a container has ended, or was started anew, since `our_container`."""
+        from docker.errors import NotFound
+
+        try:
+            return _life(self.containers.get(life.partition(" ")[0])) != life
+        except NotFound:
+            return True
 
     def host(self, container_id: str) -> str:
         """Return the address under which a container's ports are reached from here."""
@@ -82,6 +118,11 @@ class Engine:
     def network(self) -> str | None:
         """Return the network to join when pytest itself runs in a container."""
         return None if self.on_this_host else self.client.find_host_network()
+
+
+def _life(container: Any) -> str:
+    state = container.attrs["State"]
+    return f"{container.id} {state['StartedAt']}" if state["Running"] else ""
 
 
 def connect() -> Engine:

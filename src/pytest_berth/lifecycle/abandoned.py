@@ -1,0 +1,128 @@
+"""What dead runs have left on an engine that they shared with us: proof, then removal.
+
+A run's janitor removes its containers. Where run and janitor ended together, as in a CI job whose
+own container was thrown away, the next run on the same engine finds theirs by their labels. It
+removes only what is provably dead: its owner's pid is gone from our own pid namespace, or the very
+container that the owner ran in has ended, which the engine knows. All else is left to
+``pytest-berth prune``, where a human says what is dead.
+"""
+
+from __future__ import annotations
+
+import getpass
+import json
+import os
+import platform
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from pytest_berth.lifecycle import heartbeat, process
+from pytest_berth.lifecycle.run import OWNER
+from pytest_berth.sources.container import INSIDE, LABEL, Container, removal
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from pathlib import Path
+
+    from pytest_berth.lifecycle.run import Run
+    from pytest_berth.service import Progress, Source
+    from pytest_berth.sources.engine import Engine
+
+ALIVE, DEAD, UNKNOWN = "alive", "dead", "unknown"
+_OWNER = "org.pytest-berth.owner"
+_USER = "org.pytest-berth.user"
+_HOST = "org.pytest-berth.host"
+_PROJECT = "org.pytest-berth.project"
+
+
+@dataclass(frozen=True)
+class Leftover:
+    """A container or a directory of a run, and what is known of the run.
+
+    Attributes:
+        run_id: The run.
+        what: The container, or the directory.
+        about: Where the run was at home.
+        state: ``alive``, ``dead`` (which is proven), or ``unknown``.
+        is_ours: Whether it is of the same user.
+        handle: The engine's container, or the path.
+    """
+
+    run_id: str
+    what: str
+    about: str
+    state: str
+    is_ours: bool
+    handle: Any
+
+
+def labels(run: Run, project: Path) -> dict[str, str]:
+    """Return what a container of a run carries, so that others can tell whether the run lives."""
+    owner = process.read(run.directory / OWNER)
+    return {
+        _OWNER: json.dumps(owner),
+        _USER: _user(),
+        _HOST: platform.node(),
+        _PROJECT: str(project),
+    }
+
+
+def sweep(source: Source, run: Run, progress: Progress) -> None:
+    """Remove the containers of this user's provably dead runs, if the source has an engine."""
+    if not isinstance(source, Container):
+        return
+    from docker.errors import DockerException
+    from requests.exceptions import RequestException
+
+    try:
+        for found in containers(source.engine):
+            if found.is_ours and found.state == DEAD and found.run_id != run.id:
+                with removal():
+                    found.handle.remove(force=True, v=True)
+    except (DockerException, RequestException) as error:
+        progress.note(f"what dead runs have left on the engine could not be removed: {error}")
+
+
+def containers(engine: Engine) -> Iterator[Leftover]:
+    """Yield the containers of all runs on an engine."""
+    # Without the details of each, which would cost a request, and fail where one is gone meanwhile.
+    listed = engine.containers.list(all=True, filters={"label": LABEL}, sparse=True)
+    for container in listed:
+        found = container.attrs["Labels"]
+        yield Leftover(
+            found[LABEL],
+            container.attrs["Names"][0].lstrip("/"),
+            f"{found.get(_PROJECT, '?')} on {found.get(_HOST, '?')}",
+            _state(engine, found),
+            found.get(_USER) == _user(),
+            container,
+        )
+
+
+def directories(place: Path) -> Iterator[Leftover]:
+    """Yield the directories of this user's runs in a temporary directory."""
+    for path in sorted(place.glob(f"berth-*/{OWNER}")):
+        if process.is_own_directory(path.parent):
+            run_id = path.parent.name.split("-")[1]
+            yield Leftover(run_id, str(path.parent), "", _state_of(path), True, path.parent)
+
+
+def _state(engine: Engine, found: Mapping[str, str]) -> str:
+    try:
+        owner = process.Process(*json.loads(found[_OWNER]))
+    except (KeyError, TypeError, ValueError):
+        return UNKNOWN  # of an earlier version
+    if owner.is_here and engine.is_on_this_machine:
+        return DEAD if owner.is_gone() else ALIVE
+    return DEAD if found.get(INSIDE) and engine.has_ended(found[INSIDE]) else UNKNOWN
+
+
+def _state_of(path: Path) -> str:
+    if heartbeat.has_ended(path):
+        return DEAD
+    owner = process.read(path)
+    return ALIVE if owner and (owner.is_here or process.is_held(path)) else UNKNOWN
+
+
+def _user() -> str:
+    return str(os.getuid()) if hasattr(os, "getuid") else getpass.getuser()

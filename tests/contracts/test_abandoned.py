@@ -1,0 +1,156 @@
+"""Containers of other runs on a shared engine: removed only where their run is provably dead."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from pytest_berth import cli
+from pytest_berth.lifecycle import abandoned, process
+from pytest_berth.sources.container import INSIDE, LABEL
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    import docker
+    from tests.contracts.conftest import Stage
+
+IMAGE = "postgres:17-alpine"
+
+
+@pytest.fixture
+def create(client: docker.DockerClient) -> Iterator[Callable[..., Any]]:
+    """Return a function that creates a container as a run with that owner does."""
+    created = []
+
+    def begin(owner: object, **labels: str) -> Any:
+        run_id = os.urandom(4).hex()
+        mine = {LABEL: run_id, abandoned._OWNER: json.dumps(owner), abandoned._USER: _user()}
+        container = client.containers.create(IMAGE, labels={**mine, **labels})
+        container.run_id = run_id
+        created.append(container)
+        return container
+
+    yield begin
+    for container in created:
+        if exists(client, container):
+            container.remove(force=True, v=True)
+
+
+def exists(client: docker.DockerClient, container: Any) -> bool:
+    return bool(client.containers.list(all=True, filters={"id": container.id}))
+
+
+def _user() -> str:
+    return abandoned._user()
+
+
+@pytest.fixture
+def dead() -> process.Process:
+    """A process that has ended."""
+    program = "from pytest_berth.lifecycle import process; import json"
+    command = [sys.executable, "-c", f"{program}; print(json.dumps(process.this_process()))"]
+    output = subprocess.run(command, capture_output=True, check=True).stdout
+    return process.Process(*json.loads(output))
+
+
+def test_what_a_dead_run_has_left_is_removed_by_the_next_one(
+    create: Callable[..., Any], client: docker.DockerClient, stage: Stage, dead: process.Process
+) -> None:
+    container = create(dead)
+    stage.start("container")
+    assert not exists(client, container)
+
+
+def test_what_may_belong_to_a_living_run_stays(
+    create: Callable[..., Any], client: docker.DockerClient, stage: Stage, dead: process.Process
+) -> None:
+    elsewhere = dead._replace(machine="another-boot pid:[4026531836]")
+    stay = {
+        "a living run": create(process.this_process()),
+        "another machine": create(elsewhere),
+        "another user": create(dead, **{abandoned._USER: "somebody"}),
+        "an earlier version": create(None),
+        "the user's own testcontainers": client.containers.create(
+            IMAGE, labels={"org.testcontainers": "true", "org.testcontainers.session-id": "1"}
+        ),
+    }
+    try:
+        stage.start("container")
+        assert [who for who, container in stay.items() if not exists(client, container)] == []
+    finally:
+        stay["the user's own testcontainers"].remove()
+
+
+def test_a_run_is_dead_whose_own_container_was_started_anew(
+    create: Callable[..., Any], client: docker.DockerClient, stage: Stage, dead: process.Process
+) -> None:
+    elsewhere = dead._replace(machine="another-boot pid:[4026531836]")
+    job = client.containers.run(IMAGE, ["sleep", "100"], detach=True)
+    try:
+        job.reload()
+        life = f"{job.id} {job.attrs['State']['StartedAt']}"
+        container = create(elsewhere, **{INSIDE: life})
+        stage.start("container")
+        assert exists(client, container)
+        job.restart(timeout=0)
+        stage.start("container")
+        assert not exists(client, container)
+    finally:
+        job.remove(force=True, v=True)
+
+
+def test_ps_lists_what_is_known_of_each_run(
+    create: Callable[..., Any], dead: process.Process, capsys: pytest.CaptureFixture[str]
+) -> None:
+    labels = {abandoned._PROJECT: "/src/shop", abandoned._HOST: "laptop"}
+    container = create(dead, **labels)
+    living = create(process.this_process())
+    cli.main(["ps"])
+    output = capsys.readouterr().out
+    assert f"{container.run_id}  dead     {container.name}  /src/shop on laptop\n" in output
+    assert f"{living.run_id}  alive    {living.name}  ? on ?\n" in output
+
+
+@pytest.mark.parametrize(("answer", "stays"), [("y", False), ("", True), ("n", True)])
+def test_prune_asks_before_it_removes_what_nobody_can_prove_to_be_dead(
+    create: Callable[..., Any],
+    client: docker.DockerClient,
+    dead: process.Process,
+    monkeypatch: pytest.MonkeyPatch,
+    answer: str,
+    stays: bool,
+) -> None:
+    container = create(dead._replace(machine="another-boot pid:[4026531836]"))
+    monkeypatch.setattr("builtins.input", lambda question: answer)
+    cli.main(["prune", container.run_id])
+    assert exists(client, container) == stays
+
+
+def test_prune_removes_without_a_question_what_is_provably_dead(
+    create: Callable[..., Any], client: docker.DockerClient, dead: process.Process
+) -> None:
+    container = create(dead)
+    cli.main(["prune", container.run_id])
+    assert not exists(client, container)
+
+
+def test_prune_never_touches_a_living_run(
+    create: Callable[..., Any], client: docker.DockerClient
+) -> None:
+    container = create(process.this_process())
+    cli.main(["prune", "--yes", container.run_id])
+    assert exists(client, container)
+
+
+def test_prune_takes_yes_for_an_answer(
+    create: Callable[..., Any], client: docker.DockerClient
+) -> None:
+    container = create(None)
+    cli.main(["prune", "--yes", container.run_id])
+    assert not exists(client, container)
