@@ -3,19 +3,27 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pytest_berth.services.kafka.library import TopicPartition
 from pytest_berth.services.kafka.library import errors as kafka_errors
 from pytest_berth.services.kafka.reading import Reader
+from pytest_berth.waiting import wait_for
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from pytest_berth.services.kafka.clients import Clients
     from pytest_berth.services.kafka.reading import Offsets
 
 _READ_WITHIN = 10.0
+_COORDINATED_WITHIN = 10.0
+# A broker has no coordinator before its first group comes, and then takes a moment to make one.
+_NOT_YET = (
+    kafka_errors.CoordinatorNotAvailableError,
+    kafka_errors.CoordinatorLoadInProgressError,
+    kafka_errors.NotCoordinatorError,
+)
 
 
 @dataclass(frozen=True)
@@ -27,7 +35,7 @@ class Groups:
     def assigned(self, group: str, topic: str | None) -> bool:
         """Tell whether a group has settled, and every partition of the topic has a consumer."""
         try:
-            described = self.clients.admin.describe_groups([group])[group]
+            described = _coordinated(lambda: self.clients.admin.describe_groups([group]))[group]
         except (KeyError, kafka_errors.GroupIdNotFoundError):
             return False
         if str(described["group_state"]).lower() != "stable":
@@ -44,7 +52,8 @@ class Groups:
         wanted = [TopicPartition(topic, part) for part in partitions]
         if not wanted:
             return {}
-        found = self.clients.admin.list_group_offsets({group: wanted}).get(group, {})
+        asked = {group: wanted}
+        found = _coordinated(lambda: self.clients.admin.list_group_offsets(asked)).get(group, {})
         return {each.partition: at.offset for each, at in found.items() if at.offset >= 0}
 
     def lag(self, group: str, topic: str, otherwise: Mapping[int, int]) -> int:
@@ -68,6 +77,12 @@ class Groups:
         """Return the groups that have committed offsets in a topic."""
         found = [group["group_id"] for group in self.clients.admin.list_groups()]
         return sorted(group for group in found if self.committed(group, topic))
+
+
+def _coordinated(ask: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+    """Ask a group's coordinator, as soon as there is one."""
+    (answer,) = wait_for(lambda: (ask(),), _COORDINATED_WITHIN, ignore=_NOT_YET)
+    return answer
 
 
 def _held(described: Mapping[str, object]) -> set[tuple[str, int]]:
