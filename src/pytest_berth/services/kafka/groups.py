@@ -3,27 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from pytest_berth.services.kafka.coordinator import coordinated
 from pytest_berth.services.kafka.library import TopicPartition
 from pytest_berth.services.kafka.library import errors as kafka_errors
 from pytest_berth.services.kafka.reading import Reader
-from pytest_berth.waiting import wait_for
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
 
     from pytest_berth.services.kafka.clients import Clients
     from pytest_berth.services.kafka.reading import Offsets
 
 _READ_WITHIN = 10.0
-_COORDINATED_WITHIN = 10.0
-# A broker has no coordinator before its first group comes, and then takes a moment to make one.
-_NOT_YET = (
-    kafka_errors.CoordinatorNotAvailableError,
-    kafka_errors.CoordinatorLoadInProgressError,
-    kafka_errors.NotCoordinatorError,
-)
 
 
 @dataclass(frozen=True)
@@ -35,7 +28,7 @@ class Groups:
     def assigned(self, group: str, topic: str | None) -> bool:
         """Tell whether a group has settled, and every partition of the topic has a consumer."""
         try:
-            described = _coordinated(lambda: self.clients.admin.describe_groups([group]))[group]
+            described = coordinated(lambda: self.clients.admin.describe_groups([group]))[group]
         except (KeyError, kafka_errors.GroupIdNotFoundError):
             return False
         if str(described["group_state"]).lower() != "stable":
@@ -53,7 +46,7 @@ class Groups:
         if not wanted:
             return {}
         asked = {group: wanted}
-        found = _coordinated(lambda: self.clients.admin.list_group_offsets(asked)).get(group, {})
+        found = coordinated(lambda: self.clients.admin.list_group_offsets(asked)).get(group, {})
         return {each.partition: at.offset for each, at in found.items() if at.offset >= 0}
 
     def lag(self, group: str, topic: str, otherwise: Mapping[int, int]) -> int:
@@ -75,14 +68,9 @@ class Groups:
 
     def reading(self, topic: str) -> list[str]:
         """Return the groups that have committed offsets in a topic."""
-        found = [group["group_id"] for group in self.clients.admin.list_groups()]
+        listed = coordinated(self.clients.admin.list_groups)
+        found = [group["group_id"] for group in listed]
         return sorted(group for group in found if self.committed(group, topic))
-
-
-def _coordinated(ask: Callable[[], dict[str, Any]]) -> dict[str, Any]:
-    """Ask a group's coordinator, as soon as there is one."""
-    (answer,) = wait_for(lambda: (ask(),), _COORDINATED_WITHIN, ignore=_NOT_YET)
-    return answer
 
 
 def _held(described: Mapping[str, object]) -> set[tuple[str, int]]:
