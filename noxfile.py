@@ -19,7 +19,7 @@ nox.options.default_venv_backend = "virtualenv"
 
 PYPROJECT = nox.project.load_toml("pyproject.toml")
 SUPPORTED = ("3.10", "3.11", "3.12", "3.13", "3.14")
-SHOP = Path("examples/shop")
+EXAMPLES = (Path("examples/shop"), Path("examples/order_flow"))
 # Modules that are compiled anew in each of the suite's many processes would make it crawl.
 ENVIRONMENT = {"PYTHONDONTWRITEBYTECODE": None}
 # pytest-asyncio warns unless its own default is said aloud, and warnings are errors here.
@@ -85,7 +85,7 @@ NEWEST = Run("tests-newest", "3.13", choose(PYTHONS, "3.13", -1), "sqlalchemy>=2
 
 @nox.session(python=False)
 def tests(session: nox.Session) -> None:
-    """Lint, run the example, then the suite twice; with arguments for pytest, only tests-newest."""
+    """Lint, the examples, then the suite twice; with arguments for pytest, only tests-newest."""
     session.log("Pythons found: %s", ", ".join(python.version for python in PYTHONS))
     if session.posargs:
         session.notify(NEWEST.name)
@@ -136,12 +136,14 @@ def lint(session: nox.Session) -> None:
 
 @nox.session(python=NEWEST.python.path)
 def demo(session: nox.Session) -> None:
-    """Run the example shop's own tests, as a user of the plugin would."""
-    session.install("-e", ".[all]", "-r", str(SHOP / "requirements-test.txt"))
-    session.chdir(SHOP)
-    start = time.monotonic()
-    session.run("pytest", *session.posargs, env=ENVIRONMENT)
-    session.log("The demo took %.1f s in all.", time.monotonic() - start)
+    """Run the examples' own tests, as a user of the plugin would."""
+    files = [str(example / "requirements-test.txt") for example in EXAMPLES]
+    session.install("-e", ".[all]", *(f"--requirement={file}" for file in files))
+    for example in EXAMPLES:
+        with session.chdir(example):
+            start = time.monotonic()
+            session.run("pytest", *session.posargs, env=ENVIRONMENT)
+            session.log("The tests of %s took %.1f s in all.", example, time.monotonic() - start)
 
 
 @nox.session(python=NEWEST.python.path)

@@ -5,20 +5,24 @@ from __future__ import annotations
 import os
 import re
 from dataclasses import dataclass
+from functools import partial
 from importlib.metadata import entry_points
 from typing import TYPE_CHECKING
 
 import pytest
 
 from pytest_berth.lifecycle.state import BERTH
+from pytest_berth.services.kafka.service import KAFKA
 from pytest_berth.services.postgres import urls
 from pytest_berth.services.postgres.service import POSTGRES
+from pytest_berth.services.redis.service import REDIS
 from pytest_berth.sources.choose import sources
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    from pytest_berth.service import Service
     from pytest_berth.services.handle import RunningServer
 
 TIMEOUT = 120.0
@@ -114,20 +118,21 @@ def served(project: Project, outer_url: str, monkeypatch: pytest.MonkeyPatch) ->
 
 
 @pytest.fixture(scope="session")
-def require_source(pytestconfig: pytest.Config) -> Callable[[str], None]:
-    """Skip the test when a source cannot serve; fail where ``BERTH_TESTS_REQUIRE`` names it."""
+def require_service(pytestconfig: pytest.Config) -> Callable[[Service, str], None]:
+    """Skip where a source cannot serve a service; fail where ``BERTH_TESTS_REQUIRE`` names it."""
     berth = pytestconfig.stash[BERTH]
     required = os.environ.get("BERTH_TESTS_REQUIRE", "").split(",")
+    candidates = sources(berth.settings, berth.run.id)
     # Asked before any test: `pytester` forgets the modules that are imported while it is used.
     problems = {
-        each.name: each.obstacle(POSTGRES, berth.progress)
-        for each in sources(berth.settings, berth.run.id)
+        service.name: {each.name: each.obstacle(service, berth.progress) for each in candidates}
+        for service in (POSTGRES, REDIS, KAFKA)
     }
 
-    def require(name: str) -> None:
+    def require(service: Service, name: str) -> None:
         # A server of any other source serves as an external one.
-        names = [name] if name != "external" else list(problems)
-        found = [problems[each] for each in names]
+        of_service = problems[service.name]
+        found = [of_service[each] for each in ([name] if name != "external" else of_service)]
         if all(found):
             problem = "\n".join(map(str, found))
             if name in required:
@@ -135,6 +140,12 @@ def require_source(pytestconfig: pytest.Config) -> Callable[[str], None]:
             pytest.skip(problem)
 
     return require
+
+
+@pytest.fixture(scope="session")
+def require_source(require_service: Callable[[Service, str], None]) -> Callable[[str], None]:
+    """Skip the test when a source cannot serve Postgres; fail where it is required."""
+    return partial(require_service, POSTGRES)
 
 
 @pytest.fixture(params=["container", "local", "external"])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from contextlib import closing
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -13,8 +13,10 @@ import pytest
 
 from pytest_berth.lifecycle.manager import Manager
 from pytest_berth.lifecycle.run import MAIN, Run
+from pytest_berth.services.kafka import urls as kafka_urls
 from pytest_berth.services.postgres import urls
 from pytest_berth.services.postgres.service import POSTGRES
+from pytest_berth.services.redis import urls as redis_urls
 from pytest_berth.settings import OPTIONS, Setting, Settings
 from pytest_berth.sources.container import Container
 
@@ -22,10 +24,16 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from pytest_berth.service import Server, Source
+    from pytest_berth.service import Server, Service, Source
 
 SOURCES = ("container", "local", "external")
 STARTED = ("container", "local")
+# What the setting of its URL takes.
+URLS: dict[str, Callable[[Server], str]] = {
+    "postgres": lambda server: urls.url(server, server.credentials.database),
+    "redis": lambda server: redis_urls.url(server, 0),
+    "kafka": kafka_urls.bootstrap,
+}
 
 
 @dataclass
@@ -44,9 +52,10 @@ class Notes:
 
 @dataclass
 class Stage:
-    """Makes runs, each with settings of its own, and ends them all."""
+    """Makes runs with a service, each with settings of its own, and ends them all."""
 
     root: Path
+    service: Service = POSTGRES
     managers: list[Manager] = field(default_factory=list)
 
     def manager(self, source: str = "auto", **given: Any) -> Manager:
@@ -56,17 +65,17 @@ class Stage:
             option.name: Setting(option.parse(given[option.name]), "pytest.ini")
             if option.name in given
             else Setting(option.default, "default")
-            for option in (*OPTIONS, *POSTGRES.options)
+            for option in (*OPTIONS, *self.service.options)
         }
         run = Run(os.urandom(4).hex(), MAIN)
-        made = Manager(run, Settings(self.root, values), [POSTGRES], Notes())
+        made = Manager(run, Settings(self.root, values), [self.service], Notes())
         self.managers.append(made)
         return made
 
     def start(self, source: str = "auto", **given: Any) -> Berthed:
         """Start a server as the first test of a run does."""
         manager = self.manager(source, **given)
-        server = manager.server(POSTGRES)
+        server = manager.server(self.service)
         return Berthed(manager, server, manager.source(server))
 
     def end(self) -> None:
@@ -89,12 +98,12 @@ class Berthed:
 
     @property
     def url(self) -> str:
-        """URL of the administrator's database."""
-        return urls.url(self.server, self.server.credentials.database)
+        """Its address as ``berth_*_url`` takes it; of Postgres, the administrator's database."""
+        return URLS[self.server.service](self.server)
 
     @property
     def dsn(self) -> str:
-        """The same for libpq."""
+        """Of Postgres, the same for libpq."""
         return urls.dsn(self.server, self.server.credentials.database)
 
     @property
@@ -110,7 +119,7 @@ class Berthed:
         return self.source.engine.containers.get(self.server.handle["container"])
 
     def query(self, statement: str) -> Any:
-        """Return the first value of a statement's result."""
+        """Return the first value of a statement's result, of Postgres."""
         with psycopg.connect(self.dsn, autocommit=True) as connection:
             row = connection.execute(statement.encode()).fetchone()
         return row[0] if row else None
@@ -125,6 +134,19 @@ def stage(tmp_path: Path) -> Iterator[Stage]:
 
 
 @pytest.fixture
+def stage_of(tmp_path: Path) -> Iterator[Callable[[Service], Stage]]:
+    """Return a function that gives the same for another service than Postgres."""
+    with ExitStack() as stages:
+
+        def give(service: Service) -> Stage:
+            made = Stage(tmp_path, service)
+            stages.callback(made.end)
+            return made
+
+        yield give
+
+
+@pytest.fixture
 def client(require_source: Callable[[str], None]) -> Iterator[docker.DockerClient]:
     """Give a client of the container engine."""
     require_source("container")
@@ -134,22 +156,46 @@ def client(require_source: Callable[[str], None]) -> Iterator[docker.DockerClien
 
 @pytest.fixture(scope="session")
 def berthed_by_source(
-    tmp_path_factory: pytest.TempPathFactory, require_source: Callable[[str], None]
+    tmp_path_factory: pytest.TempPathFactory, require_service: Callable[[Service, str], None]
 ) -> Iterator[Callable[[str], Berthed]]:
     """Return a function that gives one server of a source, the same one to every test."""
-    stage = Stage(tmp_path_factory.mktemp("contracts"))
+    with _one_of_each(Stage(tmp_path_factory.mktemp("contracts")), require_service) as give:
+        yield give
+
+
+@pytest.fixture(scope="module")
+def servers_of(
+    tmp_path_factory: pytest.TempPathFactory, require_service: Callable[[Service, str], None]
+) -> Iterator[Callable[[Service], Callable[[str], Berthed]]]:
+    """Return a function that gives the same for another service, to the tests of a module."""
+    with ExitStack() as opened:
+
+        def give(service: Service) -> Callable[[str], Berthed]:
+            stage = Stage(tmp_path_factory.mktemp("contracts"), service)
+            return opened.enter_context(_one_of_each(stage, require_service))
+
+        yield give
+
+
+@contextmanager
+def _one_of_each(
+    stage: Stage, require: Callable[[Service, str], None]
+) -> Iterator[Callable[[str], Berthed]]:
     servers: dict[str, Berthed] = {}
 
     def give(source: str) -> Berthed:
-        require_source(source)
+        require(stage.service, source)
         if source not in servers:
             # An external server is somebody else's: here, one that another run has started.
-            given = {"berth_pg_url": stage.start().url} if source == "external" else {}
+            url = f"berth_{stage.service.prefix}_url"
+            given = {url: stage.start().url} if source == "external" else {}
             servers[source] = stage.start(source, **given)
         return servers[source]
 
-    yield give
-    stage.end()
+    try:
+        yield give
+    finally:
+        stage.end()
 
 
 @pytest.fixture(params=SOURCES)
@@ -165,7 +211,9 @@ def started(request: pytest.FixtureRequest, berthed_by_source: Callable[[str], B
 
 
 @pytest.fixture(params=STARTED)
-def starting(request: pytest.FixtureRequest, require_source: Callable[[str], None]) -> str:
+def starting(
+    request: pytest.FixtureRequest, stage: Stage, require_service: Callable[[Service, str], None]
+) -> str:
     """Give the name of each source that starts servers."""
-    require_source(request.param)
+    require_service(stage.service, request.param)
     return str(request.param)

@@ -209,7 +209,14 @@ def test_the_readme_shows_the_files_of_the_first_example(name: str, language: st
     assert f"```{language}\n{text}```" in (ROOT / "README.md").read_text("utf-8")
 
 
-@pytest.mark.parametrize("name", ["first", "seeds", "export", "toml"])
+def test_the_readme_shows_the_test_of_the_order_flow_in_full() -> None:
+    text = (ROOT / "examples/order_flow/tests/test_order_flow.py").read_text("utf-8")
+
+    assert f"```python\n{text}```" in (ROOT / "README.md").read_text("utf-8")
+    assert len(text.splitlines()) <= 40
+
+
+@pytest.mark.parametrize("name", ["first", "seeds", "export", "clients", "toml"])
 def test_an_example_of_the_documentation_passes(name: str, tmp_path: Path) -> None:
     project = shutil.copytree(EXAMPLES / name, tmp_path / name)
     plain = {key: text for key, text in os.environ.items() if not key.startswith("PYTEST_")}

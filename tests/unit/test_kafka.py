@@ -11,6 +11,8 @@ from pytest_berth.errors import NoSourceError, NotOursError, RecordError
 from pytest_berth.service import Credentials, Server
 from pytest_berth.services.kafka import artifacts, deadletters, java, launch, names, properties
 from pytest_berth.services.kafka import options as ini
+from pytest_berth.services.kafka.coordinator import coordinated
+from pytest_berth.services.kafka.library import errors
 from pytest_berth.services.kafka.record import Record, encode, encode_headers
 from pytest_berth.services.kafka.service import KAFKA
 from pytest_berth.services.kafka.urls import bootstrap, server
@@ -191,6 +193,24 @@ def test_a_version_that_is_not_pinned_is_told_with_those_that_are(tmp_path: Path
 def test_a_server_has_no_secret(tmp_path: Path) -> None:
     assert launch.credentials().password == ""
     assert isinstance(KAFKA.external(_settings(tmp_path, berth_kafka_url="a:1")), Server)
+
+
+def test_a_question_about_groups_is_asked_again_until_there_is_a_coordinator() -> None:
+    refusals: list[Exception] = [
+        errors.CoordinatorNotAvailableError(),
+        errors.CoordinatorLoadInProgressError(),
+        errors.NotCoordinatorError(),
+    ]
+
+    def ask() -> list[str]:
+        if refusals:
+            raise refusals.pop()
+        return []
+
+    assert coordinated(ask) == []
+    refusals.append(errors.GroupAuthorizationFailedError())
+    with pytest.raises(errors.GroupAuthorizationFailedError):
+        coordinated(ask)
 
 
 def _install(home: Path, version: str) -> None:

@@ -45,6 +45,22 @@ def test_a_group_is_assigned_once_its_consumer_has_joined(
         kafka_probe.wait_assigned(group, kafka_probe.topic("another"), timeout=0.2)
 
 
+@pytest.mark.berth_kafka(scope="test")
+def test_a_broker_that_has_had_no_group_yet_can_be_asked_for_one(
+    kafka_probe: Probe, kafka_topic: str
+) -> None:
+    with pytest.raises(TimeoutError, match="consumers of the group"):
+        kafka_probe.wait_assigned("nobody", kafka_topic, timeout=0.1)
+
+
+@pytest.mark.berth_kafka(scope="test")
+def test_what_a_group_has_not_read_is_known_before_the_first_group_has_come(
+    kafka_probe: Probe, kafka_topic: str
+) -> None:
+    kafka_probe.publish(kafka_topic, "unread")
+    assert kafka_probe.lag("nobody", kafka_topic) == 1
+
+
 def test_lag_counts_records_that_are_not_committed(
     kafka_probe: Probe, kafka_topic: str, kafka_consumer: Any
 ) -> None:

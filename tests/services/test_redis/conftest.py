@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     import redis
 
     from conftest import Project
-    from pytest_berth.service import Server
+    from pytest_berth.service import Server, Service
 
 
 @dataclass
@@ -68,9 +68,9 @@ class Yard:
 
 
 @pytest.fixture
-def yard(tmp_path: Path, require_redis: Callable[[str], None]) -> Iterator[Yard]:
+def yard(tmp_path: Path, require_service: Callable[[Service, str], None]) -> Iterator[Yard]:
     """Servers that are gone when the test ends."""
-    require_redis("local")
+    require_service(REDIS, "local")
     made = Yard(tmp_path)
     yield made
     made.end()
@@ -90,51 +90,13 @@ def connect() -> Iterator[Callable[..., redis.Redis]]:
         client.close()
 
 
-@pytest.fixture(scope="session")
-def require_redis(pytestconfig: pytest.Config) -> Callable[[str], None]:
-    """Skip the test when a source cannot serve Redis; fail where it is required."""
-    from pytest_berth.lifecycle.state import BERTH
-    from pytest_berth.sources.choose import sources
-
-    berth = pytestconfig.stash[BERTH]
-    required = os.environ.get("BERTH_TESTS_REQUIRE", "").split(",")
-    problems = {
-        each.name: each.obstacle(REDIS, berth.progress)
-        for each in sources(berth.settings, berth.run.id)
-    }
-
-    def require(name: str) -> None:
-        problem = problems["local" if name == "external" else name]
-        if problem and name in required:
-            pytest.fail(f"BERTH_TESTS_REQUIRE names {name!r}, but: {problem}", pytrace=False)
-        if problem:
-            pytest.skip(str(problem))
-
-    return require
-
-
-@pytest.fixture(params=["container", "local", "external"])
-def redis_source(
-    request: pytest.FixtureRequest,
-    project: Project,
-    require_redis: Callable[[str], None],
-    monkeypatch: pytest.MonkeyPatch,
-) -> str:
-    """Each source in turn, set up for the runs of `project`."""
-    name = str(request.param)
-    require_redis(name)
-    monkeypatch.setenv("BERTH_REDIS_SOURCE", name)
-    if name == "external":
-        foreign = request.getfixturevalue("yard").foreign()
-        monkeypatch.setenv("BERTH_REDIS_URL", urls.url(foreign, 0))
-    return name
-
-
 @pytest.fixture
 def local(
-    project: Project, require_redis: Callable[[str], None], monkeypatch: pytest.MonkeyPatch
+    project: Project,
+    require_service: Callable[[Service, str], None],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> Project:
     """A project whose Redis is a local process."""
-    require_redis("local")
+    require_service(REDIS, "local")
     monkeypatch.setenv("BERTH_REDIS_SOURCE", "local")
     return project

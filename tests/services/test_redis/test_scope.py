@@ -45,39 +45,6 @@ def test_the_scope_says_how_many_servers_there_are(
     assert len(set.union(*found.values())) == servers
 
 
-@pytest.mark.usefixtures("redis_source")
-def test_a_marked_test_has_a_server_of_its_own(project: Project, redis_source: str) -> None:
-    if redis_source == "external":
-        pytest.skip("an external server cannot be had for oneself")
-    project.write(
-        test_own="""
-        import pytest
-
-        def test_shared(redis_server):
-            pytest.shared = redis_server.port
-
-        @pytest.mark.berth_redis(scope="test")
-        def test_own(redis_server, redis_client, redis_url, request):
-            assert redis_server.port != pytest.shared
-            assert f":{redis_server.port}/0" in redis_url
-            assert request.getfixturevalue("redis_url") == redis_url
-            redis_client.config_set("maxmemory", "10mb")
-            redis_client.set("key", 1)
-
-        @pytest.mark.berth_redis(scope="test")
-        def test_asked_for_while_it_runs(request):
-            assert request.getfixturevalue("redis_server").port != pytest.shared
-            assert request.getfixturevalue("redis_client").keys() == []
-
-        def test_shared_again(redis_server, redis_client):
-            assert redis_server.port == pytest.shared
-            assert redis_client.config_get("maxmemory") == {"maxmemory": "0"}
-            assert redis_client.keys() == []
-        """
-    )
-    project.run().assert_outcomes(passed=4)
-
-
 def test_no_server_of_a_test_outlives_it(local: Project) -> None:
     local.write(
         test_own="""

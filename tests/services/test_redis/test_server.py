@@ -1,50 +1,16 @@
-"""What a server of ours is like, and which program it is."""
+"""How a server is addressed, which program it is, and what the settings take."""
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-import psutil
 import pytest
-import redis
 
 from pytest_berth.errors import NoSourceError
-from pytest_berth.services.redis import binaries, clients, options, urls
+from pytest_berth.services.redis import binaries, options, urls
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from tests.services.test_redis.conftest import Yard
-
-
-@pytest.mark.parametrize("source", ["container", "local"])
-def test_a_server_of_ours_is_fit_for_tests(
-    yard: Yard, source: str, require_redis: Callable[[str], None]
-) -> None:
-    require_redis(source)
-    server = yard.start(source, berth_redis_settings=["maxmemory = 64mb"])
-    with clients.closing(clients.client(urls.url(server, 255))) as client:
-        names = ("save", "appendonly", "databases", "maxmemory")
-        found = {name: client.config_get(name)[name] for name in names}
-    assert found == {"save": "", "appendonly": "no", "databases": "256", "maxmemory": "67108864"}
-    listening = {
-        entry.laddr.ip
-        for entry in psutil.net_connections("tcp")
-        if entry.status == psutil.CONN_LISTEN and entry.laddr.port == server.port
-    }
-    assert listening == {"127.0.0.1"}
-    with pytest.raises(redis.AuthenticationError):
-        clients.client(f"redis://127.0.0.1:{server.port}/0").ping()
-
-
-def test_a_stopped_server_leaves_no_directory_and_no_process(yard: Yard) -> None:
-    server = yard.start("local")
-    directory, process = Path(server.handle["directory"]), psutil.Process(server.handle["pid"])
-    assert (directory / "redis.conf").stat().st_mode & 0o077 == 0
-    yard.end()
-    assert not directory.exists()
-    assert not process.is_running() or process.status() == psutil.STATUS_ZOMBIE
+    from pathlib import Path
 
 
 @pytest.mark.parametrize(

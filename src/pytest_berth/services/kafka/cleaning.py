@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from pytest_berth.errors import IsolationError
 from pytest_berth.services.kafka import names, urls
 from pytest_berth.services.kafka.clients import Clients
+from pytest_berth.services.kafka.coordinator import coordinated
 from pytest_berth.services.kafka.library import (
     KafkaAdminClient,
     OffsetSpec,
@@ -91,7 +92,7 @@ def release(server: Server, run_id: str) -> None:
             admin.delete_topics(topics, raise_errors=False)
         groups = [group for group in _groups(admin) if group.startswith(prefix)]
         if groups:
-            admin.delete_groups(groups)
+            coordinated(lambda: admin.delete_groups(groups))
 
 
 def _delete(admin: KafkaAdminClient, filled: dict[TopicPartition, int]) -> None:
@@ -111,7 +112,8 @@ def _forget(admin: KafkaAdminClient, partitions: Sequence[TopicPartition]) -> No
     groups = _groups(admin)
     if not groups:
         return
-    found = admin.list_group_offsets({group: list(partitions) for group in groups})
+    asked = {group: list(partitions) for group in groups}
+    found = coordinated(lambda: admin.list_group_offsets(asked))
     for group, offsets in found.items():
         committed = [each for each, at in offsets.items() if at.offset >= 0]
         if committed:
@@ -120,7 +122,7 @@ def _forget(admin: KafkaAdminClient, partitions: Sequence[TopicPartition]) -> No
 
 def _forget_group(admin: KafkaAdminClient, group: str, committed: list[TopicPartition]) -> None:
     try:
-        results = admin.delete_group_offsets(group, committed)
+        results = coordinated(lambda: admin.delete_group_offsets(group, committed))
     except (kafka_errors.GroupIdNotFoundError, kafka_errors.NonEmptyGroupError):
         return
     for partition, result in results.items():
@@ -135,6 +137,6 @@ def _forget_group(admin: KafkaAdminClient, group: str, committed: list[TopicPart
 def _groups(admin: KafkaAdminClient) -> list[str]:
     return [
         group["group_id"]
-        for group in admin.list_groups()
+        for group in coordinated(admin.list_groups)
         if str(group.get("group_type", "")).lower() in _GROUP_TYPES
     ]

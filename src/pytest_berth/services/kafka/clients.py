@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 _CLOSE_WITHIN = 1.0
 _BACKOFF = 5
+_FETCH_WAITS = 20
 
 
 class QuickClient(KafkaNetClient):  # type: ignore[misc]  # kafka-python has no types
@@ -73,6 +74,8 @@ class Clients:
             auto_offset_reset="earliest",
             isolation_level="read_committed",
             allow_auto_create_topics=False,
+            # On its connection, the next question waits until an empty fetch is over.
+            fetch_max_wait_ms=_FETCH_WAITS,
             **self._common,
         )
         self._open.callback(_close_consumer, reader)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from pytest_berth.services.kafka.coordinator import coordinated
 from pytest_berth.services.kafka.library import TopicPartition
 from pytest_berth.services.kafka.library import errors as kafka_errors
 from pytest_berth.services.kafka.reading import Reader
@@ -27,7 +28,7 @@ class Groups:
     def assigned(self, group: str, topic: str | None) -> bool:
         """Tell whether a group has settled, and every partition of the topic has a consumer."""
         try:
-            described = self.clients.admin.describe_groups([group])[group]
+            described = coordinated(lambda: self.clients.admin.describe_groups([group]))[group]
         except (KeyError, kafka_errors.GroupIdNotFoundError):
             return False
         if str(described["group_state"]).lower() != "stable":
@@ -44,7 +45,8 @@ class Groups:
         wanted = [TopicPartition(topic, part) for part in partitions]
         if not wanted:
             return {}
-        found = self.clients.admin.list_group_offsets({group: wanted}).get(group, {})
+        asked = {group: wanted}
+        found = coordinated(lambda: self.clients.admin.list_group_offsets(asked)).get(group, {})
         return {each.partition: at.offset for each, at in found.items() if at.offset >= 0}
 
     def lag(self, group: str, topic: str, otherwise: Mapping[int, int]) -> int:
@@ -66,7 +68,8 @@ class Groups:
 
     def reading(self, topic: str) -> list[str]:
         """Return the groups that have committed offsets in a topic."""
-        found = [group["group_id"] for group in self.clients.admin.list_groups()]
+        listed = coordinated(self.clients.admin.list_groups)
+        found = [group["group_id"] for group in listed]
         return sorted(group for group in found if self.committed(group, topic))
 
 

@@ -1,0 +1,24 @@
+import async_billing
+import billing
+
+
+def test_an_order_is_billed(kafka_probe, kafka_bootstrap):
+    kafka_probe.publish("orders", {"prices": [24, 24]}, key="order 1")
+
+    billing.bill_next_order(kafka_bootstrap)
+
+    bill = kafka_probe.expect_one("bills")
+    assert bill.key == b"order 1"
+    assert bill.json() == {"total": 48}
+    kafka_probe.wait_caught_up("billing", "orders")
+
+
+async def test_an_order_is_billed_by_asyncio(kafka_probe, kafka_bootstrap):
+    kafka_probe.publish("orders", {"prices": [24, 24]}, key="order 1")
+
+    await async_billing.bill_next_order(kafka_bootstrap)
+
+    bill = kafka_probe.expect_one("bills")
+    assert bill.key == b"order 1"
+    assert bill.json() == {"total": 48}
+    kafka_probe.wait_caught_up("billing", "orders")
