@@ -100,6 +100,8 @@ def project(_home: str, pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPat
     for name in set(filter(NOT_INHERITED.fullmatch, os.environ)) - KEPT:
         monkeypatch.delenv(name)
     monkeypatch.setenv("HOME", _home)
+    # A project for one test has nothing to keep for later runs.
+    monkeypatch.setenv("BERTH_SNAPSHOTS", "off")
     return Project(pytester)
 
 

@@ -42,6 +42,8 @@ class Server:
         handle: What its source needs to stop it and to read its log.
         slot: Empty for the run's server; else whose own it is, such as ``"gw0"``.
         restarts: How many servers were lost before it in its place.
+        snapshot: What its data is kept as for later runs; empty where it is not.
+        thawed: Whether it has started from such data.
     """
 
     service: str
@@ -57,6 +59,8 @@ class Server:
     handle: Mapping[str, Any] = field(default_factory=dict, repr=False)
     slot: str = ""
     restarts: int = 0
+    snapshot: str = ""
+    thawed: bool = False
 
     @property
     def key(self) -> str:
@@ -99,6 +103,7 @@ class ContainerSpec:
         command: Arguments for the image's entry point.
         files: Contents by absolute path, there before the start.
         in_memory: Directories that are kept in memory: what is thrown away need not reach a disk.
+            With snapshots they are on disk, in the image that the snapshot is.
         late_files: Contents by absolute path, there as soon as the address is known under which the
             container is reached; in the order given.
     """
@@ -120,10 +125,12 @@ class LocalSpec:
         version: Version of the binaries.
         detail: Where the binaries are.
         prepare: Commands that run to their end before the server is launched.
+        data: What these make, relative to the server's directory, and what a snapshot keeps.
         command: The server itself.
         files: Contents by path relative to the server's directory, there before ``prepare``.
         stop_signal: Name of the signal that ends the server at once, data may be lost.
         after: A command that is launched when the server has been stopped, and not waited for.
+        clean_signal: Name of the signal that ends the server so that its data is complete.
     """
 
     version: str
@@ -133,6 +140,8 @@ class LocalSpec:
     files: Mapping[str, bytes] = field(repr=False)
     stop_signal: str = "SIGTERM"
     after: Sequence[str] = ()
+    data: str = ""
+    clean_signal: str = "SIGTERM"
 
 
 @dataclass(frozen=True)
@@ -169,6 +178,7 @@ class Service(Protocol):
         own: For a test that has something of its own, what each fixture is replaced by.
         own_by: The option, and argument of the marker, that asks for it, and the value that does;
             None where that is the scope, and the value ``test``.
+        snapshots: Whether the data of an initialised server is worth keeping.
         claims: Whether `values` takes something on the server that `release` gives back.
         fixture_module: The module of its fixtures, registered as a pytest plugin.
         slate: The function-scoped fixture that gives a test its clean slate.
@@ -186,6 +196,7 @@ class Service(Protocol):
     scope: Option[str] | None
     own: Mapping[str, str]
     own_by: tuple[Option[str], str] | None
+    snapshots: bool
     claims: bool
     fixture_module: str
     slate: str
@@ -221,6 +232,13 @@ class Service(Protocol):
 
     def release(self, server: Server, run_id: str) -> None:
         """Remove from a server that lives on what a run has created there."""
+
+    def strip(self, server: Server, run_id: str) -> bool:
+        """Leave on a server only what later runs can use.
+
+        Returns:
+            Whether that is more than the server began with, and nothing else is left.
+        """
 
     def check(self, items: Sequence[pytest.Item]) -> None:
         """Check everything that is written about the service for the selected tests.
@@ -267,6 +285,9 @@ class Source(Protocol):
 
     def stop(self, server: Server) -> None:
         """End the server and remove everything that it had; fine when it is gone already."""
+
+    def keep(self, server: Server) -> None:
+        """End the server so that its data is complete, and keep that as a snapshot."""
 
     def clear(self, plan: Server) -> None:
         """Remove what is left of a start of this server whose process died half-way."""

@@ -186,6 +186,12 @@ START_TIMEOUT: Option[float] = Option(
     60.0,
     "seconds that a server may take to become ready (default 60)",
 )
+SNAPSHOTS: Option[str] = Option(
+    "berth_snapshots",
+    choice("auto", "on", "off"),
+    "auto",
+    "whether servers start from the data of earlier ones: auto (default; not in CI), on or off",
+)
 ARTIFACT_MIRROR: Option[str] = Option(
     "berth_artifact_mirror",
     text,
@@ -200,6 +206,7 @@ OPTIONS: tuple[Option[Any], ...] = (
     START_AHEAD,
     EXPORT,
     START_TIMEOUT,
+    SNAPSHOTS,
     ARTIFACT_MIRROR,
 )
 

@@ -17,7 +17,7 @@ from pytest_berth.sources.choose import sources
 from pytest_berth.waiting import wait_for
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from pytest_berth.lifecycle.run import Run
@@ -131,10 +131,8 @@ class Manager:
         if not (self.run.is_owner and self.run.has_directory):
             return
         for server in self.leases.all("launched"):
-            try:
-                self._clean_up(server)
-            except Exception as error:  # told, and the others still go
-                self.progress.note(f"{server.service} could not be cleaned up: {error}")
+            self._try("kept for later runs", self._keep, server)
+            self._try("cleaned up", self._clean_up, server)
         if any(self.run.directory.glob(f"*.{STARTING}")):
             self._sweep_sources()
         self.run.remove()
@@ -172,6 +170,21 @@ class Manager:
     def _guard(self) -> None:
         """Start the run's janitor before there is anything that it may have to remove."""
         once(self.run.directory, "janitor", lambda: janitor.start(self.run.directory))
+
+    def _try(self, what: str, work: Callable[[Server], None], server: Server) -> None:
+        try:
+            work(server)
+        except Exception as error:  # told, and the others still go
+            self.progress.note(f"{server.service} could not be {what}: {error}")
+
+    def _keep(self, server: Server) -> None:
+        """Keep what the server was initialised with, if nothing else is on it."""
+        source = self.source(server)
+        is_shared = server.snapshot and not server.slot and self.leases.read("ready", server.key)
+        if not is_shared or source.exit_status(server):
+            return
+        if self._service(server).strip(server, self.run.id):
+            source.keep(server)
 
     def _clean_up(self, server: Server) -> None:
         if server.source == "external":

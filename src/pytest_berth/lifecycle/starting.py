@@ -7,9 +7,10 @@ import threading
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from pytest_berth.errors import BerthError, NoSourceError, RunEndedError
+from pytest_berth.errors import BerthError, NoSourceError, RunEndedError, StartError
 from pytest_berth.lifecycle import abandoned
 from pytest_berth.lifecycle.readiness import wait_until_ready
+from pytest_berth.sources import snapshots
 from pytest_berth.sources.choose import choose
 from pytest_berth.waiting import now
 
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 
     from pytest_berth.lifecycle.leases import Leases
     from pytest_berth.lifecycle.run import Run
-    from pytest_berth.service import Progress, Server, Service, Source
+    from pytest_berth.service import Credentials, Progress, Server, Service, Source
     from pytest_berth.settings import Settings
 
 STARTING = "starting"
@@ -46,7 +47,7 @@ class Starter:
         planned = self.leases.read("planned", name)
         if planned is None:
             source, reason = choose(service, self.settings, self.candidates, self)
-            planned = source.plan(service, service.credentials(), fixed=fixed)
+            planned = source.plan(service, self._account(service, source), fixed=fixed)
             slot = name[len(service.name) + 1 :]
             if slot and source.name == "external":
                 raise _cannot_be_own(service, reason)
@@ -106,6 +107,11 @@ class Starter:
         """Tell of a download, and end it where nobody waits for it any more."""
         self._refuse_after_the_end()
         self.progress.update(label, done, total)
+
+    def _account(self, service: Service, source: Source) -> Credentials:
+        if source.name == "external":
+            return service.credentials()
+        return snapshots.account(self.settings, service)
 
     def _launch(self, service: Service, source: Source, plan: Server) -> Server:
         began = now()

@@ -63,6 +63,7 @@ class BuiltIn:
     scope: Option[str] | None = None
     own: Mapping[str, str] = {}
     own_by: tuple[Option[str], str] | None = None
+    snapshots: bool = False
     claims: bool = False
     fixtures: frozenset[str]
     placeholders: frozenset[str]
@@ -111,6 +112,10 @@ class BuiltIn:
     def check(self, items: Sequence[pytest.Item]) -> None:
         """Check everything that is written about the service for the selected tests."""
         self.items.check(items)
+
+    def strip(self, server: Server, run_id: str) -> bool:
+        """Leave everything: there is nothing worth keeping."""
+        return False
 
     def prepare(self, server: Server, item: pytest.Item) -> None:
         """Do nothing ahead."""

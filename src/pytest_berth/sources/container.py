@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_berth.errors import BerthError, NoSourceError, StartError
 from pytest_berth.service import Server
-from pytest_berth.sources import images, ports
+from pytest_berth.sources import images, ports, snapshots
 from pytest_berth.sources.engine import Engine, EngineUnreachableError, connect, image_name
 
 if TYPE_CHECKING:
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 LABEL = "org.pytest-berth.run"
 INSIDE = "org.pytest-berth.inside"
 _LOG_LINES = 20
+_STOP_WITHIN = 10
 
 
 @dataclass
@@ -90,6 +91,8 @@ class Container:
         from docker.errors import DockerException
 
         spec = service.container(self.settings, plan.credentials)
+        spec = dataclasses.replace(spec, image=image_name(spec.image))
+        spec, kept_as, thawed = self._with_snapshot(service, plan, spec)
         container = self._create(plan, spec)
         try:
             container.put_archive("/", _archive(spec.files))
@@ -110,12 +113,40 @@ class Container:
                 f" port {port} is published on all interfaces of {host}"
             )
         handle = {"container": container.id, "run": self.run_id}
-        return dataclasses.replace(plan, host=host, port=port, handle=handle)
+        detail = f"{plan.detail}, from a snapshot" if thawed else plan.detail
+        return dataclasses.replace(
+            plan,
+            host=host,
+            port=port,
+            detail=detail,
+            handle=handle,
+            snapshot=kept_as,
+            thawed=thawed,
+        )
+
+    def _with_snapshot(
+        self, service: Service, plan: Server, spec: ContainerSpec
+    ) -> tuple[ContainerSpec, str, bool]:
+        """Return the container to be, what its data is kept as, and whether it starts from such."""
+        if not snapshots.wanted(self.settings, service):
+            return spec, "", False
+        identity = images.identity(self.engine, spec.image)
+        kept_as = snapshots.name(self.settings, service, plan.credentials, identity)
+        spec = dataclasses.replace(spec, in_memory=())
+        frozen = images.snapshot(self.engine, kept_as)
+        return dataclasses.replace(spec, image=frozen or spec.image), kept_as, bool(frozen)
 
     def stop(self, server: Server) -> None:
         """Remove the container and its anonymous volumes."""
         with removal():
             self._container(server).remove(force=True, v=True)
+
+    def keep(self, server: Server) -> None:
+        """Stop the container so that its data is complete, and commit it to an image."""
+        container = self._container(server)
+        container.stop(timeout=_STOP_WITHIN)
+        images.keep(container, server.snapshot)
+        images.prune(self.engine, server.snapshot)
 
     def clear(self, plan: Server) -> None:
         """Remove the server's container, if one was created."""
@@ -185,7 +216,7 @@ class Container:
         options: dict[str, Any] = {"ports": open_ports}
         network = self.engine.network()
         return self.engine.containers.create(
-            image_name(spec.image),
+            spec.image,
             command=list(spec.command),
             environment=dict(spec.environment),
             labels=self._labels(),

@@ -47,6 +47,9 @@ class External:
     def clear(self, plan: Server) -> None:
         """Leave the server alone."""
 
+    def keep(self, server: Server) -> None:
+        """Leave the server alone: what it holds is not ours to keep."""
+
     def sweep(self) -> None:
         """Leave everything alone."""
 

@@ -1,14 +1,22 @@
-"""Images of the container engine: is one there, can it be pulled?"""
+"""Images of the container engine: those that are pulled, and those that hold a snapshot."""
 
 from __future__ import annotations
 
+import time
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
+
+from pytest_berth.sources.snapshots import KEPT, UNUSED
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from pytest_berth.service import Progress
     from pytest_berth.sources.engine import Engine
+
+REPOSITORY = "pytest-berth/snapshot"
+SNAPSHOT = "org.pytest-berth.snapshot"
+MADE = "org.pytest-berth.made"
 
 
 def present(engine: Engine, image: str) -> bool:
@@ -52,3 +60,41 @@ def _sums(events: Iterable[dict[str, Any]], failure: type[Exception]) -> Iterabl
             layers[event["id"]] = (layers[event["id"]][1],) * 2
         if layers:
             yield sum(done for done, _ in layers.values()), sum(all_ for _, all_ in layers.values())
+
+
+def identity(engine: Engine, image: str) -> str:
+    """Return what an image is, whatever its tag says."""
+    return str(engine.client.client.images.get(image).id)
+
+
+def snapshot(engine: Engine, name: str) -> str:
+    """Return the id of the image that holds a snapshot, empty when there is none."""
+    from docker.errors import ImageNotFound
+
+    try:
+        return str(engine.client.client.images.get(f"{REPOSITORY}:{name}").id)
+    except ImageNotFound:
+        return ""
+
+
+def keep(container: Any, name: str) -> None:
+    """Make a stopped container's files a snapshot, in the place of one of the same name."""
+    labels = f"LABEL {SNAPSHOT}={name} {MADE}={time.time():.3f}"
+    container.commit(REPOSITORY, name, changes=labels)
+
+
+def prune(engine: Engine, name: str) -> None:
+    """Remove all but the newest snapshots of the same service and project, and old ones of all."""
+    from docker.errors import APIError
+
+    found = engine.client.client.images.list(filters={"label": SNAPSHOT}, all=True)
+    found.sort(key=_made, reverse=True)
+    group, long_ago = f"{name.rpartition('-')[0]}-", time.time() - UNUSED
+    ours = [image for image in found if image.labels[SNAPSHOT].startswith(group)]
+    for old in {*ours[KEPT:], *(image for image in found if _made(image) < long_ago)}:
+        with suppress(APIError):  # a run may be using it
+            engine.client.client.images.remove(old.id)
+
+
+def _made(image: Any) -> float:
+    return float(image.labels[MADE])

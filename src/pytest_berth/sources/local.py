@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_berth.errors import StartError
 from pytest_berth.service import LocalRequest, Server
-from pytest_berth.sources import account, ports
+from pytest_berth.sources import account, ports, snapshots
+from pytest_berth.sources.snapshots import Frozen
 from pytest_berth.waiting import wait_for
 
 if TYPE_CHECKING:
@@ -57,13 +58,28 @@ class Local:
             spec = service.local(self.settings, request)
             for path, content in spec.files.items():
                 account.write(directory / path, content)
-            for command in spec.prepare:
+            frozen = self._snapshot(service, plan, spec)
+            thawed = frozen is not None and frozen.thaw(directory / spec.data)
+            for command in () if thawed else spec.prepare:
                 _prepare(command, directory)
             handle = _launch(spec, directory)
         except BaseException:
             shutil.rmtree(directory)
             raise
-        return dataclasses.replace(plan, version=spec.version, detail=spec.detail, handle=handle)
+        return dataclasses.replace(
+            plan,
+            version=spec.version,
+            detail=f"{spec.detail}, from a snapshot" if thawed else spec.detail,
+            handle=handle,
+            snapshot=frozen.name if frozen else "",
+            thawed=thawed,
+        )
+
+    def _snapshot(self, service: Service, plan: Server, spec: LocalSpec) -> Frozen | None:
+        if not (spec.data and snapshots.wanted(self.settings, service)):
+            return None
+        programs = (spec.version, spec.command[0], str(account.identity()))
+        return Frozen(snapshots.name(self.settings, service, plan.credentials, *programs))
 
     def stop(self, server: Server) -> None:
         """End the process with its children and remove its directory."""
@@ -75,6 +91,13 @@ class Local:
         wait_for(lambda: _removed(directory), _STOP_WITHIN, message=f"removal of {directory}")
         if server.handle.get("after"):
             _detach(server.handle["after"])
+
+    def keep(self, server: Server) -> None:
+        """End the process so that its data is complete, and move that to the user's cache."""
+        process = _process(server)
+        if process:
+            _end(process, server.handle["clean_signal"])
+            Frozen(server.snapshot).freeze(Path(server.handle["directory"], server.handle["data"]))
 
     def clear(self, plan: Server) -> None:
         """End every process of the server, and remove its directory."""
@@ -162,6 +185,8 @@ def _launch(spec: LocalSpec, directory: Path) -> dict[str, Any]:
         "directory": str(directory),
         "signal": spec.stop_signal,
         "after": list(spec.after),
+        "data": spec.data,
+        "clean_signal": spec.clean_signal,
     }
 
 

@@ -24,6 +24,9 @@ FIT_FOR_TESTS = {
     "max_connections": "300",
     "max_prepared_transactions": "20",
     "log_checkpoints": "off",
+    # Old segments of the log are removed, not used again: no snapshot must hold them.
+    "wal_recycle": "off",
+    "wal_init_zero": "off",
     "log_line_prefix": "%m [%p] %d ",
     "lc_messages": "C",
 }
@@ -102,6 +105,9 @@ def local(settings: Settings, request: LocalRequest) -> LocalSpec:
         files={"password": request.credentials.password.encode()},
         # Immediate shutdown: the data is thrown away.
         stop_signal="SIGQUIT",
+        data="data",
+        # Fast shutdown: sessions are ended, the data is complete.
+        clean_signal="SIGINT",
     )
 
 

@@ -27,6 +27,7 @@ class Postgres(BuiltIn):
     options = ini.OPTIONS
     url = ini.URL
     source = ini.SOURCE
+    snapshots = True
     own: Mapping[str, str] = {
         "pg_url": "_pg_own_url",
         "pg_dsn": "_pg_own_dsn",
@@ -96,6 +97,12 @@ class Postgres(BuiltIn):
         from pytest_berth.services.postgres import databases
 
         databases.drop_all(server, run_id)
+
+    def strip(self, server: Server, run_id: str) -> bool:
+        """Drop the run's databases, and tell whether the server's data is worth keeping."""
+        from pytest_berth.services.postgres import stripping
+
+        return stripping.strip(server, run_id)
 
     def values(self, server: Server, run_id: str, worker: str) -> Mapping[str, object]:
         """Return the placeholders' values for a worker's database."""

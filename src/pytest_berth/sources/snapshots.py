@@ -1,0 +1,173 @@
+"""Snapshots: the data of a server that was initialised, and perhaps migrated, for later runs.
+
+A server that starts from one has nothing to initialise. It is taken from a cleanly stopped server
+whose service has left nothing of a test on it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import secrets
+import shutil
+import subprocess
+import sys
+import time
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pytest_berth.errors import BerthError, StartError
+from pytest_berth.settings import SNAPSHOTS
+from pytest_berth.sources import cache
+
+if TYPE_CHECKING:
+    from filelock import FileLock
+
+    from pytest_berth.service import Credentials, Service
+    from pytest_berth.settings import Settings
+
+KEPT = 3
+UNUSED = 30 * 24 * 3600.0
+_PLACE = "snapshots"
+_SECRET = "secret"
+
+
+def wanted(settings: Settings, service: Service) -> bool:
+    """Tell whether a service's servers start from snapshots, and leave them behind."""
+    choice = settings[SNAPSHOTS]
+    in_ci = os.environ.get("CI", "").lower() not in {"", "0", "false"}
+    return service.snapshots and (choice == "on" or (choice == "auto" and not in_ci))
+
+
+def account(settings: Settings, service: Service) -> Credentials:
+    """Return the account of a server to be: a snapshot's has the password of an earlier run.
+
+    Raises:
+        StartError: ``berth_snapshots`` is on, and the cache cannot keep the password.
+    """
+    new = service.credentials()
+    if not wanted(settings, service):
+        return new
+    try:
+        return replace(new, password=_secret(cache.cache_directory()))
+    except (BerthError, OSError) as error:
+        if settings[SNAPSHOTS] == "auto":
+            return new
+        raise StartError(
+            "snapshots cannot be used: there is no place for their password.",
+            why=str(error),
+            remedy=f"{SNAPSHOTS.name} = off, or set {cache.CACHE_VARIABLE} to a directory of yours",
+        ) from None
+
+
+def project(settings: Settings) -> str:
+    """Return a name for the project that is tested, as short as names of images must be."""
+    return _short(str(settings.root))
+
+
+def name(settings: Settings, service: Service, credentials: Credentials, *identity: str) -> str:
+    """Return what a server's data is kept as: other programs, or another account, another name."""
+    parts = (*identity, credentials.user, credentials.password, credentials.database)
+    return f"{service.name}-{project(settings)}-{_short(*parts)}"
+
+
+@dataclass(frozen=True)
+class Frozen:
+    """A snapshot as a directory in the user's cache."""
+
+    name: str
+
+    @property
+    def path(self) -> Path:
+        """The directory, which need not exist."""
+        return _place() / self.name
+
+    def thaw(self, target: Path) -> bool:
+        """Copy the data to where a server will use it; False when there is no snapshot."""
+        with self._lock():
+            if not self.path.exists():
+                return False
+            _copy(self.path, target)
+            os.utime(self.path)
+            return True
+
+    def freeze(self, data: Path) -> None:
+        """Take a stopped server's data, and drop what has not been used for long."""
+        with self._lock():
+            partial = self.path.with_name(f"{self.name}.{secrets.token_hex(4)}")
+            try:
+                shutil.move(data, partial)
+                self.forget()
+                partial.rename(self.path)
+            finally:
+                shutil.rmtree(partial, ignore_errors=True)
+            self._prune()
+
+    def forget(self) -> None:
+        """Remove the snapshot, if there is one."""
+        shutil.rmtree(self.path, ignore_errors=True)
+
+    def _prune(self) -> None:
+        group, long_ago = self.name.rpartition("-")[0], time.time() - UNUSED
+        there = sorted(filter(Path.is_dir, _place().iterdir()), key=_used, reverse=True)
+        # A killed run may have left a part of one, which has a suffix.
+        ours = [path for path in there if path.name.startswith(f"{group}-") and not path.suffix]
+        for old in {*ours[KEPT:], *(path for path in there if _used(path) < long_ago)}:
+            shutil.rmtree(old, ignore_errors=True)
+
+    def _lock(self) -> FileLock:
+        from filelock import FileLock
+
+        return FileLock(_place() / f"{self.name.rpartition('-')[0]}.lock")
+
+
+def _place() -> Path:
+    place = cache.cache_directory() / _PLACE
+    cache.make(place.parent)
+    place.mkdir(mode=0o700, exist_ok=True)
+    return place
+
+
+def _used(path: Path) -> float:
+    return path.stat().st_mtime
+
+
+def _copy(source: Path, target: Path) -> None:
+    """Copy a directory, by reference where the file system can; owners and rights are kept."""
+    by_reference = {"linux": ["-a", "--reflink=auto"], "darwin": ["-a", "-c"]}.get(sys.platform)
+    if by_reference is None:
+        shutil.copytree(source, target)
+    else:
+        subprocess.run(["cp", *by_reference, str(source), str(target)], check=True)
+
+
+def _secret(place: Path) -> str:
+    """Return the user's secret, made when first needed."""
+    path = place / _SECRET
+    cache.make(place)
+    with suppress(FileExistsError):
+        _write_once(path, secrets.token_hex(16))
+    found = path.lstat()
+    if hasattr(os, "getuid") and (found.st_uid != os.getuid() or found.st_mode & 0o077):
+        raise PermissionError(f"{path} is not this user's alone")
+    return path.read_text(encoding="ascii")
+
+
+def _write_once(path: Path, text: str) -> None:
+    """Write a file that only this user can read, whole or not at all, unless it is there."""
+    if path.exists():
+        return
+    partial = path.with_name(f"{path.name}.{secrets.token_hex(4)}")
+    descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    try:
+        with os.fdopen(descriptor, "w", encoding="ascii") as stream:
+            stream.write(text)
+        os.link(partial, path)
+    finally:
+        partial.unlink()
+
+
+def _short(*parts: str) -> str:
+    return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:12]

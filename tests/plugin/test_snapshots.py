@@ -1,0 +1,219 @@
+"""Servers start from the data of earlier ones, which holds nothing that a test has written."""
+
+from __future__ import annotations
+
+import subprocess
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import docker
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from conftest import Project
+
+FROM_SNAPSHOT = "*ready in * from a snapshot, *"
+NEEDLE = "needle-that-no-snapshot-may-hold"
+TESTS = f"""
+    from sqlalchemy import text
+
+    def test_rolled_back(pg_session):
+        pg_session.execute(text("INSERT INTO users (email) VALUES ('{NEEDLE}')"))
+        pg_session.commit()
+        assert pg_session.scalar(text("SELECT count(*) FROM users")) == 1
+
+    def test_committed(pg_engine):
+        with pg_engine.begin() as connection:
+            connection.execute(text("INSERT INTO users (email) VALUES ('{NEEDLE}')"))
+            assert connection.scalar(text("SELECT count(*) FROM users")) == 1
+"""
+
+
+@pytest.fixture
+def cache(project: Project, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A cache that holds the binaries of the user's, and snapshots of this test only."""
+    from pytest_berth.sources.cache import cache_directory
+
+    binaries = list(cache_directory().glob("embedded*"))
+    monkeypatch.setenv("BERTH_SNAPSHOTS", "on")
+    project.models()
+    project.write(test_users=TESTS)
+    with tempfile.TemporaryDirectory(prefix="berth-tests-") as name:
+        cache = Path(name)
+        cache.chmod(0o755)  # an unprivileged server has to enter it
+        for path in binaries:
+            (cache / path.name).symlink_to(path)
+        monkeypatch.setenv("BERTH_CACHE", name)
+        yield cache
+
+
+@pytest.fixture(params=["local", "container"])
+def kept(
+    request: pytest.FixtureRequest,
+    cache: Path,
+    require_source: Callable[[str], None],
+    monkeypatch: pytest.MonkeyPatch,
+) -> Iterator[Callable[[], bytes]]:
+    """Each source that keeps snapshots; called, everything that those of the test hold."""
+    require_source(request.param)
+    monkeypatch.setenv("BERTH_SOURCE", request.param)
+    if request.param == "local":
+        yield lambda: b"".join(
+            path.read_bytes() for path in (cache / "snapshots").rglob("*") if path.is_file()
+        )
+        return
+    before = _images()
+    yield lambda: b"".join(map(_contents, _images() - before))
+    for image in _images() - before:
+        docker.from_env().images.remove(image)
+
+
+def _images() -> set[str]:
+    found = docker.from_env().images.list(filters={"label": "org.pytest-berth.snapshot"})
+    return {tag for image in found for tag in image.tags}
+
+
+def _contents(image: str) -> bytes:
+    command = ["docker", "run", "--rm", "--entrypoint", "tar", image, "-C", "/berth", "-c", "."]
+    return subprocess.run(command, capture_output=True, check=True).stdout
+
+
+def test_the_second_run_starts_from_what_the_first_has_kept(
+    kept: Callable[[], bytes], project: Project
+) -> None:
+    first, second = project.run("-v"), project.run("-v")
+
+    first.assert_outcomes(passed=2)
+    first.stdout.no_fnmatch_line(FROM_SNAPSHOT)
+    second.assert_outcomes(passed=2)
+    second.stdout.fnmatch_lines([FROM_SNAPSHOT])
+
+
+def test_a_snapshot_holds_nothing_that_tests_have_written(
+    kept: Callable[[], bytes], project: Project
+) -> None:
+    project.run().assert_outcomes(passed=2)
+
+    found = kept()
+    assert b"PG_VERSION" in found or b"base" in found
+    assert len(found) > 1_000_000
+    assert NEEDLE.encode() not in found
+
+
+@pytest.mark.parametrize(
+    "left",
+    [
+        "CREATE ROLE left_behind",
+        "ALTER ROLE CURRENT_USER SET work_mem = '8MB'",
+        "ALTER SYSTEM SET work_mem = '8MB'",
+        "CREATE DATABASE left_behind",
+    ],
+)
+def test_a_server_on_which_a_test_left_something_is_not_kept(
+    cache: Path, project: Project, require_source: Callable[[str], None], left: str
+) -> None:
+    require_source("local")
+    project.write(
+        test_users=f"""
+        import psycopg
+        import pytest
+
+        @pytest.mark.berth_pg(isolation="none")
+        def test_leaves(pg_dsn):
+            with psycopg.connect(pg_dsn, autocommit=True) as connection:
+                connection.execute("{left}")
+        """
+    )
+
+    project.run("--berth-source=local").assert_outcomes(passed=1)
+
+    assert not _snapshots(cache)
+
+
+def test_what_a_test_left_in_the_administrators_database_is_not_kept(
+    cache: Path, project: Project, require_source: Callable[[str], None]
+) -> None:
+    require_source("local")
+    project.write(
+        test_users="""
+        import psycopg
+        from psycopg.conninfo import make_conninfo
+
+        def test_leaves(pg_dsn):
+            with psycopg.connect(make_conninfo(pg_dsn, dbname="postgres")) as connection:
+                connection.execute("CREATE TABLE left_behind ()")
+        """
+    )
+
+    project.run("--berth-source=local").assert_outcomes(passed=1)
+
+    assert not _snapshots(cache)
+
+
+@pytest.mark.parametrize(
+    "environment", [{"BERTH_SNAPSHOTS": "off"}, {"BERTH_SNAPSHOTS": "auto", "CI": "true"}]
+)
+def test_no_snapshot_is_kept_when_it_is_switched_off(
+    cache: Path,
+    project: Project,
+    require_source: Callable[[str], None],
+    environment: dict[str, str],
+) -> None:
+    require_source("local")
+
+    project.run("--berth-source=local", **environment).assert_outcomes(passed=2)
+
+    assert not _snapshots(cache)
+    assert not (cache / "secret").exists()
+
+
+def test_the_password_of_snapshots_is_the_users_alone(
+    cache: Path, project: Project, require_source: Callable[[str], None]
+) -> None:
+    require_source("local")
+
+    result = project.run("--berth-source=local", "-vv")
+
+    secret = cache / "secret"
+    assert secret.stat().st_mode & 0o777 == 0o600
+    assert (cache / "snapshots").stat().st_mode & 0o777 == 0o700
+    assert secret.read_text() not in result.stdout.str()
+
+
+def test_a_secret_that_others_can_read_is_refused(
+    cache: Path, project: Project, require_source: Callable[[str], None]
+) -> None:
+    require_source("local")
+    (cache / "secret").write_text("known to all")
+    (cache / "secret").chmod(0o644)
+
+    result = project.run("--berth-source=local")
+
+    result.stdout.fnmatch_lines(
+        [
+            "*snapshots cannot be used: there is no place for their password.",
+            f"*why: {cache}/secret is not this user's alone",
+            "*do:  berth_snapshots = off, or set BERTH_CACHE to a directory of yours",
+        ]
+    )
+
+
+def test_workers_share_a_server_from_a_snapshot(
+    cache: Path, project: Project, require_source: Callable[[str], None]
+) -> None:
+    require_source("local")
+    project.plugins = ("xdist", "xdist.looponfail")
+    for _ in range(2):
+        result = project.run("--berth-source=local", "-n2")
+        result.assert_outcomes(passed=2)
+
+    result.stdout.fnmatch_lines([FROM_SNAPSHOT])
+    assert len(_snapshots(cache)) == 1
+
+
+def _snapshots(cache: Path) -> list[str]:
+    place = cache / "snapshots"
+    return [path.name for path in place.iterdir() if path.is_dir()] if place.exists() else []

@@ -1,0 +1,86 @@
+"""Snapshots as directories of the user's cache."""
+
+from __future__ import annotations
+
+import os
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+
+from pytest_berth.sources.snapshots import KEPT, UNUSED, Frozen
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@pytest.fixture
+def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("BERTH_CACHE", str(tmp_path / "cache"))
+    path = tmp_path / "data"
+    _fill(path, "first")
+    return path
+
+
+def _last_used(name: str, *, seconds_ago: float) -> None:
+    then = time.time() - seconds_ago
+    os.utime(Frozen(name).path, (then, then))
+
+
+def _fill(path: Path, text: str) -> None:
+    path.mkdir()
+    (path / "PG_VERSION").write_text(text)
+
+
+def test_what_was_kept_comes_back(data: Path, tmp_path: Path) -> None:
+    Frozen("postgres-shop-a").freeze(data)
+
+    assert Frozen("postgres-shop-a").thaw(tmp_path / "again")
+    assert (tmp_path / "again" / "PG_VERSION").read_text() == "first"
+    assert not data.exists()
+
+
+def test_another_name_has_another_snapshot(data: Path, tmp_path: Path) -> None:
+    Frozen("postgres-shop-a").freeze(data)
+
+    assert not Frozen("postgres-shop-b").thaw(tmp_path / "again")
+
+
+def test_a_later_snapshot_takes_the_place_of_an_earlier_one(data: Path, tmp_path: Path) -> None:
+    Frozen("postgres-shop-a").freeze(data)
+    _fill(data, "second")
+    Frozen("postgres-shop-a").freeze(data)
+
+    Frozen("postgres-shop-a").thaw(tmp_path / "again")
+
+    assert (tmp_path / "again" / "PG_VERSION").read_text() == "second"
+
+
+def test_what_a_project_has_not_used_for_longest_goes(data: Path, tmp_path: Path) -> None:
+    Frozen("postgres-other-x").freeze(data)
+    for number in range(KEPT + 1):
+        _fill(data, str(number))
+        Frozen(f"postgres-shop-{number}").freeze(data)
+        _last_used(f"postgres-shop-{number}", seconds_ago=1000 - number)
+    assert Frozen("postgres-shop-1").thaw(tmp_path / "used again")
+    _fill(data, "new")
+
+    Frozen("postgres-shop-new").freeze(data)
+
+    there = {path.name for path in Frozen("any").path.parent.iterdir() if path.is_dir()}
+    assert there == {
+        "postgres-other-x",
+        "postgres-shop-1",
+        f"postgres-shop-{KEPT}",
+        "postgres-shop-new",
+    }
+
+
+def test_what_no_project_has_used_for_a_month_goes(data: Path) -> None:
+    Frozen("postgres-forgotten-x").freeze(data)
+    _last_used("postgres-forgotten-x", seconds_ago=UNUSED + 1)
+    _fill(data, "new")
+
+    Frozen("postgres-shop-new").freeze(data)
+
+    assert not Frozen("postgres-forgotten-x").path.exists()
