@@ -13,6 +13,7 @@ from benchmarks.repair import SIZES, WRITE, create
 from benchmarks.report import Table, milliseconds, ratio
 from pytest_berth.services.postgres import databases, repair, urls
 from pytest_berth.services.postgres.pool import Pool
+from pytest_berth.services.postgres.repair.application import Application
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -48,7 +49,7 @@ def _of_size(server: Server, tables: int, times: int) -> list[tuple[str, ...]]:
             f"the peers' way, {strategy}": _cloned(server, admin, template, strategy, times // 20)
             for strategy in STRATEGIES
         }
-        pool = Pool(server, RUN, "main", LOCK_TIMEOUT, print)
+        pool = Pool(server, RUN, "main", LOCK_TIMEOUT, Application(), print)
         try:
             found |= {
                 "the test has done nothing": _lent(pool, template, times, b"SELECT 1"),

@@ -227,6 +227,26 @@ def test_a_transaction_left_open_in_a_private_database_hurts_nobody(shop: Projec
     result.assert_outcomes(passed=2)
 
 
+def test_an_engine_that_outlives_its_test_connects_anew(shop: Project) -> None:
+    result = run(
+        shop,
+        """
+        engines = {}
+
+        def engine_of(url):
+            return engines.setdefault(url, create_engine(url))
+
+        @private
+        @pytest.mark.parametrize("n", [1, 2, 3])
+        def test_it(pg_url, n):
+            assert emails(engine_of(pg_url)) == []
+            add(engine_of(pg_url), "a@example.com")
+            assert len(engines) == 1
+        """,
+    )
+    result.assert_outcomes(passed=3)
+
+
 def test_a_test_gets_several_private_databases(shop: Project) -> None:
     result = run(
         shop,

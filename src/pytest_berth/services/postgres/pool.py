@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from pytest_berth.service import Server
     from pytest_berth.services.postgres.repair import Baseline
+    from pytest_berth.services.postgres.repair.application import Application
 
 
 @dataclass
@@ -36,6 +37,7 @@ class Pool:
         run_id: The run that they belong to, which their names tell.
         part: What their names have in common beside that: the worker's name.
         lock_timeout: Seconds to wait for locks that a test has left.
+        application: The application's connections in this process.
         note: Tells the user what is left behind.
     """
 
@@ -43,6 +45,7 @@ class Pool:
     run_id: str
     part: str
     lock_timeout: float
+    application: Application
     note: Callable[[str], None]
     _numbers: count[int] = field(default_factory=lambda: count(1), init=False)
     _open: list[Private] = field(default_factory=list, init=False)
@@ -110,7 +113,7 @@ class Pool:
             except (psycopg.errors.InvalidCatalogName, psycopg.errors.ObjectInUse) as error:
                 raise _not_cloned(template, error) from error
         like = self._baselines.get(template)
-        private = Private(self.server, name, template, self.lock_timeout, like)
+        private = Private(self.server, name, template, self.lock_timeout, self.application, like)
         baseline = private.begin()
         if like is None and baseline:
             self._baselines[template] = baseline

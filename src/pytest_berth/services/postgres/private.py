@@ -19,6 +19,7 @@ from pytest_berth.services.postgres.truncation import Truncation
 if TYPE_CHECKING:
     from pytest_berth.service import Server
     from pytest_berth.services.postgres.repair import Baseline
+    from pytest_berth.services.postgres.repair.application import Application
 
 # All that DISCARD ALL does but for prepared statements, which the driver counts on.
 _AS_NEW = (
@@ -39,6 +40,7 @@ class Private:
         name: Its name.
         template: The database that it is a copy of.
         lock_timeout: Seconds to wait for locks that a test has left.
+        application: The application's connections in this process.
         like: What another clone of the template held, where there is one.
     """
 
@@ -46,6 +48,7 @@ class Private:
     name: str
     template: str
     lock_timeout: float
+    application: Application = field(repr=False)
     like: Baseline | None = field(default=None, repr=False)
 
     @cached_property
@@ -74,7 +77,9 @@ class Private:
     def put_back(self) -> bool:
         """Put the database back; tell whether the next test can have it."""
         try:
-            self._truncation.end_others(self._settle())
+            kept = self._settle()
+            self.application.leave(self.name, kept)
+            self._truncation.end_others(kept)
             self._truncation.end()
         except (IsolationError, TimeoutError, psycopg.OperationalError, _NOT_ALLOWED):
             return False

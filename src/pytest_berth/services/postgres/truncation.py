@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection
 
     from pytest_berth.services.postgres.repair import Baseline
+    from pytest_berth.services.postgres.repair.application import Application
     from pytest_berth.services.postgres.repair.session import Connection
 
 
@@ -27,12 +28,14 @@ class Truncation:
         lock_timeout: Seconds to wait for locks that a test has left.
         ours: Whether the run has created the database: only then it gets an event trigger.
         like: What another clone of the same template held, where there is one.
+        application: What knows the application's connections in this process.
     """
 
     dsn: str = field(repr=False)
     lock_timeout: float
     ours: bool = False
     like: Baseline | None = field(default=None, repr=False)
+    application: Application | None = field(default=None, repr=False)
     _baseline: Baseline | None = field(default=None, init=False, repr=False)
 
     @cached_property
@@ -74,7 +77,10 @@ class Truncation:
         assert self._baseline is not None, "begin() comes first"
         try:
             restored = repair.restore(
-                self._connection, self._baseline, lock_timeout=self.lock_timeout
+                self._connection,
+                self._baseline,
+                lock_timeout=self.lock_timeout,
+                application=self.application,
             )
         except repair.LeftOpen as error:
             self._baseline = error.restored.baseline if error.restored else None

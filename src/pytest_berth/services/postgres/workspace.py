@@ -28,6 +28,7 @@ from pytest_berth.services.postgres.lost import ERRORS
 from pytest_berth.services.postgres.options import ALLOW_RESET, DATABASE, LOCK_TIMEOUT
 from pytest_berth.services.postgres.pool import Pool
 from pytest_berth.services.postgres.repair import PRIVATE, LeftOpen, NotRepairable, SchemaChanged
+from pytest_berth.services.postgres.repair.application import Application, check_pools
 from pytest_berth.services.postgres.sequences import Sequences
 from pytest_berth.services.postgres.service import POSTGRES
 from pytest_berth.services.postgres.truncation import Truncation
@@ -52,6 +53,7 @@ class Workspace:
         database: The database's name.
         rights: What the role may do on the server.
         steps: What the template is made by.
+        application: The application's connections in this process.
     """
 
     berth: Berth
@@ -59,8 +61,12 @@ class Workspace:
     database: str
     rights: Rights
     steps: tuple[Step, ...] = ()
+    application: Application = field(default_factory=Application, init=False)
     _connection: Connection | None = field(default=None, init=False, repr=False)
     _own: Database | None = field(default=None, init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        self.application.watch()
 
     @property
     def url(self) -> str:
@@ -87,12 +93,14 @@ class Workspace:
 
     @cached_property
     def _truncation(self) -> Truncation:
-        return Truncation(self.dsn, self.berth.settings[LOCK_TIMEOUT], self.is_ours)
+        timeout = self.berth.settings[LOCK_TIMEOUT]
+        return Truncation(self.dsn, timeout, self.is_ours, application=self.application)
 
     @cached_property
     def _pool(self) -> Pool:
         run, timeout = self.berth.run, self.berth.settings[LOCK_TIMEOUT]
-        return Pool(self.server, run.id, run.worker, timeout, self.berth.progress.note)
+        note = self.berth.progress.note
+        return Pool(self.server, run.id, run.worker, timeout, self.application, note)
 
     @property
     def is_ours(self) -> bool:
@@ -178,6 +186,7 @@ class Workspace:
     def close(self) -> None:
         """Close every connection that berth has opened, private databases' included."""
         self._disconnect()
+        self.application.close()
         if "_pool" in self.__dict__:
             self._pool.close()
 
@@ -299,9 +308,11 @@ class Workspace:
         if not self.is_ours:
             return
         self._disconnect()
+        self.application.leave(self.database)
         with databases.administration(self.server) as connection:
             databases.drop(connection, self.berth.run.id, self.database)
             databases.clone(connection, self.berth.run.id, self.berth.run.worker)
+        check_pools(self.database)
 
 
 def open_workspace(berth: Berth, steps: tuple[Step, ...]) -> Workspace:

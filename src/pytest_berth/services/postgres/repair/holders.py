@@ -48,6 +48,7 @@ class Holder:
     Attributes:
         transaction: The virtual transaction id: unique while the server runs.
         age: Seconds since the transaction began.
+        place: The file and line of this process that its connection was taken at, if known.
     """
 
     pid: int
@@ -59,6 +60,7 @@ class Holder:
     wrote: bool
     locks: tuple[Lock, ...]
     gid: str = ""
+    place: str = ""
 
     @property
     def tables(self) -> tuple[str, ...]:
@@ -72,10 +74,11 @@ class Holder:
     def __str__(self) -> str:
         who = f"prepared transaction {self.gid!r}" if self.gid else f"pid {self.pid}"
         locked = ", ".join(self.tables) or "none"
+        opened = f"; opened at {self.place}" if self.place else ""
         said = f"; statement: {redacted(self.statement)}" if self.statement else ""
         return (
             f"{who}, application {self.application!r}, {self.state} for {self.age:.1f} s, "
-            f"locked tables: {locked}{said}"
+            f"locked tables: {locked}{said}{opened}"
         )
 
 

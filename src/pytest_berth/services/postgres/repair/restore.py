@@ -26,6 +26,7 @@ from pytest_berth.waiting import wait_for
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from pytest_berth.services.postgres.repair.application import Application
     from pytest_berth.services.postgres.repair.holders import Holder
 
 # A backend that was told to end needs a moment to roll back.
@@ -44,13 +45,20 @@ class Restored:
     prepared: tuple[str, ...] = ()
 
 
-def restore(connection: Connection, baseline: Baseline, *, lock_timeout: float) -> Restored:
+def restore(
+    connection: Connection,
+    baseline: Baseline,
+    *,
+    lock_timeout: float,
+    application: Application | None = None,
+) -> Restored:
     """Put everything back as it was when *baseline* was captured.
 
     Args:
         connection: The one that the baseline was captured on: it keeps the copies.
         baseline: What ``capture`` or the last ``restore`` returned.
         lock_timeout: Seconds to wait for each lock, and for transactions left open.
+        application: What knows the connections of this process, where anything does.
 
     Raises:
         LeftOpen: Transactions outlived the test; its ``restored`` tells whether the database
@@ -67,8 +75,8 @@ def restore(connection: Connection, baseline: Baseline, *, lock_timeout: float) 
         left: list[Holder] = []
         if signs.writers:
             prepared = _roll_back_prepared(connection, baseline)
-            left = _end_writers(connection, baseline, lock_timeout)
-        return _put_back(connection, baseline, lock_timeout, prepared, left)
+            left = _end_writers(connection, baseline, lock_timeout, application)
+        return _put_back(connection, baseline, lock_timeout, prepared, left, application)
     except psycopg.OperationalError as error:
         if connection.closed or connection.broken:
             raise BaselineLost(error) from error
@@ -108,12 +116,13 @@ def _put_back(
     lock_timeout: float,
     prepared: tuple[str, ...],
     left: list[Holder],
+    application: Application | None,
 ) -> Restored:
     try:
         try:
             restored = _repair(connection, baseline, lock_timeout)
         except BlockedError as blocked:
-            left += _end_blockers(connection, baseline, blocked)
+            left += _end_blockers(connection, baseline, blocked, application)
             restored = _repair(connection, baseline, lock_timeout)
     except BlockedError as blocked:
         raise LeftOpen([*left, *_blockers(connection, blocked)], None) from blocked
@@ -191,13 +200,18 @@ def _roll_back_prepared(connection: Connection, baseline: Baseline) -> tuple[str
     return tuple(holder.gid for holder in prepared)
 
 
-def _end_writers(connection: Connection, baseline: Baseline, lock_timeout: float) -> list[Holder]:
+def _end_writers(
+    connection: Connection,
+    baseline: Baseline,
+    lock_timeout: float,
+    application: Application | None,
+) -> list[Holder]:
     def writers() -> list[Holder]:
         return [holder for holder in _younger(connection, baseline) if holder.wrote]
 
     if _comes_true(lambda: not writers(), lock_timeout):
         return []
-    return _end_all(connection, writers())
+    return _end_all(connection, writers(), application)
 
 
 def _blockers(connection: Connection, blocked: BlockedError) -> list[Holder]:
@@ -206,16 +220,23 @@ def _blockers(connection: Connection, blocked: BlockedError) -> list[Holder]:
 
 
 def _end_blockers(
-    connection: Connection, baseline: Baseline, blocked: BlockedError
+    connection: Connection,
+    baseline: Baseline,
+    blocked: BlockedError,
+    application: Application | None,
 ) -> list[Holder]:
     before = baseline.open_before
     found = [h for h in _blockers(connection, blocked) if h.transaction not in before]
-    return _end_all(connection, found)
+    return _end_all(connection, found, application)
 
 
-def _end_all(connection: Connection, found: list[Holder]) -> list[Holder]:
+def _end_all(
+    connection: Connection, found: list[Holder], application: Application | None
+) -> list[Holder]:
+    if application:
+        found = [replace(holder, place=application.place(holder)) for holder in found]
     for holder in found:
-        _end(connection, holder)
+        _end(connection, holder, application)
     ended = {holder.transaction for holder in found}
 
     def gone() -> bool:
@@ -226,7 +247,9 @@ def _end_all(connection: Connection, found: list[Holder]) -> list[Holder]:
     return found
 
 
-def _end(connection: Connection, holder: Holder) -> None:
+def _end(connection: Connection, holder: Holder, application: Application | None) -> None:
+    if application and application.roll_back(holder, connection.info.dbname):
+        return
     try:
         end(connection, holder)
     except psycopg.errors.InsufficientPrivilege as error:
@@ -236,6 +259,8 @@ def _end(connection: Connection, holder: Holder) -> None:
             remedy="close or commit the connection before the test ends; "
             "or GRANT pg_signal_backend to the role in the URL",
         ) from error
+    if application:
+        application.lost(holder)
 
 
 def _comes_true(condition: Callable[[], bool], timeout: float) -> bool:

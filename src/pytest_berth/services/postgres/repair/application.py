@@ -1,0 +1,142 @@
+"""The application's connections in this process: found by the id of their backend.
+
+A transaction that outlived its test is rolled back where it was begun, so that the application can
+go on with its connection; the server could only end the connection.
+"""
+
+from __future__ import annotations
+
+import gc
+import sys
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
+
+import psycopg
+from sqlalchemy import event
+from sqlalchemy.pool import Pool
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterator
+    from types import FrameType
+
+    from sqlalchemy.pool import ConnectionPoolEntry, PoolProxiedConnection
+
+    from pytest_berth.services.postgres.repair.holders import Holder
+
+_NOT_THE_CALLER = ("sqlalchemy.", "contextlib", "pytest_berth.services.postgres.")
+
+
+@dataclass(frozen=True)
+class Checkout:
+    """Where a connection was last taken from its pool."""
+
+    pid: int
+    database: str
+    place: str
+
+
+@dataclass
+class Application:
+    """The connections of this process, as far as they can be found."""
+
+    _checkouts: WeakKeyDictionary[ConnectionPoolEntry, Checkout] = field(
+        default_factory=WeakKeyDictionary, init=False
+    )
+
+    def watch(self) -> None:
+        """Take note, from now on, of what is taken from SQLAlchemy's pools, and where."""
+        event.listen(Pool, "checkout", self._note)
+
+    def close(self) -> None:
+        """Take note no more."""
+        event.remove(Pool, "checkout", self._note)
+
+    def place(self, holder: Holder) -> str:
+        """Return the file and line that a transaction's connection was taken at; else nothing."""
+        return next((each.place for _, each in self._of(holder.pid)), "")
+
+    def roll_back(self, holder: Holder, database: str) -> bool:
+        """Roll a transaction back through its connection; tell whether that could be done."""
+        if not holder.state.startswith("idle in transaction"):
+            return False
+        for connection in _connections():
+            if _backend(connection) == (holder.pid, database):
+                connection.rollback()
+                return True
+        return False
+
+    def lost(self, holder: Holder) -> None:
+        """Let the pool replace a connection that the server has ended, when it is next used."""
+        for entry, _ in self._of(holder.pid):
+            entry.invalidate(soft=True)
+
+    def leave(self, database: str, kept: Collection[int] = ()) -> None:
+        """Let all pools replace their connections to a database, when they are next used.
+
+        Args:
+            database: Its name.
+            kept: Process ids of the backends that stay.
+        """
+        for entry, checkout in list(self._checkouts.items()):
+            if checkout.database == database and checkout.pid not in kept:
+                entry.invalidate(soft=True)
+
+    def _of(self, pid: int) -> list[tuple[ConnectionPoolEntry, Checkout]]:
+        return [(entry, each) for entry, each in self._checkouts.items() if each.pid == pid]
+
+    def _note(
+        self, dbapi_connection: Any, entry: ConnectionPoolEntry, _: PoolProxiedConnection
+    ) -> None:
+        # An async driver's connection is wrapped.
+        pid, database = _backend(getattr(dbapi_connection, "driver_connection", dbapi_connection))
+        if pid:
+            self._checkouts[entry] = Checkout(pid, database, _caller())
+
+
+def check_pools(database: str) -> None:
+    """Let psycopg's own pools replace the connections to a database that are lost."""
+    pools = sys.modules.get("psycopg_pool")
+    if pools is None:
+        return
+    for found in gc.get_objects():
+        if issubclass(type(found), pools.ConnectionPool) and not found.closed:
+            conninfo = found.conninfo
+            if isinstance(conninfo, str) and _names(conninfo, database):
+                found.check()
+
+
+def _names(conninfo: str, database: str) -> bool:
+    return psycopg.conninfo.conninfo_to_dict(conninfo).get("dbname") == database
+
+
+def _connections() -> Iterator[Any]:
+    """Yield the open connections of drivers that can roll back in a thread."""
+    psycopg2 = sys.modules.get("psycopg2.extensions")
+    kinds = (psycopg.Connection, psycopg2.connection) if psycopg2 else (psycopg.Connection,)
+    for found in gc.get_objects():
+        # Not isinstance(), which may wake a lazy object.
+        if issubclass(type(found), kinds) and not found.closed:
+            yield found
+
+
+def _backend(connection: Any) -> tuple[int, str]:
+    """Return a connection's backend and database; nothing where the driver does not tell."""
+    info = getattr(connection, "info", None)
+    if info is not None:
+        return getattr(info, "backend_pid", 0), getattr(info, "dbname", "")
+    get_pid = getattr(connection, "get_server_pid", None)  # asyncpg
+    if get_pid is not None:
+        return get_pid(), getattr(connection._params, "database", "") or ""
+    return 0, ""
+
+
+def _caller() -> str:
+    """Return the innermost line that is neither SQLAlchemy's nor ours."""
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None:
+        module = frame.f_globals.get("__name__", "")
+        if not module.startswith(_NOT_THE_CALLER):
+            return f"{frame.f_code.co_filename}:{frame.f_lineno}, in {frame.f_code.co_name}"
+        frame = frame.f_back
+    return ""

@@ -1,0 +1,178 @@
+"""What a test leaves open in this process: it is told where, and the application can go on."""
+
+from __future__ import annotations
+
+from textwrap import dedent
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from conftest import Project
+
+HEAD = """
+import psycopg
+import pytest
+from sqlalchemy import create_engine, insert, select, text
+from models import User
+
+left = []
+
+@pytest.fixture(scope="session")
+def app(pg_url):
+    engine = create_engine(pg_url, pool_size=1, max_overflow=0, pool_timeout=1)
+    yield engine
+    engine.dispose()
+
+def emails(bind):
+    with bind.connect() as connection:
+        return connection.scalars(select(User.email).order_by(User.email)).all()
+
+def pid(connection):
+    return connection.scalar(text("SELECT pg_backend_pid()"))
+
+"""
+
+
+@pytest.fixture
+def shop(served: Project) -> Project:
+    """A project with a table of users, whose clean-ups do not wait for long."""
+    served.models("berth_pg_lock_timeout = 0.3")
+    return served
+
+
+def run(project: Project, tests: str, *arguments: str) -> pytest.RunResult:
+    """Run a module of tests."""
+    (project.root / "test_it.py").write_text(HEAD + dedent(tests))
+    return project.run(*arguments)
+
+
+def test_a_transaction_is_rolled_back_through_its_connection_and_where_it_was_opened_is_told(
+    shop: Project,
+) -> None:
+    result = run(
+        shop,
+        """
+        def leak(app):
+            connection = app.connect()
+            connection.execute(insert(User).values(email="left"))
+            left.append((connection, pid(connection)))
+
+        def test_offender(app):
+            leak(app)
+
+        def test_next(app):
+            connection, before = left.pop()
+            connection.rollback()
+            assert connection.scalars(select(User)).all() == []
+            assert pid(connection) == before
+            connection.close()
+            assert emails(app) == []
+        """,
+    )
+    result.assert_outcomes(passed=2, errors=1)
+    result.stdout.fnmatch_lines(
+        [
+            "*Transactions outlived the test and were ended.",
+            "*idle in transaction for *statement: SELECT pg_backend_pid(); opened at"
+            " */test_it.py:*, in leak",
+        ]
+    )
+
+
+@pytest.mark.parametrize("module", ["psycopg", "psycopg2"])
+def test_a_connection_without_a_pool_is_found_too(shop: Project, module: str) -> None:
+    result = run(
+        shop,
+        f"""
+        import {module}
+
+        def test_offender(pg_dsn):
+            connection = {module}.connect(pg_dsn)
+            connection.cursor().execute("INSERT INTO users (email) VALUES ('left')")
+            left.append(connection)
+
+        def test_next(pg_dsn):
+            cursor = left.pop().cursor()
+            cursor.execute("SELECT count(*) FROM users")
+            assert cursor.fetchone() == (0,)
+            cursor.connection.close()
+        """,
+    )
+    result.assert_outcomes(passed=2, errors=1)
+
+
+def test_a_connection_that_still_works_is_ended_and_the_pool_goes_on(shop: Project) -> None:
+    result = run(
+        shop,
+        """
+        import threading
+
+        def test_offender(app):
+            def work():
+                with app.connect() as connection:
+                    connection.execute(insert(User).values(email="left"))
+                    connection.execute(text("SELECT pg_sleep(60)"))
+
+            thread = threading.Thread(target=work)
+            thread.start()
+            left.append(thread)
+            with psycopg.connect(app.url.render_as_string(False).replace("+psycopg", "")) as door:
+                query = "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'PgSleep'"
+                while not door.execute(query).fetchone()[0]:
+                    door.commit()
+
+        @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+        def test_next(app):
+            left.pop().join(20)
+            assert emails(app) == []
+        """,
+        "-Wignore::pytest.PytestUnhandledThreadExceptionWarning",
+    )
+    result.assert_outcomes(passed=2, errors=1)
+    result.stdout.fnmatch_lines(["*pg_sleep*opened at */test_it.py:*, in work"])
+
+
+def test_the_applications_pool_survives_that_the_database_is_replaced(shop: Project) -> None:
+    result = run(
+        shop,
+        """
+        def test_offender(app):
+            with app.begin() as connection:
+                connection.execute(text("CREATE TABLE extra (id int)"))
+
+        def test_next(app):
+            assert emails(app) == []
+            with app.connect() as connection:
+                assert connection.scalar(text("SELECT to_regclass('extra')")) is None
+        """,
+    )
+    result.assert_outcomes(passed=2)
+    result.stdout.fnmatch_lines(
+        ['*test_offender changed the schema (table extra was created*isolation="database")*']
+    )
+
+
+def test_psycopgs_own_pool_survives_it_too(shop: Project) -> None:
+    result = run(
+        shop,
+        """
+        from psycopg_pool import ConnectionPool
+
+        @pytest.fixture(scope="session")
+        def pool(pg_dsn):
+            with ConnectionPool(pg_dsn, min_size=2, max_size=2) as opened:
+                opened.wait()
+                yield opened
+
+        def test_offender(pool):
+            with pool.connection() as connection:
+                connection.execute("CREATE TABLE extra (id int)")
+
+        def test_next(pool):
+            for _ in range(3):
+                with pool.connection() as connection:
+                    assert connection.execute("SELECT count(*) FROM users").fetchone() == (0,)
+        """,
+    )
+    result.assert_outcomes(passed=2)
