@@ -165,7 +165,7 @@ class Workspace:
             self.close()
             self.__dict__.pop("_pool", None)
             new = open_workspace(self.berth, self.steps)
-            self.server, self.rights = new.server, new.rights
+            self.server, self.rights, self.application = new.server, new.rights, new.application
 
     @contextmanager
     def connection(self) -> Iterator[Connection]:
