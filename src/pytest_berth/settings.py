@@ -180,6 +180,20 @@ EXPORT: Option[tuple[str, ...]] = Option(
     "environment variables for the application: lines such as DATABASE_URL = {pg_url}",
     type="linelist",
 )
+AUTOUSE: Option[tuple[str, ...]] = Option(
+    "berth_autouse",
+    words,
+    (),
+    "services that tests reach without a fixture: pg, redis, kafka; each test has a clean slate",
+    type="linelist",
+)
+AUTOUSE_PATHS: Option[tuple[str, ...]] = Option(
+    "berth_autouse_paths",
+    lines,
+    (),
+    "directories or files of the tests that berth_autouse is about (default all)",
+    type="linelist",
+)
 START_TIMEOUT: Option[float] = Option(
     "berth_start_timeout",
     seconds,
@@ -205,6 +219,8 @@ OPTIONS: tuple[Option[Any], ...] = (
     FAIL_FAST,
     START_AHEAD,
     EXPORT,
+    AUTOUSE,
+    AUTOUSE_PATHS,
     START_TIMEOUT,
     SNAPSHOTS,
     ARTIFACT_MIRROR,

@@ -440,3 +440,32 @@ def test_a_pool_that_is_used_from_several_loops_is_told_what_to_set(served: Proj
     result.assert_outcomes(passed=1, failed=2)
     result.stdout.fnmatch_lines(["*- event loops -*", "*do:  create_async_engine(*NullPool*"])
     assert result.stdout.str().count("- event loops -") == 1
+
+
+def test_a_private_database_is_the_async_fixtures_too(served: Project, driver: str) -> None:
+    result = run(
+        served,
+        RUNNERS["auto"],
+        """
+        @pytest.mark.parametrize("n", range(2))
+        @pytest.mark.berth_pg(isolation="database")
+        async def test_it(pg_async_session, pg_async_connection, pg_async_engine, pg_session, n):
+            pg_async_session.add(by("a@example.com"))
+            await pg_async_session.commit()
+            assert pg_session.scalars(select(User.id)).all() == [1]
+            assert (await pg_async_connection.scalars(select(User.id))).all() == [1]
+            async with pg_async_engine.connect() as connection:
+                assert (await connection.scalars(select(User.id))).all() == [1]
+                name = await connection.scalar(text("SELECT current_database()"))
+            assert name == pg_session.scalar(text("SELECT current_database()"))
+            assert not name.endswith("_main")
+
+        async def test_shared(pg_async_engine):
+            async with pg_async_engine.connect() as connection:
+                assert (await connection.scalars(select(User.id))).all() == []
+                name = await connection.scalar(text("SELECT current_database()"))
+            assert name.endswith("_main")
+        """,
+        f"berth_pg_async_driver = {driver}",
+    )
+    result.assert_outcomes(passed=3)

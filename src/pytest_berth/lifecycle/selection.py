@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pytest_berth import markers
-from pytest_berth.lifecycle import scopes
+from pytest_berth.lifecycle import autouse, scopes
 from pytest_berth.lifecycle.state import BERTH
 from pytest_berth.markers import INTEGRATION_NAME
 
@@ -26,7 +26,8 @@ def prepare(item: pytest.Item, services: Sequence[Service]) -> bool:
     Returns:
         Whether it is marked, by this or by the suite.
     """
-    settings = item.config.stash[BERTH].settings
+    berth = item.config.stash[BERTH]
+    settings = berth.settings
     item.stash[_REACHED] = _names_by_module(item)
     for service in services:
         if scopes.is_own(item, service, settings):
@@ -34,6 +35,8 @@ def prepare(item: pytest.Item, services: Sequence[Service]) -> bool:
         if fixtures_reached(item, service):
             item.add_marker(INTEGRATION_NAME)
             _put_first(item, service.slate)
+            if berth.exports_any(service) or autouse.applies(item, service, settings):
+                _put_before_all(item, service.slate)
         elif asks_at_run_time(item):
             _put_first(item, service.late_slate)
     return item.get_closest_marker(INTEGRATION_NAME) is not None
@@ -45,6 +48,8 @@ def check(items: Sequence[pytest.Item], services: Sequence[Service]) -> None:
     Raises:
         SettingsError: A marker, a path, a module or an attribute is wrong.
     """
+    if items:
+        autouse.check(items[0].config.stash[BERTH].settings, services)
     for item in items:
         markers.check(item)
     for service in services:
@@ -56,11 +61,15 @@ def check(items: Sequence[pytest.Item], services: Sequence[Service]) -> None:
 def fixtures_reached(item: pytest.Item, service: Service) -> frozenset[str]:
     """Return the names of a service's fixtures that a test reaches.
 
-    A fixture that the suite has overridden counts only if the override asks for the original.
+    A fixture that the suite has overridden counts only if the override asks for the original. The
+    clean slate is among them where ``berth_autouse`` gives it to the test.
     """
     if _REACHED not in item.stash:
         item.stash[_REACHED] = _names_by_module(item)
-    return item.stash[_REACHED].get(service.fixture_module, frozenset()) & service.fixtures
+    found = item.stash[_REACHED].get(service.fixture_module, frozenset()) & service.fixtures
+    if autouse.applies(item, service, item.config.stash[BERTH].settings):
+        return found | {service.slate}
+    return found
 
 
 def wider_users(item: pytest.Item, fixtures: AbstractSet[str]) -> Iterator[tuple[str, str, str]]:
@@ -117,6 +126,24 @@ def _put_first(item: pytest.Item, fixture: str) -> None:
         if name == "request" or (name in definitions and definitions[name][-1].scope == "function")
     )
     names.insert(next(function_scoped, len(names)), fixture)
+
+
+def _put_before_all(item: pytest.Item, slate: str) -> None:
+    """Make what a clean slate needs for the whole session the first of all fixtures.
+
+    The suite's own may reach the server by the application, without asking for a fixture.
+    """
+    names = _closure(item)
+    overriding = _info(item).name2fixturedefs
+    # pytest has no public way to ask for the definition of a fixture by its name.
+    definitions = item.session._fixturemanager.getfixturedefs
+    (of_slate,) = definitions(slate, item) or ()
+    for argument in of_slate.argnames:
+        found = overriding.get(argument) or definitions(argument, item)
+        if found and found[-1].scope == "session":
+            if argument in names:
+                names.remove(argument)
+            names.insert(0, argument)
 
 
 def _names_by_module(item: pytest.Item) -> dict[str, frozenset[str]]:

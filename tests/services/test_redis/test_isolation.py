@@ -201,3 +201,57 @@ def test_too_few_databases_are_told(local: Project, yard: Yard) -> None:
     )
     result = local.run("-n", "2", "--dist", "load")
     result.stdout.fnmatch_lines(["*the server has no database number 1.*", "*databases = 256*"])
+
+
+SCOPES = """
+    import pytest
+    import redis
+
+    def put(url, name):
+        with redis.Redis.from_url(url) as client:
+            client.set(name, 1)
+            client.rpush("order", name)
+
+    @pytest.fixture(scope="session")
+    def of_session(redis_url): put(redis_url, "session")
+
+    @pytest.fixture(scope="module")
+    def of_module(redis_url): put(redis_url, "module")
+
+    @pytest.fixture(scope="class")
+    def of_class(redis_url): put(redis_url, "class")
+"""
+SCOPED = """
+    import pytest
+
+    @pytest.fixture
+    def keys(redis_client):
+        yield lambda: {key.decode() for key in redis_client.keys()} - {"order"}
+        redis_client.set("test", 1)
+
+    def test_module(of_module, keys):
+        assert keys() - {"session"} == {"module"}
+
+    class TestIt:
+        def test_class(self, of_class, keys):
+            assert keys() - {"session"} == {"module", "class"}
+
+        def test_late_session(self, of_class, of_session, keys, redis_client):
+            assert keys() == {"module", "class", "session"}
+            redis_client.delete("session")
+
+    def test_session(of_session, keys):
+        assert keys() == {"module", "session"}
+"""
+
+
+def test_what_fixtures_of_a_scope_wrote_is_gone_after_it(local: Project) -> None:
+    local.conftest(SCOPES)
+    local.write(test_a=SCOPED, test_b=SCOPED)
+    local.write(
+        test_c="""
+        def test_only_the_sessions_is_left(of_session, redis_client):
+            assert set(redis_client.keys()) == {b"session"} | {b"order"}
+        """
+    )
+    local.run().assert_outcomes(passed=9)

@@ -72,10 +72,13 @@ def _pg_workspace(
     pytestconfig: pytest.Config, pg_schema: object, pg_seed: object
 ) -> Iterator[Workspace]:
     """The worker's database and berth's connections to it."""
+    from pytest_berth.services.layers import Unwinding, unwinding
     from pytest_berth.services.postgres.access import workspace_for
+    from pytest_berth.services.postgres.items import may_commit
 
     workspace = workspace_for(pytestconfig, pg_schema, pg_seed)
-    yield workspace
+    with unwinding(pytestconfig, Unwinding(workspace.entering, workspace.leave, may_commit)):
+        yield workspace
     workspace.close()
 
 

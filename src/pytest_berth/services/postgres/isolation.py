@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from pytest_berth.errors import SettingsError
 from pytest_berth.services.postgres.options import ASYNC_DRIVER, ISOLATION
+from pytest_berth.settings import AUTOUSE
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -14,6 +15,8 @@ if TYPE_CHECKING:
     from pytest_berth.settings import Settings
 
 DOORS = ("pg_url", "pg_dsn", "pg_engine", "pg_async_engine")
+# Among a test's fixtures where berth_autouse gives it the clean slate.
+SLATE = "_pg_slate"
 # With asyncpg they are doors, too.
 TWINS = ("pg_async_session", "pg_async_connection")
 
@@ -73,6 +76,8 @@ def _choose(
         return Isolation("truncation", f"{doors[0]} is another way in")
     if exported:
         return Isolation("truncation", "berth_export is another way in")
+    if SLATE in fixtures:
+        return Isolation("truncation", f"{AUTOUSE.name} says that there are other ways in")
     by_asyncpg = _by_asyncpg(fixtures, settings)
     if by_asyncpg:
         return Isolation("truncation", f"{by_asyncpg[0]} works through asyncpg")

@@ -13,7 +13,7 @@ from pytest_berth.errors import SettingsError, nearest
 from pytest_berth.lifecycle.selection import fixtures_reached, overridden_in, wider_users
 from pytest_berth.lifecycle.state import BERTH
 from pytest_berth.services.postgres import template
-from pytest_berth.services.postgres.isolation import Isolation, choose
+from pytest_berth.services.postgres.isolation import DOORS, Isolation, choose
 from pytest_berth.services.postgres.options import DATABASE, ISOLATIONS, SCHEMA, SEED
 from pytest_berth.services.postgres.service import POSTGRES
 
@@ -49,6 +49,14 @@ def demand_of(item: pytest.Item) -> Demand:
 def isolation(item: pytest.Item) -> str:
     """Describe the test's isolation, and why it was chosen."""
     return str(demand_of(item).isolation)
+
+
+def may_commit(item: pytest.Item) -> bool:
+    """Tell whether a test, or what it uses, has a way to commit."""
+    fixtures = fixtures_reached(item, POSTGRES)
+    return bool(fixtures) and (
+        demand_of(item).isolation.kind == "truncation" or not fixtures.isdisjoint(DOORS)
+    )
 
 
 def check(items: Sequence[pytest.Item]) -> None:

@@ -47,6 +47,13 @@ def require_databases(server: Server, rights: Rights) -> None:
         )
 
 
+def can_commit(rights: Rights, berth: Berth) -> bool:
+    """Tell whether what is committed can be put back."""
+    if rights.own_databases:
+        return True
+    return rights.may_reset(berth.settings[ALLOW_RESET]) and berth.run.worker == MAIN
+
+
 def _not_allowed(isolation: Isolation, user: str, rights: Rights) -> IsolationError:
     return IsolationError(
         f"isolation {isolation.kind!r} is not possible in the database {rights.database!r}.",

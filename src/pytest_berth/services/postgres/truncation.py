@@ -58,7 +58,7 @@ class Truncation:
                 self._connection, lock_timeout=self.lock_timeout, watch=self.ours, known=known
             )
             if known:
-                repair.release(self._connection, known, self._baseline)
+                repair.release(self._connection, known, [self._baseline])
 
     def confirm(self) -> bool:
         """Tell whether the database still holds the baseline."""

@@ -24,6 +24,7 @@ from pytest_berth.services.postgres import (
     urls,
 )
 from pytest_berth.services.postgres.database import Database, PrivateDatabase
+from pytest_berth.services.postgres.layers import DatabaseLayers
 from pytest_berth.services.postgres.lost import ERRORS
 from pytest_berth.services.postgres.options import ALLOW_RESET, DATABASE, LOCK_TIMEOUT
 from pytest_berth.services.postgres.pool import Pool
@@ -31,13 +32,13 @@ from pytest_berth.services.postgres.repair import PRIVATE, LeftOpen, NotRepairab
 from pytest_berth.services.postgres.repair.application import Application, check_pools
 from pytest_berth.services.postgres.sequences import Sequences
 from pytest_berth.services.postgres.service import POSTGRES
-from pytest_berth.services.postgres.truncation import Truncation
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from pytest_berth.lifecycle.state import Berth
     from pytest_berth.service import Server
+    from pytest_berth.services.layers import Place
     from pytest_berth.services.postgres.isolation import Isolation
     from pytest_berth.services.postgres.rights import Rights
     from pytest_berth.services.postgres.schema import Step
@@ -92,9 +93,9 @@ class Workspace:
         return Sequences(rollback.outer_transaction(self._pinned))
 
     @cached_property
-    def _truncation(self) -> Truncation:
+    def _layers(self) -> DatabaseLayers:
         timeout = self.berth.settings[LOCK_TIMEOUT]
-        return Truncation(self.dsn, timeout, self.is_ours, application=self.application)
+        return DatabaseLayers(self.dsn, timeout, self.is_ours, application=self.application)
 
     @cached_property
     def _pool(self) -> Pool:
@@ -134,6 +135,20 @@ class Workspace:
         else:
             self._apply(seeds, self.database)
             yield
+
+    @contextmanager
+    def entering(self, place: Place, fixture: object) -> Iterator[None]:
+        """Let a fixture of a wider scope write, where what it writes can be put back."""
+        if permission.can_commit(self.rights, self.berth):
+            with self._layers.entering(place, fixture):
+                yield
+        else:
+            yield
+
+    def leave(self, fixture: object, name: str) -> None:
+        """Put back what a fixture of a wider scope wrote, as it has ended."""
+        if "_layers" in self.__dict__ and not self.berth.manager.is_lost(self.server):
+            self._repair(lambda: self._layers.leave(fixture), f"the fixture {name}")
 
     @property
     def used(self) -> Workspace | Database:
@@ -195,8 +210,8 @@ class Workspace:
             if name in self.__dict__:
                 # Not forgotten: tests hold the engine, which connects anew when it is used.
                 self.__dict__[name].dispose()
-        if "_truncation" in self.__dict__:
-            self.__dict__.pop("_truncation").close()
+        if "_layers" in self.__dict__:
+            self.__dict__.pop("_layers").close()
         self.__dict__.pop("_sequences", None)
 
     @contextmanager
@@ -270,11 +285,11 @@ class Workspace:
 
     @contextmanager
     def _put_back(self) -> Iterator[None]:
-        self._truncation.begin()
+        self._layers.begin()
         try:
             yield
         finally:
-            self._repair()
+            self._repair(self._layers.end, _running_test())
 
     def _apply(self, steps: Sequence[Step], database: str) -> None:
         target = template.target(self.berth, self.server, database) if steps else None
@@ -282,23 +297,22 @@ class Workspace:
             assert target is not None
             step.run(target)
 
-    def _repair(self) -> None:
+    def _repair(self, put_back: Callable[[], None], who: str) -> None:
         try:
-            self._truncation.end()
+            put_back()
         except SchemaChanged as error:
             if not self.is_ours:
                 raise
             self.start_over()
-            self._tell_changed_schema(error)
+            self._tell_changed_schema(error, who)
         except (LeftOpen, NotRepairable) as error:
             if getattr(error, "restored", None) is None:
                 self.start_over()
             raise
 
-    def _tell_changed_schema(self, error: SchemaChanged) -> None:
-        test = os.environ.get("PYTEST_CURRENT_TEST", "a test").partition(" ")[0]
+    def _tell_changed_schema(self, error: SchemaChanged, who: str) -> None:
         self.berth.progress.note(
-            f"postgres: {test} changed the schema ({'; '.join(error.differences[:3])}), so the"
+            f"postgres: {who} changed the schema ({'; '.join(error.differences[:3])}), so the"
             " database was made anew from its template; what fixtures of a wider scope had written"
             f" is gone. With {PRIVATE} the test has a database of its own"
         )
@@ -313,6 +327,10 @@ class Workspace:
             databases.drop(connection, self.berth.run.id, self.database)
             databases.clone(connection, self.berth.run.id, self.berth.run.worker)
         check_pools(self.database)
+
+
+def _running_test() -> str:
+    return os.environ.get("PYTEST_CURRENT_TEST", "a test").partition(" ")[0]
 
 
 def open_workspace(berth: Berth, steps: tuple[Step, ...]) -> Workspace:

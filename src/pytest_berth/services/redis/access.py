@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 from pytest_berth.lifecycle.run import MAIN
 from pytest_berth.lifecycle.state import BERTH
+from pytest_berth.services.layers import Unwinding, unwinding
+from pytest_berth.services.redis.items import may_write
 from pytest_berth.services.redis.service import REDIS
 from pytest_berth.services.redis.slates import WORKSPACE, Sweeper
 from pytest_berth.services.redis.workspace import workspace
@@ -28,7 +30,8 @@ def shared_workspace(config: pytest.Config) -> Iterator[Workspace]:
         config.stash[WORKSPACE] = opened
         sweeper = config.pluginmanager.register(Sweeper())
         try:
-            yield opened
+            with unwinding(config, Unwinding(opened.entering, opened.leave, may_write)):
+                yield opened
         finally:
             config.pluginmanager.unregister(name=sweeper)
             del config.stash[WORKSPACE]

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from pytest_berth import markers
 from pytest_berth.errors import SettingsError
 from pytest_berth.lifecycle import scopes
+from pytest_berth.lifecycle.selection import fixtures_reached
 from pytest_berth.lifecycle.state import BERTH
 from pytest_berth.services.redis.options import SCOPE
 from pytest_berth.services.redis.service import REDIS
@@ -37,6 +38,11 @@ def check(items: Sequence[pytest.Item]) -> None:
             remedy="berth_redis_scope = worker, or the marker berth_redis(scope='test') on tests"
             " that take redis_url from the fixture",
         )
+
+
+def may_write(item: pytest.Item) -> bool:
+    """Tell whether a test, or what it uses, may write into the worker's database number."""
+    return bool(fixtures_reached(item, REDIS)) and not is_own(item)
 
 
 def is_own(item: pytest.Item) -> bool:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 from pytest_berth.errors import IsolationError
 from pytest_berth.lifecycle.losing import told_when_lost
 from pytest_berth.services.redis import baseline, clients, databases, urls
+from pytest_berth.services.redis.layers import KeyLayers
 from pytest_berth.services.redis.lost import ERRORS
 from pytest_berth.services.redis.service import REDIS
 
@@ -19,7 +21,7 @@ if TYPE_CHECKING:
 
     from pytest_berth.lifecycle.state import Berth
     from pytest_berth.service import Server
-    from pytest_berth.services.redis.baseline import Baseline
+    from pytest_berth.services.layers import Place
     from pytest_berth.services.redis.claims import Claim
 
 
@@ -40,8 +42,11 @@ class Workspace:
     url: str = field(repr=False)
     client: redis.Redis
     claim: Claim | None = None
-    _known: Baseline = field(default=baseline.EMPTY, init=False, repr=False)
     _settled: bool = field(default=False, init=False)
+
+    @cached_property
+    def _layers(self) -> KeyLayers:
+        return KeyLayers(self.client)
 
     @contextmanager
     def slate(self) -> Iterator[None]:
@@ -56,13 +61,29 @@ class Workspace:
         with self._told_when_lost():
             self._require_ours()
             self._settled = False
-            self._known = baseline.capture(self.client, self._known)
+            self._layers.begin()
             try:
                 yield
             finally:
                 self._require_ours()
-                self._known = baseline.restore(self.client, self._known)
+                self._layers.end()
                 self._settled = True
+
+    @contextmanager
+    def entering(self, place: Place, fixture: object) -> Iterator[None]:
+        """Let a fixture of a wider scope write."""
+        self._renew_if_lost()
+        with self._told_when_lost():
+            self._require_ours()
+            with self._layers.entering(place, fixture):
+                yield
+
+    def leave(self, fixture: object, _: str) -> None:
+        """Put back what a fixture of a wider scope wrote, as it has ended."""
+        if not self.berth.manager.is_lost(self.server):
+            with self._told_when_lost():
+                self._require_ours()
+                self._layers.leave(fixture)
 
     def sweep(self) -> None:
         """Delete what has come after the last test's end, from threads that outlived it.
@@ -74,13 +95,13 @@ class Workspace:
         if self._settled:
             with self._told_when_lost():
                 self._require_ours()
-                baseline.remove_others(self.client, self._known)
+                baseline.remove_others(self.client, self._layers.known)
 
     def start_over(self) -> None:
         """Empty the database."""
         with self._told_when_lost():
             self._require_ours()
-            self._known = baseline.restore(self.client, baseline.EMPTY)
+            self._layers.known = baseline.restore(self.client, baseline.EMPTY)
             self._settled = True
 
     def _renew_if_lost(self) -> None:
@@ -88,7 +109,8 @@ class Workspace:
         if self.berth.manager.is_lost(self.server):
             self.client.connection_pool.disconnect()
             self.server = self.berth.server(REDIS, self.server.slot)
-            self._known, self._settled = baseline.EMPTY, False
+            self.__dict__.pop("_layers", None)
+            self._settled = False
 
     def _told_when_lost(self) -> AbstractContextManager[None]:
         return told_when_lost(self.berth, REDIS, self.server, ERRORS)

@@ -17,7 +17,9 @@ from pytest_berth.services.postgres.repair.failures import (
     NotRepairable,
     SchemaChanged,
 )
+from pytest_berth.services.postgres.repair.fingerprint import differences
 from pytest_berth.services.postgres.repair.holders import Holder
+from pytest_berth.services.postgres.repair.rebase import rebase
 from pytest_berth.services.postgres.repair.repair import end_backends
 from pytest_berth.services.postgres.repair.restore import ENDING, Restored, confirm, restore
 from pytest_berth.services.postgres.repair.stored import adopt, store
@@ -36,7 +38,9 @@ __all__ = [
     "capture",
     "changed",
     "confirm",
+    "differences",
     "end_backends",
+    "rebase",
     "release",
     "restore",
     "store",

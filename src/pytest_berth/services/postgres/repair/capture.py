@@ -28,7 +28,7 @@ from pytest_berth.services.postgres.repair.session import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from pytest_berth.services.postgres.repair.catalog import Relation, Relations
     from pytest_berth.services.postgres.repair.prepared import Prepared
@@ -60,19 +60,19 @@ def capture(
         raise LeftOpen([holder for holder in found if holder.locks], None) from error
 
 
-def release(connection: Connection, baseline: Baseline, used: Baseline | None = None) -> None:
+def release(connection: Connection, baseline: Baseline, used: Iterable[Baseline] = ()) -> None:
     """Drop the copies of a baseline that is no longer needed.
 
     Args:
         connection: The one that keeps them.
         baseline: What is no longer needed.
-        used: What is still needed: it may share the copy of the catalog.
+        used: What is still needed: they may share the copy of the catalog.
     """
     prepared.deallocate(connection, baseline.prepared)
     copies = [kept.copy for kept in baseline.kept.values()]
     copies += [baseline.kept_objects, baseline.fingerprint.kept]
-    shared = used.fingerprint.kept if used else None
-    dropped = [copy for copy in copies if copy != shared]
+    shared = [each.fingerprint.kept for each in used]
+    dropped = [copy for copy in copies if copy not in shared]
     if not baseline.stored:
         names = sql.SQL(", ").join(dropped)
         connection.execute(sql.SQL("DROP TABLE IF EXISTS {}").format(names))

@@ -1,0 +1,203 @@
+"""What fixtures write lies in layers, and is taken off again in the order of their scopes.
+
+At the bottom lies what fixtures of the session wrote, above it what those of packages, modules and
+classes wrote, on top what the test writes. When the fixtures of a layer have ended, the data is put
+back as it was before the first of them.
+"""
+
+from __future__ import annotations
+
+import sys
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator, Iterator
+
+B = TypeVar("B")
+_SESSION = 1
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where in the tree of tests a fixture's scope lies.
+
+    Attributes:
+        node: The session, package, module or class.
+        depth: How deep the node lies; the session's is the lowest.
+        alone: Whether the fixture has parameters, and so may end before its scope does.
+    """
+
+    node: object
+    depth: int
+    alone: bool = False
+
+
+_TEST = Place("test", sys.maxsize)
+
+
+@dataclass(eq=False)
+class Layer(Generic[B]):
+    """What the fixtures of one scope write.
+
+    Attributes:
+        before: The data before the first of them.
+        owners: Those that have not ended.
+    """
+
+    place: Place
+    before: B
+    owners: set[object]
+
+
+@dataclass
+class Layers(Generic[B]):
+    """The layers of one worker's data; what a service knows of its data, a subclass adds."""
+
+    _layers: list[Layer[B]] = field(default_factory=list, init=False, repr=False)
+    _held: list[B] = field(default_factory=list, init=False, repr=False)
+
+    def begin(self) -> None:
+        """Begin a test's layer.
+
+        Fixtures of a wider scope have written by now: what they wrote stays below it.
+        """
+        self._layers.append(Layer(_TEST, self._settle(), {object()}))
+
+    def end(self) -> None:
+        """Put everything back as it was before the test.
+
+        Raises:
+            IsolationError: The test left a transaction open, or changed the schema.
+        """
+        for layer in reversed(self._layers):
+            if layer.place is _TEST:
+                (owner,) = layer.owners
+                self.leave(owner)
+                return
+
+    @contextmanager
+    def entering(self, place: Place, owner: object) -> Iterator[None]:
+        """Let a fixture of a wider scope write.
+
+        It may come late, when narrower layers lie there already: what it writes belongs below.
+        """
+        above = [layer for layer in self._layers if layer.place.depth > place.depth]
+        below = self._layers[: len(self._layers) - len(above)]
+        joined = self._join(below, place, owner)
+        if joined and not above:
+            yield
+            return
+        earlier = self._settle()
+        self._held.append(earlier)
+        if not joined:
+            before = above[0].before if above else earlier
+            self._layers.insert(len(below), Layer(place, before, {owner}))
+        try:
+            yield
+        finally:
+            if earlier in self._held:  # else the database has been made anew
+                self._rebase([layer for layer in above if layer in self._layers], earlier)
+                self._held.remove(earlier)
+
+    def leave(self, owner: object) -> None:
+        """Put back what is over now that a fixture, or the test, has ended.
+
+        Raises:
+            IsolationError: A transaction was left open, or the schema was changed.
+        """
+        for layer in self._layers:
+            layer.owners.discard(owner)
+        over: Layer[B] | None = None
+        while self._layers and not self._layers[-1].owners:
+            over = self._layers.pop()
+        if over:
+            self._return_to(over.before)
+
+    def _join(self, below: list[Layer[B]], place: Place, owner: object) -> bool:
+        if place.depth == _SESSION and self._ends_with_session:
+            return True  # the database ends with the session
+        if not below or below[-1].place != place or place.alone:
+            return False
+        below[-1].owners.add(owner)
+        return True
+
+    def _rebase(self, above: list[Layer[B]], earlier: B) -> None:
+        if not above:
+            return
+        later = self._settle()
+        if not self._is_same(later, earlier):
+            for layer in above:
+                layer.before = self._rebased(layer.before, earlier, later)
+
+    @property
+    def _ends_with_session(self) -> bool:
+        """Whether nobody looks at the data after the session."""
+        return True
+
+    def _settle(self) -> B:
+        """Return what the data is now."""
+        raise NotImplementedError
+
+    def _return_to(self, before: B) -> None:
+        """Put the data back."""
+        raise NotImplementedError
+
+    def _is_same(self, one: B, other: B) -> bool:
+        """Tell whether two baselines are of the same data."""
+        raise NotImplementedError
+
+    def _rebased(self, before: B, earlier: B, later: B) -> B:
+        """Return *before* with what has changed from *earlier* to *later*."""
+        raise NotImplementedError
+
+
+@dataclass(frozen=True, eq=False)
+class Unwinding:
+    """A plugin, as long as a worker's data is in use: it tells when fixtures begin and end.
+
+    Attributes:
+        entering: Lets a fixture of a wider scope write.
+        leave: Puts back what it wrote; called with the fixture and its name.
+        may_write: Whether a test's fixtures may write.
+    """
+
+    entering: Callable[[Place, object], Any]
+    leave: Callable[[object, str], None]
+    may_write: Callable[[pytest.Item], bool]
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_fixture_setup(
+        self, fixturedef: Any, request: pytest.FixtureRequest
+    ) -> Generator[None, object, object]:
+        """Let each fixture of a wider scope write into its layer."""
+        if fixturedef.scope == "function" or not self._concerns(fixturedef, request):
+            return (yield)
+        node = request.node
+        place = Place(node, len(node.listchain()), alone=hasattr(request, "param"))
+        with self.entering(place, fixturedef):
+            return (yield)
+
+    def pytest_fixture_post_finalizer(self, fixturedef: Any) -> None:
+        """Put back what is over."""
+        if fixturedef.scope != "function":
+            self.leave(fixturedef, fixturedef.argname)
+
+    def _concerns(self, fixturedef: Any, request: pytest.FixtureRequest) -> bool:
+        if fixturedef.func.__module__.startswith("pytest_berth."):
+            return False
+        # pytest has no public way to ask for which test a fixture of a wider scope is set up.
+        return self.may_write(request._pyfuncitem)
+
+
+@contextmanager
+def unwinding(config: pytest.Config, plugin: Unwinding) -> Iterator[None]:
+    """Register the plugin for as long as the data is in use."""
+    name = config.pluginmanager.register(plugin)
+    try:
+        yield
+    finally:
+        config.pluginmanager.unregister(name=name)

@@ -1,0 +1,124 @@
+"""The clean slate of tests that commit: the database is put back as it was before them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import psycopg
+
+from pytest_berth.services.layers import Layers
+from pytest_berth.services.postgres import repair
+from pytest_berth.services.postgres.repair import Baseline
+
+if TYPE_CHECKING:
+    from pytest_berth.services.postgres.repair.application import Application
+    from pytest_berth.services.postgres.repair.session import Connection
+
+
+@dataclass
+class DatabaseLayers(Layers[Baseline]):
+    """The layers of a worker's database, and its repair on a connection of its own that stays open.
+
+    Attributes:
+        dsn: libpq URI of the database.
+        lock_timeout: Seconds to wait for locks that a test has left.
+        ours: Whether the run has created the database: only then it gets an event trigger.
+        application: What knows the application's connections in this process.
+    """
+
+    dsn: str = field(repr=False)
+    lock_timeout: float
+    ours: bool = False
+    application: Application | None = field(default=None, repr=False)
+    _current: Baseline | None = field(default=None, init=False, repr=False)
+    _live: dict[str, Baseline] = field(default_factory=dict, init=False, repr=False)
+
+    @cached_property
+    def _connection(self) -> Connection:
+        return psycopg.connect(self.dsn, autocommit=True, application_name="pytest-berth")
+
+    def close(self) -> None:
+        """Close the connection, and with it everything that is kept."""
+        self._current = None
+        self._layers.clear()
+        self._held.clear()
+        self._live.clear()
+        if "_connection" in self.__dict__:
+            self.__dict__.pop("_connection").close()
+
+    @property
+    def _ends_with_session(self) -> bool:
+        return self.ours
+
+    def _settle(self) -> Baseline:
+        """Return what the database holds now: the last baseline, unless something has moved."""
+        known, timeout = self._current, self.lock_timeout
+        confirmed = known and repair.confirm(self._connection, known, lock_timeout=timeout)
+        if confirmed:
+            return self._renew(confirmed)
+        self._current = None
+        adopted = None if self._live or not self.ours else self._adopt()
+        return self._renew(
+            adopted
+            or repair.capture(self._connection, lock_timeout=timeout, watch=self.ours, known=known)
+        )
+
+    def _adopt(self) -> Baseline | None:
+        """Take over the baseline that the template had, if the database still holds it."""
+        return repair.adopt(self._connection, lock_timeout=self.lock_timeout)
+
+    def _return_to(self, before: Baseline) -> None:
+        known = self._current
+        if known and not self._is_same(known, before):
+            before = self._without_schema_change(before, known)
+        try:
+            restored = repair.restore(
+                self._connection,
+                before,
+                lock_timeout=self.lock_timeout,
+                application=self.application,
+            )
+        except repair.LeftOpen as error:
+            self._current = None
+            if error.restored:
+                self._renew(error.restored.baseline)
+            raise
+        self._renew(restored.baseline)
+
+    def _without_schema_change(self, before: Baseline, known: Baseline) -> Baseline:
+        """Look for changes that the newer baseline took for granted, and so does not note."""
+        if before.fingerprint.kept != known.fingerprint.kept:
+            found = repair.differences(self._connection, before.fingerprint)
+            if found:
+                raise repair.SchemaChanged(found)
+        return replace(before, sentinel=known.sentinel)
+
+    def _is_same(self, one: Baseline, other: Baseline) -> bool:
+        return one.prepared.prefix == other.prepared.prefix
+
+    def _rebased(self, before: Baseline, earlier: Baseline, later: Baseline) -> Baseline:
+        found = repair.rebase(
+            self._connection, before, earlier, later, lock_timeout=self.lock_timeout
+        )
+        self._live[found.prepared.prefix] = found
+        return found
+
+    def _renew(self, found: Baseline) -> Baseline:
+        """Remember how the database stands, also for the layers that lie on the same baseline."""
+        self._current = found
+        for layer in self._layers:
+            if self._is_same(layer.before, found):
+                layer.before = found
+        self._live[found.prepared.prefix] = found
+        self._release()
+        return found
+
+    def _release(self) -> None:
+        """Drop the copies that nobody needs any more."""
+        used = [*self._held, *(layer.before for layer in self._layers)]
+        used += [self._current] if self._current else []
+        needed = {each.prepared.prefix for each in used}
+        for prefix in self._live.keys() - needed:
+            repair.release(self._connection, self._live.pop(prefix), self._live.values())
