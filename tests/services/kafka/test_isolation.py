@@ -189,6 +189,25 @@ def test_a_group_that_begins_at_the_end_misses_nothing_once_it_is_assigned(shop:
     shop.run().assert_outcomes(passed=3)
 
 
+def test_a_consumer_of_a_wider_scope_finds_the_topics_of_the_run(on_broker: Project) -> None:
+    topic = f"early-{os.urandom(4).hex()}"
+    on_broker.ini(f"berth_kafka_topics = {topic}", f"berth_kafka_allow_reset = {topic}")
+    on_broker.write(
+        test_early=f"""
+        import pytest
+        from confluent_kafka.admin import AdminClient
+
+        @pytest.fixture(scope="session")
+        def topics(kafka_bootstrap):
+            return AdminClient({{"bootstrap.servers": kafka_bootstrap}}).list_topics().topics
+
+        def test_it(topics, kafka_probe):
+            assert "{topic}" in topics
+        """
+    )
+    on_broker.run().assert_outcomes(passed=1)
+
+
 def test_the_marker_names_topics_of_one_test(on_broker: Project) -> None:
     on_broker.ini("berth_kafka_allow_reset = marked")
     on_broker.write(

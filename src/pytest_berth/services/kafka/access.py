@@ -25,9 +25,10 @@ WORKSPACE = pytest.StashKey["Workspace"]()
 def shared_workspace(config: pytest.Config) -> Iterator[Workspace]:
     """Open the worker's place on the broker that it shares."""
     berth = config.stash[BERTH]
-    config.stash[WORKSPACE] = _workspace(config, berth.server(KAFKA))
+    opened = config.stash[WORKSPACE] = _workspace(config, berth.server(KAFKA))
     try:
-        yield config.stash[WORKSPACE]
+        opened.open(berth.settings[TOPICS])
+        yield opened
     finally:
         del config.stash[WORKSPACE]
 

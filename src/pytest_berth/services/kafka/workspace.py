@@ -80,6 +80,20 @@ class Workspace:
         run = self.berth.run
         return names.name(run.id, run.worker, self._names, hint)
 
+    def open(self, topics: Sequence[str]) -> None:
+        """Create the run's topics, in time for consumers that fixtures of a wider scope start.
+
+        A consumer that joins its group before there is its topic may be left without partitions
+        for minutes.
+
+        Raises:
+            NotOursError: Topics on an external broker may not be emptied.
+        """
+        if topics:
+            fixed = self._fixed(topics)
+            with closing(Clients(self.bootstrap)) as clients:
+                cleaning.create(clients.admin, fixed.values())
+
     @contextmanager
     def slate(self, topics: Sequence[str], title: str) -> Iterator[Slate]:
         """Give a test a clean slate, and clean up behind it.
@@ -97,9 +111,7 @@ class Workspace:
 
     @contextmanager
     def _slate(self, topics: Sequence[str], title: str) -> Iterator[Slate]:
-        fixed = {topic: self._real(topic) for topic in topics}
-        run, allowed = self.berth.run, self.berth.settings[ALLOW_RESET]
-        cleaning.require_allowed(fixed.values(), self.server, run.id, allowed)
+        fixed = self._fixed(topics)
         with closing(Clients(self.bootstrap)) as clients:
             slate = Slate(self, clients, fixed, title)
             if fixed:
@@ -122,6 +134,13 @@ class Workspace:
     def discard(self, topic: str) -> None:
         """Delete a test's own topic after it; at the latest with the broker, or with the run."""
         self._over.append(topic)
+
+    def _fixed(self, topics: Sequence[str]) -> dict[str, str]:
+        """Return what topics are called on the broker, provided that they may be emptied there."""
+        fixed = {topic: self._real(topic) for topic in topics}
+        run, allowed = self.berth.run, self.berth.settings[ALLOW_RESET]
+        cleaning.require_allowed(fixed.values(), self.server, run.id, allowed)
+        return fixed
 
     def _real(self, topic: str) -> str:
         run = self.berth.run
