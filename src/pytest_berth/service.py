@@ -247,6 +247,9 @@ class Service(Protocol):
             SettingsError: A marker, a path, a module or an attribute is wrong.
         """
 
+    def load(self) -> None:
+        """Import what its tests need; its packages are there."""
+
     def prepare(self, server: Server, item: pytest.Item) -> None:
         """Do ahead, in a thread of its own, what tests need on the server and no fixture settles.
 
@@ -266,6 +269,9 @@ class Source(Protocol):
     """A place that servers come from."""
 
     name: str
+
+    def load(self) -> None:
+        """Import what a start takes."""
 
     def obstacle(self, service: Service, progress: Progress) -> BerthError | None:
         """Tell why it cannot serve; None when it can."""

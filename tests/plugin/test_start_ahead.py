@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 # What the run has of servers when its tests are over, before it removes everything.
 CONFTEST = """
+    import threading
     import pytest
     from pathlib import Path
     from tempfile import gettempdir
@@ -30,10 +31,14 @@ CONFTEST = """
     def of_servers(pattern):
         return sorted(path.name for path in Path(gettempdir()).glob(f"berth-*/{pattern}"))
 
+    def of_threads():
+        names = [thread.name for thread in threading.enumerate()]
+        return [name for name in names if name.startswith("berth-start-")]
+
     @pytest.hookimpl(tryfirst=True)
     def pytest_sessionfinish(session):
         if not hasattr(session.config, "workerinput"):
-            Path("seen").write_text(" ".join(of_servers("*.*.json")))
+            Path("seen").write_text(" ".join([*of_servers("*.*.json"), *of_threads()]))
 """
 WAITING = """
     from conftest import of_servers, wait_for
@@ -115,14 +120,22 @@ def test_a_function_of_the_schema_waits_for_the_test_that_needs_it(
     project.write(
         models="""
             import os
+            from pathlib import Path
 
             def create(connection):
-                assert "test_b" in os.environ["PYTEST_CURRENT_TEST"]
+                with Path("called").open("a") as stream:
+                    stream.write(os.environ["PYTEST_CURRENT_TEST"].split("::")[0])
         """,
-        test_a=WAITING.format(pattern="postgres.ready.json"),
+        test_a="""
+            from conftest import of_servers, of_threads, wait_for
+
+            def test_unit():
+                wait_for(lambda: of_servers("postgres.ready.json") and not of_threads(), 60)
+        """,
         test_b=USING,
     )
     project.run().assert_outcomes(passed=2)
+    assert (project.root / "called").read_text() == "test_b.py"
 
 
 def test_tables_that_an_import_adds_later_are_in_the_template(
@@ -240,7 +253,7 @@ def test_a_start_that_fails_is_told_by_each_test_that_needs_it_and_nowhere_else(
 
 
 BESIDE = """
-    import logging, socket, subprocess, time
+    import logging, socket, subprocess
     from pathlib import Path
     from threading import Event
 
@@ -261,7 +274,6 @@ BESIDE = """
         "monkeypatch.setattr(socket, 'socket', nothing)",
         "monkeypatch.setattr(subprocess, 'Popen', nothing)",
         "monkeypatch.setattr(Path, 'touch', nothing)",
-        "monkeypatch.setattr(time, 'monotonic', lambda: 4e9)",
         "monkeypatch.setenv('PATH', ''); monkeypatch.setenv('DOCKER_HOST', 'tcp://127.0.0.1:1')",
         "monkeypatch.chdir('/')",
         "caplog.set_level(logging.DEBUG)",
@@ -278,6 +290,53 @@ def test_what_a_unit_test_changes_for_the_whole_process_harms_no_start(
     require_source(source)
     project.write(test_a=BESIDE.format(change=change), test_b=USING)
     project.run(f"--berth-source={source}").assert_outcomes(passed=2)
+
+
+def test_a_source_that_only_seems_to_fail_is_taken_all_the_same(
+    project: Project, temporary: Path, require_source: Callable[[str], None]
+) -> None:
+    require_source("container")
+    project.conftest(
+        CONFTEST
+        + """
+    from pytest_berth.errors import NoSourceError
+    from pytest_berth.sources.container import Container
+
+    def pytest_runtest_setup(item):
+        if item.name == "test_unit":
+            wait_for(lambda: of_servers("postgres.ready.json"), 60)
+            Container.obstacle = original
+
+    original = Container.obstacle
+    Container.obstacle = lambda *args: NoSourceError("a test is in the way.")
+"""
+    )
+    project.write(
+        test_a="def test_unit(): pass",
+        test_b="""
+            from models import User
+
+            def test_it(pg_session, pg_server):
+                assert pg_server.source == "container"
+                assert pg_session.query(User).all() == []
+        """,
+    )
+    project.run("--berth-source=auto").assert_outcomes(passed=2)
+
+
+def test_time_that_a_test_makes_pass_ends_no_start(project: Project, temporary: Path) -> None:
+    project.write(
+        test_a="""
+            import itertools, time
+            from conftest import of_servers, wait_for
+
+            def test_unit(monkeypatch):
+                monkeypatch.setattr(time, "monotonic", itertools.count(step=1000).__next__)
+                wait_for(lambda: of_servers("postgres.ready.json"), 60)
+        """,
+        test_b=USING,
+    )
+    project.run().assert_outcomes(passed=2)
 
 
 def test_a_programs_environment_is_that_before_the_first_test(

@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import threading
 from concurrent.futures import Future, wait
+from contextlib import suppress
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,7 @@ from pytest_berth.lifecycle import scopes
 from pytest_berth.lifecycle.order import is_integration
 from pytest_berth.lifecycle.selection import fixtures_reached, is_skipped
 from pytest_berth.settings import START_AHEAD
+from pytest_berth.sources.choose import may_serve
 from pytest_berth.waiting import now
 
 if TYPE_CHECKING:
@@ -44,6 +46,7 @@ class Ahead:
 
     def __init__(self, berth: Berth) -> None:
         self.berth = berth
+        self._manager = berth.manager
         self.environment = dict(os.environ)
         self._begun: dict[str, Future[None]] = {}
 
@@ -63,6 +66,14 @@ class Ahead:
             daemon=True,
         ).start()
 
+    def load(self, service: Service) -> None:
+        """Import what a start takes, before a test can replace any of what is imported."""
+        # What cannot be imported is told by the test that needs it.
+        with suppress(ImportError):
+            for source in may_serve(service, self.berth.settings, self._manager.candidates):
+                source.load()
+            service.load()
+
     def join(self, service: Service) -> None:
         """Wait until what was begun for a service has ended, well or not."""
         begun = self._begun.get(service.name)
@@ -79,7 +90,7 @@ class Ahead:
         run.finish_testing()
         while run.others_are_testing() and wait(begun, _LOOK_EVERY).not_done:
             pass
-        self.berth.manager.give_up()
+        self._manager.give_up()
         deadline = now() + _ENDS_WITHIN
         # In short waits, as a signal is not heeded within a long one everywhere.
         while wait(begun, _LOOK_EVERY).not_done and now() < deadline:
@@ -88,7 +99,7 @@ class Ahead:
 
     def _start(self, service: Service, item: pytest.Item) -> None:
         if all(map(find_spec, service.packages)):
-            server = self.berth.manager.server(service, ahead=True)
+            server = self._manager.start_ahead(service)
             service.prepare(server, item)
 
 
@@ -99,11 +110,10 @@ def start(berth: Berth, session: pytest.Session) -> None:
     needed = list(_needed(session.items, berth.services, berth.settings))
     if needed:
         _keep_out_of_logs(session.config)
-        # Both are made here, as they are not made for several threads at once.
-        assert berth.run.directory
-        assert berth.manager
     for service, item in needed:
         berth.ahead.begin(service, item)
+    for service, _ in needed:
+        berth.ahead.load(service)
 
 
 def _will_run(session: pytest.Session) -> bool:

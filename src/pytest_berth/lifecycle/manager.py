@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 from dataclasses import dataclass, field
-from functools import cached_property
 from typing import TYPE_CHECKING
 
 from pytest_berth.errors import BerthError, RunEndedError
@@ -13,7 +12,7 @@ from pytest_berth.lifecycle.leases import Leases
 from pytest_berth.lifecycle.once import lock, once, raise_remembered, remember
 from pytest_berth.lifecycle.starting import STARTING, Starter
 from pytest_berth.service import key
-from pytest_berth.sources.choose import sources
+from pytest_berth.sources.choose import FALLBACK, choose, sources
 from pytest_berth.waiting import wait_for
 
 if TYPE_CHECKING:
@@ -40,21 +39,13 @@ class Manager:
     _ended: list[Server] = field(default_factory=list)
     _locks: dict[str, threading.RLock] = field(default_factory=dict)
 
-    @cached_property
-    def leases(self) -> Leases:
-        """The leases in the run's directory."""
-        return Leases(self.run.directory)
-
     def __post_init__(self) -> None:
+        self.leases = Leases(self.run.directory)
         # Kept, so that an engine is connected to once.
         self.candidates = sources(
             self.settings, self.run.id, abandoned.labels(self.run, self.settings.root)
         )
-
-    @cached_property
-    def starter(self) -> Starter:
-        """What starts a server."""
-        return Starter(self.run, self.settings, self.progress, self.candidates, self.leases)
+        self.starter = Starter(self.run, self.settings, self.progress, self.candidates, self.leases)
 
     @property
     def servers(self) -> tuple[Server, ...]:
@@ -76,14 +67,12 @@ class Manager:
                 self.leases.write("launched", planned)
         return planned if planned.host else self.server(service)
 
-    def server(self, service: Service, slot: str | None = None, *, ahead: bool = False) -> Server:
+    def server(self, service: Service, slot: str | None = None) -> Server:
         """Return a server of the service, started if this run has not started it yet.
 
         Args:
             service: The service.
             slot: Whose own server it is; left out for the one that this worker shares.
-            ahead: Whether nobody waits for it yet: what fails then is tried once more when a test
-                needs it, as tests that run meanwhile may change what a process has in common.
 
         Raises:
             NoSourceError: No source can serve.
@@ -95,10 +84,30 @@ class Manager:
             if known is None or self.is_lost(known):
                 self._guard()
                 with lock(self.run.directory, name):
-                    known = self._join_or_start(service, name, ahead=ahead)
+                    self._confirm_choice(service, name)
+                    known = self._join_or_start(service, name)
                 self.first_marks[name] = self.source(known).mark(known)
                 self._servers[name] = known
             return known
+
+    def start_ahead(self, service: Service) -> Server:
+        """Start the server that this worker shares, beside running tests.
+
+        They may change what all threads of a process have in common: what fails here is tried once
+        more when a test needs it, and where the server comes from is then chosen once more.
+
+        Raises:
+            NoSourceError: No source can serve, as it looks now.
+            StartError: It did not become ready.
+        """
+        name = self._key(service)
+        self._guard()
+        with self._lock(name), lock(self.run.directory, name):
+            is_planned = self.leases.read("planned", name) is not None
+            server = self._join_or_start(service, name, ahead=True)
+            if not is_planned and server.source == FALLBACK:
+                self._chosen_ahead(name).touch()
+        return server
 
     def current(self, server: Server) -> Server:
         """Return the server that has taken the place of another one, or that one itself."""
@@ -208,7 +217,23 @@ class Manager:
     def _lost(self, server: Server) -> Path:
         return self.run.directory / f"{server.key}.lost-{server.restarts}"
 
-    def _join_or_start(self, service: Service, name: str, *, ahead: bool) -> Server:
+    def _chosen_ahead(self, name: str) -> Path:
+        return self.run.directory / f"{name}.chosen-ahead"
+
+    def _confirm_choice(self, service: Service, name: str) -> None:
+        """Discard a server started ahead where another source would have been the one to take."""
+        server, chosen = self.leases.read("launched", name), self._chosen_ahead(name)
+        if not server or not chosen.exists():
+            return
+        source, _ = choose(service, self.settings, self.candidates, self.starter)
+        if source.name != server.source:
+            self.source(server).stop(server)
+            self.leases.forget(server)
+            for made in self.run.directory.glob(f"{name}.*.ahead"):
+                made.unlink()
+        chosen.unlink()
+
+    def _join_or_start(self, service: Service, name: str, *, ahead: bool = False) -> Server:
         ready = self.leases.read("ready", name)
         if ready and not self.is_lost(ready):
             return ready

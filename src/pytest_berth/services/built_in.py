@@ -5,6 +5,7 @@ A room is a module that is imported when a test needs it, never in an idle run.
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
@@ -116,6 +117,10 @@ class BuiltIn:
     def strip(self, server: Server, run_id: str) -> bool:
         """Leave everything: there is nothing worth keeping."""
         return False
+
+    def load(self) -> None:
+        """Import what its tests need: most of it is the drivers."""
+        import_module(f"pytest_berth.services.{self.name}.workspace")
 
     def prepare(self, server: Server, item: pytest.Item) -> None:
         """Do nothing ahead."""

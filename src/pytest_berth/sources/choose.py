@@ -18,6 +18,10 @@ if TYPE_CHECKING:
     from pytest_berth.settings import Settings
 
 
+# What `auto` takes where nothing else can serve.
+FALLBACK = "local"
+
+
 def sources(
     settings: Settings, run_id: str, labels: Mapping[str, str] | None = None
 ) -> tuple[Source, ...]:
@@ -30,6 +34,14 @@ def sources(
     """
     container = Container(settings, run_id, labels or {})
     return External(settings), container, Local(settings, run_id)
+
+
+def may_serve(
+    service: Service, settings: Settings, candidates: tuple[Source, ...]
+) -> tuple[Source, ...]:
+    """Return the sources that the settings allow for a service."""
+    wanted = settings[service.source] or settings[SOURCE]
+    return tuple(source for source in candidates if wanted in {source.name, "auto"})
 
 
 def choose(

@@ -17,7 +17,13 @@ from typing import TYPE_CHECKING, Any
 from pytest_berth.errors import BerthError, NoSourceError, StartError
 from pytest_berth.service import Server
 from pytest_berth.sources import images, ports, snapshots
-from pytest_berth.sources.engine import Engine, EngineUnreachableError, connect, image_name
+from pytest_berth.sources.engine import (
+    Engine,
+    EngineUnreachableError,
+    connect,
+    image_name,
+    load_client,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -54,6 +60,10 @@ class Container:
                 vars(self)["engine"] = connect()
             engine: Engine = vars(self)["engine"]
             return engine
+
+    def load(self) -> None:
+        """Import the engine's client, where there can be an engine."""
+        load_client()
 
     def obstacle(self, service: Service, progress: Progress) -> BerthError | None:
         """Tell why no container can serve: no engine, or no image."""

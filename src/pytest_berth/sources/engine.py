@@ -8,6 +8,7 @@ import socket
 import traceback
 import warnings
 from dataclasses import dataclass
+from importlib import import_module
 from ipaddress import ip_network
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -123,6 +124,12 @@ class Engine:
 def _life(container: Any) -> str:
     state = container.attrs["State"]
     return f"{container.id} {state['StartedAt']}" if state["Running"] else ""
+
+
+def load_client() -> None:
+    """Import the engine's client, unless nothing says that there is an engine."""
+    if not _nothing_says_that_there_is_one():
+        import_module("testcontainers.core.docker_client")
 
 
 def connect() -> Engine:

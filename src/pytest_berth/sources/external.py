@@ -20,6 +20,9 @@ class External:
     settings: Settings
     name: str = field(default="external", init=False)
 
+    def load(self) -> None:
+        """Import nothing: there is nothing to start."""
+
     def obstacle(self, service: Service, progress: Progress) -> BerthError | None:
         """Tell that no URL is set."""
         if service.external(self.settings):

@@ -10,6 +10,7 @@ import signal
 import subprocess
 import tempfile
 from dataclasses import dataclass, field
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -41,6 +42,10 @@ class Local:
     run_id: str
     name: str = field(default="local", init=False)
     reserved: list[ports.Reservation] = field(default_factory=list, init=False)
+
+    def load(self) -> None:
+        """Import what starts processes."""
+        import_module("psutil")
 
     def obstacle(self, service: Service, progress: Progress) -> BerthError | None:
         """Tell why no process can serve: no binaries for this machine."""
