@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from pytest_berth.settings import Settings
 
-DOORS = ("pg_url", "pg_dsn", "pg_engine", "pg_async_engine")
+DOORS = ("pg_url", "pg_dsn", "pg_engine", "pg_async_engine", "pg_databases")
 # With asyncpg they are doors, too.
 TWINS = ("pg_async_session", "pg_async_connection")
 
