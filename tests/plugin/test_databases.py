@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from textwrap import dedent
 from typing import TYPE_CHECKING
+from uuid import uuid4
 
+import psycopg
 import pytest
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from conftest import Project
 
 HEAD = """
@@ -220,3 +224,56 @@ def test_tenants_with_schemas_of_their_own_are_put_back(served: Project) -> None
         """,
     )
     result.assert_outcomes(passed=3)
+
+
+@pytest.fixture
+def role(outer_url: str) -> Iterator[str]:
+    """A role of the server that may log in, and nothing else yet."""
+    name = f"app_{uuid4().hex[:8]}"
+    with psycopg.connect(outer_url.replace("+psycopg", ""), autocommit=True) as door:
+        door.execute(f"CREATE ROLE {name} LOGIN PASSWORD 'secret'".encode())
+        yield name
+        door.execute(f"DROP ROLE {name}".encode())
+
+
+def test_the_application_works_as_a_role_of_few_rights(served: Project, role: str) -> None:
+    (served.root / "schema.sql").write_text(
+        "CREATE TABLE invoice (id serial PRIMARY KEY, name text);"
+        "ALTER TABLE invoice ENABLE ROW LEVEL SECURITY;"
+        "CREATE POLICY own ON invoice USING (name = current_user);"
+        f"GRANT SELECT, INSERT ON invoice TO {role};"
+        f"GRANT USAGE ON SEQUENCE invoice_id_seq TO {role};"
+        "INSERT INTO invoice (name) VALUES ('of another');"
+    )
+    served.ini("berth_pg_schema = schema.sql")
+    served.conftest(
+        f"""
+        import pytest
+        from sqlalchemy import make_url
+
+        @pytest.fixture(scope="session")
+        def pg_url(pg_url):
+            url = make_url(pg_url).set(username="{role}", password="secret")
+            return url.render_as_string(hide_password=False)
+        """
+    )
+    result = run(
+        served,
+        f"""
+        from sqlalchemy.exc import ProgrammingError
+
+        @pytest.mark.parametrize("n", [1, 2, 3])
+        def test_it(pg_url, pg_engine, n):
+            app = create_engine(pg_url)
+            assert names(app) == []
+            add(app, "{role}")
+            assert names(app) == ["{role}"]
+            assert names(pg_engine) == ["of another", "{role}"]
+            with pytest.raises(ProgrammingError, match="permission denied"):
+                with app.begin() as connection:
+                    connection.execute(text("DELETE FROM invoice"))
+        """,
+        "-vv",
+    )
+    result.assert_outcomes(passed=3)
+    result.stdout.fnmatch_lines(["*(postgres truncation: pg_url is another way in)*"])
