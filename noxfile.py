@@ -161,6 +161,20 @@ def bench(session: nox.Session) -> None:
     session.run("python", "-m", "benchmarks", *session.posargs, env=ENVIRONMENT)
 
 
+@nox.session(python=NEWEST.python.path)
+def nightly(session: nox.Session) -> None:
+    """Ten thousand random programs against the repair, on PostgreSQL 15 and 17."""
+    session.install("-e", ".[all]", *_group("tests"))
+    programs = session.posargs[0] if session.posargs else "10000"
+    for major in ("15", "17"):
+        session.run(
+            "pytest",
+            *ALWAYS,
+            "tests/services/test_repair/test_random.py",
+            env={**ENVIRONMENT, "BERTH_TEST_PG_VERSION": major, "BERTH_TEST_EXAMPLES": programs},
+        )
+
+
 def _group(name: str) -> tuple[str, ...]:
     return nox.project.dependency_groups(PYPROJECT, name)
 

@@ -264,6 +264,14 @@ class Service(Protocol):
     def values(self, server: Server, run_id: str, worker: str) -> Mapping[str, object]:
         """Return the values of the placeholders that ``berth_export`` may use."""
 
+    def further_placeholders(self, settings: Settings) -> frozenset[str]:
+        """Return the names of further ones, which depend on the settings."""
+
+    def further_values(
+        self, server: Server, run_id: str, worker: str, settings: Settings
+    ) -> Mapping[str, object]:
+        """Return the values of the further ones."""
+
 
 class Source(Protocol):
     """A place that servers come from."""

@@ -47,15 +47,14 @@ def parse(settings: Settings, services: Sequence[Service]) -> tuple[Export, ...]
     Raises:
         SettingsError: A line has no ``=``, or names an unknown placeholder.
     """
-    known = frozenset(name for service in services for name in service.placeholders)
+    known = frozenset(name for each in services for name in placeholders(each, settings))
     origin = settings.origin(EXPORT)
     return tuple(_parse(line, origin, known) for line in settings[EXPORT])
 
 
-def services_of(exports: Iterable[Export], services: Sequence[Service]) -> list[Service]:
-    """Return the services whose values the exports use."""
-    used = frozenset(name for export in exports for name in export.placeholders)
-    return [service for service in services if used & service.placeholders]
+def placeholders(service: Service, settings: Settings) -> frozenset[str]:
+    """Return the names of all values of a service that exports may use."""
+    return service.placeholders | service.further_placeholders(settings)
 
 
 def render(exports: Iterable[Export], values: Mapping[str, object]) -> dict[str, str]:

@@ -84,7 +84,12 @@ class Berth:
 
     def exports_any(self, service: Service) -> bool:
         """Tell whether the application learns of a service from its environment."""
-        return any(export.placeholders & service.placeholders for export in self.exports)
+        if not self.exports:
+            return False
+        from pytest_berth.lifecycle import exports
+
+        known = exports.placeholders(service, self.settings)
+        return any(export.placeholders & known for export in self.exports)
 
     def prepare(self) -> list[BerthError]:
         """Set the application's environment; return what is wrong with the settings."""
@@ -116,9 +121,11 @@ class Berth:
 
         values: dict[str, object] = {}
         try:
-            for service in exports.services_of(self.exports, self.services):
+            for service in filter(self.exports_any, self.services):
                 planned = self.manager.plan(service)
-                values |= service.values(planned, self.run.id, self.run.worker)
+                place = (planned, self.run.id, self.run.worker)
+                values |= service.values(*place)
+                values |= service.further_values(*place, self.settings)
         except (MissingExtraError, NoSourceError) as error:
             self.not_exported = error.what
         variables = exports.render(self.exports, values)

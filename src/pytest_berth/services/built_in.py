@@ -110,6 +110,16 @@ class BuiltIn:
         url = settings[self.url]
         return self.urls.server(url, reason=f"{self.url.name} is set") if url else None
 
+    def further_placeholders(self, settings: Settings) -> frozenset[str]:
+        """Return the names of the placeholders that depend on the settings: none."""
+        return frozenset()
+
+    def further_values(
+        self, server: Server, run_id: str, worker: str, settings: Settings
+    ) -> Mapping[str, object]:
+        """Return the values of these: none."""
+        return {}
+
     def check(self, items: Sequence[pytest.Item]) -> None:
         """Check everything that is written about the service for the selected tests."""
         self.items.check(items)

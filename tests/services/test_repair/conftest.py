@@ -10,13 +10,17 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from unittest.mock import Mock
 
 import psycopg
 import pytest
 from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
-from pytest_berth.services.postgres import repair
+from pytest_berth.service import Progress
+from pytest_berth.services.postgres import binaries, repair
+from pytest_berth.settings import ARTIFACT_MIRROR
+from pytest_berth.sources.cache import cache_directory
 from pytest_berth.waiting import wait_for
 
 if TYPE_CHECKING:
@@ -37,10 +41,10 @@ AND n.nspname NOT IN ('pg_catalog', 'information_schema') ORDER BY 1
 def repair_server() -> Iterator[str]:
     """Yield the conninfo of a superuser on a temporary server."""
     found = sorted(Path("/usr/lib/postgresql").glob("*/bin"))
-    if named := os.environ.get("BERTH_TEST_PG_BIN"):
-        found = [Path(named)]
+    if major := os.environ.get("BERTH_TEST_PG_VERSION"):
+        found = [_binaries(major)]
     if not found:
-        pytest.skip("no PostgreSQL in /usr/lib/postgresql; set BERTH_TEST_PG_BIN")
+        pytest.skip("no PostgreSQL in /usr/lib/postgresql; set BERTH_TEST_PG_VERSION")
     home = Path(tempfile.mkdtemp(prefix="berth-repair-"))
     account: dict[str, Any] = {"user": "nobody", "extra_groups": []} if os.getuid() == 0 else {}
     if account:
@@ -67,6 +71,13 @@ def repair_server() -> Iterator[str]:
         server.terminate()
         server.wait(30)
         shutil.rmtree(home)
+
+
+def _binaries(major: str) -> Path:
+    """Return binaries that are installed here, or were fetched."""
+    progress = Mock(spec=Progress)
+    mirror = ARTIFACT_MIRROR.default
+    return binaries.find(major, cache=cache_directory(), mirror=mirror, progress=progress).directory
 
 
 def _answers(dsn: str) -> bool:

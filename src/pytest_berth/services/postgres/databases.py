@@ -36,6 +36,11 @@ def database_name(run_id: str, part: str) -> str:
     return f"{_prefix(run_id)}{part}"
 
 
+def part(of: str, name: str) -> str:
+    """Return the part of the template, or of a worker, for one of an application's databases."""
+    return f"{of}_{name}" if name else of
+
+
 def of_worker(server: Server, run_id: str, worker: str) -> str:
     """Return the name of the database that a worker's tests will work in.
 

@@ -17,10 +17,17 @@ if TYPE_CHECKING:
 
 
 @contextmanager
-def exported(berth: Berth, server: Server, database: str) -> Iterator[None]:
-    """Let the exported variables tell of a database, and take that back."""
+def exported(berth: Berth, server: Server, database: str, name: str) -> Iterator[None]:
+    """Let the exported variables tell of a database, and take that back.
+
+    Args:
+        berth: The run.
+        server: Where the database is.
+        database: Its name on the server.
+        name: What the settings call it, if they do.
+    """
     before = dict(os.environ)
-    variables = exports.render(berth.exports, urls.values(server, database))
+    variables = exports.render(berth.exports, urls.values(server, database, name))
     os.environ.update(variables)
     try:
         yield

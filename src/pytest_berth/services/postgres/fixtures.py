@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from pytest_berth.services.handle import RunningServer
     from pytest_berth.services.postgres.aio.access import Access
     from pytest_berth.services.postgres.database import PrivateDatabase
+    from pytest_berth.services.postgres.named import NamedDatabases
     from pytest_berth.services.postgres.workspace import Workspace
 
 
@@ -127,6 +128,16 @@ def pg_engine(_pg_workspace: Workspace) -> Engine:
     Scope: session. A test that uses it gets the isolation ``truncation``, as it may commit.
     """
     return _pg_workspace.engine
+
+
+@pytest.fixture(scope="session")
+def pg_databases(_pg_workspace: Workspace) -> NamedDatabases:
+    """The databases of ``berth_pg_databases`` by their names: ``pg_databases["billing"].url``.
+
+    Scope: session; ``session`` and ``connection`` of a database are a test's. A test that uses it
+    gets the isolation ``truncation``, as it may commit.
+    """
+    return _pg_workspace.named
 
 
 @pytest.fixture

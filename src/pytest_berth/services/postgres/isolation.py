@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from pytest_berth.settings import Settings
 
-DOORS = ("pg_url", "pg_dsn", "pg_engine", "pg_async_engine")
+DOORS = ("pg_url", "pg_dsn", "pg_engine", "pg_async_engine", "pg_databases")
 # Among a test's fixtures where berth_autouse gives it the clean slate.
 SLATE = "_pg_slate"
 # With asyncpg they are doors, too.

@@ -14,7 +14,7 @@ from pytest_berth.lifecycle.selection import fixtures_reached, overridden_in, wi
 from pytest_berth.lifecycle.state import BERTH
 from pytest_berth.services.postgres import template
 from pytest_berth.services.postgres.isolation import DOORS, Isolation, choose
-from pytest_berth.services.postgres.options import DATABASE, ISOLATIONS, SCHEMA, SEED
+from pytest_berth.services.postgres.options import DATABASE, DATABASES, ISOLATIONS, SCHEMA, SEED
 from pytest_berth.services.postgres.service import POSTGRES
 
 if TYPE_CHECKING:
@@ -76,6 +76,10 @@ def check(items: Sequence[pytest.Item]) -> None:
         for step in template.parse(berth, berth.settings[option]):
             with _naming(f"{option.name}, set by {berth.settings.origin(option)}"):
                 step.check()
+    for name, lines in berth.settings[DATABASES]:
+        with _naming(f"{name} in {DATABASES.name}, set by {berth.settings.origin(DATABASES)}"):
+            for step in template.parse(berth, *lines):
+                step.check()
     for fixture in template.FIXTURES:
         _require_one_definition(items, fixture)
 
@@ -98,7 +102,7 @@ def _require_one_definition(items: Sequence[pytest.Item], fixture: str) -> None:
 
 def _require_narrow_scopes(item: pytest.Item, isolation: Isolation) -> None:
     """A private database lasts for one test: what outlives the test cannot work with it."""
-    for name, scope, asked in wider_users(item, POSTGRES.own.keys()):
+    for name, scope, asked in wider_users(item, {*POSTGRES.own, "pg_databases"}):
         raise SettingsError(
             f"the {scope}-scoped fixture {name!r} cannot use {asked} of a private database.",
             why=f"{item.nodeid} has the isolation {isolation}; its database lasts for one test",

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+import re
+from typing import Any, NamedTuple
 
 from pytest_berth.services import common_options
 from pytest_berth.settings import Option, choice, lines, seconds
@@ -34,6 +35,31 @@ def _url(value: str) -> str:
     return url
 
 
+class Named(NamedTuple):
+    """A further database: its name, and the lines that make it, schema first."""
+
+    name: str
+    lines: tuple[str, ...]
+
+    def __str__(self) -> str:
+        """Return the line that it was written as."""
+        return f"{self.name} = {'; '.join(self.lines)}"
+
+
+def _databases(value: list[str]) -> tuple[Named, ...]:
+    return tuple(map(_database, lines(value)))
+
+
+def _database(line: str) -> Named:
+    name, equals, makers = (part.strip() for part in line.partition("="))
+    if not equals or not re.fullmatch(r"[a-z][a-z0-9]{0,19}", name):
+        raise ValueError(
+            "use lines such as billing = billing.models:Base.metadata; tests/billing.sql,"
+            " with a name of at most 20 letters and digits"
+        )
+    return Named(name, tuple(part.strip() for part in makers.split(";") if part.strip()))
+
+
 VERSION: Option[str] = Option(
     "berth_pg_version",
     _version,
@@ -63,6 +89,13 @@ SEED: Option[tuple[str, ...]] = Option(
     lines,
     (),
     "what every test finds in the database: package.module:function, *.sql, command: ...",
+    type="linelist",
+)
+DATABASES: Option[tuple[Named, ...]] = Option(
+    "berth_pg_databases",
+    _databases,
+    (),
+    "further databases: lines such as billing = billing.models:Base.metadata; tests/billing.sql",
     type="linelist",
 )
 ALEMBIC_DRIFT: Option[str] = Option(
@@ -98,6 +131,7 @@ OPTIONS: tuple[Option[Any], ...] = (
     ALLOW_RESET,
     SCHEMA,
     SEED,
+    DATABASES,
     ALEMBIC_DRIFT,
     ISOLATION,
     LOCK_TIMEOUT,

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from pytest_berth.service import Server, Service
     from pytest_berth.services.built_in import Items, Launch, Urls
-    from pytest_berth.settings import Option
+    from pytest_berth.settings import Option, Settings
 
 
 class Postgres(BuiltIn):
@@ -44,6 +44,7 @@ class Postgres(BuiltIn):
             "pg_connection",
             "pg_session",
             "pg_database",
+            "pg_databases",
             "pg_async_engine",
             "pg_async_connection",
             "pg_async_session",
@@ -103,6 +104,25 @@ class Postgres(BuiltIn):
         from pytest_berth.services.postgres import stripping
 
         return stripping.strip(server, run_id)
+
+    def further_placeholders(self, settings: Settings) -> frozenset[str]:
+        """Return the names of the placeholders for the databases that the settings name."""
+        from pytest_berth.services.postgres import urls
+
+        named = settings[ini.DATABASES]
+        return frozenset(name for each in named for name in urls.placeholders(each.name))
+
+    def further_values(
+        self, server: Server, run_id: str, worker: str, settings: Settings
+    ) -> Mapping[str, object]:
+        """Return the values of these."""
+        from pytest_berth.services.postgres import databases, urls
+
+        found: dict[str, object] = {}
+        for name, _ in settings[ini.DATABASES]:
+            database = databases.database_name(run_id, databases.part(worker, name))
+            found |= urls.values(server, database, name)
+        return found
 
     def values(self, server: Server, run_id: str, worker: str) -> Mapping[str, object]:
         """Return the placeholders' values for a worker's database."""

@@ -35,9 +35,9 @@ def parse(berth: Berth, *items: object) -> tuple[Step, ...]:
     return schema.parse(items, berth.settings.root, check_drift=drift)
 
 
-def target(berth: Berth, server: Server, database: str) -> Target:
+def target(berth: Berth, server: Server, database: str, name: str = "") -> Target:
     """Return where steps are to be applied: a database, and the environment for commands."""
-    values = urls.values(server, database)
+    values = urls.values(server, database, name)
     return schema.Target(
         url=urls.url(server, database),
         dsn=urls.dsn(server, database),
@@ -50,20 +50,28 @@ def target(berth: Berth, server: Server, database: str) -> Target:
     )
 
 
-def build(berth: Berth, server: Server, steps: tuple[Step, ...]) -> None:
-    """Build the run's template database, unless it is there.
+def build(berth: Berth, server: Server, steps: tuple[Step, ...], name: str = "") -> str:
+    """Build the template database, unless it is there, and return its name on the server.
+
+    Args:
+        berth: The run.
+        server: Where it is to be.
+        steps: What makes it.
+        name: Which of the application's databases; empty for the one that has no name.
 
     Raises:
         SchemaError: A step failed.
     """
 
     def work() -> None:
-        made = berth.run.directory / f"{_name(server)}.ahead"
+        made = berth.run.directory / f"{work_name}.ahead"
         # What has been imported meanwhile may have added tables.
         if not made.exists() or made.read_text() != _tables(steps):
-            _make(berth, server, steps, dict(os.environ))
+            _make(berth, server, steps, dict(os.environ), name)
 
-    once(berth.run.directory, _name(server), work)
+    work_name = databases.part(_name(server), name)
+    once(berth.run.directory, work_name, work)
+    return databases.database_name(berth.run.id, databases.part(databases.TEMPLATE, name))
 
 
 def build_ahead(server: Server, item: pytest.Item) -> None:
@@ -100,14 +108,20 @@ def apply(berth: Berth, server: Server, database: str, steps: tuple[Step, ...]) 
 
 
 def _make(
-    berth: Berth, server: Server, steps: tuple[Step, ...], environment: dict[str, str]
+    berth: Berth,
+    server: Server,
+    steps: tuple[Step, ...],
+    environment: dict[str, str],
+    name: str = "",
 ) -> None:
+    part = databases.part(databases.TEMPLATE, name)
     with databases.administration(server) as connection:
-        databases.drop_if_there(connection, berth.run.id, databases.TEMPLATE)
-        name = databases.create(connection, berth.run.id, databases.TEMPLATE)
-        _run(steps, dataclasses.replace(target(berth, server, name), inherited=environment))
-        _store_baseline(berth, server, name)
-        databases.seal(connection, name)
+        databases.drop_if_there(connection, berth.run.id, part)
+        made = databases.create(connection, berth.run.id, part)
+        place = target(berth, server, made, name)
+        _run(steps, dataclasses.replace(place, inherited=environment))
+        _store_baseline(berth, server, made)
+        databases.seal(connection, made)
 
 
 def _name(server: Server) -> str:

@@ -105,8 +105,24 @@ class Template:
         return url(self.server, self.database, driver or "psycopg")
 
 
-def values(server: Server, database: str) -> Mapping[str, object]:
-    """Return the values of the placeholders of ``berth_export`` for a database."""
+def placeholders(name: str) -> frozenset[str]:
+    """Return the placeholders of ``berth_export`` for a database that the settings name."""
+    return frozenset(f"pg_{name}_{kind}" for kind in ("url", "dsn", "database"))
+
+
+def values(server: Server, database: str, name: str = "") -> Mapping[str, object]:
+    """Return the values of the placeholders of ``berth_export`` for a database.
+
+    Args:
+        server: Where it is.
+        database: Its name on the server.
+        name: What the settings call it, if they do.
+    """
+    if name:
+        found = {"url": Template(server, database), "dsn": dsn(server, database)}
+        return {f"pg_{name}_{kind}": value for kind, value in found.items()} | {
+            f"pg_{name}_database": database
+        }
     return {
         "pg_url": Template(server, database),
         "pg_dsn": dsn(server, database),

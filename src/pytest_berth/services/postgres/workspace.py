@@ -26,7 +26,7 @@ from pytest_berth.services.postgres import (
 from pytest_berth.services.postgres.database import Database, PrivateDatabase
 from pytest_berth.services.postgres.layers import DatabaseLayers
 from pytest_berth.services.postgres.lost import ERRORS
-from pytest_berth.services.postgres.options import ALLOW_RESET, DATABASE, LOCK_TIMEOUT
+from pytest_berth.services.postgres.options import ALLOW_RESET, DATABASE, DATABASES, LOCK_TIMEOUT
 from pytest_berth.services.postgres.pool import Pool
 from pytest_berth.services.postgres.repair import PRIVATE, LeftOpen, NotRepairable, SchemaChanged
 from pytest_berth.services.postgres.repair.application import Application, check_pools
@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from pytest_berth.service import Server
     from pytest_berth.services.layers import Place
     from pytest_berth.services.postgres.isolation import Isolation
+    from pytest_berth.services.postgres.named import NamedDatabases
     from pytest_berth.services.postgres.rights import Rights
     from pytest_berth.services.postgres.schema import Step
 
@@ -54,6 +55,7 @@ class Workspace:
         database: The database's name.
         rights: What the role may do on the server.
         steps: What the template is made by.
+        name: Which of the application's databases; empty for the one that has no name.
         application: The application's connections in this process.
     """
 
@@ -62,6 +64,7 @@ class Workspace:
     database: str
     rights: Rights
     steps: tuple[Step, ...] = ()
+    name: str = ""
     application: Application = field(default_factory=Application, init=False)
     _connection: Connection | None = field(default=None, init=False, repr=False)
     _own: Database | None = field(default=None, init=False, repr=False)
@@ -101,7 +104,15 @@ class Workspace:
     def _pool(self) -> Pool:
         run, timeout = self.berth.run, self.berth.settings[LOCK_TIMEOUT]
         note = self.berth.progress.note
-        return Pool(self.server, run.id, run.worker, timeout, self.application, note)
+        part = databases.part(run.worker, self.name)
+        return Pool(self.server, run.id, part, timeout, self.application, note)
+
+    @cached_property
+    def named(self) -> NamedDatabases:
+        """The application's further databases."""
+        from pytest_berth.services.postgres.named import NamedDatabases
+
+        return NamedDatabases(self)
 
     @property
     def is_ours(self) -> bool:
@@ -121,6 +132,15 @@ class Workspace:
         Raises:
             IsolationError: The isolation cannot be given here, or the test broke out of it.
         """
+        if self.berth.settings[DATABASES] and not self.name:
+            with self.named.slates(isolation), self._slate(isolation, seeds):
+                yield
+        else:
+            with self._slate(isolation, seeds):
+                yield
+
+    @contextmanager
+    def _slate(self, isolation: Isolation, seeds: Sequence[Step]) -> Iterator[None]:
         permission.require(isolation, self.server, self.rights, self.berth)
         if isolation.kind == "rollback":
             with self._rolled_back(seeds):
@@ -179,7 +199,7 @@ class Workspace:
         if self.berth.manager.is_lost(self.server):
             self.close()
             self.__dict__.pop("_pool", None)
-            new = open_workspace(self.berth, self.steps)
+            new = open_workspace(self.berth, self.steps, self.name)
             self.server, self.rights, self.application = new.server, new.rights, new.application
 
     @contextmanager
@@ -204,6 +224,8 @@ class Workspace:
         self.application.close()
         if "_pool" in self.__dict__:
             self._pool.close()
+        if "named" in self.__dict__:
+            self.named.close()
 
     def _disconnect(self) -> None:
         for name in ("engine", "_pinned"):
@@ -264,7 +286,7 @@ class Workspace:
                 self._apply(seeds, self._own.name)
                 if exported:
                     stack.enter_context(
-                        environment.exported(self.berth, self.server, self._own.name)
+                        environment.exported(self.berth, self.server, self._own.name, self.name)
                     )
                 yield
             finally:
@@ -281,7 +303,8 @@ class Workspace:
 
     @property
     def _template(self) -> str:
-        return databases.database_name(self.berth.run.id, databases.TEMPLATE)
+        part = databases.part(databases.TEMPLATE, self.name)
+        return databases.database_name(self.berth.run.id, part)
 
     @contextmanager
     def _put_back(self) -> Iterator[None]:
@@ -325,7 +348,8 @@ class Workspace:
         self.application.leave(self.database)
         with databases.administration(self.server) as connection:
             databases.drop(connection, self.berth.run.id, self.database)
-            databases.clone(connection, self.berth.run.id, self.berth.run.worker)
+            part = databases.part(self.berth.run.worker, self.name)
+            databases.clone(connection, self.berth.run.id, part, self._template)
         check_pools(self.database)
 
 
@@ -333,24 +357,27 @@ def _running_test() -> str:
     return os.environ.get("PYTEST_CURRENT_TEST", "a test").partition(" ")[0]
 
 
-def open_workspace(berth: Berth, steps: tuple[Step, ...]) -> Workspace:
+def open_workspace(berth: Berth, steps: tuple[Step, ...], name: str = "") -> Workspace:
     """Return the worker's database: a clone of the template, or the one that the URL names.
 
     Raises:
         SchemaError: A step failed.
     """
-    return on_living_server(berth, POSTGRES, ERRORS, lambda server: _open(berth, server, steps))
+    return on_living_server(
+        berth, POSTGRES, ERRORS, lambda server: _open(berth, server, steps, name)
+    )
 
 
-def _open(berth: Berth, server: Server, steps: tuple[Step, ...]) -> Workspace:
+def _open(berth: Berth, server: Server, steps: tuple[Step, ...], name: str) -> Workspace:
     with databases.administration(server) as connection:
         found = rights.find(connection)
         if server.source == "external":
             _tell_rights(berth, server, found, steps)
         if found.own_databases:
-            template.build(berth, server, steps)
-            name = databases.clone(connection, berth.run.id, berth.run.worker)
-            return Workspace(berth, server, name, found, steps)
+            made = template.build(berth, server, steps, name)
+            part = databases.part(berth.run.worker, name)
+            database = databases.clone(connection, berth.run.id, part, made)
+            return Workspace(berth, server, database, found, steps, name)
     if found.may_reset(berth.settings[ALLOW_RESET]):
         template.apply(berth, server, found.database, steps)
     return Workspace(berth, server, found.database, found, steps)

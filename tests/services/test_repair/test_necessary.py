@@ -1,0 +1,127 @@
+"""Each step that detects a change is needed: without it, a change of its kind is missed."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+import pytest
+
+from pytest_berth.services.postgres.repair import (
+    baseline,
+    dirt,
+    fingerprint,
+    large_objects,
+    marks,
+)
+from pytest_berth.services.postgres.repair.baseline import Signs
+
+if TYPE_CHECKING:
+    from .conftest import Slate
+
+# The package has a function of that name.
+RESTORE = import_module("pytest_berth.services.postgres.repair.restore")
+SCHEMA = """
+CREATE TABLE item (id serial PRIMARY KEY, name text);
+CREATE INDEX by_name ON item (name);
+INSERT INTO item (name) VALUES ('b'), ('a');
+CREATE TABLE sale (id serial PRIMARY KEY, item int);
+CREATE UNLOGGED SEQUENCE quick;
+SELECT lo_from_bytea(4711, 'kept');
+"""
+
+
+@pytest.fixture
+def slate(slate: Slate) -> Slate:
+    """A database whose baseline is captured."""
+    if slate.app.info.server_version < 150000:
+        pytest.skip("unlogged sequences are new in PostgreSQL 15")
+    slate.app.execute(SCHEMA.encode())
+    slate.capture()
+    return slate
+
+
+def missed(slate: Slate) -> bool:
+    """Restore, and tell whether something was left as the test had made it."""
+    slate.restore_only()
+    return slate.contents() != slate.before
+
+
+def test_the_snapshot(slate: Slate, monkeypatch: pytest.MonkeyPatch) -> None:
+    slate.app.execute("INSERT INTO sale VALUES (1, 1)")
+    with monkeypatch.context() as patch:
+        patch.setattr(marks.Mark, "moved", lambda *_: False)
+        assert missed(slate)
+    assert not missed(slate)
+
+
+def test_the_sequences_that_leave_the_snapshot_as_it_is(
+    slate: Slate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slate.app.execute("SELECT nextval('quick')")
+    with monkeypatch.context() as patch:
+        patch.setattr(baseline, "_sequences_moved", lambda *_: False)
+        patch.setattr(marks.Mark, "moved", lambda *_: False)
+        assert missed(slate)
+    assert not missed(slate)
+
+
+def test_the_transactions_that_still_write(slate: Slate, monkeypatch: pytest.MonkeyPatch) -> None:
+    left = slate.connect()
+    left.execute("INSERT INTO sale VALUES (1, 1)")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(RESTORE, "look", lambda *_: Signs(changed=True, writers=False))
+        slate.restore_only()
+        left.commit()
+        assert slate.contents() != slate.before
+    assert not missed(slate)
+
+
+def test_the_rows_newer_than_the_mark(slate: Slate, monkeypatch: pytest.MonkeyPatch) -> None:
+    slate.app.execute("UPDATE item SET name = 'changed'")
+    with monkeypatch.context() as patch:
+        patch.setattr(dirt, "_differing", lambda *_: (set(), set()))
+        assert missed(slate)
+
+
+def test_the_files_of_tables(slate: Slate, monkeypatch: pytest.MonkeyPatch) -> None:
+    slate.app.execute("CLUSTER item USING by_name")
+    kept = slate.baseline
+    assert kept
+    with monkeypatch.context() as patch:
+        patch.setattr(dirt, "storage_of", lambda _: kept.storage)
+        assert missed(slate)
+
+
+def test_the_large_objects(slate: Slate, monkeypatch: pytest.MonkeyPatch) -> None:
+    slate.app.execute("SELECT lo_put(4711, 0, 'lost')")
+    kept = slate.baseline
+    assert kept
+    with monkeypatch.context() as patch:
+        patch.setattr(large_objects, "described", lambda _: kept.large_objects)
+        assert missed(slate)
+
+
+def test_the_empty_tables_that_are_filled(slate: Slate, monkeypatch: pytest.MonkeyPatch) -> None:
+    slate.app.execute("INSERT INTO sale VALUES (1, 1)")
+    found = dirt.find
+
+    def without_filled(*arguments: object) -> dirt.Dirt:
+        return dirt.Dirt(altered=found(*arguments).altered)  # type: ignore[arg-type]
+
+    with monkeypatch.context() as patch:
+        patch.setattr(dirt, "find", without_filled)
+        assert missed(slate)
+
+
+@pytest.mark.parametrize("change", ["CREATE TABLE extra (x int)", "DROP INDEX by_name"])
+def test_the_comparison_of_the_catalog(
+    slate: Slate, monkeypatch: pytest.MonkeyPatch, change: str
+) -> None:
+    slate.app.execute(change.encode())
+    with monkeypatch.context() as patch:
+        patch.setattr(fingerprint, "differences", lambda *_: [])
+        slate.restore_only()
+    query = "SELECT to_regclass('extra') IS NOT NULL OR to_regclass('by_name') IS NULL"
+    assert slate.app.execute(query).fetchone() == (True,)
