@@ -64,6 +64,7 @@ class Workspace:
     steps: tuple[Step, ...] = ()
     application: Application = field(default_factory=Application, init=False)
     _connection: Connection | None = field(default=None, init=False, repr=False)
+    _spoilt: bool = field(default=False, init=False, repr=False)
     _own: Database | None = field(default=None, init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -122,6 +123,8 @@ class Workspace:
             IsolationError: The isolation cannot be given here, or the test broke out of it.
         """
         permission.require(isolation, self.server, self.rights, self.berth)
+        if self._spoilt:
+            self.start_over()
         if isolation.kind == "rollback":
             with self._rolled_back(seeds):
                 yield
@@ -318,14 +321,21 @@ class Workspace:
         )
 
     def start_over(self) -> None:
-        """Put a new clone of the template in the place of the database."""
+        """Put a new clone of the template in the place of the database.
+
+        Raises:
+            IsolationError: Somebody else is connected: it is tried again before the next test.
+        """
         if not self.is_ours:
             return
         self._disconnect()
+        self._spoilt = True
         self.application.leave(self.database)
         with databases.administration(self.server) as connection:
-            databases.drop(connection, self.berth.run.id, self.database)
+            known = self.application.backends(self.database)
+            databases.drop_unused(connection, self.berth.run.id, self.database, known)
             databases.clone(connection, self.berth.run.id, self.berth.run.worker)
+        self._spoilt = False
         check_pools(self.database)
 
 
