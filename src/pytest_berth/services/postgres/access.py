@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING
 
 import pytest
@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from pytest_berth.services.postgres.workspace import Workspace
 
 WORKSPACE = pytest.StashKey["Workspace"]()
+_AT_RUN_TIME = Isolation("truncation", "fixtures are asked for at run time")
+# What ends with a test that may be the first to ask for the database, in the middle of its run.
+_LATE = pytest.StashKey[ExitStack]()
 
 
 def workspace_for(config: pytest.Config, schema: object, seed: object) -> Workspace:
@@ -27,8 +30,12 @@ def workspace_for(config: pytest.Config, schema: object, seed: object) -> Worksp
     from pytest_berth.services.postgres import template
     from pytest_berth.services.postgres.workspace import open_workspace
 
-    config.stash[WORKSPACE] = open_workspace(berth, template.parse(berth, schema, seed))
-    return config.stash[WORKSPACE]
+    opened = open_workspace(berth, template.parse(berth, schema, seed))
+    config.stash[WORKSPACE] = opened
+    late = config.stash.get(_LATE, None)
+    if late is not None and opened.is_ours:
+        late.enter_context(opened.slate(_AT_RUN_TIME, ()))
+    return opened
 
 
 @contextmanager
@@ -41,10 +48,9 @@ def late_slate(config: pytest.Config) -> Iterator[None]:
     if before and before.is_ours:
         from pytest_berth.services.postgres.lost import slate
 
-        with slate(before, Isolation("truncation", "fixtures are asked for at run time"), ()):
+        with slate(before, _AT_RUN_TIME, ()):
             yield
         return
-    yield
-    opened = config.stash.get(WORKSPACE, None)
-    if opened:
-        opened.start_over()
+    with ExitStack() as config.stash[_LATE]:
+        yield
+    del config.stash[_LATE]

@@ -9,12 +9,12 @@ from __future__ import annotations
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
-from pytest_berth.errors import NotOursError
+from pytest_berth.errors import IsolationError, NotOursError
 from pytest_berth.services.postgres import rights, urls
 from pytest_berth.waiting import wait_for
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Collection, Iterator
 
     import psycopg
 
@@ -22,6 +22,10 @@ if TYPE_CHECKING:
 
 TEMPLATE = "template"
 EMPTY = "template0"
+_USERS = """
+SELECT pid, application_name, coalesce(state, '') FROM pg_catalog.pg_stat_activity
+WHERE datname = %s AND backend_type = 'client backend' AND NOT pid = ANY (%s) ORDER BY pid
+"""
 _FILE_COPY_SINCE = 150000
 # A backend that was told to end needs a moment to roll back.
 _BACKENDS_END_WITHIN = 10.0
@@ -116,6 +120,33 @@ def drop(connection: psycopg.Connection[Any], run_id: str, name: str) -> None:
     _execute(connection, "DROP DATABASE {} WITH (FORCE)", name)
 
 
+def drop_unused(
+    connection: psycopg.Connection[Any], run_id: str, name: str, known: Collection[int]
+) -> None:
+    """Drop a database of this run that nobody uses, but for backends that may be ended.
+
+    Args:
+        connection: To the administrator's database.
+        run_id: The run's id.
+        name: The database's name.
+        known: Process ids of the backends that may be ended.
+
+    Raises:
+        NotOursError: The name is not one of this run's.
+        IsolationError: Somebody else is connected, and does not leave.
+    """
+    require_ours(name, run_id)
+
+    def users() -> list[tuple[int, str, str]]:
+        return connection.execute(_USERS, [name, list(known)]).fetchall()
+
+    try:
+        wait_for(lambda: not users(), _BACKENDS_END_WITHIN / 2)
+    except TimeoutError:
+        raise _in_use(users()) from None
+    drop(connection, run_id, name)
+
+
 def drop_if_there(connection: psycopg.Connection[Any], run_id: str, part: str) -> None:
     """Drop the template or a worker's database where somebody has begun, and not come to an end."""
     name = database_name(run_id, part)
@@ -139,6 +170,15 @@ def require_ours(name: str, run_id: str) -> None:
             why=f"databases of this run begin with {_prefix(run_id)!r}",
             remedy=f"berth_pg_allow_reset = {name}  # only if all its data may go",
         )
+
+
+def _in_use(users: list[tuple[int, str, str]]) -> IsolationError:
+    return IsolationError(
+        "the database has to be made anew, and somebody else is connected to it.",
+        why="\n".join(f"pid {pid}, application {name!r}, {state}" for pid, name, state in users),
+        remedy='give the test that changed it a database of its own: isolation = "database"\n'
+        "or close that connection with the test; until then no test is given the database",
+    )
 
 
 def _prefix(run_id: str) -> str:

@@ -67,6 +67,7 @@ class Workspace:
     name: str = ""
     application: Application = field(default_factory=Application, init=False)
     _connection: Connection | None = field(default=None, init=False, repr=False)
+    _spoilt: bool = field(default=False, init=False, repr=False)
     _own: Database | None = field(default=None, init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -142,6 +143,8 @@ class Workspace:
     @contextmanager
     def _slate(self, isolation: Isolation, seeds: Sequence[Step]) -> Iterator[None]:
         permission.require(isolation, self.server, self.rights, self.berth)
+        if self._spoilt:
+            self.start_over()
         if isolation.kind == "rollback":
             with self._rolled_back(seeds):
                 yield
@@ -341,15 +344,22 @@ class Workspace:
         )
 
     def start_over(self) -> None:
-        """Put a new clone of the template in the place of the database."""
+        """Put a new clone of the template in the place of the database.
+
+        Raises:
+            IsolationError: Somebody else is connected: it is tried again before the next test.
+        """
         if not self.is_ours:
             return
         self._disconnect()
+        self._spoilt = True
         self.application.leave(self.database)
         with databases.administration(self.server) as connection:
-            databases.drop(connection, self.berth.run.id, self.database)
+            known = self.application.backends(self.database)
+            databases.drop_unused(connection, self.berth.run.id, self.database, known)
             part = databases.part(self.berth.run.worker, self.name)
             databases.clone(connection, self.berth.run.id, part, self._template)
+        self._spoilt = False
         check_pools(self.database)
 
 

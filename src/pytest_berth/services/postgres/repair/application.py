@@ -82,6 +82,12 @@ class Application:
             if checkout.database == database and checkout.pid not in kept:
                 entry.invalidate(soft=True)
 
+    def backends(self, database: str) -> set[int]:
+        """Return the process ids of the backends that this process is connected to."""
+        pooled = {each.pid for each in self._checkouts.values() if each.database == database}
+        found = map(_backend, (*_connections(), *_async_connections()))
+        return pooled | {pid for pid, name in found if name == database}
+
     def _of(self, pid: int) -> list[tuple[ConnectionPoolEntry, Checkout]]:
         return [(entry, each) for entry, each in self._checkouts.items() if each.pid == pid]
 
@@ -114,9 +120,26 @@ def _connections() -> Iterator[Any]:
     """Yield the open connections of drivers that can roll back in a thread."""
     psycopg2 = sys.modules.get("psycopg2.extensions")
     kinds = (psycopg.Connection, psycopg2.connection) if psycopg2 else (psycopg.Connection,)
+    for found in _objects(kinds):
+        if not found.closed:
+            yield found
+
+
+def _async_connections() -> Iterator[Any]:
+    """Yield the open connections of drivers for asyncio."""
+    asyncpg = sys.modules.get("asyncpg")
+    for found in _objects((psycopg.AsyncConnection,)):
+        if not found.closed:
+            yield found
+    for found in _objects((asyncpg.Connection,)) if asyncpg else ():
+        if not found.is_closed():
+            yield found
+
+
+def _objects(kinds: tuple[type, ...]) -> Iterator[Any]:
     for found in gc.get_objects():
         # Not isinstance(), which may wake a lazy object.
-        if issubclass(type(found), kinds) and not found.closed:
+        if issubclass(type(found), kinds):
             yield found
 
 
