@@ -11,7 +11,7 @@ from pytest_berth.lifecycle import exports
 from pytest_berth.lifecycle.once import lock, once
 from pytest_berth.lifecycle.selection import overridden_in
 from pytest_berth.lifecycle.state import BERTH
-from pytest_berth.services.postgres import databases, rights, schema, urls
+from pytest_berth.services.postgres import databases, guard, rights, schema, shared, urls
 from pytest_berth.services.postgres.options import ALEMBIC_DRIFT, LOCK_TIMEOUT, SCHEMA, SEED
 from pytest_berth.services.postgres.service import POSTGRES
 
@@ -63,7 +63,11 @@ def build(berth: Berth, server: Server, steps: tuple[Step, ...]) -> None:
         if not made.exists() or made.read_text() != _tables(steps):
             _make(berth, server, steps, dict(os.environ))
 
+    if server.source == "external":
+        guard.keep(berth, server)
     once(berth.run.directory, _name(server), work)
+    if server.source == "external":
+        _rebuild_if_gone(berth, server, steps)
 
 
 def build_ahead(server: Server, item: pytest.Item) -> None:
@@ -104,10 +108,48 @@ def _make(
 ) -> None:
     with databases.administration(server) as connection:
         databases.drop_if_there(connection, berth.run.id, databases.TEMPLATE)
-        name = databases.create(connection, berth.run.id, databases.TEMPLATE)
-        _run(steps, dataclasses.replace(target(berth, server, name), inherited=environment))
-        _store_baseline(berth, server, name)
+        common = _common(berth, server, steps, environment)
+        if common:
+            name = databases.clone(connection, berth.run.id, databases.TEMPLATE, common)
+        else:
+            name = databases.create(connection, berth.run.id, databases.TEMPLATE)
+        if server.source == "external":
+            shared.mark_run(berth, server, connection, name)
+        if not common:
+            _fill(berth, server, steps, environment, name)
         databases.seal(connection, name)
+
+
+def _common(
+    berth: Berth, server: Server, steps: tuple[Step, ...], environment: dict[str, str]
+) -> str | None:
+    """Return the template that this run shares with others; None where it builds its own."""
+    if server.source != "external":
+        return None
+    return shared.obtain(
+        berth, server, steps, lambda name: _fill(berth, server, steps, environment, name)
+    )
+
+
+def _fill(
+    berth: Berth,
+    server: Server,
+    steps: tuple[Step, ...],
+    environment: dict[str, str],
+    name: str,
+) -> None:
+    _run(steps, dataclasses.replace(target(berth, server, name), inherited=environment))
+    _store_baseline(berth, server, name)
+
+
+def _rebuild_if_gone(berth: Berth, server: Server, steps: tuple[Step, ...]) -> None:
+    """Build the template anew where another run took this one for dead.
+
+    So it may where every worker that had begun has crashed.
+    """
+    with databases.administration(server) as connection, lock(berth.run.directory, _name(server)):
+        if not databases.exists(connection, berth.run.id, databases.TEMPLATE):
+            _make(berth, server, steps, dict(os.environ))
 
 
 def _name(server: Server) -> str:
