@@ -96,6 +96,7 @@ class Manager:
                 self._guard()
                 with lock(self.run.directory, name):
                     known = self._join_or_start(service, name, ahead=ahead)
+                self.source(known).join(known)
                 self.first_marks[name] = self.source(known).mark(known)
                 self._servers[name] = known
             return known
