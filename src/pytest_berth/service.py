@@ -306,6 +306,9 @@ class Source(Protocol):
     def clear(self, plan: Server) -> None:
         """Remove what is left of a start of this server whose process died half-way."""
 
+    def join(self, server: Server) -> None:
+        """Take part in a server that this process uses, as long as the process lives."""
+
     def sweep(self) -> None:
         """Remove everything of this run, whether it was ever told of or not."""
 

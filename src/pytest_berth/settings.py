@@ -212,6 +212,13 @@ ARTIFACT_MIRROR: Option[str] = Option(
     "https://repo1.maven.org/maven2",
     "Maven repository that server binaries are fetched from",
 )
+RYUK: Option[bool] = Option(
+    "berth_ryuk",
+    boolean,
+    False,
+    "let testcontainers' reaper, a container, remove the containers of a killed run",
+    type="bool",
+)
 OPTIONS: tuple[Option[Any], ...] = (
     SOURCE,
     MISSING,
@@ -224,6 +231,7 @@ OPTIONS: tuple[Option[Any], ...] = (
     START_TIMEOUT,
     SNAPSHOTS,
     ARTIFACT_MIRROR,
+    RYUK,
 )
 
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import base64
+import json
 import socket
 import time
 from typing import TYPE_CHECKING
 
 import pytest
+from testcontainers.core.config import testcontainers_config
 
 from pytest_berth.errors import NoSourceError
 from pytest_berth.services.postgres.service import POSTGRES
@@ -107,6 +110,20 @@ def test_with_a_url_auto_takes_that_server_and_says_why(
     berthed = stage.start(berth_pg_url=berthed_by_source("external").url)
     assert berthed.server.source == "external"
     assert berthed.server.reason == "berth_pg_url is set"
+
+
+def test_a_login_that_fails_is_not_taken_for_an_engine_that_does_not_answer(
+    stage: Stage, require_source: Callable[[str], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    require_source("container")
+    login = base64.b64encode(b"ann:secret-word").decode()
+    logins = json.dumps({"auths": {"https://localhost:1": {"auth": login}}})
+    monkeypatch.setattr(testcontainers_config, "_docker_auth_config", logins)
+    error = _failure(stage.manager("container"))
+    assert "the login to the registry of DOCKER_AUTH_CONFIG failed." in error.why
+    assert "localhost:1" in error.why
+    assert "correct DOCKER_AUTH_CONFIG, or leave it out" in error.remedy
+    assert "secret-word" not in str(error)
 
 
 def test_without_the_image_auto_takes_a_process_and_says_why(

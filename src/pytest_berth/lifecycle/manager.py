@@ -86,6 +86,7 @@ class Manager:
                 with lock(self.run.directory, name):
                     self._confirm_choice(service, name)
                     known = self._join_or_start(service, name)
+                self.source(known).join(known)
                 self.first_marks[name] = self.source(known).mark(known)
                 self._servers[name] = known
             return known

@@ -6,7 +6,7 @@ import os
 from contextlib import ExitStack
 from functools import cached_property
 from importlib.util import find_spec
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -35,6 +35,7 @@ class Berth:
         on_waiting: Called now and then while pytest's own thread waits for another one.
         served: The servers of a run that has ended.
         at_end: What is to be undone at the end.
+        held: What a service keeps open for the life of this process, by a name of its own.
     """
 
     def __init__(
@@ -54,6 +55,7 @@ class Berth:
         self.on_waiting: Callable[[], None] = lambda: None
         self.served: tuple[Server, ...] = ()
         self.at_end = ExitStack()
+        self.held: dict[str, Any] = {}
         self._start_reporting = start_reporting
 
     @cached_property

@@ -16,10 +16,12 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_berth.errors import BerthError, NoSourceError, StartError
 from pytest_berth.service import Server
-from pytest_berth.sources import images, ports, snapshots
+from pytest_berth.settings import RYUK
+from pytest_berth.sources import images, ports, ryuk, snapshots
 from pytest_berth.sources.engine import (
     Engine,
     EngineUnreachableError,
+    RegistryLoginError,
     connect,
     image_name,
     load_client,
@@ -27,6 +29,7 @@ from pytest_berth.sources.engine import (
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
+    from socket import socket
 
     from pytest_berth.service import ContainerSpec, Credentials, Progress, Service
     from pytest_berth.settings import Settings
@@ -41,8 +44,8 @@ _STOP_WITHIN = 10
 class Container:
     """The source that runs a service's image.
 
-    Containers carry a label of this run only, not testcontainers' session label: the user's own
-    testcontainers reap theirs, and leave ours alone.
+    Containers carry labels of this run only, not testcontainers' session label: the user's own
+    testcontainers reap theirs, and leave ours alone. With ``berth_ryuk`` they carry both.
     """
 
     settings: Settings
@@ -50,6 +53,7 @@ class Container:
     labels: Mapping[str, str] = field(default_factory=dict)
     name: str = field(default="container", init=False)
     reserved: list[ports.Reservation] = field(default_factory=list, init=False)
+    _joined: dict[str, socket | None] = field(default_factory=dict, init=False)
     _connecting: threading.Lock = field(default_factory=threading.Lock, init=False)
 
     @cached_property
@@ -71,6 +75,13 @@ class Container:
 
         try:
             engine = self.engine
+        except RegistryLoginError as error:
+            return NoSourceError(
+                "the login to the registry of DOCKER_AUTH_CONFIG failed.",
+                why=_brief(error),
+                remedy="correct DOCKER_AUTH_CONFIG, or leave it out: images that are there already,"
+                " and public ones, need no login",
+            )
         except EngineUnreachableError as error:
             return NoSourceError(
                 "no container engine answers.",
@@ -87,7 +98,7 @@ class Container:
                 why=_brief(error),
                 remedy=f"docker pull {image}",
             )
-        return None
+        return ryuk.obstacle(engine, progress) if self.settings[RYUK] else None
 
     def plan(self, service: Service, credentials: Credentials, *, fixed: bool) -> Server:
         """Describe the server to be; the engine chooses the port unless it is to be fixed."""
@@ -103,6 +114,7 @@ class Container:
         spec = service.container(self.settings, plan.credentials)
         spec = dataclasses.replace(spec, image=image_name(spec.image))
         spec, kept_as, thawed = self._with_snapshot(service, plan, spec)
+        reaper = ryuk.start() if self.settings[RYUK] else None
         container = self._create(plan, spec)
         try:
             container.put_archive("/", _archive(spec.files))
@@ -122,7 +134,7 @@ class Container:
                 f"{service.name}: the engine is not on this host, or pytest runs in a container:"
                 f" port {port} is published on all interfaces of {host}"
             )
-        handle = {"container": container.id, "run": self.run_id}
+        handle = {"container": container.id, "run": self.run_id, "reaper": reaper}
         detail = f"{plan.detail}, from a snapshot" if thawed else plan.detail
         return dataclasses.replace(
             plan,
@@ -150,6 +162,13 @@ class Container:
         """Remove the container and its anonymous volumes."""
         with removal():
             self._container(server).remove(force=True, v=True)
+        if server.handle.get("reaper") and not server.slot:
+            ryuk.stop(self.engine, server.handle["reaper"])
+
+    def join(self, server: Server) -> None:
+        """Let the reaper, if there is one, wait for this process, too."""
+        if server.handle.get("reaper") and server.handle["container"] not in self._joined:
+            self._joined[server.handle["container"]] = ryuk.join(server.handle["reaper"])
 
     def keep(self, server: Server) -> None:
         """Stop the container so that its data is complete, and commit it to an image."""
@@ -200,10 +219,11 @@ class Container:
         killed = ", out of memory" if state.get("OOMKilled") else ""
         return f"the container {state['Status']} with status {state['ExitCode']}{killed}"
 
-    def _labels(self) -> dict[str, str]:
+    def _labels(self, image: str) -> dict[str, str]:
         own = {LABEL: self.run_id, **self.labels}
-        inside = self.engine.our_container()
-        return {**own, INSIDE: inside} if inside else own
+        # Also where it is empty: an image made of a container, as snapshots are, hands labels down.
+        own[INSIDE] = self.engine.our_container()
+        return ryuk.labels(image, own) if self.settings[RYUK] else own
 
     def _reserve(self) -> int:
         reservation = ports.reserve()
@@ -229,7 +249,7 @@ class Container:
             spec.image,
             command=list(spec.command),
             environment=dict(spec.environment),
-            labels=self._labels(),
+            labels=self._labels(spec.image),
             tmpfs=dict.fromkeys(spec.in_memory, ""),
             name=self._name(plan),
             **options,
@@ -280,5 +300,6 @@ def _brief(error: BaseException) -> str:
     explained = getattr(error, "explanation", None)
     while error.__cause__ or error.__context__:
         error = error.__cause__ or error.__context__ or error
+        explained = explained or getattr(error, "explanation", None)
     # What the engine answered says more than the status that it answered with.
     return " ".join(str(explained or error).split())[:500]

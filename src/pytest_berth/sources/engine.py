@@ -34,6 +34,10 @@ class EngineUnreachableError(Exception):
     """No container engine answers."""
 
 
+class RegistryLoginError(EngineUnreachableError):
+    """The engine answers, but testcontainers' login to a registry fails."""
+
+
 @dataclass(frozen=True)
 class Engine:
     """An engine that answers.
@@ -137,23 +141,42 @@ def connect() -> Engine:
 
     Raises:
         EngineUnreachableError: None answers.
+        RegistryLoginError: One does, but not the registry of ``DOCKER_AUTH_CONFIG``.
     """
     if _nothing_says_that_there_is_one():
         raise EngineUnreachableError(f"there is no {_SOCKET}, and DOCKER_HOST is not set")
     from docker.errors import DockerException
     from requests.exceptions import RequestException
-    from testcontainers.core.docker_client import DockerClient, get_docker_host
+    from testcontainers.core.docker_client import get_docker_host
 
     try:
         remote = (get_docker_host() or "").startswith(("tcp:", "http:", "https:"))
         within = _REMOTE_ANSWERS_WITHIN if remote else _LOCAL_ANSWERS_WITHIN
-        client = DockerClient(timeout=within)
+        client = _client(within)
         client.client.ping()
+    except RegistryLoginError as error:
+        _close(error)
+        raise
     except (DockerException, RequestException, OSError) as error:
         _close(error)
         raise EngineUnreachableError(str(error)) from error
     client.client.api.timeout = _WORK_WITHIN
     return Engine(client, on_this_host=_on_this_host(client))
+
+
+def _client(timeout: float) -> DockerClient:
+    """Return testcontainers' client, which logs in to a registry as soon as it is made."""
+    from docker.errors import DockerException
+    from testcontainers.core.docker_client import DockerClient
+
+    class Client(DockerClient):
+        def login(self, auth_config: Any) -> None:
+            try:
+                super().login(auth_config)
+            except DockerException as error:
+                raise RegistryLoginError(str(error)) from error
+
+    return Client(timeout=timeout)
 
 
 def _close(error: BaseException) -> None:

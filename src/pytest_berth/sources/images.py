@@ -79,7 +79,10 @@ def snapshot(engine: Engine, name: str) -> str:
 
 def keep(container: Any, name: str) -> None:
     """Make a stopped container's files a snapshot, in the place of one of the same name."""
-    labels = f"LABEL {SNAPSHOT}={name} {MADE}={time.time():.3f}"
+    # Of the container's own labels, an image keeps testcontainers': its reaper would remove both
+    # the image and what starts from it.
+    session = "org.testcontainers.session-id=none"
+    labels = f"LABEL {SNAPSHOT}={name} {MADE}={time.time():.3f} {session}"
     container.commit(REPOSITORY, name, changes=labels)
 
 

@@ -108,6 +108,9 @@ class Local:
         """End every process of the server, and remove its directory."""
         self._remove_all(f"{self._prefix}{plan.key}.*")
 
+    def join(self, server: Server) -> None:
+        """Do nothing: the process does not know who uses it."""
+
     def sweep(self) -> None:
         """End every process that works in a directory of this run, and remove these."""
         self._remove_all(f"{self._prefix}*")

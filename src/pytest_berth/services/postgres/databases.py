@@ -77,7 +77,7 @@ def create(connection: psycopg.Connection[Any], run_id: str, part: str) -> str:
 
 def seal(connection: psycopg.Connection[Any], name: str) -> None:
     """Make a database a template that nobody can connect to, so that it can always be cloned."""
-    _execute(connection, "ALTER DATABASE {} WITH ALLOW_CONNECTIONS false IS_TEMPLATE true", name)
+    execute(connection, "ALTER DATABASE {} WITH ALLOW_CONNECTIONS false IS_TEMPLATE true", name)
 
 
 def clone(
@@ -97,7 +97,7 @@ def clone(
     quick = connection.info.server_version >= _FILE_COPY_SINCE and _has_no_fsync(connection)
     strategy = " STRATEGY FILE_COPY" if quick else ""
     source = template or database_name(run_id, TEMPLATE)
-    _execute(connection, f"CREATE DATABASE {{}} TEMPLATE {{}}{strategy}", name, source)
+    execute(connection, f"CREATE DATABASE {{}} TEMPLATE {{}}{strategy}", name, source)
     return name
 
 
@@ -116,8 +116,15 @@ def drop(connection: psycopg.Connection[Any], run_id: str, name: str) -> None:
     # DROP DATABASE WITH (FORCE) would look again after a tenth of a second only.
     wait_for(is_left, _BACKENDS_END_WITHIN, message=f"the end of all connections to {name}")
     _roll_back_prepared(connection, name)
-    _execute(connection, "ALTER DATABASE {} IS_TEMPLATE false", name)
-    _execute(connection, "DROP DATABASE {} WITH (FORCE)", name)
+    execute(connection, "ALTER DATABASE {} IS_TEMPLATE false", name)
+    execute(connection, "DROP DATABASE {} WITH (FORCE)", name)
+
+
+def exists(connection: psycopg.Connection[Any], run_id: str, part: str) -> bool:
+    """Tell whether the run has a database of that name."""
+    name = database_name(run_id, part)
+    query = "SELECT 1 FROM pg_database WHERE datname = %s"
+    return connection.execute(query, [name]).fetchone() is not None
 
 
 def drop_unused(
@@ -149,16 +156,17 @@ def drop_unused(
 
 def drop_if_there(connection: psycopg.Connection[Any], run_id: str, part: str) -> None:
     """Drop the template or a worker's database where somebody has begun, and not come to an end."""
-    name = database_name(run_id, part)
-    if connection.execute("SELECT 1 FROM pg_database WHERE datname = %s", [name]).fetchone():
-        drop(connection, run_id, name)
+    if exists(connection, run_id, part):
+        drop(connection, run_id, database_name(run_id, part))
 
 
 def drop_all(server: Server, run_id: str) -> None:
     """Drop every database that the run has created on a server."""
     with administration(server) as connection:
         query = "SELECT datname FROM pg_database WHERE starts_with(datname, %s)"
-        for (name,) in connection.execute(query, [_prefix(run_id)]).fetchall():
+        names = [name for (name,) in connection.execute(query, [_prefix(run_id)])]
+        # The template last: it is what the next run would know this one by.
+        for name in sorted(names, key=database_name(run_id, TEMPLATE).__eq__):
             drop(connection, run_id, name)
 
 
@@ -206,7 +214,8 @@ def _has_no_fsync(connection: psycopg.Connection[Any]) -> bool:
     return row is not None and row[0] == "off"
 
 
-def _execute(connection: psycopg.Connection[Any], statement: str, *names: str) -> None:
+def execute(connection: psycopg.Connection[Any], statement: str, *names: str) -> None:
+    """Execute a statement with names in place of its braces."""
     from psycopg import sql
 
     connection.execute(sql.SQL(statement).format(*map(sql.Identifier, names)))

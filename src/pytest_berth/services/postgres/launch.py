@@ -34,6 +34,7 @@ _ENTRY = re.compile(r"\S+ \S+ \S+ \[\d+\] (?P<database>\S*) ")
 _USER = "berth"
 _PASSWORD_FILE = "/berth/password"
 _DATA = "/berth/data"
+# Of a connection that failed, libpq tells no SQLSTATE, only this text, in the server's language.
 _HOPELESS = (
     "password authentication failed",
     "no pg_hba.conf entry",

@@ -6,7 +6,7 @@ import re
 from typing import Any, NamedTuple
 
 from pytest_berth.services import common_options
-from pytest_berth.settings import Option, choice, lines, seconds
+from pytest_berth.settings import Option, choice, lines, seconds, words
 
 DATABASE = "database"
 ISOLATIONS = ("auto", "rollback", "truncation", DATABASE, "none")
@@ -104,6 +104,13 @@ ALEMBIC_DRIFT: Option[str] = Option(
     "ignore",
     "error: models that differ from the migrations are an error (default ignore)",
 )
+FINGERPRINT: Option[tuple[str, ...]] = Option(
+    "berth_pg_fingerprint",
+    words,
+    (),
+    "files (globs) that functions and commands of schema and seeds depend on",
+    type="linelist",
+)
 ISOLATION: Option[str] = Option(
     "berth_pg_isolation",
     choice(*ISOLATIONS),
@@ -133,6 +140,7 @@ OPTIONS: tuple[Option[Any], ...] = (
     SEED,
     DATABASES,
     ALEMBIC_DRIFT,
+    FINGERPRINT,
     ISOLATION,
     LOCK_TIMEOUT,
     ASYNC_DRIVER,

@@ -94,10 +94,11 @@ class Postgres(BuiltIn):
         return launch.own_log(log, databases.database_name(run_id, worker))
 
     def release(self, server: Server, run_id: str) -> None:
-        """Drop the databases that a run has created on an external server."""
-        from pytest_berth.services.postgres import databases
+        """Drop the databases of a run on an external server, and what dead runs have left."""
+        from pytest_berth.services.postgres import databases, shared
 
         databases.drop_all(server, run_id)
+        shared.sweep(server)
 
     def strip(self, server: Server, run_id: str) -> bool:
         """Drop the run's databases, and tell whether the server's data is worth keeping."""

@@ -11,7 +11,7 @@ from pytest_berth.lifecycle import exports
 from pytest_berth.lifecycle.once import lock, once
 from pytest_berth.lifecycle.selection import overridden_in
 from pytest_berth.lifecycle.state import BERTH
-from pytest_berth.services.postgres import databases, rights, schema, urls
+from pytest_berth.services.postgres import databases, guard, rights, schema, shared, urls
 from pytest_berth.services.postgres.options import ALEMBIC_DRIFT, LOCK_TIMEOUT, SCHEMA, SEED
 from pytest_berth.services.postgres.service import POSTGRES
 
@@ -70,7 +70,12 @@ def build(berth: Berth, server: Server, steps: tuple[Step, ...], name: str = "")
             _make(berth, server, steps, dict(os.environ), name)
 
     work_name = databases.part(_name(server), name)
+    is_external = server.source == "external"
+    if is_external:
+        guard.keep(berth, server)
     once(berth.run.directory, work_name, work)
+    if is_external:
+        _rebuild_if_gone(berth, server, steps, name)
     return databases.database_name(berth.run.id, databases.part(databases.TEMPLATE, name))
 
 
@@ -117,11 +122,51 @@ def _make(
     part = databases.part(databases.TEMPLATE, name)
     with databases.administration(server) as connection:
         databases.drop_if_there(connection, berth.run.id, part)
-        made = databases.create(connection, berth.run.id, part)
-        place = target(berth, server, made, name)
-        _run(steps, dataclasses.replace(place, inherited=environment))
-        _store_baseline(berth, server, made)
+        common = _common(berth, server, steps, environment, name)
+        if common:
+            made = databases.clone(connection, berth.run.id, part, common)
+        else:
+            made = databases.create(connection, berth.run.id, part)
+        if server.source == "external":
+            shared.mark_run(berth, server, connection, made)
+        if not common:
+            _fill(berth, server, steps, environment, made, name)
         databases.seal(connection, made)
+
+
+def _common(
+    berth: Berth, server: Server, steps: tuple[Step, ...], environment: dict[str, str], name: str
+) -> str | None:
+    """Return the template that this run shares with others; None where it builds its own."""
+    if server.source != "external":
+        return None
+    return shared.obtain(
+        berth, server, steps, lambda made: _fill(berth, server, steps, environment, made, name)
+    )
+
+
+def _fill(
+    berth: Berth,
+    server: Server,
+    steps: tuple[Step, ...],
+    environment: dict[str, str],
+    database: str,
+    name: str,
+) -> None:
+    place = target(berth, server, database, name)
+    _run(steps, dataclasses.replace(place, inherited=environment))
+    _store_baseline(berth, server, database)
+
+
+def _rebuild_if_gone(berth: Berth, server: Server, steps: tuple[Step, ...], name: str) -> None:
+    """Build the template anew where another run took this one for dead.
+
+    So it may where every worker that had begun has crashed.
+    """
+    part, work_name = databases.part(databases.TEMPLATE, name), databases.part(_name(server), name)
+    with databases.administration(server) as connection, lock(berth.run.directory, work_name):
+        if not databases.exists(connection, berth.run.id, part):
+            _make(berth, server, steps, dict(os.environ), name)
 
 
 def _name(server: Server) -> str:

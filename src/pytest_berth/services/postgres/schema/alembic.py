@@ -13,7 +13,7 @@ from importlib import metadata
 from typing import TYPE_CHECKING, ClassVar
 
 from pytest_berth.errors import SchemaError, SettingsError
-from pytest_berth.services.postgres.schema import process, run_alembic
+from pytest_berth.services.postgres.schema import fingerprint, process, run_alembic
 from pytest_berth.services.postgres.schema.steps import refuse_transaction, suggest, tail
 
 if TYPE_CHECKING:
@@ -55,6 +55,10 @@ class Alembic:
     check_drift: bool = False
     calls_suite: ClassVar[bool] = False
     tables: ClassVar[tuple[str, ...]] = ()
+
+    def fingerprint(self) -> str | None:
+        """Return the fingerprint of all migrations; none where the models are compared, too."""
+        return None if self.check_drift else fingerprint.migrations(self._file)
 
     def check(self) -> None:
         """Look for the file, and for Alembic."""

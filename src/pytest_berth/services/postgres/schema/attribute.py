@@ -42,6 +42,10 @@ class Attribute:
         """Names of the tables of a MetaData."""
         return self._step().tables
 
+    def fingerprint(self) -> str | None:
+        """Return the fingerprint of what the attribute stands for."""
+        return self._step().fingerprint()
+
     def check(self) -> None:
         """Import the module and look the attribute up."""
         self._step().check()

@@ -30,6 +30,9 @@ class Command:
     calls_suite: ClassVar[bool] = False
     tables: ClassVar[tuple[str, ...]] = ()
 
+    def fingerprint(self) -> None:
+        """Return nothing: a program may read anything."""
+
     def check(self) -> None:
         """Look for the program."""
         self._program(os.environ)

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from pytest_berth.errors import SchemaError, SettingsError
+from pytest_berth.services.postgres.schema import fingerprint
 from pytest_berth.services.postgres.schema.steps import FORMS
 
 if TYPE_CHECKING:
@@ -45,6 +46,10 @@ class Tables:
         """Names of the tables that are known by now."""
         return tuple(self.metadata.tables)
 
+    def fingerprint(self) -> str | None:
+        """Return the fingerprint of the statements."""
+        return fingerprint.metadata(self.metadata)
+
     def check(self) -> None:
         """Do nothing: modules that are imported later may still add tables."""
 
@@ -78,6 +83,9 @@ class Function:
     function: Callable[..., object] = field(repr=False)
     calls_suite: ClassVar[bool] = True
     tables: ClassVar[tuple[str, ...]] = ()
+
+    def fingerprint(self) -> None:
+        """Return nothing: it may call anything."""
 
     def check(self) -> None:
         """Look whether it can be called with one argument, and does its work when called."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from pytest_berth.errors import SettingsError
-from pytest_berth.services.postgres.schema import psql, sending
+from pytest_berth.services.postgres.schema import fingerprint, psql, sending
 from pytest_berth.services.postgres.schema.script import Script
 from pytest_berth.services.postgres.schema.steps import refuse_transaction, suggest
 
@@ -28,6 +28,12 @@ class SqlFiles:
     root: Path
     calls_suite: ClassVar[bool] = False
     tables: ClassVar[tuple[str, ...]] = ()
+
+    def fingerprint(self) -> str | None:
+        """Return the fingerprint of the files; none where psql may read others, or run programs."""
+        if any(script.needs_psql for script in self._scripts()):
+            return None
+        return fingerprint.files(self.files(), self.root)
 
     def check(self) -> None:
         """Look whether there is a file, and psql where one needs it."""

@@ -79,6 +79,9 @@ class Step(Protocol):
     def tables(self) -> Collection[str]:
         """Names of the tables that it will make, where it knows them."""
 
+    def fingerprint(self) -> str | None:
+        """Return what its result depends on, as text; None where that cannot be known."""
+
     def check(self) -> None:
         """Look whether it can work at all, without a server.
 

@@ -1,0 +1,132 @@
+"""Advisory locks that say which databases on a shared server are in use.
+
+Each worker holds, on a session of its own and for its whole life, a lock of its run's id: a run
+whose lock is free has no worker. Whoever shares a template holds a lock of it, and whoever builds
+or drops one another. Locks end with their sessions, however these end.
+"""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from pytest_berth.services.postgres import urls
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    import psycopg
+
+    from pytest_berth.lifecycle.state import Berth
+    from pytest_berth.service import Server
+
+# The first half of the key says whose lock it is: no other program's, and of which kind.
+RUN, TEMPLATE, BUILDING = 0x62657201, 0x62657202, 0x62657203
+# Routers forget a connection that says nothing.
+_KEEP_ALIVE = {"keepalives": 1, "keepalives_idle": 30, "keepalives_interval": 10}
+_TRY = "SELECT pg_catalog.pg_try_advisory_lock(%s, %s)"
+_HELD = """
+SELECT EXISTS (
+  SELECT FROM pg_catalog.pg_locks WHERE locktype = 'advisory' AND objsubid = 2 AND granted
+  AND classid = %s::bigint::oid AND objid = %s::bigint::oid AND pid <> pg_catalog.pg_backend_pid()
+)
+"""
+
+
+@dataclass(frozen=True)
+class Lock:
+    """An advisory lock.
+
+    Attributes:
+        kind: `RUN`, `TEMPLATE` or `BUILDING`.
+        name: A run's id, or a template's fingerprint: hexadecimal digits.
+    """
+
+    kind: int
+    name: str
+
+    @property
+    def keys(self) -> tuple[int, int]:
+        """The two halves of the key, as the server takes them: with a sign."""
+        number = int(self.name[:8], 16)
+        return self.kind, number - (1 << 32 if number >= 1 << 31 else 0)
+
+    def share(self, connection: psycopg.Connection[Any]) -> None:
+        """Hold it beside others, until the session ends; waits while one holds it alone."""
+        connection.execute("SELECT pg_catalog.pg_advisory_lock_shared(%s, %s)", self.keys)
+
+    def unshare(self, connection: psycopg.Connection[Any]) -> None:
+        """Hold it no longer."""
+        connection.execute("SELECT pg_catalog.pg_advisory_unlock_shared(%s, %s)", self.keys)
+
+    @contextmanager
+    def alone(
+        self, connection: psycopg.Connection[Any], on_waiting: Callable[[], None]
+    ) -> Iterator[None]:
+        """Hold it alone; waits while others hold it, which is told first."""
+        if not _value(connection, _TRY, self.keys):
+            on_waiting()
+            connection.execute("SELECT pg_catalog.pg_advisory_lock(%s, %s)", self.keys)
+        try:
+            yield
+        finally:
+            self._unlock(connection)
+
+    @contextmanager
+    def if_free(self, connection: psycopg.Connection[Any]) -> Iterator[bool]:
+        """Hold it alone if nobody holds it, and yield whether it is held now."""
+        held = _value(connection, _TRY, self.keys)
+        try:
+            # Locks are those of a database; others may be connected to another one.
+            yield bool(held) and not self._is_held_elsewhere(connection)
+        finally:
+            if held:
+                self._unlock(connection)
+
+    def _is_held_elsewhere(self, connection: psycopg.Connection[Any]) -> bool:
+        return bool(_value(connection, _HELD, (self.kind, int(self.name[:8], 16))))
+
+    def _unlock(self, connection: psycopg.Connection[Any]) -> None:
+        if not connection.closed:
+            connection.execute("SELECT pg_catalog.pg_advisory_unlock(%s, %s)", self.keys)
+
+
+def keep(berth: Berth, server: Server) -> psycopg.Connection[Any]:
+    """Return the session that says that this worker lives, opened when first needed."""
+    key = f"guard:{server.key}"
+    if key not in berth.held:
+        connection = session(server)
+        Lock(RUN, berth.run.id).share(connection)
+        berth.held[key] = connection
+        berth.at_end.callback(connection.close)
+    held: psycopg.Connection[Any] = berth.held[key]
+    return held
+
+
+def session(server: Server) -> psycopg.Connection[Any]:
+    """Open a session that waits as long as it must, and that nothing ends while it is idle."""
+    import psycopg
+
+    dsn = urls.dsn(server, server.credentials.database)
+    conninfo = psycopg.conninfo.make_conninfo(dsn, **_KEEP_ALIVE)
+    connection = psycopg.connect(conninfo, autocommit=True)
+    for name in ("statement_timeout", "lock_timeout", "idle_session_timeout"):
+        # Not every version knows the last one.
+        known = "SELECT pg_catalog.set_config(name, '0', false) FROM pg_catalog.pg_settings"
+        connection.execute(f"{known} WHERE name = %s", [name])
+    return connection
+
+
+def is_pooled(connection: psycopg.Connection[Any]) -> bool:
+    """Tell whether a pooler such as PgBouncer is between: it may hand our session to others.
+
+    It makes up the backend's pid that clients are told at the beginning.
+    """
+    backend = _value(connection, "SELECT pg_catalog.pg_backend_pid()")
+    return bool(backend != connection.info.backend_pid)
+
+
+def _value(connection: psycopg.Connection[Any], query: str, parameters: Any = ()) -> Any:
+    row = connection.execute(query.encode(), parameters).fetchone()
+    return row[0] if row else None

@@ -1,0 +1,179 @@
+"""What runs on one external server have in common: templates, and clearing up behind the dead.
+
+Runs whose schema and seeds have the same fingerprint share a template while any of them lives: CI
+shards that start together build it once. Each copies it and works in copies of the copy.
+
+What a dead run has left is removed by the next one. Only what bears berth's comment is looked at,
+and only what nobody holds a lock of, and nobody is connected to, is dropped. Age says nothing.
+"""
+
+from __future__ import annotations
+
+import platform
+import re
+from importlib import metadata
+from typing import TYPE_CHECKING, Any
+
+from pytest_berth.services.postgres import databases, guard
+from pytest_berth.services.postgres.options import FINGERPRINT
+from pytest_berth.services.postgres.schema import fingerprint
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    import psycopg
+
+    from pytest_berth.lifecycle.state import Berth
+    from pytest_berth.service import Server
+    from pytest_berth.services.postgres.schema import Step
+
+_MARK = "pytest-berth"
+_DIGITS = 16
+_TEMPLATE = re.compile(rf"berth_template_(?P<print>[0-9a-f]{{{_DIGITS}}})")
+_OF_RUN = re.compile(r"berth_(?P<run>[0-9a-f]{8})_(?P<part>.+)")
+_MARKED = """
+SELECT datname FROM pg_catalog.pg_database
+WHERE pg_catalog.starts_with(datname, 'berth_')
+AND pg_catalog.starts_with(pg_catalog.shobj_description(oid, 'pg_database'), %s)
+AND pg_catalog.pg_has_role(datdba, 'MEMBER')
+"""
+_OF_ONE_RUN = "SELECT datname FROM pg_catalog.pg_database WHERE starts_with(datname, %s)"
+_STATE = """
+SELECT datistemplate, coalesce(
+  pg_catalog.starts_with(pg_catalog.shobj_description(oid, 'pg_database'), %s), false)
+FROM pg_catalog.pg_database WHERE datname = %s
+"""
+_IN_USE = "SELECT EXISTS (SELECT FROM pg_catalog.pg_stat_activity WHERE datname = ANY (%s))"
+
+
+def obtain(
+    berth: Berth, server: Server, steps: tuple[Step, ...], fill: Callable[[str], None]
+) -> str | None:
+    """Return the shared template for schema and seeds, built if no run has built it yet.
+
+    It is kept for others as long as this process lives.
+
+    Args:
+        berth: The run.
+        server: An external server.
+        steps: Schema and seeds.
+        fill: Applies these to a database.
+
+    Returns:
+        None where nothing can be shared: what the steps depend on is not known, or a pooler is
+        between, whose sessions are not ours.
+
+    Raises:
+        SchemaError: A step failed.
+    """
+    session = guard.keep(berth, server)
+    found = _fingerprint(berth, server, steps)
+    if not steps or found is None or guard.is_pooled(session):
+        return None
+    digits = found[:_DIGITS]
+    name, used = f"berth_template_{digits}", guard.Lock(guard.TEMPLATE, digits)
+    waiting = "postgres: another run builds the template for the same schema; waiting for it"
+    with guard.Lock(guard.BUILDING, digits).alone(session, lambda: berth.progress.note(waiting)):
+        used.share(session)
+        if _is_complete(session, name):
+            return name
+        complete = False
+        try:
+            databases.execute(session, "CREATE DATABASE {} TEMPLATE template0", name)
+            _mark(session, name, "the template that runs with the same schema and seeds share")
+            fill(name)
+            # Modules that are imported meanwhile may add tables.
+            complete = _fingerprint(berth, server, steps) == found
+            if complete:
+                databases.seal(session, name)
+        finally:
+            if not complete:
+                used.unshare(session)
+                _drop_what_is_left(session, name)
+    return name if complete else None
+
+
+def mark_run(berth: Berth, server: Server, connection: psycopg.Connection[Any], name: str) -> None:
+    """Let the next run remove this run's databases, if it is dead then: see `sweep`."""
+    if not guard.is_pooled(guard.keep(berth, server)):
+        where = f"{berth.settings.root} on {platform.node()}"
+        _mark(connection, name, f"databases of the run {berth.run.id} of {where}")
+
+
+def sweep(server: Server) -> None:
+    """Drop what dead runs have left, and templates that no run uses any more."""
+    with guard.session(server) as connection:
+        if guard.is_pooled(connection):
+            return
+        for (name,) in connection.execute(_MARKED, [_MARK]).fetchall():
+            template, of_run = _TEMPLATE.fullmatch(name), _OF_RUN.fullmatch(name)
+            if template:
+                _drop_unused_template(connection, name, template["print"])
+            elif of_run:
+                _drop_dead_run(connection, of_run["run"])
+
+
+def _drop_unused_template(connection: psycopg.Connection[Any], name: str, digits: str) -> None:
+    building, used = guard.Lock(guard.BUILDING, digits), guard.Lock(guard.TEMPLATE, digits)
+    with building.if_free(connection) as nobody_builds, used.if_free(connection) as nobody_uses:
+        if nobody_builds and nobody_uses:
+            _drop(connection, [name])
+
+
+def _drop_dead_run(connection: psycopg.Connection[Any], run_id: str) -> None:
+    with guard.Lock(guard.RUN, run_id).if_free(connection) as is_dead:
+        if is_dead:
+            rows = connection.execute(_OF_ONE_RUN, [databases.database_name(run_id, "")])
+            # The template last: without its mark the others would not be known as berth's.
+            template = databases.database_name(run_id, databases.TEMPLATE)
+            _drop(connection, sorted((name for (name,) in rows), key=template.__eq__))
+
+
+def _drop(connection: psycopg.Connection[Any], names: Sequence[str]) -> None:
+    """Drop databases, unless anybody is connected to one of them."""
+    import psycopg
+
+    if connection.execute(_IN_USE, [list(names)]).fetchone() == (True,):
+        return
+    for name in names:
+        try:
+            databases.execute(connection, "ALTER DATABASE {} IS_TEMPLATE false", name)
+            databases.execute(connection, "DROP DATABASE {}", name)
+        except psycopg.errors.InvalidCatalogName:
+            continue  # another run was faster
+        except (psycopg.errors.ObjectInUse, psycopg.errors.InsufficientPrivilege):
+            return  # in use after all, or somebody else's
+
+
+def _is_complete(connection: psycopg.Connection[Any], name: str) -> bool:
+    """Tell whether a template is complete; drop what a builder has left that died."""
+    if connection.execute(_STATE, [_MARK, name]).fetchone() == (True, True):
+        return True
+    _drop_what_is_left(connection, name)
+    return False
+
+
+def _drop_what_is_left(connection: psycopg.Connection[Any], name: str) -> None:
+    """Drop a template that nobody can have completed; who calls this holds the builders' lock."""
+    if connection.execute(_STATE, [_MARK, name]).fetchone() == (False, True):
+        databases.execute(connection, "DROP DATABASE {} WITH (FORCE)", name)
+
+
+def _mark(connection: psycopg.Connection[Any], name: str, text: str) -> None:
+    """Write down that a database is berth's, for `sweep` and for people."""
+    from psycopg import sql
+
+    statement = sql.SQL("COMMENT ON DATABASE {} IS {}")
+    comment = sql.Literal(f"{_MARK}: {text}")
+    connection.execute(statement.format(sql.Identifier(name), comment))
+
+
+def _fingerprint(berth: Berth, server: Server, steps: tuple[Step, ...]) -> str | None:
+    settings = berth.settings
+    found = fingerprint.of(steps, settings[FINGERPRINT], settings.root)
+    if found is None:
+        return None
+    # Roles cannot drop each other's databases, locks are those of the connected database, and
+    # what a template tells of itself depends on this package.
+    account, version = server.credentials, metadata.version("pytest-berth")
+    return fingerprint.digest([found, account.user, account.database, version])
