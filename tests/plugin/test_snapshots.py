@@ -103,6 +103,51 @@ def test_a_snapshot_holds_nothing_that_tests_have_written(
     assert NEEDLE.encode() not in found
 
 
+MADE_AT = """
+    from pathlib import Path
+    from sqlalchemy import text
+
+    def test_template(pg_session):
+        Path("made.txt").open("a").write(str(pg_session.scalar(text("SELECT at FROM made"))) + ",")
+"""
+
+
+def test_a_later_run_has_the_schema_that_an_earlier_one_has_applied(
+    kept: Callable[[], bytes], project: Project
+) -> None:
+    (project.root / "schema.sql").write_text("CREATE TABLE made AS SELECT clock_timestamp() AS at")
+    project.ini("berth_pg_schema = schema.sql")
+    project.write(test_users=MADE_AT)
+    for _ in range(2):
+        project.run().assert_outcomes(passed=1)
+    (project.root / "schema.sql").write_text("CREATE TABLE made AS SELECT 'changed' AS at")
+    project.run().assert_outcomes(passed=1)
+
+    first, second, third, _ = (project.root / "made.txt").read_text().split(",")
+    assert (first, third) == (second, "changed")
+
+
+def test_what_cannot_be_known_is_applied_anew(
+    cache: Path, project: Project, require_source: Callable[[str], None]
+) -> None:
+    require_source("local")
+    project.write(
+        test_users=MADE_AT,
+        seeds="""
+        from sqlalchemy import text
+
+        def fill(connection):
+            connection.execute(text("CREATE TABLE made AS SELECT clock_timestamp() AS at"))
+        """,
+    )
+    project.ini("berth_pg_seed = seeds:fill")
+    for _ in range(2):
+        project.run("--berth-source=local").assert_outcomes(passed=1)
+
+    first, second, _ = (project.root / "made.txt").read_text().split(",")
+    assert first != second
+
+
 @pytest.mark.parametrize(
     "left",
     [

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from pytest_berth.service import Server
 
 TEMPLATE = "template"
+MARK = "pytest-berth"
 EMPTY = "template0"
 _USERS = """
 SELECT pid, application_name, coalesce(state, '') FROM pg_catalog.pg_stat_activity
@@ -212,6 +213,14 @@ def _roll_back_prepared(connection: psycopg.Connection[Any], name: str) -> None:
 def _has_no_fsync(connection: psycopg.Connection[Any]) -> bool:
     row = connection.execute("SHOW fsync").fetchone()
     return row is not None and row[0] == "off"
+
+
+def comment(connection: psycopg.Connection[Any], name: str, text: str) -> None:
+    """Write down that a database is berth's, for berth itself and for people."""
+    from psycopg import sql
+
+    statement = sql.SQL("COMMENT ON DATABASE {} IS {}")
+    connection.execute(statement.format(sql.Identifier(name), sql.Literal(f"{MARK}: {text}")))
 
 
 def execute(connection: psycopg.Connection[Any], statement: str, *names: str) -> None:

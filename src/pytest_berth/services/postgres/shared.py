@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from pytest_berth.service import Server
     from pytest_berth.services.postgres.schema import Step
 
-_MARK = "pytest-berth"
 _DIGITS = 16
 _TEMPLATE = re.compile(rf"berth_template_(?P<print>[0-9a-f]{{{_DIGITS}}})")
 _OF_RUN = re.compile(r"berth_(?P<run>[0-9a-f]{8})_(?P<part>.+)")
@@ -67,11 +66,11 @@ def obtain(
         SchemaError: A step failed.
     """
     session = guard.keep(berth, server)
-    found = _fingerprint(berth, server, steps)
+    found = fingerprint_of(berth, server, steps)
     if not steps or found is None or guard.is_pooled(session):
         return None
     digits = found[:_DIGITS]
-    name, used = f"berth_template_{digits}", guard.Lock(guard.TEMPLATE, digits)
+    name, used = _name(digits), guard.Lock(guard.TEMPLATE, digits)
     waiting = "postgres: another run builds the template for the same schema; waiting for it"
     with guard.Lock(guard.BUILDING, digits).alone(session, lambda: berth.progress.note(waiting)):
         used.share(session)
@@ -80,10 +79,12 @@ def obtain(
         complete = False
         try:
             databases.execute(session, "CREATE DATABASE {} TEMPLATE template0", name)
-            _mark(session, name, "the template that runs with the same schema and seeds share")
+            databases.comment(
+                session, name, "the template that runs with the same schema and seeds share"
+            )
             fill(name)
             # Modules that are imported meanwhile may add tables.
-            complete = _fingerprint(berth, server, steps) == found
+            complete = fingerprint_of(berth, server, steps) == found
             if complete:
                 databases.seal(session, name)
         finally:
@@ -93,11 +94,17 @@ def obtain(
     return name if complete else None
 
 
+def template_name(berth: Berth, server: Server, steps: tuple[Step, ...]) -> str | None:
+    """Return the name of the template that all runs with the same schema and seeds can use."""
+    found = fingerprint_of(berth, server, steps) if steps else None
+    return found and _name(found[:_DIGITS])
+
+
 def mark_run(berth: Berth, server: Server, connection: psycopg.Connection[Any], name: str) -> None:
     """Let the next run remove this run's databases, if it is dead then: see `sweep`."""
     if not guard.is_pooled(guard.keep(berth, server)):
         where = f"{berth.settings.root} on {platform.node()}"
-        _mark(connection, name, f"databases of the run {berth.run.id} of {where}")
+        databases.comment(connection, name, f"databases of the run {berth.run.id} of {where}")
 
 
 def sweep(server: Server) -> None:
@@ -105,12 +112,16 @@ def sweep(server: Server) -> None:
     with guard.session(server) as connection:
         if guard.is_pooled(connection):
             return
-        for (name,) in connection.execute(_MARKED, [_MARK]).fetchall():
+        for (name,) in connection.execute(_MARKED, [databases.MARK]).fetchall():
             template, of_run = _TEMPLATE.fullmatch(name), _OF_RUN.fullmatch(name)
             if template:
                 _drop_unused_template(connection, name, template["print"])
             elif of_run:
                 _drop_dead_run(connection, of_run["run"])
+
+
+def _name(digits: str) -> str:
+    return f"berth_template_{digits}"
 
 
 def _drop_unused_template(connection: psycopg.Connection[Any], name: str, digits: str) -> None:
@@ -147,7 +158,7 @@ def _drop(connection: psycopg.Connection[Any], names: Sequence[str]) -> None:
 
 def _is_complete(connection: psycopg.Connection[Any], name: str) -> bool:
     """Tell whether a template is complete; drop what a builder has left that died."""
-    if connection.execute(_STATE, [_MARK, name]).fetchone() == (True, True):
+    if connection.execute(_STATE, [databases.MARK, name]).fetchone() == (True, True):
         return True
     _drop_what_is_left(connection, name)
     return False
@@ -155,20 +166,12 @@ def _is_complete(connection: psycopg.Connection[Any], name: str) -> bool:
 
 def _drop_what_is_left(connection: psycopg.Connection[Any], name: str) -> None:
     """Drop a template that nobody can have completed; who calls this holds the builders' lock."""
-    if connection.execute(_STATE, [_MARK, name]).fetchone() == (False, True):
+    if connection.execute(_STATE, [databases.MARK, name]).fetchone() == (False, True):
         databases.execute(connection, "DROP DATABASE {} WITH (FORCE)", name)
 
 
-def _mark(connection: psycopg.Connection[Any], name: str, text: str) -> None:
-    """Write down that a database is berth's, for `sweep` and for people."""
-    from psycopg import sql
-
-    statement = sql.SQL("COMMENT ON DATABASE {} IS {}")
-    comment = sql.Literal(f"{_MARK}: {text}")
-    connection.execute(statement.format(sql.Identifier(name), comment))
-
-
-def _fingerprint(berth: Berth, server: Server, steps: tuple[Step, ...]) -> str | None:
+def fingerprint_of(berth: Berth, server: Server, steps: tuple[Step, ...]) -> str | None:
+    """Return what tells a template from others; None where that cannot be known."""
     settings = berth.settings
     found = fingerprint.of(steps, settings[FINGERPRINT], settings.root)
     if found is None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from pytest_berth.services.postgres import databases
+from pytest_berth.services.postgres import databases, kept
 
 if TYPE_CHECKING:
     import psycopg
@@ -20,7 +20,8 @@ _FIRST_NORMAL = 16384
 _LEFT_IN_CLUSTER = f"""
 SELECT 'role ' || rolname FROM pg_catalog.pg_roles
 WHERE oid >= {_FIRST_NORMAL} AND rolname <> current_user
-UNION ALL SELECT 'database ' || datname FROM pg_catalog.pg_database WHERE oid >= {_FIRST_NORMAL}
+UNION ALL SELECT 'database ' || datname FROM pg_catalog.pg_database
+WHERE oid >= {_FIRST_NORMAL} AND datname !~ '{kept.NAMES}'
 UNION ALL SELECT 'tablespace ' || spcname FROM pg_catalog.pg_tablespace
 WHERE oid >= {_FIRST_NORMAL}
 UNION ALL SELECT 'setting of role or database' FROM pg_catalog.pg_db_role_setting
@@ -41,8 +42,11 @@ _SHARED = ("pg_authid", "pg_auth_members", "pg_database", "pg_db_role_setting", 
 
 def strip(server: Server, run_id: str) -> bool:
     """Drop the run's databases; tell whether what is left is new to the server, and only ours."""
-    if server.thawed:
-        return False
+    with databases.administration(server) as connection:
+        found = kept.rename(connection, run_id)
+        if server.thawed and not found:
+            return False
+        kept.drop_oldest(connection)
     databases.drop_all(server, run_id)
     with databases.administration(server) as connection:
         if _left(connection, _LEFT_IN_CLUSTER) or _left(connection, _LEFT_IN_DATABASE):

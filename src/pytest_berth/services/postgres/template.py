@@ -12,6 +12,7 @@ from pytest_berth.lifecycle.once import lock, once
 from pytest_berth.lifecycle.selection import overridden_in
 from pytest_berth.lifecycle.state import BERTH
 from pytest_berth.services.postgres import databases, guard, rights, schema, shared, urls
+from pytest_berth.services.postgres.kept import kept
 from pytest_berth.services.postgres.options import ALEMBIC_DRIFT, LOCK_TIMEOUT, SCHEMA, SEED
 from pytest_berth.services.postgres.service import POSTGRES
 
@@ -122,7 +123,11 @@ def _make(
     part = databases.part(databases.TEMPLATE, name)
     with databases.administration(server) as connection:
         databases.drop_if_there(connection, berth.run.id, part)
-        common = _common(berth, server, steps, environment, name)
+        known = kept(berth, server, steps, connection)
+        if server.source == "external":
+            common = _common(berth, server, steps, environment, name)
+        else:
+            common = known.find()
         if common:
             made = databases.clone(connection, berth.run.id, part, common)
         else:
@@ -131,6 +136,9 @@ def _make(
             shared.mark_run(berth, server, connection, made)
         if not common:
             _fill(berth, server, steps, environment, made, name)
+            # Modules that were imported meanwhile may have added tables.
+            if kept(berth, server, steps, connection) == known:
+                known.mark(made)
         databases.seal(connection, made)
 
 
@@ -138,8 +146,6 @@ def _common(
     berth: Berth, server: Server, steps: tuple[Step, ...], environment: dict[str, str], name: str
 ) -> str | None:
     """Return the template that this run shares with others; None where it builds its own."""
-    if server.source != "external":
-        return None
     return shared.obtain(
         berth, server, steps, lambda made: _fill(berth, server, steps, environment, made, name)
     )

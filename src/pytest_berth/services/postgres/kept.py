@@ -1,0 +1,83 @@
+"""Templates that a snapshot keeps: schema and seeds that an earlier run has applied.
+
+A template whose fingerprint is known bears it in its comment. When the server's data is kept, it is
+renamed after it, and a later run that wants the same copies it.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from pytest_berth.services.postgres import databases, shared
+
+if TYPE_CHECKING:
+    import psycopg
+
+    from pytest_berth.lifecycle.state import Berth
+    from pytest_berth.service import Server
+    from pytest_berth.services.postgres.schema import Step
+
+MOST = 3
+NAMES = "^berth_template_[0-9a-f]{16}$"
+_MARK = re.compile(r"pytest-berth: kept as (berth_template_[0-9a-f]{16})")
+_OF_RUN = """
+SELECT datname, pg_catalog.shobj_description(oid, 'pg_database') FROM pg_catalog.pg_database
+WHERE pg_catalog.starts_with(datname, %s) AND datistemplate
+"""
+_KEPT = "SELECT datname FROM pg_catalog.pg_database WHERE datname ~ %s ORDER BY oid DESC"
+
+
+@dataclass(frozen=True)
+class Kept:
+    """The template for a schema and seeds, as a snapshot may hold it.
+
+    Attributes:
+        connection: To the server, in autocommit mode.
+        name: What it is called where it is kept; None where that cannot be.
+    """
+
+    connection: psycopg.Connection[Any]
+    name: str | None
+
+    def find(self) -> str | None:
+        """Return the template of an earlier run, if there is one."""
+        return self.name if self.name in _kept(self.connection) else None
+
+    def mark(self, database: str) -> None:
+        """Write down under which name a new template can be kept."""
+        if self.name:
+            databases.comment(self.connection, database, f"kept as {self.name}")
+
+
+def kept(
+    berth: Berth, server: Server, steps: tuple[Step, ...], connection: psycopg.Connection[Any]
+) -> Kept:
+    """Return the template for schema and seeds as they are now."""
+    name = shared.template_name(berth, server, steps) if server.snapshot else None
+    return Kept(connection, name)
+
+
+def rename(connection: psycopg.Connection[Any], run_id: str) -> bool:
+    """Give the run's templates the names that they are kept under; tell whether there were any."""
+    known, found = set(_kept(connection)), False
+    rows = connection.execute(_OF_RUN, [databases.database_name(run_id, "")]).fetchall()
+    for database, comment in rows:
+        marked = _MARK.fullmatch(comment or "")
+        if marked and marked[1] not in known:
+            databases.execute(connection, "ALTER DATABASE {} RENAME TO {}", database, marked[1])
+            known.add(marked[1])
+            found = True
+    return found
+
+
+def drop_oldest(connection: psycopg.Connection[Any]) -> None:
+    """Drop all but the newest templates."""
+    for name in _kept(connection)[MOST:]:
+        databases.execute(connection, "ALTER DATABASE {} IS_TEMPLATE false", name)
+        databases.execute(connection, "DROP DATABASE {}", name)
+
+
+def _kept(connection: psycopg.Connection[Any]) -> list[str]:
+    return [name for (name,) in connection.execute(_KEPT, [NAMES]).fetchall()]
