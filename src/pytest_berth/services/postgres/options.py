@@ -10,8 +10,8 @@ from pytest_berth.settings import Option, choice, lines, seconds, words
 
 DATABASE = "database"
 ISOLATIONS = ("auto", "rollback", "truncation", DATABASE, "none")
-# Where the server listens and keeps its data is settled by the source that runs it.
-_SETTLED = {"port", "data_directory", "listen_addresses", "unix_socket_directories"}
+# Port and place of the data are settled by the source that runs the server.
+_SETTLED = {"port", "data_directory"}
 
 
 def _version(value: str) -> str:
