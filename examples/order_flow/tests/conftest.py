@@ -15,6 +15,7 @@ from order_flow.events import ORDER_CREATED
 from order_flow.warehouse import GROUP
 
 PROJECT = Path(__file__).parents[1]
+STARTED_WITHIN = 60
 
 
 @pytest.fixture(scope="session")
@@ -32,7 +33,7 @@ def warehouse_catches_up(warehouse_process: None, kafka_probe) -> Iterator[Calla
     def wait() -> None:
         kafka_probe.wait_caught_up(kafka.name(GROUP), ORDER_CREATED)
 
-    kafka_probe.wait_assigned(kafka.name(GROUP), ORDER_CREATED)
+    kafka_probe.wait_assigned(kafka.name(GROUP), ORDER_CREATED, STARTED_WITHIN)
     yield wait
     wait()
 
