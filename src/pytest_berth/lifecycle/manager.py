@@ -140,9 +140,15 @@ class Manager:
         """Stop every server that this run has started, and forget the run; may be called twice."""
         if not (self.run.is_owner and self.run.has_directory):
             return
-        for server in self.leases.all("launched"):
-            self._try("kept for later runs", self._keep, server)
-            self._try("cleaned up", self._clean_up, server)
+        servers = list(self.leases.all("launched"))
+        if len(servers) > 1:
+            from concurrent.futures import ThreadPoolExecutor
+
+            # An engine takes a quarter of a second to remove a container, however many at once.
+            with ThreadPoolExecutor(len(servers), thread_name_prefix="berth-stop") as pool:
+                list(pool.map(self._stop, servers))
+        elif servers:
+            self._stop(servers[0])
         if any(self.run.directory.glob(f"*.{STARTING}")):
             self._sweep_sources()
         self.run.remove()
@@ -180,6 +186,10 @@ class Manager:
     def _guard(self) -> None:
         """Start the run's janitor before there is anything that it may have to remove."""
         once(self.run.directory, "janitor", lambda: janitor.start(self.run.directory))
+
+    def _stop(self, server: Server) -> None:
+        self._try("kept for later runs", self._keep, server)
+        self._try("cleaned up", self._clean_up, server)
 
     def _try(self, what: str, work: Callable[[Server], None], server: Server) -> None:
         try:

@@ -112,6 +112,7 @@ class Berth:
         if self.has_manager or self.run.has_directory:
             self.served = self.served or tuple(self.manager.leases.all("ready"))
             self.manager.stop()
+            self.on_waiting()
 
     def _export(self) -> None:
         """Export the addresses of servers yet to be started.

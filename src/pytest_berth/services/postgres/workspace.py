@@ -200,9 +200,13 @@ class Workspace:
     def renew_if_lost(self) -> None:
         """Make the database anew where another server has to take the place of a lost one."""
         if self.berth.manager.is_lost(self.server):
-            self.close()
-            self.__dict__.pop("_pool", None)
+            # What it still does in the background would be done on the new server.
+            pool: Pool | None = self.__dict__.pop("_pool", None)
+            if pool:
+                pool.close()
             new = open_workspace(self.berth, self.steps, self.name)
+            self._disconnect()
+            self.application.close()
             self.server, self.rights, self.application = new.server, new.rights, new.application
 
     @contextmanager
