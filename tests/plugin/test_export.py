@@ -94,6 +94,7 @@ def test_all_placeholders_are_replaced(served: Project) -> None:
         "berth_export =",
         "  A_URL = {pg_url}",
         "  A_DRIVER = {pg_url:asyncpg}",
+        "  A_PSYCOPG2 = {pg_url:psycopg2}",
         "  A_DSN = {pg_dsn}",
         "  A_TEXT = {pg_host}|{pg_port}|{pg_user}|{pg_password}|{pg_database}",
         "  A_PLAIN = {{as it is}} = 1",
@@ -101,13 +102,16 @@ def test_all_placeholders_are_replaced(served: Project) -> None:
     served.write(
         test_it="""
             import os
-            from sqlalchemy import make_url
+            from sqlalchemy import NullPool, create_engine, make_url
 
             def test_it(pg_url, pg_dsn):
                 url = make_url(pg_url)
                 assert os.environ["A_URL"] == pg_url
                 assert os.environ["A_DRIVER"] == pg_url.replace("+psycopg", "+asyncpg")
                 assert os.environ["A_DSN"] == pg_dsn
+                engine = create_engine(os.environ["A_PSYCOPG2"], poolclass=NullPool)
+                with engine.connect() as connection:
+                    assert connection.dialect.driver == "psycopg2"
                 assert os.environ["A_TEXT"].split("|") == [
                     url.host, str(url.port), url.username, url.password, url.database
                 ]

@@ -106,6 +106,7 @@ def test_a_password_that_should_have_been_quoted_is_told_but_not_shown(
 
 def test_parameters_are_kept_in_the_environment_of_commands() -> None:
     server = urls.server("postgresql://ann:pw@db/shop?sslmode=require", "given")
+    assert urls.url(server, "shop", "asyncpg").endswith("@db:5432/shop?ssl=require")
     variables = urls.variables(server, "clone")
     assert variables["PGSSLMODE"] == "require"
     assert (variables["PGHOST"], variables["PGPORT"]) == ("db", "5432")

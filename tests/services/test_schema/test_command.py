@@ -33,6 +33,26 @@ def test_a_command_runs_this_python_and_sees_the_exported_variables(project: Pro
     assert project.tables() == ["t"]
 
 
+def test_a_command_can_run_in_another_directory(project: Project) -> None:
+    project.write("back end/schema.sql", "CREATE TABLE t ()")
+    project.run("command in back end: psql -q -f schema.sql")
+    assert project.tables() == ["t"]
+
+
+def test_a_directory_that_is_not_there_is_told(project: Project) -> None:
+    with pytest.raises(SettingsError) as caught:
+        project.run("command in backend: psql -q")
+    assert f"the directory {str(project.root / 'backend')!r} was not found." in str(caught.value)
+
+
+def test_migrations_run_where_their_ini_file_is(project: Project) -> None:
+    with pytest.raises(
+        SettingsError, match="names a directory, which only a command has"
+    ) as caught:
+        project.run("alembic in backend: alembic.ini")
+    assert "do:  write for example: alembic: backend/alembic.ini" in str(caught.value)
+
+
 def test_a_failing_command_shows_its_output_without_passwords(project: Project) -> None:
     project.write(
         "fail.py",

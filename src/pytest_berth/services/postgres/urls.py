@@ -22,6 +22,8 @@ def url(server: Server, database: str, driver: str = "psycopg") -> str:
     if server.credentials.password:
         account += ":" + quote(server.credentials.password, safe="")
     query = dict(server.parameters)
+    if driver == "asyncpg" and "sslmode" in query:
+        query["ssl"] = query.pop("sslmode")  # the same values by another name
     # SQLAlchemy 2.0 takes the database's name as it stands, libpq quoted; 2.1 takes either.
     name = database if driver else quote(database, safe="")
     place = _authority(server)

@@ -1,4 +1,4 @@
-"""``command: flyway migrate``: a program that makes the schema."""
+"""``command: flyway migrate``, ``command in backend: ...``: a program that makes the schema."""
 
 from __future__ import annotations
 
@@ -22,7 +22,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Command:
-    """A program that is run in the root directory, with the target in its environment."""
+    """A program that is run in a directory, with the target in its environment.
+
+    Attributes:
+        root: The directory: the ini file's, or one that is relative to it.
+    """
 
     line: str
     words: tuple[str, ...]
@@ -34,7 +38,13 @@ class Command:
         """Return nothing: a program may read anything."""
 
     def check(self) -> None:
-        """Look for the program."""
+        """Look for the directory, and for the program."""
+        if not self.root.is_dir():
+            raise SettingsError(
+                f"the directory {str(self.root)!r} was not found.",
+                why=f"the command of the line {self.line!r} is to run there",
+                remedy="write it relative to the ini file's directory",
+            )
         self._program(os.environ)
 
     def run(self, target: Target) -> None:

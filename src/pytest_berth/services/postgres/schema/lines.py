@@ -18,7 +18,9 @@ from pytest_berth.services.postgres.schema.steps import FORMS
 if TYPE_CHECKING:
     from pytest_berth.services.postgres.schema.steps import Step
 
-PREFIX = re.compile(r"(?P<word>[\w-]+)\s*:(?P<rest>\s.*|)$", re.DOTALL)
+PREFIX = re.compile(
+    r"(?P<word>[\w-]+)(?:\s+in\s+(?P<place>[^:]*?))?\s*:(?P<rest>\s.*|)$", re.DOTALL
+)
 ATTRIBUTE = re.compile(r"(?P<module>[\w.]+)\s*:\s*(?P<path>[\w.]+)")
 DOTTED = re.compile(r"(?P<module>[a-z_][\w.]*?)\.(?P<path>[A-Z]\w*(?:\.\w+)*|\w+)")
 PREFIXES = ("alembic", "command")
@@ -51,6 +53,12 @@ def parse(item: object, root: Path, *, check_drift: bool = False) -> tuple[Step,
 
 def _line(line: str, root: Path, *, check_drift: bool) -> Step:
     prefixed = PREFIX.match(line)
+    if prefixed and prefixed["word"] == "alembic" and prefixed["place"] is not None:
+        raise SettingsError(
+            f"the line {line!r} names a directory, which only a command has.",
+            why="migrations run in the directory of their own ini file",
+            remedy=f"write for example: alembic: {prefixed['place']}/alembic.ini",
+        )
     if prefixed and prefixed["word"] in PREFIXES:
         return _prefixed(line, prefixed, root, check_drift=check_drift)
     if line.lower().endswith(".sql"):
@@ -77,7 +85,7 @@ def _prefixed(line: str, match: re.Match[str], root: Path, *, check_drift: bool)
     if word == "alembic":
         return Alembic(line, rest, root, check_drift)
     try:
-        return Command(line, tuple(process.split(rest)), root)
+        return Command(line, tuple(process.split(rest)), root / (match["place"] or ""))
     except ValueError as error:
         raise SettingsError(
             f"the line {line!r} cannot be split into words.",

@@ -20,7 +20,8 @@ FORMS = """\
 package.module:Base.metadata   a MetaData, or a function that takes a connection
 path/to/*.sql                  SQL files, relative to the ini file's directory
 alembic: alembic.ini           all migrations
-command: flyway migrate        a program, without a shell"""
+command: flyway migrate        a program, without a shell
+command in backend: ...        the same, in another directory"""
 
 
 @dataclass(frozen=True)
