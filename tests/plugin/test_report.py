@@ -26,7 +26,7 @@ def test_header_start_and_summary_say_what_runs_where(local: Project) -> None:
     local.write(test_it="def test_it(pg_session): pass")
     local.run().stdout.fnmatch_lines(
         [
-            "berth: berth_source = local (pytest.ini), berth_pg_schema = models:* (pytest.ini)",
+            "berth: berth_source = local (pytest.ini), berth_snapshots = off (BERTH_SNAPSHOTS), *",
             f"berth: {SERVED}",
             "*= berth =*",
             SERVED,
