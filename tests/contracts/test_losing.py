@@ -253,7 +253,7 @@ def test_under_xdist_one_worker_replaces_the_server_and_all_join(
             @pytest.mark.parametrize("n", range(30))
             def test_it({fixture}, {server}, n):
                 {work}
-                if n == 10:
+                if n == 0:
                     lose({server})
         """
     )
