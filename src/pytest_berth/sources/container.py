@@ -185,7 +185,7 @@ class Container:
     def sweep(self) -> None:
         """Remove every container of this run, also one whose creation was interrupted."""
         labelled = {"label": f"{LABEL}={self.run_id}"}
-        for container in self.engine.containers.list(all=True, filters=labelled):
+        for container in self.engine.containers.list(all=True, filters=labelled, sparse=True):
             with removal():
                 container.remove(force=True, v=True)
 

@@ -6,11 +6,13 @@ import os
 import subprocess
 import sys
 import tempfile
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import psutil
+import psycopg
 import pytest
 
 from pytest_berth import wait_for
@@ -132,8 +134,10 @@ def shards(project: Project, site: Site) -> Iterator[Shards]:
                 run.stdout.close()
         wait_for(lambda: not site.sessions(), 20)
         for name in made.databases():
-            site.execute(f"ALTER DATABASE {name} IS_TEMPLATE false")
-            site.execute(f"DROP DATABASE {name} WITH (FORCE)")
+            # Janitors of the runs that were killed may be at it, too.
+            with suppress(psycopg.errors.InvalidCatalogName):
+                site.execute(f"ALTER DATABASE {name} IS_TEMPLATE false")
+                site.execute(f"DROP DATABASE {name} WITH (FORCE)")
 
 
 @pytest.mark.parametrize("workers", [(), ("-n2",)], ids=["alone", "xdist"])
