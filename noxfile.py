@@ -163,7 +163,7 @@ def bench(session: nox.Session) -> None:
 
 @nox.session(python=NEWEST.python.path)
 def nightly(session: nox.Session) -> None:
-    """Ten thousand random programs against the repair, on PostgreSQL 15 and 17."""
+    """Random programs against the repair, on PostgreSQL 15 and 17; runs that are killed."""
     session.install("-e", ".[all]", *_group("tests"))
     programs = session.posargs[0] if session.posargs else "10000"
     for major in ("15", "17"):
@@ -173,6 +173,8 @@ def nightly(session: nox.Session) -> None:
             "tests/services/test_repair/test_random.py",
             env={**ENVIRONMENT, "BERTH_TEST_PG_VERSION": major, "BERTH_TEST_EXAMPLES": programs},
         )
+    kills = {**ENVIRONMENT, **_provision(session), "BERTH_TESTS_KILLS": "5"}
+    session.run("pytest", *ALWAYS, "--timeout=300", "tests/plugin/test_random_kills.py", env=kills)
 
 
 def _group(name: str) -> tuple[str, ...]:

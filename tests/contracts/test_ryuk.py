@@ -72,11 +72,11 @@ def ryuk(client: docker.DockerClient) -> str:
 
 def left(client: docker.DockerClient, project: Project) -> list[Any]:
     label = f"org.pytest-berth.project={project.root}"
-    return list(client.containers.list(all=True, filters={"label": [label, LABEL]}))
+    return list(client.containers.list(all=True, filters={"label": [label, LABEL]}, sparse=True))
 
 
 def reapers(client: docker.DockerClient) -> list[Any]:
-    return list(client.containers.list(all=True, filters={"ancestor": NAME}))
+    return list(client.containers.list(all=True, filters={"ancestor": NAME}, sparse=True))
 
 
 def test_a_run_that_ends_well_leaves_neither_server_nor_reaper(

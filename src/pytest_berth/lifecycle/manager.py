@@ -43,7 +43,10 @@ class Manager:
         self.leases = Leases(self.run.directory)
         # Kept, so that an engine is connected to once.
         self.candidates = sources(
-            self.settings, self.run.id, abandoned.labels(self.run, self.settings.root)
+            self.settings,
+            self.run.id,
+            # Later, as it makes the run's directory, which the janitor must soon guard.
+            lambda: abandoned.labels(self.run, self.settings.root),
         )
         self.starter = Starter(self.run, self.settings, self.progress, self.candidates, self.leases)
 

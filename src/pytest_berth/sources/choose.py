@@ -11,7 +11,7 @@ from pytest_berth.sources.external import External
 from pytest_berth.sources.local import Local
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from pytest_berth.errors import BerthError
     from pytest_berth.service import Progress, Service, Source
@@ -23,16 +23,16 @@ FALLBACK = "local"
 
 
 def sources(
-    settings: Settings, run_id: str, labels: Mapping[str, str] | None = None
+    settings: Settings, run_id: str, labels: Callable[[], Mapping[str, str]] = dict
 ) -> tuple[Source, ...]:
     """Return all sources, in the order in which ``auto`` tries them.
 
     Args:
         settings: The settings.
         run_id: The run.
-        labels: What containers carry beside the run's id.
+        labels: Gives what containers carry beside the run's id.
     """
-    container = Container(settings, run_id, labels or {})
+    container = Container(settings, run_id, labels)
     return External(settings), container, Local(settings, run_id)
 
 

@@ -28,7 +28,7 @@ from pytest_berth.sources.engine import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
     from socket import socket
 
     from pytest_berth.service import ContainerSpec, Credentials, Progress, Service
@@ -50,7 +50,7 @@ class Container:
 
     settings: Settings
     run_id: str
-    labels: Mapping[str, str] = field(default_factory=dict)
+    labels: Callable[[], Mapping[str, str]] = dict
     name: str = field(default="container", init=False)
     reserved: list[ports.Reservation] = field(default_factory=list, init=False)
     _joined: dict[str, socket | None] = field(default_factory=dict, init=False)
@@ -185,7 +185,7 @@ class Container:
     def sweep(self) -> None:
         """Remove every container of this run, also one whose creation was interrupted."""
         labelled = {"label": f"{LABEL}={self.run_id}"}
-        for container in self.engine.containers.list(all=True, filters=labelled):
+        for container in self.engine.containers.list(all=True, filters=labelled, sparse=True):
             with removal():
                 container.remove(force=True, v=True)
 
@@ -220,7 +220,7 @@ class Container:
         return f"the container {state['Status']} with status {state['ExitCode']}{killed}"
 
     def _labels(self, image: str) -> dict[str, str]:
-        own = {LABEL: self.run_id, **self.labels}
+        own = {LABEL: self.run_id, **self.labels()}
         # Also where it is empty: an image made of a container, as snapshots are, hands labels down.
         own[INSIDE] = self.engine.our_container()
         return ryuk.labels(image, own) if self.settings[RYUK] else own

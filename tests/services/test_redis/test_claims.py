@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pytest_berth.errors import IsolationError, NoSourceError
-from pytest_berth.services.redis import claims, urls
+from pytest_berth.services.redis import claims, clients, urls
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -100,6 +100,45 @@ def test_what_a_killed_run_has_left_is_used_when_nothing_else_is_free(
     assert connect(server, number).dbsize() == 0
     with pytest.raises(NoSourceError):
         claims.take(server, "a:gw2")
+
+
+def test_an_old_claim_is_left_alone_while_its_worker_is_connected(
+    yard: Yard, connect: Connect
+) -> None:
+    server = yard.foreign(databases=2)
+    number = claims.take(server, "a:main")
+    with clients.closing(claims.connect(urls.url(server, number), "a:main")) as worker:
+        worker.set("mine", 1)
+        age(server, connect, number, home=1)
+        with pytest.raises(NoSourceError):
+            claims.take(server, "b:main")
+        assert claims.release(server, "b") == 0
+        assert worker.get("mine") == b"1"
+    assert claims.take(server, "b:main") == number
+
+
+def test_the_end_of_a_run_gives_back_what_dead_runs_have_left(yard: Yard, connect: Connect) -> None:
+    server = yard.foreign()
+    dead, living = claims.take(server, "dead:main"), claims.take(server, "living:main")
+    for number in (dead, living):
+        connect(server, number).set("left", 1)
+    age(server, connect, dead)
+    assert claims.release(server, "a") == 0
+    assert claimed(server, connect) == {living: "living:main"}
+    assert connect(server, dead).dbsize() == 0
+    assert connect(server, living).dbsize() == 1
+
+
+def test_time_alone_is_no_proof_where_the_server_does_not_tell_who_is_connected(
+    yard: Yard, connect: Connect
+) -> None:
+    server = yard.foreign(databases=2)
+    age(server, connect, claims.take(server, "a:main"), home=1)
+    connect(server).acl_setuser("default", enabled=True, commands=["-client"])
+    with clients.closing(claims.connect(urls.url(server, 0), "c:main")) as nameless:
+        assert nameless.ping()
+    with pytest.raises(NoSourceError):
+        claims.take(server, "b:main")
 
 
 def test_a_lost_claim_is_told_and_nothing_is_flushed(yard: Yard, connect: Connect) -> None:

@@ -33,9 +33,13 @@ _OF_RUN = re.compile(r"berth_(?P<run>[0-9a-f]{8})_(?P<part>.+)")
 _MARKED = """
 SELECT datname FROM pg_catalog.pg_database
 WHERE pg_catalog.starts_with(datname, 'berth_')
-AND pg_catalog.starts_with(pg_catalog.shobj_description(oid, 'pg_database'), %s)
+AND pg_catalog.shobj_description(oid, 'pg_database') LIKE ANY (%s)
 AND pg_catalog.pg_has_role(datdba, 'MEMBER')
 """
+# Only these have locks that tell of their lives: not what a server that berth has started holds.
+_SHARED = "the template that runs with the same schema and seeds share"
+_RUNS = "databases of the run"
+_GUARDED = [f"{databases.MARK}: {kind}%" for kind in (_SHARED, _RUNS)]
 _OF_ONE_RUN = "SELECT datname FROM pg_catalog.pg_database WHERE starts_with(datname, %s)"
 _STATE = """
 SELECT datistemplate, coalesce(
@@ -104,7 +108,7 @@ def mark_run(berth: Berth, server: Server, connection: psycopg.Connection[Any], 
     """Let the next run remove this run's databases, if it is dead then: see `sweep`."""
     if not guard.is_pooled(guard.keep(berth, server)):
         where = f"{berth.settings.root} on {platform.node()}"
-        databases.comment(connection, name, f"databases of the run {berth.run.id} of {where}")
+        databases.comment(connection, name, f"{_RUNS} {berth.run.id} of {where}")
 
 
 def sweep(server: Server) -> None:
@@ -112,7 +116,7 @@ def sweep(server: Server) -> None:
     with guard.session(server) as connection:
         if guard.is_pooled(connection):
             return
-        for (name,) in connection.execute(_MARKED, [databases.MARK]).fetchall():
+        for (name,) in connection.execute(_MARKED, [_GUARDED]).fetchall():
             template, of_run = _TEMPLATE.fullmatch(name), _OF_RUN.fullmatch(name)
             if template:
                 _drop_unused_template(connection, name, template["print"])

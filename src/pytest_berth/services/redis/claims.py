@@ -5,8 +5,9 @@ the registry, or an empty database for it, and an empty number that nobody has c
 alone on the server, so that any number of processes may do it at once. A database that holds
 anything which is not berth's is never written to, and never flushed.
 
-A claim is good for a quarter of an hour from the last test, so that what a killed run has left is
-of use again, as soon as nothing else is free.
+A worker that has a number keeps a connection open that bears its name. A claim is given up when
+its time is over, a quarter of an hour from the last test, and that connection is gone: one without
+the other says nothing. It goes to whoever finds nothing else free, or with the end of the next run.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 
 REGISTRY = "pytest-berth:claims"
 GOOD_FOR = 900
+_CONNECTION = "pytest-berth:"
 _UNKNOWN_DATABASES = 16
 
 _FIND = """
@@ -40,8 +42,16 @@ for n = databases - 1, 0, -1 do
   if redis.call('EXISTS', key) == 1 then home = n break end
 end
 """
+_IS_DEAD = """
+local function is_dead(entry, connected)
+  local owner, good_until = string.match(entry, '^(%S+) (%d+)')
+  local now = tonumber(redis.call('TIME')[1])
+  return tonumber(good_until) < now and not string.find(connected, ' ' .. owner .. ' ', 1, true)
+end
+"""
 _TAKE = (
     _FIND
+    + _IS_DEAD
     + """
 local owner, good_for, about = ARGV[2], tonumber(ARGV[3]), ARGV[4]
 local now = tonumber(redis.call('TIME')[1])
@@ -71,7 +81,7 @@ for n = 0, databases - 1 do
   if n ~= home and not claimed[n] and is_empty(n) then return take(n) end
 end
 for n, entry in pairs(claimed) do
-  if tonumber(string.match(entry, '^%S+ (%d+)')) < now then
+  if is_dead(entry, ARGV[5]) then
     redis.call('SELECT', n)
     redis.call('FLUSHDB')
     return take(n)
@@ -94,17 +104,19 @@ return 1
 )
 _RELEASE = (
     _FIND
+    + _IS_DEAD
     + """
-local run = ARGV[2]
+local run, connected = ARGV[2], ARGV[3]
 if not home then return 0 end
 local entries, released = redis.call('HGETALL', key), 0
 for i = 1, #entries, 2 do
-  if string.sub(entries[i + 1], 1, #run) == run then
+  local is_ours = string.sub(entries[i + 1], 1, #run) == run
+  if is_ours or is_dead(entries[i + 1], connected) then
     redis.call('SELECT', entries[i])
     redis.call('FLUSHDB')
     redis.call('SELECT', home)
     redis.call('HDEL', key, entries[i])
-    released = released + 1
+    if is_ours then released = released + 1 end
   end
 end
 return released
@@ -133,7 +145,7 @@ def take(server: Server, name: str) -> int:
     about = f"{platform.node().replace(' ', '-') or '?'} {os.getpid()} {time.time():.0f}"
     with _explained(server), _connected(server) as client:
         count = _databases(client)
-        found = int(_run(client, _TAKE, count, name, GOOD_FOR, about))
+        found = int(_run(client, _TAKE, count, name, GOOD_FOR, about, _connected_owners(client)))
         if found < 0:
             raise _none_free(server, count, _run(client, _LIST, count))
     return found
@@ -142,10 +154,13 @@ def take(server: Server, name: str) -> int:
 def release(server: Server, run_id: str) -> int:
     """Flush the numbers that a run has claimed, give them back, and return how many they were.
 
+    The same is done with those that dead runs have left.
+
     Where the server is out of reach there is nothing to be done, and claims expire by themselves.
     """
     with suppress(redis.ConnectionError), _connected(server) as client:
-        return int(_run(client, _RELEASE, _databases(client), owner(run_id, "")))
+        owners = _connected_owners(client)
+        return int(_run(client, _RELEASE, _databases(client), owner(run_id, ""), owners))
     return 0
 
 
@@ -177,6 +192,39 @@ class Claim:
 def claim(client: redis.Redis, name: str, number: int) -> Claim:
     """Return the claim of a number that `take` has given."""
     return Claim(client, name, number, _databases(client))
+
+
+def connect(url: str, name: str) -> redis.Redis:
+    """Return a client whose open connection says that the owner of a claim lives.
+
+    A role that may not name its connections is left with the time that a claim is good for.
+    """
+    named = clients.client(url, client_name=_connection_name(name))
+    try:
+        named.ping()
+    except redis.exceptions.NoPermissionError:
+        return clients.client(url)
+    except redis.ResponseError:
+        return named  # told by whoever uses it first
+    return named
+
+
+def _connection_name(name: str) -> str:
+    return f"{_CONNECTION}{name}"
+
+
+def _connected_owners(client: redis.Redis) -> str:
+    """Return the owners that are connected, between blanks.
+
+    Where the server does not tell, each counts as connected: time alone is no proof.
+    """
+    try:
+        names = [each["name"] for each in client.client_list()]
+    except redis.ResponseError:
+        entries = cast("list[bytes]", _run(client, _LIST, _databases(client)))
+        names = [_connection_name(entry.decode().split()[0]) for entry in entries[1::2]]
+    owners = (name.removeprefix(_CONNECTION) for name in names if name.startswith(_CONNECTION))
+    return f" {' '.join(owners)} "
 
 
 @contextmanager

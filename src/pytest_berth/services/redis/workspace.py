@@ -130,14 +130,17 @@ def workspace(berth: Berth, server: Server, worker: str) -> Iterator[Workspace]:
     """
     number = databases.number(server, berth.run.id, worker)
     url = urls.url(server, number)
-    with clients.closing(clients.client(url)) as client:
-        _require_number(client, number)
-        claim = None
-        if server.source == "external":
-            from pytest_berth.services.redis import claims
+    if server.source != "external":
+        with clients.closing(clients.client(url)) as client:
+            _require_number(client, number)
+            yield Workspace(berth, server, url, client)
+        return
+    from pytest_berth.services.redis import claims
 
-            claim = claims.claim(client, claims.owner(berth.run.id, worker), number)
-        yield Workspace(berth, server, url, client, claim)
+    name = claims.owner(berth.run.id, worker)
+    with clients.closing(claims.connect(url, name)) as client:
+        _require_number(client, number)
+        yield Workspace(berth, server, url, client, claims.claim(client, name, number))
 
 
 def _require_number(client: redis.Redis, number: int) -> None:
