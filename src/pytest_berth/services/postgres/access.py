@@ -28,7 +28,7 @@ def workspace_for(config: pytest.Config, schema: object, seed: object) -> Worksp
     # First, as it says which extra is missing before anything of that extra is imported.
     berth.server(POSTGRES)
     from pytest_berth.services.postgres import template
-    from pytest_berth.services.postgres.workspace import open_workspace
+    from pytest_berth.services.postgres.opening import open_workspace
 
     opened = open_workspace(berth, template.parse(berth, schema, seed))
     config.stash[WORKSPACE] = opened
@@ -46,7 +46,7 @@ def late_slate(config: pytest.Config) -> Iterator[None]:
     """
     before = config.stash.get(WORKSPACE, None)
     if before and before.is_ours:
-        from pytest_berth.services.postgres.lost import slate
+        from pytest_berth.services.postgres.opening import slate
 
         with slate(before, _AT_RUN_TIME, ()):
             yield

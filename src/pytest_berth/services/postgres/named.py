@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from pytest_berth.errors import IsolationError, SettingsError, nearest
-from pytest_berth.services.postgres import permission, template, urls, workspace
+from pytest_berth.services.postgres import opening, permission, template, urls
 from pytest_berth.services.postgres.options import DATABASES
 
 if TYPE_CHECKING:
@@ -68,7 +68,7 @@ class NamedDatabase:
     @contextmanager
     def slate(self, isolation: Isolation) -> Iterator[None]:
         """Give a test a clean slate in this database, and clean up behind it."""
-        self._workspace.renew_if_lost()
+        opening.renew_if_lost(self._workspace)
         with self._workspace.slate(isolation, ()), ExitStack() as self._slate:
             try:
                 yield
@@ -162,4 +162,4 @@ class NamedDatabases(Mapping[str, NamedDatabase]):
             )
         permission.require_databases(self._beside.server, self._beside.rights)
         steps = template.parse(berth, *self._lines[name])
-        return workspace.open_workspace(berth, steps, name)
+        return opening.open_workspace(berth, steps, name)

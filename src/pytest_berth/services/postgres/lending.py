@@ -1,0 +1,76 @@
+"""Private databases as tests get them: by the isolation ``database``, and by ``pg_database``."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from pytest_berth.services.postgres import databases
+from pytest_berth.services.postgres.database import Database, PrivateDatabase
+from pytest_berth.services.postgres.options import LOCK_TIMEOUT
+from pytest_berth.services.postgres.pool import Pool
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from pytest_berth.services.postgres.workspace import Workspace
+
+
+@dataclass
+class Lending:
+    """Lends private databases to a worker's tests.
+
+    Attributes:
+        workspace: The worker's database, whose template theirs is.
+        own: The private database that the test which runs now has in the worker's place.
+    """
+
+    workspace: Workspace = field(repr=False)
+    own: Database | None = field(default=None, init=False)
+    _pool: Pool | None = field(default=None, init=False, repr=False)
+
+    @contextmanager
+    def instead(self) -> Iterator[Database]:
+        """Yield a private database that a test has in the place of the worker's."""
+        with self._lent(self.workspace.template) as self.own:
+            try:
+                yield self.own
+            finally:
+                self.own = None
+
+    @contextmanager
+    def private(self) -> Iterator[PrivateDatabase]:
+        """Yield the private database of a test, from which it gets further ones."""
+        with ExitStack() as stack:
+
+            def another(template: str | None, empty: bool) -> Database:
+                found = databases.EMPTY if empty else template or self.workspace.template
+                return stack.enter_context(self._lent(found))
+
+            own = self.own or another(None, False)
+            first = PrivateDatabase(own.name, own.engine, self.workspace.server, another)
+            stack.callback(first.close)
+            yield first
+
+    def close(self) -> None:
+        """Close all connections, and end what is done in the background."""
+        if self._pool:
+            self._pool.close()
+            self._pool = None
+
+    @contextmanager
+    def _lent(self, template: str) -> Iterator[Database]:
+        self._pool = self._pool or self._new_pool()
+        with self._pool.lend(template) as private:
+            database = Database(private.name, private.engine(), self.workspace.server)
+            try:
+                yield database
+            finally:
+                database.close()
+
+    def _new_pool(self) -> Pool:
+        place, berth = self.workspace, self.workspace.berth
+        part = databases.part(berth.run.worker, place.name)
+        timeout, note = berth.settings[LOCK_TIMEOUT], berth.progress.note
+        return Pool(place.server, berth.run.id, part, timeout, place.application, note)

@@ -1,0 +1,91 @@
+"""Opens a worker's database: a clone of the template, or the one that the URL names."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from pytest_berth.lifecycle.losing import on_living_server, told_when_lost
+from pytest_berth.lifecycle.once import once
+from pytest_berth.services.postgres import databases, rights, template
+from pytest_berth.services.postgres.lost import ERRORS
+from pytest_berth.services.postgres.options import ALLOW_RESET
+from pytest_berth.services.postgres.service import POSTGRES
+from pytest_berth.services.postgres.workspace import Workspace
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from pytest_berth.lifecycle.state import Berth
+    from pytest_berth.service import Server
+    from pytest_berth.services.postgres.isolation import Isolation
+    from pytest_berth.services.postgres.rights import Rights
+    from pytest_berth.services.postgres.schema import Step
+
+
+def open_workspace(berth: Berth, steps: tuple[Step, ...], name: str = "") -> Workspace:
+    """Return the worker's database.
+
+    Args:
+        berth: The run.
+        steps: What the template is made by.
+        name: Which of the application's databases; empty for the one that has no name.
+
+    Raises:
+        SchemaError: A step failed.
+    """
+    return on_living_server(
+        berth, POSTGRES, ERRORS, lambda server: _open(berth, server, steps, name)
+    )
+
+
+def renew_if_lost(workspace: Workspace) -> None:
+    """Make the database anew where another server has to take the place of a lost one."""
+    if workspace.berth.manager.is_lost(workspace.server):
+        # What it still does in the background would be done on the new server.
+        workspace.lending.close()
+        new = open_workspace(workspace.berth, workspace.steps, workspace.name)
+        workspace.move(new)
+
+
+@contextmanager
+def slate(workspace: Workspace, isolation: Isolation, seeds: Sequence[Step]) -> Iterator[None]:
+    """Give a test a clean slate; in a new database where the server was lost before.
+
+    Raises:
+        LostError: The server is lost.
+    """
+    renew_if_lost(workspace)
+    with (
+        told_when_lost(workspace.berth, POSTGRES, workspace.server, ERRORS),
+        workspace.slate(isolation, seeds),
+    ):
+        yield
+
+
+def _open(berth: Berth, server: Server, steps: tuple[Step, ...], name: str) -> Workspace:
+    with databases.administration(server) as connection:
+        found = rights.find(connection)
+        if server.source == "external":
+            _tell_rights(berth, server, found, steps)
+        if found.own_databases:
+            made = template.build(berth, server, steps, name)
+            part = databases.part(berth.run.worker, name)
+            database = databases.clone(connection, berth.run.id, part, made)
+            return Workspace(berth, server, database, found, steps, name)
+    if found.may_reset(berth.settings[ALLOW_RESET]):
+        template.apply(berth, server, found.database, steps)
+    return Workspace(berth, server, found.database, found, steps)
+
+
+def _tell_rights(berth: Berth, server: Server, found: Rights, steps: tuple[Step, ...]) -> None:
+    """Say, once per run, what the given role may do and where tests therefore work."""
+    place = "databases of this run, dropped at its end"
+    if not found.own_databases:
+        allowed = found.may_reset(berth.settings[ALLOW_RESET])
+        how = "may be reset (berth_pg_allow_reset)" if allowed else "rolled back, never reset"
+        place = f"the database {found.database!r}, {how}"
+        if steps and not allowed:
+            place += "; schema and seeds are not applied to it"
+    text = f"postgres: {server.credentials.user!r} is a {found}: tests work in {place}"
+    once(berth.run.directory, "postgres.rights", lambda: berth.progress.note(text))

@@ -1,0 +1,99 @@
+"""The clean slate of rolled-back tests: one connection, kept open from test to test."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from pytest_berth.errors import IsolationError
+from pytest_berth.services.postgres import rollback
+from pytest_berth.services.postgres.sequences import Sequences
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from sqlalchemy import Connection, Engine
+
+    from pytest_berth.services.postgres.schema import Step
+
+
+@dataclass
+class RolledBack:
+    """A worker's database, for tests that are rolled back.
+
+    Attributes:
+        url: SQLAlchemy URL of the database.
+        dsn: libpq URI of the database.
+        ours: Whether the run has created the database: only then its sequences are set back.
+        start_over: Makes the database anew, where a test has got out of its transaction.
+    """
+
+    url: str = field(repr=False)
+    dsn: str = field(repr=False)
+    ours: bool
+    start_over: Callable[[], None] = field(repr=False)
+    connection: Connection | None = field(default=None, init=False, repr=False)
+
+    @property
+    def outer(self) -> rollback.OuterTransaction | None:
+        """The connection of the test that runs now, if one does."""
+        # Not by a new connection: giving that back would roll the test back.
+        return rollback.behind(self.connection) if self.connection else None
+
+    @contextmanager
+    def test(self, seeds: Sequence[Step]) -> Iterator[None]:
+        """Open a test's transaction, and roll it back.
+
+        Raises:
+            IsolationError: The test has ended it by SQL.
+        """
+        outer = self._open()
+        self._sequences.remember(outer.begin_test())
+        try:
+            with self._engine.connect() as self.connection:
+                for step in seeds:
+                    step.run_in(self.connection)
+                self.connection.commit()
+                yield
+        finally:
+            self.connection = None
+            self._end(outer)
+
+    def close(self) -> None:
+        """Close the connection."""
+        if "_engine" in self.__dict__:
+            self._engine.dispose()
+
+    @cached_property
+    def _engine(self) -> Engine:
+        return rollback.pinned_engine(self.url, self.dsn)
+
+    @cached_property
+    def _sequences(self) -> Sequences:
+        return Sequences(rollback.outer_transaction(self._engine))
+
+    def _open(self) -> rollback.OuterTransaction:
+        """Return the connection, a new one where the last test lost it."""
+        outer = rollback.outer_transaction(self._engine)
+        if outer.closed:
+            self._engine.dispose()
+            outer = rollback.outer_transaction(self._engine)
+        # SQLAlchemy, too, replaces a connection that it saw being lost.
+        if self._sequences.connection is not outer:
+            self._sequences = Sequences(outer)
+        return outer
+
+    def _end(self, outer: rollback.OuterTransaction) -> None:
+        if outer.closed:
+            # The test may have gone on, and committed, on a connection that SQLAlchemy opened.
+            self.start_over()
+            return
+        try:
+            signature = outer.end_test()
+        except IsolationError:
+            self.start_over()
+            raise
+        if self.ours:
+            self._sequences.put_back(signature)
