@@ -233,6 +233,9 @@ class Service(Protocol):
     def release(self, server: Server, run_id: str) -> None:
         """Remove from a server that lives on what a run has created there."""
 
+    def set_password(self, server: Server, password: str) -> None:
+        """Give the administrator of a running server another password."""
+
     def strip(self, server: Server, run_id: str) -> bool:
         """Leave on a server only what later runs can use.
 

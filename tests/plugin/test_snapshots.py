@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 import docker
 import pytest
 
+from pytest_berth.sources import snapshots
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
@@ -65,15 +67,15 @@ def kept(
             path.read_bytes() for path in (cache / "snapshots").rglob("*") if path.is_file()
         )
         return
-    before = _images()
-    yield lambda: b"".join(map(_contents, _images() - before))
-    for image in _images() - before:
+    root = request.getfixturevalue("project").root
+    yield lambda: b"".join(map(_contents, _images(root)))
+    for image in _images(root):
         docker.from_env().images.remove(image)
 
 
-def _images() -> set[str]:
+def _images(root: Path) -> set[str]:
     found = docker.from_env().images.list(filters={"label": "org.pytest-berth.snapshot"})
-    return {tag for image in found for tag in image.tags}
+    return {tag for image in found for tag in image.tags if snapshots.project(root) in tag}
 
 
 def _contents(image: str) -> bytes:
@@ -226,6 +228,24 @@ def test_the_password_of_snapshots_is_the_users_alone(
     assert secret.stat().st_mode & 0o777 == 0o600
     assert (cache / "snapshots").stat().st_mode & 0o777 == 0o700
     assert secret.read_text() not in result.stdout.str()
+
+
+def test_each_run_has_a_password_of_its_own(
+    kept: Callable[[], bytes], cache: Path, project: Project
+) -> None:
+    project.write(
+        test_users="""
+        from pathlib import Path
+
+        def test_password(pg_engine):
+            Path("passwords.txt").open("a").write(pg_engine.url.password + ",")
+        """
+    )
+    for _ in range(3):
+        project.run().assert_outcomes(passed=1)
+
+    first, second, third, _ = (project.root / "passwords.txt").read_text().split(",")
+    assert len({first, second, third, (cache / "secret").read_text()}) == 4
 
 
 def test_a_secret_that_others_can_read_is_refused(

@@ -12,6 +12,7 @@ from pytest_berth.lifecycle.leases import Leases
 from pytest_berth.lifecycle.once import lock, once, raise_remembered, remember
 from pytest_berth.lifecycle.starting import STARTING, Starter
 from pytest_berth.service import key
+from pytest_berth.sources import snapshots
 from pytest_berth.sources.choose import FALLBACK, choose, sources
 from pytest_berth.waiting import wait_for
 
@@ -206,7 +207,9 @@ class Manager:
         is_shared = server.snapshot and not server.slot and self.leases.read("ready", server.key)
         if not is_shared or source.exit_status(server):
             return
-        if self._service(server).strip(server, self.run.id):
+        service = self._service(server)
+        if service.strip(server, self.run.id):
+            service.set_password(server, snapshots.password(self.settings, service))
             source.keep(server)
 
     def _clean_up(self, server: Server) -> None:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from pytest_berth.lifecycle.leases import Leases
     from pytest_berth.lifecycle.run import Run
-    from pytest_berth.service import Credentials, Progress, Server, Service, Source
+    from pytest_berth.service import Progress, Server, Service, Source
     from pytest_berth.settings import Settings
 
 STARTING = "starting"
@@ -47,7 +47,7 @@ class Starter:
         planned = self.leases.read("planned", name)
         if planned is None:
             source, reason = choose(service, self.settings, self.candidates, self)
-            planned = source.plan(service, self._account(service, source), fixed=fixed)
+            planned = source.plan(service, service.credentials(), fixed=fixed)
             slot = name[len(service.name) + 1 :]
             if slot and source.name == "external":
                 raise _cannot_be_own(service, reason)
@@ -108,11 +108,6 @@ class Starter:
         self._refuse_after_the_end()
         self.progress.update(label, done, total)
 
-    def _account(self, service: Service, source: Source) -> Credentials:
-        if source.name == "external":
-            return service.credentials()
-        return snapshots.account(self.settings, service)
-
     def _launch(self, service: Service, source: Source, plan: Server) -> Server:
         began = now()
         self._refuse_after_the_end()
@@ -121,15 +116,26 @@ class Starter:
             self.leases.write("launched", launched)
             # While the server starts, there is time.
             abandoned.sweep(source, self.run, self.progress)
-            version = wait_until_ready(
-                service, source, launched, self.settings, self.progress, self._refuse_after_the_end
-            )
+            version = self._wait(service, source, launched)
         except BaseException:
             source.stop(launched)
             if source.name != "external":
                 self.leases.remove("launched", launched)
             raise
         return dataclasses.replace(launched, version=version, started_in=now() - began)
+
+    def _wait(self, service: Service, source: Source, launched: Server) -> str:
+        """Wait until the server answers, and give one from a snapshot this run's password."""
+        server = launched
+        if launched.thawed:
+            secret = snapshots.password(self.settings, service)
+            server = snapshots.locked(launched, secret)
+        version = wait_until_ready(
+            service, source, server, self.settings, self.progress, self._refuse_after_the_end
+        )
+        if launched.thawed:
+            service.set_password(server, launched.credentials.password)
+        return version
 
     def _refuse_after_the_end(self) -> None:
         if self.given_up.is_set() or self.run.has_ended:

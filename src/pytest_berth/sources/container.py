@@ -150,10 +150,11 @@ class Container:
         self, service: Service, plan: Server, spec: ContainerSpec
     ) -> tuple[ContainerSpec, str, bool]:
         """Return the container to be, what its data is kept as, and whether it starts from such."""
-        if not snapshots.wanted(self.settings, service):
+        secret = snapshots.password(self.settings, service)
+        if not secret:
             return spec, "", False
         identity = images.identity(self.engine, spec.image)
-        kept_as = snapshots.name(self.settings, service, plan.credentials, identity)
+        kept_as = snapshots.name(self.settings, plan, secret, identity)
         spec = dataclasses.replace(spec, in_memory=())
         frozen = images.snapshot(self.engine, kept_as)
         return dataclasses.replace(spec, image=frozen or spec.image), kept_as, bool(frozen)

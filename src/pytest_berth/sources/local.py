@@ -81,10 +81,11 @@ class Local:
         )
 
     def _snapshot(self, service: Service, plan: Server, spec: LocalSpec) -> Frozen | None:
-        if not (spec.data and snapshots.wanted(self.settings, service)):
+        secret = snapshots.password(self.settings, service) if spec.data else ""
+        if not secret:
             return None
-        programs = (spec.version, spec.command[0], str(account.identity()))
-        return Frozen(snapshots.name(self.settings, service, plan.credentials, *programs))
+        identity = (secret, spec.version, spec.command[0], str(account.identity()))
+        return Frozen(snapshots.name(self.settings, plan, *identity))
 
     def stop(self, server: Server) -> None:
         """End the process with its children and remove its directory."""

@@ -25,7 +25,7 @@ from pytest_berth.sources import cache
 if TYPE_CHECKING:
     from filelock import FileLock
 
-    from pytest_berth.service import Credentials, Service
+    from pytest_berth.service import Server, Service
     from pytest_berth.settings import Settings
 
 KEPT = 3
@@ -41,20 +41,21 @@ def wanted(settings: Settings, service: Service) -> bool:
     return service.snapshots and (choice == "on" or (choice == "auto" and not in_ci))
 
 
-def account(settings: Settings, service: Service) -> Credentials:
-    """Return the account of a server to be: a snapshot's has the password of an earlier run.
+def password(settings: Settings, service: Service) -> str:
+    """Return the password of the user's snapshots; empty where there are none to be.
+
+    While a server runs, it has another one, of that run alone.
 
     Raises:
         StartError: ``berth_snapshots`` is on, and the cache cannot keep the password.
     """
-    new = service.credentials()
     if not wanted(settings, service):
-        return new
+        return ""
     try:
-        return replace(new, password=_secret(cache.cache_directory()))
+        return _secret(cache.cache_directory())
     except (BerthError, OSError) as error:
         if settings[SNAPSHOTS] == "auto":
-            return new
+            return ""
         raise StartError(
             "snapshots cannot be used: there is no place for their password.",
             why=str(error),
@@ -62,15 +63,27 @@ def account(settings: Settings, service: Service) -> Credentials:
         ) from None
 
 
-def project(settings: Settings) -> str:
-    """Return a name for the project that is tested, as short as names of images must be."""
-    return _short(str(settings.root))
+def locked(server: Server, secret: str) -> Server:
+    """Return a server as it stands in a snapshot: with the snapshots' password."""
+    return replace(server, credentials=replace(server.credentials, password=secret))
 
 
-def name(settings: Settings, service: Service, credentials: Credentials, *identity: str) -> str:
-    """Return what a server's data is kept as: other programs, or another account, another name."""
-    parts = (*identity, credentials.user, credentials.password, credentials.database)
-    return f"{service.name}-{project(settings)}-{_short(*parts)}"
+def name(settings: Settings, plan: Server, *identity: str) -> str:
+    """Return what a server's data is kept as.
+
+    Args:
+        settings: They tell the project.
+        plan: The server.
+        identity: What else makes it another one: its programs, the snapshots' password.
+    """
+    account = plan.credentials
+    key = _short(*identity, account.user, account.database)
+    return f"{plan.service}-{project(settings.root)}-{key}"
+
+
+def project(root: Path) -> str:
+    """Return what the snapshots of a project have in their names."""
+    return _short(str(root))
 
 
 @dataclass(frozen=True)

@@ -100,6 +100,12 @@ class Postgres(BuiltIn):
         databases.drop_all(server, run_id)
         shared.sweep(server)
 
+    def set_password(self, server: Server, password: str) -> None:
+        """Give the administrator another password, which the server's log never sees."""
+        from pytest_berth.services.postgres import stripping
+
+        stripping.set_password(server, password)
+
     def strip(self, server: Server, run_id: str) -> bool:
         """Drop the run's databases, and tell whether the server's data is worth keeping."""
         from pytest_berth.services.postgres import stripping

@@ -55,6 +55,17 @@ def strip(server: Server, run_id: str) -> bool:
     return True
 
 
+def set_password(server: Server, password: str) -> None:
+    """Give the administrator another password, sent as what PostgreSQL keeps of it."""
+    from psycopg import sql
+
+    user = server.credentials.user
+    with databases.administration(server) as connection:
+        kept_of_it = connection.pgconn.encrypt_password(password.encode(), user.encode(), None)
+        statement = sql.SQL("ALTER ROLE {} PASSWORD {}")
+        connection.execute(statement.format(sql.Identifier(user), sql.Literal(kept_of_it.decode())))
+
+
 def _left(connection: psycopg.Connection[Any], query: str) -> list[str]:
     return [name for (name,) in connection.execute(query.encode()).fetchall()]
 
