@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
-    from pytest_berth.services.kafka.probe import Probe
+    from pytest_berth import KafkaProbe
 
 
 @pytest.mark.parametrize("number", range(int(os.environ["BENCHMARK_TESTS"])))
-def test_event_is_published(kafka_probe: Probe, kafka_topic: str, number: int) -> None:
+def test_event_is_published(kafka_probe: KafkaProbe, kafka_topic: str, number: int) -> None:
     kafka_probe.publish(kafka_topic, {"order": number})
     assert kafka_probe.expect_one(kafka_topic).json() == {"order": number}

@@ -6,16 +6,39 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from pytest_berth.service import Server, Service, Source
+    from pytest_berth.services.handle import RunningServer
+    from pytest_berth.services.kafka.probe import Probe as KafkaProbe
+    from pytest_berth.services.kafka.record import Record as KafkaRecord
+    from pytest_berth.services.postgres.database import Database, PrivateDatabase
+    from pytest_berth.services.postgres.named import NamedDatabases
     from pytest_berth.waiting import wait_for, wait_for_async
 
-__all__ = ["Server", "Service", "Source", "wait_for", "wait_for_async"]
+__all__ = [
+    "Database",
+    "KafkaProbe",
+    "KafkaRecord",
+    "NamedDatabases",
+    "PrivateDatabase",
+    "RunningServer",
+    "Server",
+    "Service",
+    "Source",
+    "wait_for",
+    "wait_for_async",
+]
 
 _HOMES = {
-    "Server": "service",
-    "Service": "service",
-    "Source": "service",
-    "wait_for": "waiting",
-    "wait_for_async": "waiting",
+    "Database": "services.postgres.database:Database",
+    "KafkaProbe": "services.kafka.probe:Probe",
+    "KafkaRecord": "services.kafka.record:Record",
+    "NamedDatabases": "services.postgres.named:NamedDatabases",
+    "PrivateDatabase": "services.postgres.database:PrivateDatabase",
+    "RunningServer": "services.handle:RunningServer",
+    "Server": "service:Server",
+    "Service": "service:Service",
+    "Source": "service:Source",
+    "wait_for": "waiting:wait_for",
+    "wait_for_async": "waiting:wait_for_async",
 }
 
 
@@ -25,4 +48,5 @@ def __getattr__(name: str) -> object:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from importlib import import_module
 
-    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+    module, _, attribute = _HOMES[name].partition(":")
+    return getattr(import_module(f"{__name__}.{module}"), attribute)
