@@ -13,8 +13,9 @@ USAGE_ERROR = pytest.ExitCode.USAGE_ERROR
 
 
 @pytest.fixture
-def unit(project: Project) -> Project:
-    """A project with a test that needs no server."""
+def unit(project: Project, monkeypatch: pytest.MonkeyPatch) -> Project:
+    """A project with a test that needs no server, and no settings but its own."""
+    monkeypatch.delenv("BERTH_SNAPSHOTS")
     project.write(test_unit="def test_unit(): pass")
     return project
 

@@ -52,7 +52,10 @@ def password(settings: Settings, service: Service) -> str:
     if not wanted(settings, service):
         return ""
     try:
-        return _secret(cache.cache_directory())
+        secret = _secret(cache.cache_directory())
+        if not os.access(_place(), os.W_OK):
+            raise PermissionError(f"{_place()} cannot be written to")
+        return secret
     except (BerthError, OSError) as error:
         if settings[SNAPSHOTS] == "auto":
             return ""
