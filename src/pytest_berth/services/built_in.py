@@ -6,7 +6,7 @@ A room is a module that is imported when a test needs it, never in an idle run.
 from __future__ import annotations
 
 from importlib import import_module
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -15,40 +15,8 @@ if TYPE_CHECKING:
 
     from pytest_berth.errors import BerthError
     from pytest_berth.service import ContainerSpec, Credentials, LocalRequest, LocalSpec, Server
+    from pytest_berth.services.rooms import Items, Launch, Urls
     from pytest_berth.settings import Option, Settings
-
-
-class Launch(Protocol):
-    """The room ``launch``: how a server is launched."""
-
-    def credentials(self) -> Credentials:
-        """Return a new account."""
-
-    def container(self, settings: Settings, credentials: Credentials) -> ContainerSpec:
-        """Describe the container."""
-
-    def local_obstacle(self, settings: Settings) -> BerthError | None:
-        """Tell why no binaries can be had here."""
-
-    def local(self, settings: Settings, request: LocalRequest) -> LocalSpec:
-        """Describe the local process."""
-
-
-class Urls(Protocol):
-    """The room ``urls``: how a server is addressed."""
-
-    def server(self, text: str, reason: str) -> Server:
-        """Return the external server that a URL names."""
-
-
-class Items(Protocol):
-    """The room ``items``: what a test asks for."""
-
-    def check(self, items: Sequence[pytest.Item]) -> None:
-        """Check what the selected tests ask for."""
-
-    def isolation(self, item: pytest.Item) -> str:
-        """Describe the test's isolation."""
 
 
 class BuiltIn:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     import pytest
 
     from pytest_berth.service import Server, Service
-    from pytest_berth.services.built_in import Items, Launch, Urls
+    from pytest_berth.services.rooms import Items, Launch, Urls
     from pytest_berth.settings import Option, Settings
 
 
