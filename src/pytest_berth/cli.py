@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import shutil
 import sys
 import tempfile
 from pathlib import Path
@@ -14,6 +15,7 @@ from pytest_berth.lifecycle import abandoned, run
 from pytest_berth.lifecycle.manager import Manager
 from pytest_berth.lifecycle.once import lock
 from pytest_berth.plugin import BUILT_IN
+from pytest_berth.sources import images, snapshots
 from pytest_berth.sources.container import removal
 from pytest_berth.sources.engine import EngineUnreachableError, connect
 
@@ -63,12 +65,30 @@ def prune(run_ids: Sequence[str], *, yes: bool) -> None:
         yes: Whether the answer to each question is yes.
     """
     found = [each for each in _leftovers() if each.run_id in run_ids or not run_ids]
+    for unknown in set(run_ids) - {each.run_id for each in found}:
+        Lines().note(f"nothing is left of a run {unknown!r}; `pytest-berth ps` lists what there is")
     for each in found:
         if each.state == abandoned.ALIVE:
             continue
         print(_line(each))
         if each.state == abandoned.DEAD or yes or _agrees():
             _remove(each)
+
+
+def forget_snapshots() -> None:
+    """Remove the snapshots of all projects; the next run of each makes its own anew."""
+    for path in snapshots.directories():
+        print(path)
+        shutil.rmtree(path)
+    try:
+        engine = connect()
+    except EngineUnreachableError as error:
+        Lines().note(f"no container engine answers, so none is asked: {error}")
+        return
+    for image in images.snapshots(engine):
+        print(" ".join(image.tags) or image.short_id)
+        with removal():  # a run may be using it
+            engine.client.client.images.remove(image.id, force=True)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -80,12 +100,20 @@ def main(arguments: Sequence[str] | None = None) -> None:
     command = commands.add_parser("prune", help="remove what dead runs have left")
     command.add_argument("run_ids", nargs="*", metavar="run", help="a run's id; all when left out")
     command.add_argument("--yes", action="store_true", help="also what is not provably dead")
-    command.set_defaults(run=lambda given: prune(given.run_ids, yes=given.yes))
+    command.add_argument("--snapshots", action="store_true", help="the snapshots of all projects")
+    command.set_defaults(run=_prune)
     command = commands.add_parser("sweep", help="remove what a killed run has left")
     command.add_argument("directory", type=Path, help="the run's directory")
     command.set_defaults(run=lambda given: sweep(given.directory))
     given = parser.parse_args(arguments)
     given.run(given)
+
+
+def _prune(given: argparse.Namespace) -> None:
+    if given.snapshots:
+        forget_snapshots()
+    else:
+        prune(given.run_ids, yes=given.yes)
 
 
 def _manager(directory: Path) -> Manager:

@@ -63,6 +63,10 @@ class RunEndedError(StartError):
         )
 
 
+class TimedOutError(StartError):
+    """A server did not answer within the time that it was given."""
+
+
 class NotReadyError(BerthError):
     """A server does not answer yet; asking again may help."""
 

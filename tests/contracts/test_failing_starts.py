@@ -34,6 +34,7 @@ def test_a_server_that_ends_while_it_starts_is_an_error_with_its_log(
     manager = stage.manager(starting, berth_pg_settings=["work_memory = 64MB"])
     error = _failure(manager, StartError)
     assert error.what.startswith("postgres ended while it started: the ")
+    assert "it may be a line of berth_pg_settings = work_memory = 64MB" in error.remedy
     assert 'unrecognized configuration parameter "work_memory"' in error.why
     _stop_and_look(manager)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import tempfile
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -86,3 +88,20 @@ def test_a_server_that_does_not_answer_fails_whatever_is_to_be_skipped(unserved:
     )
     result.assert_outcomes(passed=1, errors=2)
     result.stdout.fnmatch_lines(["*postgres at 127.0.0.1:1 did not answer in time.*"])
+
+
+def test_a_server_that_a_url_names_is_waited_for_shortly_and_once(unserved: Project) -> None:
+    result = unserved.run(BERTH_PG_URL="postgresql://nobody@127.0.0.1:1/nothing")
+    result.assert_outcomes(passed=1, errors=2)
+    result.stdout.fnmatch_lines(["*why: 10 s, as it is there already; *"])
+    assert "waiting for an answer" not in result.stdout.str().partition("ERRORS")[2]
+
+
+def test_binaries_that_cannot_be_downloaded_are_no_source(unserved: Project) -> None:
+    settings = ("-o", "berth_missing=skip", "-o", "berth_pg_version=16", "--berth-source=local")
+    offline = {"BERTH_ARTIFACT_MIRROR": "http://127.0.0.1:1"}
+    with tempfile.TemporaryDirectory() as cache:
+        Path(cache).chmod(0o755)  # an unprivileged server has to enter it
+        result = unserved.run(*settings, "-rs", BERTH_CACHE=cache, **offline)
+    result.assert_outcomes(passed=1, skipped=2)
+    result.stdout.fnmatch_lines(["*could not be reached*berth_missing = skip*"])

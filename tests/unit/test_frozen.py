@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from pytest_berth import cli
+from pytest_berth.sources.engine import EngineUnreachableError
 from pytest_berth.sources.snapshots import KEPT, UNUSED, Frozen
 
 if TYPE_CHECKING:
@@ -84,3 +86,19 @@ def test_what_no_project_has_used_for_a_month_goes(data: Path) -> None:
     Frozen("postgres-shop-new").freeze(data)
 
     assert not Frozen("postgres-forgotten-x").path.exists()
+
+
+def test_prune_forgets_the_snapshots_of_all_projects(
+    data: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(cli, "connect", _no_engine)
+    Frozen("postgres-shop-a").freeze(data)
+
+    cli.main(["prune", "--snapshots"])
+
+    assert not Frozen("postgres-shop-a").path.exists()
+    assert "postgres-shop-a" in capsys.readouterr().out
+
+
+def _no_engine() -> None:
+    raise EngineUnreachableError("none")

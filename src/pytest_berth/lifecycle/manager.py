@@ -6,7 +6,7 @@ import threading
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from pytest_berth.errors import BerthError, RunEndedError
+from pytest_berth.errors import BerthError, RunEndedError, TimedOutError
 from pytest_berth.lifecycle import abandoned, janitor, scopes
 from pytest_berth.lifecycle.leases import Leases
 from pytest_berth.lifecycle.once import lock, once, raise_remembered, remember
@@ -266,8 +266,10 @@ class Manager:
             raise
         except BerthError as error:
             _add_reason(error, self.leases.read("planned", name))
-            # The other workers are spared a failure that they would have to wait for.
-            remember(failure, error)
+            # The other workers are spared a failure that they would have to wait for; and the
+            # test that needs the server, too, where all the time has passed.
+            is_final = isinstance(error, TimedOutError)
+            remember(self._failure(name, ahead=ahead and not is_final), error)
             raise
         if name == self._key(service):  # a server of one test's own is not worth a line
             self.progress.note(str(ready))

@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from pytest_berth.errors import NotReadyError, StartError
+from pytest_berth.errors import NotReadyError, StartError, TimedOutError
 from pytest_berth.settings import START_TIMEOUT
 from pytest_berth.waiting import now, wait_for
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from pytest_berth.service import Progress, Server, Service, Source
     from pytest_berth.settings import Settings
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 _TELL_AFTER = 3.0
 _LOOK_EVERY = 0.25
 _LOG_LINES = 20
+# Nobody is starting it now, as far as we know.
+_EXTERNAL_ANSWERS_WITHIN = 10.0
 
 
 def wait_until_ready(
@@ -39,17 +41,26 @@ def wait_until_ready(
         go_on: Called before each attempt; raises an error when nobody waits any more.
 
     Raises:
-        StartError: It ended, or the deadline passed; the error shows the end of its log.
+        StartError: It ended; the error shows the end of its log.
+        TimedOutError: The deadline passed; the same.
     """
-    attempt = _Attempt(service, source, server, progress, go_on)
+    attempt = _Attempt(service, source, server, settings, progress, go_on)
+    within, said = _deadline(server, settings)
     try:
-        return wait_for(attempt, settings[START_TIMEOUT], interval=0.005, max_interval=0.02)
+        return wait_for(attempt, within, interval=0.005, max_interval=0.02)
     except TimeoutError:
-        raise StartError(
+        raise TimedOutError(
             f"{server.service} at {server.host}:{server.port} did not answer in time.",
-            why=f"{settings.given(START_TIMEOUT)}; {attempt.last}{log_end(source, server)}",
+            why=f"{said}; {attempt.last}{log_end(source, server)}",
             remedy=f"start it if it is yours, or give it more time: {START_TIMEOUT.name} = 120",
         ) from None
+
+
+def _deadline(server: Server, settings: Settings) -> tuple[float, str]:
+    """Return how many seconds a server has, and who says so."""
+    if server.source == "external" and settings.origin(START_TIMEOUT) == "default":
+        return _EXTERNAL_ANSWERS_WITHIN, f"{_EXTERNAL_ANSWERS_WITHIN:g} s, as it is there already"
+    return settings[START_TIMEOUT], settings.given(START_TIMEOUT)
 
 
 @dataclass
@@ -57,6 +68,7 @@ class _Attempt:
     service: Service
     source: Source
     server: Server
+    settings: Settings
     progress: Progress
     go_on: Callable[[], None]
     began: float = field(default_factory=now)
@@ -77,20 +89,27 @@ class _Attempt:
         at = now()
         if at - self.looked > _LOOK_EVERY:
             self.looked = at
-            _fail_if_ended(self.source, self.server)
+            self._fail_if_ended()
         if at - self.began > _TELL_AFTER and not self.told:
             self.told = True
             self.progress.note(f"{self.server.service}: waiting for an answer ({self.last})")
 
+    def _fail_if_ended(self) -> None:
+        status = self.source.exit_status(self.server)
+        if status:
+            raise StartError(
+                f"{self.server.service} ended while it started: {status}.",
+                why=log_end(self.source, self.server).strip(),
+                remedy="\n".join(self._remedies()),
+            )
 
-def _fail_if_ended(source: Source, server: Server) -> None:
-    status = source.exit_status(server)
-    if status:
-        raise StartError(
-            f"{server.service} ended while it started: {status}.",
-            why=log_end(source, server).strip(),
-            remedy="the last lines of its log say why",
-        )
+    def _remedies(self) -> Iterator[str]:
+        yield "the last lines of its log say why"
+        for option in self.service.options:
+            if option.name == f"berth_{self.service.prefix}_settings" and self.settings[option]:
+                yield f"it may be a line of {self.settings.given(option)}"
+        if self.server.port:
+            yield f"where port {self.server.port} was taken, run again for another"
 
 
 def log_end(source: Source, server: Server) -> str:

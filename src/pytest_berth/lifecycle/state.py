@@ -10,7 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pytest_berth.errors import BerthError, MissingExtraError, NoSourceError, SettingsError
+from pytest_berth.errors import (
+    ArtifactError,
+    BerthError,
+    MissingExtraError,
+    NoSourceError,
+    SettingsError,
+)
 from pytest_berth.settings import EXPORT, MISSING
 
 if TYPE_CHECKING:
@@ -155,7 +161,7 @@ class Berth:
             self.ahead.join(service)
         try:
             server = manager.server(service, slot)
-        except NoSourceError as error:
+        except (NoSourceError, ArtifactError) as error:
             if self.settings[MISSING] == "skip":
                 pytest.skip(f"{error.what} ({self.settings.given(MISSING)})")
             raise

@@ -86,12 +86,17 @@ def keep(container: Any, name: str) -> None:
     container.commit(REPOSITORY, name, changes=labels)
 
 
+def snapshots(engine: Engine) -> list[Any]:
+    """Return the images that hold snapshots, the newest first."""
+    found = engine.client.client.images.list(filters={"label": SNAPSHOT}, all=True)
+    return sorted(found, key=_made, reverse=True)
+
+
 def prune(engine: Engine, name: str) -> None:
     """Remove all but the newest snapshots of the same service and project, and old ones of all."""
     from docker.errors import APIError
 
-    found = engine.client.client.images.list(filters={"label": SNAPSHOT}, all=True)
-    found.sort(key=_made, reverse=True)
+    found = snapshots(engine)
     group, long_ago = f"{name.rpartition('-')[0]}-", time.time() - UNUSED
     ours = [image for image in found if image.labels[SNAPSHOT].startswith(group)]
     for old in {*ours[KEPT:], *(image for image in found if _made(image) < long_ago)}:

@@ -139,6 +139,14 @@ class Frozen:
         return FileLock(_place() / f"{self.name.rpartition('-')[0]}.lock")
 
 
+def directories() -> list[Path]:
+    """Return the snapshots of local servers, of all projects of this user."""
+    try:
+        return sorted(filter(Path.is_dir, _place().iterdir()))
+    except (BerthError, OSError):
+        return []  # no cache, or none that could hold any
+
+
 def _place() -> Path:
     place = cache.cache_directory() / _PLACE
     cache.make(place.parent)

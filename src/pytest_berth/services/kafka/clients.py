@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 _CLOSE_WITHIN = 1.0
 _BACKOFF = 5
 _FETCH_WAITS = 20
+# kafka-python's own default waits 30 s for a broker that is gone.
+_BOOTSTRAP = {"bootstrap_timeout_ms": 10_000}
 
 
 class QuickClient(KafkaNetClient):  # type: ignore[misc]  # kafka-python has no types
@@ -54,7 +56,7 @@ class Clients:
     @cached_property
     def admin(self) -> KafkaAdminClient:
         """A client that creates, describes and deletes."""
-        admin = KafkaAdminClient(**self._common)
+        admin = KafkaAdminClient(**_BOOTSTRAP, **self._common)
         self._open.callback(admin.close)
         return admin
 
@@ -76,6 +78,7 @@ class Clients:
             allow_auto_create_topics=False,
             # On its connection, the next question waits until an empty fetch is over.
             fetch_max_wait_ms=_FETCH_WAITS,
+            **_BOOTSTRAP,
             **self._common,
         )
         self._open.callback(_close_consumer, reader)
@@ -85,7 +88,7 @@ class Clients:
     def consumer(self, **configs: Any) -> Iterator[KafkaConsumer]:
         """Yield a consumer of a group that reads from the beginning and commits when told."""
         defaults = {"enable_auto_commit": False, "auto_offset_reset": "earliest"}
-        consumer = KafkaConsumer(**{**self._common, **defaults, **configs})
+        consumer = KafkaConsumer(**{**_BOOTSTRAP, **self._common, **defaults, **configs})
         try:
             yield consumer
         finally:
