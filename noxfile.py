@@ -42,11 +42,14 @@ class Run:
     wanted: str
     python: Interpreter
     sqlalchemy: str
+    postgres: str
 
     @property
     def title(self) -> str:
         instead = f" (there is no {self.wanted} here)" * (self.wanted != self.python.version)
-        return f"Python {self.python.version}{instead}, {self.sqlalchemy}"
+        return (
+            f"Python {self.python.version}{instead}, {self.sqlalchemy}, repair on {self.postgres}"
+        )
 
 
 def find_interpreters() -> list[Interpreter]:
@@ -79,8 +82,8 @@ def choose(found: list[Interpreter], wanted: str, fallback: int) -> Interpreter:
 
 
 PYTHONS = find_interpreters()
-OLDEST = Run("tests-oldest", "3.10", choose(PYTHONS, "3.10", 0), "sqlalchemy>=2.0.30,<2.1")
-NEWEST = Run("tests-newest", "3.13", choose(PYTHONS, "3.13", -1), "sqlalchemy>=2.1,<2.2")
+OLDEST = Run("tests-oldest", "3.10", choose(PYTHONS, "3.10", 0), "sqlalchemy>=2.0.30,<2.1", "15")
+NEWEST = Run("tests-newest", "3.13", choose(PYTHONS, "3.13", -1), "sqlalchemy>=2.1,<2.2", "17")
 
 
 @nox.session(python=False)
@@ -112,7 +115,8 @@ def _run_suite(session: nox.Session, run: Run) -> None:
     required = _provision(session)
     # The order is random; pytest-randomly prints the seed that brings it back.
     options = session.posargs or ("--timeout=300", "--numprocesses=2")
-    session.run("pytest", *ALWAYS, *options, env={**ENVIRONMENT, **required})
+    repaired = {"BERTH_TESTS_POSTGRES": run.postgres}
+    session.run("pytest", *ALWAYS, *options, env={**ENVIRONMENT, **required, **repaired})
 
 
 def _provision(session: nox.Session) -> dict[str, str]:
@@ -171,7 +175,7 @@ def nightly(session: nox.Session) -> None:
             "pytest",
             *ALWAYS,
             "tests/services/test_repair/test_random.py",
-            env={**ENVIRONMENT, "BERTH_TEST_PG_VERSION": major, "BERTH_TEST_EXAMPLES": programs},
+            env={**ENVIRONMENT, "BERTH_TESTS_POSTGRES": major, "BERTH_TESTS_EXAMPLES": programs},
         )
     kills = {**ENVIRONMENT, **_provision(session), "BERTH_TESTS_KILLS": "5"}
     session.run("pytest", *ALWAYS, "--timeout=300", "tests/plugin/test_random_kills.py", env=kills)

@@ -41,10 +41,10 @@ AND n.nspname NOT IN ('pg_catalog', 'information_schema') ORDER BY 1
 def repair_server() -> Iterator[str]:
     """Yield the conninfo of a superuser on a temporary server."""
     found = sorted(Path("/usr/lib/postgresql").glob("*/bin"))
-    if major := os.environ.get("BERTH_TEST_PG_VERSION"):
+    if major := os.environ.get("BERTH_TESTS_POSTGRES"):
         found = [_binaries(major)]
     if not found:
-        pytest.skip("no PostgreSQL in /usr/lib/postgresql; set BERTH_TEST_PG_VERSION")
+        pytest.skip("no PostgreSQL in /usr/lib/postgresql; set BERTH_TESTS_POSTGRES")
     home = Path(tempfile.mkdtemp(prefix="berth-repair-"))
     account: dict[str, Any] = {"user": "nobody", "extra_groups": []} if os.getuid() == 0 else {}
     if account:
