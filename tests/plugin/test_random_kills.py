@@ -89,7 +89,13 @@ def place() -> Iterator[Path]:
     path = Path(tempfile.mkdtemp(prefix="kills-"))
     path.chmod(0o755)
     yield path
-    shutil.rmtree(path)
+    # Janitors of the runs that were killed may be at it, too.
+    wait_for(lambda: _is_removed(path), 20, message=f"removal of {path}")
+
+
+def _is_removed(path: Path) -> bool:
+    shutil.rmtree(path, ignore_errors=True)
+    return not path.exists()
 
 
 @pytest.fixture(params=["local", "container"])

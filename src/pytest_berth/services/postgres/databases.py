@@ -163,12 +163,15 @@ def drop_if_there(connection: psycopg.Connection[Any], run_id: str, part: str) -
 
 def drop_all(server: Server, run_id: str) -> None:
     """Drop every database that the run has created on a server."""
+    import psycopg
+
     with administration(server) as connection:
         query = "SELECT datname FROM pg_database WHERE starts_with(datname, %s)"
         names = [name for (name,) in connection.execute(query, [_prefix(run_id)])]
         # The template last: it is what the next run would know this one by.
         for name in sorted(names, key=database_name(run_id, TEMPLATE).__eq__):
-            drop(connection, run_id, name)
+            with suppress(psycopg.errors.InvalidCatalogName):  # another run was faster
+                drop(connection, run_id, name)
 
 
 def require_ours(name: str, run_id: str) -> None:

@@ -7,7 +7,7 @@ or drops one another. Locks end with their sessions, however these end.
 
 from __future__ import annotations
 
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -99,9 +99,22 @@ def keep(berth: Berth, server: Server) -> psycopg.Connection[Any]:
         connection = session(server)
         Lock(RUN, berth.run.id).share(connection)
         berth.held[key] = connection
-        berth.at_end.callback(connection.close)
+        berth.at_end.callback(_end, connection)
     held: psycopg.Connection[Any] = berth.held[key]
     return held
+
+
+def _end(connection: psycopg.Connection[Any]) -> None:
+    """Let go of all locks, and close the session.
+
+    The server notices a closed session a moment later: of two runs that end at once, each would
+    take the other for one that still uses the template.
+    """
+    import psycopg
+
+    with suppress(psycopg.Error):  # the server is gone, and the locks with it
+        connection.execute("SELECT pg_catalog.pg_advisory_unlock_all()")
+    connection.close()
 
 
 def session(server: Server) -> psycopg.Connection[Any]:
