@@ -23,7 +23,9 @@ if TYPE_CHECKING:
 @pytest.fixture(scope="session")
 def made_engine() -> Iterator[Engine]:
     engine = create_engine(os.environ["BENCHMARK_URL"])
-    Base.metadata.drop_all(engine)
+    with engine.begin() as connection:  # a schema of another size may be there
+        connection.execute(text("DROP SCHEMA public CASCADE"))
+        connection.execute(text("CREATE SCHEMA public"))
     Base.metadata.create_all(engine)
     yield engine
     engine.dispose()
