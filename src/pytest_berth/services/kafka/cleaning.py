@@ -22,13 +22,15 @@ from pytest_berth.services.kafka.library import (
     TopicPartition,
 )
 from pytest_berth.services.kafka.library import errors as kafka_errors
+from pytest_berth.waiting import wait_for
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Sequence
+    from collections.abc import Collection, Iterable, Mapping, Sequence
 
     from pytest_berth.service import Server
     from pytest_berth.services.kafka.reading import Offsets
 
+_LED_WITHIN = 10.0
 _GROUP_TYPES = {"classic", "consumer", ""}
 _ALIVE = (
     kafka_errors.NoError,
@@ -58,7 +60,37 @@ def create(admin: KafkaAdminClient, topics: Collection[str]) -> None:
     if missing:
         # Another worker may be creating the same.
         admin.create_topics(missing, raise_errors=False)
-        admin.wait_for_topics(missing)
+        _wait_for_leaders(admin, missing)
+
+
+def create_one(admin: KafkaAdminClient, topic: str, options: Mapping[str, object]) -> None:
+    """Create a topic that is not there yet, with options of its own."""
+    admin.create_topics({topic: options})
+    _wait_for_leaders(admin, [topic])
+
+
+def _wait_for_leaders(admin: KafkaAdminClient, topics: Collection[str]) -> None:
+    """Wait until topics can be used; kafka-python's own wait looks ten times a second only."""
+    wait_for(
+        lambda: _all_led(admin, topics),
+        _LED_WITHIN,
+        interval=0.001,
+        max_interval=0.02,
+        ignore=kafka_errors.KafkaError,
+        message=f"leaders of {', '.join(topics)}",
+    )
+
+
+def _all_led(admin: KafkaAdminClient, topics: Collection[str]) -> bool:
+    described = admin.describe_topics(list(topics))
+    led = {
+        topic["name"]
+        for topic in described
+        if not topic["error_code"]
+        and topic["partitions"]
+        and all(not each["error_code"] and each["leader_id"] >= 0 for each in topic["partitions"])
+    }
+    return led >= set(topics)
 
 
 def empty(admin: KafkaAdminClient, topics: Collection[str]) -> dict[str, Offsets]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from pytest_berth.services.kafka import deadletters, explain
+from pytest_berth.services.kafka import cleaning, deadletters, explain
 from pytest_berth.services.kafka.groups import Groups
 from pytest_berth.services.kafka.reading import Reader
 from pytest_berth.services.kafka.record import Record, encode, encode_headers
@@ -55,7 +55,7 @@ class Probe:
             "replication_factor": -1,
             "configs": {key: str(value) for key, value in (config or {}).items()},
         }
-        self._slate.clients.admin.create_topics({real: options}, wait_for_metadata=True)
+        cleaning.create_one(self._slate.clients.admin, real, options)
         self._slate.workspace.discard(real)
         self._slate.marks[real] = dict.fromkeys(range(partitions), 0)
         return real
