@@ -14,6 +14,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -44,7 +45,9 @@ TESTS = """
         threading.Event().wait(100)
 
     def test_with_a_forked_child(pg_session):
-        child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(300)"])
+        # In a session of its own: else it would end with the terminal.
+        program = [sys.executable, "-c", "import time; time.sleep(300)"]
+        child = subprocess.Popen(program, start_new_session=True)
         Path("forked").write_text(str(child.pid))
         threading.Event().wait(100)
 
@@ -110,7 +113,8 @@ def forked(project: Project) -> Iterator[Path]:
     path = project.root / "forked"
     yield path
     if path.exists() and path.read_text():
-        psutil.Process(int(path.read_text())).kill()
+        with suppress(psutil.NoSuchProcess):
+            psutil.Process(int(path.read_text())).kill()
 
 
 @pytest.mark.parametrize("number", range(KILLS))

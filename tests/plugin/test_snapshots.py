@@ -83,6 +83,23 @@ def _contents(image: str) -> bytes:
     return subprocess.run(command, capture_output=True, check=True).stdout
 
 
+def test_what_is_made_from_a_snapshot_belongs_to_no_run(
+    cache: Path,
+    project: Project,
+    require_source: Callable[[str], None],
+    request: pytest.FixtureRequest,
+) -> None:
+    require_source("container")
+    project.run("--berth-source=container").assert_outcomes(passed=2)
+    images = docker.from_env().images
+
+    (image,) = _images(project.root)
+    request.addfinalizer(lambda: images.remove(image))
+    labels = images.get(image).labels
+    assert labels["org.pytest-berth.snapshot"]
+    assert not labels["org.pytest-berth.run"]
+
+
 def test_the_second_run_starts_from_what_the_first_has_kept(
     kept: Callable[[], bytes], project: Project
 ) -> None:

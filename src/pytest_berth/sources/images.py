@@ -15,8 +15,10 @@ if TYPE_CHECKING:
     from pytest_berth.sources.engine import Engine
 
 REPOSITORY = "pytest-berth/snapshot"
-SNAPSHOT = "org.pytest-berth.snapshot"
-MADE = "org.pytest-berth.made"
+_LABELS = "org.pytest-berth."
+_SESSION = "org.testcontainers.session-id"
+SNAPSHOT = f"{_LABELS}snapshot"
+MADE = f"{_LABELS}made"
 
 
 def present(engine: Engine, image: str) -> bool:
@@ -79,11 +81,12 @@ def snapshot(engine: Engine, name: str) -> str:
 
 def keep(container: Any, name: str) -> None:
     """Make a stopped container's files a snapshot, in the place of one of the same name."""
-    # Of the container's own labels, an image keeps testcontainers': its reaper would remove both
-    # the image and what starts from it.
-    session = "org.testcontainers.session-id=none"
-    labels = f"LABEL {SNAPSHOT}={name} {MADE}={time.time():.3f} {session}"
-    container.commit(REPOSITORY, name, changes=labels)
+    # The container's own labels say whose it is, to us and to testcontainers' reaper. What starts
+    # from the image is not that run's.
+    labels = dict.fromkeys(filter(_is_ours, container.labels), '""')
+    labels |= {_SESSION: "none", SNAPSHOT: name, MADE: f"{time.time():.3f}"}
+    changes = " ".join(f"{label}={value}" for label, value in labels.items())
+    container.commit(REPOSITORY, name, changes=f"LABEL {changes}")
 
 
 def snapshots(engine: Engine) -> list[Any]:
@@ -102,6 +105,10 @@ def prune(engine: Engine, name: str) -> None:
     for old in {*ours[KEPT:], *(image for image in found if _made(image) < long_ago)}:
         with suppress(APIError):  # a run may be using it
             engine.client.client.images.remove(old.id)
+
+
+def _is_ours(label: str) -> bool:
+    return label.startswith(_LABELS)
 
 
 def _made(image: Any) -> float:
