@@ -135,11 +135,11 @@ class Machine:
         """Return what the figures depend on."""
         return {
             "cores": f"{os.cpu_count()} ({platform.machine()})",
-            "system": platform.platform(terse=True),
+            "system": f"{platform.system()} {'.'.join(platform.release().split('.')[:2])}",
             "Python": platform.python_version(),
             "engine": self._engine_fact(),
             "image": self._image_fact(),
-            "binaries": str(self.binaries or "none"),
+            "binaries": self.binaries.parent.name if self.binaries else "none",
             "packages": ", ".join(filter(None, map(_installed, PACKAGES))),
             "load before": _load_fact(),
         }
