@@ -197,18 +197,24 @@ def test_a_server_on_which_a_test_left_something_is_not_kept(
     assert not _snapshots(cache)
 
 
-def test_what_a_test_left_in_the_administrators_database_is_not_kept(
-    cache: Path, project: Project, require_source: Callable[[str], None]
+@pytest.mark.parametrize("database", ["postgres", "template1"])
+@pytest.mark.parametrize("left", ["TABLE left_behind ()", "TYPE left_behind AS ENUM ('a')"])
+def test_what_a_test_left_in_a_database_of_the_server_is_not_kept(
+    cache: Path,
+    project: Project,
+    require_source: Callable[[str], None],
+    database: str,
+    left: str,
 ) -> None:
     require_source("local")
     project.write(
-        test_users="""
+        test_users=f"""
         import psycopg
         from psycopg.conninfo import make_conninfo
 
         def test_leaves(pg_dsn):
-            with psycopg.connect(make_conninfo(pg_dsn, dbname="postgres")) as connection:
-                connection.execute("CREATE TABLE left_behind ()")
+            with psycopg.connect(make_conninfo(pg_dsn, dbname="{database}")) as connection:
+                connection.execute("CREATE {left}")
         """
     )
 

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import os
+import tempfile
 import time
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 
 from pytest_berth import cli
 from pytest_berth.sources.engine import EngineUnreachableError
 from pytest_berth.sources.snapshots import KEPT, UNUSED, Frozen
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 
 @pytest.fixture
@@ -102,3 +100,17 @@ def test_prune_forgets_the_snapshots_of_all_projects(
 
 def _no_engine() -> None:
     raise EngineUnreachableError("none")
+
+
+def test_data_of_another_file_system_keeps_its_owner(data: Path, tmp_path: Path) -> None:
+    memory = Path("/dev/shm")
+    if not memory.is_dir() or memory.stat().st_dev == tmp_path.stat().st_dev or os.getuid():
+        pytest.skip("it takes another file system, and root's right to give files away")
+    with tempfile.TemporaryDirectory(dir=memory) as name:
+        elsewhere = Path(name, "data")
+        _fill(elsewhere, "elsewhere")
+        os.chown(elsewhere / "PG_VERSION", 65534, 65534)
+
+        Frozen("postgres-shop-a").freeze(elsewhere)
+
+    assert (Frozen("postgres-shop-a").path / "PG_VERSION").stat().st_uid == 65534

@@ -126,6 +126,11 @@ class Manager:
         """Tell whether some worker has found that a server is lost."""
         return self._lost(server).exists()
 
+    def is_replaced(self, server: Server) -> bool:
+        """Tell whether another server of the run is in the place of this one."""
+        ready = self.leases.read("ready", server.key)
+        return ready is not None and ready.restarts > server.restarts
+
     def give_up(self) -> None:
         """Undo what other threads of this process are starting."""
         self.starter.given_up.set()
@@ -225,11 +230,6 @@ class Manager:
     def _service(self, server: Server) -> Service:
         (service,) = (known for known in self.services if known.name == server.service)
         return service
-
-    def is_replaced(self, server: Server) -> bool:
-        """Tell whether another server of the run is in the place of this one."""
-        ready = self.leases.read("ready", server.key)
-        return ready is not None and ready.restarts > server.restarts
 
     def _lost(self, server: Server) -> Path:
         return self.run.directory / f"{server.key}.lost-{server.restarts}"

@@ -114,7 +114,7 @@ class Frozen:
         with self._lock():
             partial = self.path.with_name(f"{self.name}.{secrets.token_hex(4)}")
             try:
-                shutil.move(data, partial)
+                _move(data, partial)
                 self.forget()
                 partial.rename(self.path)
             finally:
@@ -156,6 +156,13 @@ def _place() -> Path:
 
 def _used(path: Path) -> float:
     return path.stat().st_mtime
+
+
+def _move(source: Path, target: Path) -> None:
+    try:
+        source.rename(target)
+    except OSError:  # of another file system
+        _copy(source, target)
 
 
 def _copy(source: Path, target: Path) -> None:

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from pytest_berth.services.postgres import databases, kept
+import psycopg
+
+from pytest_berth.services.postgres import databases, kept, urls
 
 if TYPE_CHECKING:
-    import psycopg
-
     from pytest_berth.service import Server
 
 # What `initdb` makes has object ids below this.
@@ -35,8 +35,11 @@ _LEFT_IN_DATABASE = f"""
 SELECT relname::text FROM pg_catalog.pg_class WHERE oid >= {_FIRST_NORMAL}
 UNION ALL SELECT proname::text FROM pg_catalog.pg_proc WHERE oid >= {_FIRST_NORMAL}
 UNION ALL SELECT nspname::text FROM pg_catalog.pg_namespace WHERE oid >= {_FIRST_NORMAL}
+UNION ALL SELECT typname::text FROM pg_catalog.pg_type WHERE oid >= {_FIRST_NORMAL}
 UNION ALL SELECT loid::text FROM pg_catalog.pg_largeobject
 """
+# Besides the administrator's, the only database of `initdb` that can be connected to.
+_TEMPLATE = "template1"
 _SHARED = ("pg_authid", "pg_auth_members", "pg_database", "pg_db_role_setting", "pg_shdescription")
 
 
@@ -51,6 +54,9 @@ def strip(server: Server, run_id: str) -> bool:
     with databases.administration(server) as connection:
         if _left(connection, _LEFT_IN_CLUSTER) or _left(connection, _LEFT_IN_DATABASE):
             return False
+        with psycopg.connect(urls.dsn(server, _TEMPLATE), autocommit=True) as template:
+            if _left(template, _LEFT_IN_DATABASE):
+                return False
         _forget(connection)
     return True
 
