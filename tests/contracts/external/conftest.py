@@ -63,12 +63,16 @@ class Site:
 
     def execute(self, statement: str, database: str = "") -> list[tuple[Any, ...]]:
         """Run a statement as the server's administrator."""
+        with self.connect(database) as door:
+            result = door.execute(statement.encode())
+            return result.fetchall() if result.description else []
+
+    def connect(self, database: str = "") -> psycopg.Connection[Any]:
+        """Open a session of the server's administrator."""
         url = make_url(self.administration).set(drivername="postgresql")
         if database:
             url = url.set(database=database)
-        with psycopg.connect(url.render_as_string(hide_password=False), autocommit=True) as door:
-            result = door.execute(statement.encode())
-            return result.fetchall() if result.description else []
+        return psycopg.connect(url.render_as_string(hide_password=False), autocommit=True)
 
     def contents(self) -> dict[str, list[tuple[Any, ...]]]:
         """Return all that is in the database, and the databases that the role owns."""

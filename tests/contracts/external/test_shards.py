@@ -16,6 +16,7 @@ import psycopg
 import pytest
 
 from pytest_berth import wait_for
+from pytest_berth.services.postgres import guard
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -223,6 +224,24 @@ def test_databases_of_others_that_are_named_like_ours_stay(shards: Shards) -> No
     output = run.communicate()[0]
     assert run.returncode == 0, output
     assert shards.databases() == names
+
+
+def test_of_two_that_clear_up_at_once_from_two_databases_neither_gives_way(
+    shards: Shards,
+) -> None:
+    shards.start()
+    shards.until_all_wait()
+    (template,) = shards.templates()
+    digits = template.removeprefix("berth_template_")
+    with shards.site.connect() as other:
+        building = guard.Lock(guard.BUILDING, digits).if_not_alone(other)
+        used = guard.Lock(guard.TEMPLATE, digits).if_not_shared(other)
+        with building as not_built, used as unused:
+            assert (not_built, unused) == (True, False), "the run that waits shares it"
+            shards.go_on()
+            output = shards.runs[0].communicate()[0]
+    assert shards.runs[0].returncode == 0, output
+    assert shards.databases() == []
 
 
 def test_what_nobody_knows_the_dependencies_of_is_not_shared_unless_globs_say(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import selectors
+import socket
 from contextlib import ExitStack, contextmanager
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -22,6 +24,29 @@ _BACKOFF = 5
 _FETCH_WAITS = 20
 # kafka-python's own default waits 30 s for a broker that is gone.
 _BOOTSTRAP = {"bootstrap_timeout_ms": 10_000}
+
+
+class ClosingSelector(selectors.DefaultSelector):
+    """A selector that closes with it every socket that it has watched.
+
+    kafka-python forgets the socket of a connection that is being made when its client is closed.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._watched: set[socket.socket] = set()
+
+    def register(self, fileobj: Any, events: int, data: Any = None) -> selectors.SelectorKey:
+        """Watch a socket, and remember it."""
+        if isinstance(fileobj, socket.socket):
+            self._watched = {fileobj, *(each for each in self._watched if each.fileno() >= 0)}
+        return super().register(fileobj, events, data)
+
+    def close(self) -> None:
+        """Close, and close all sockets that are still open."""
+        super().close()
+        for each in self._watched:
+            each.close()
 
 
 class QuickClient(KafkaNetClient):  # type: ignore[misc]  # kafka-python has no types
@@ -46,6 +71,7 @@ class Clients:
             "reconnect_backoff_max_ms": 1_000,
             "request_timeout_ms": 20_000,
             "kafka_client": QuickClient,
+            "selector": ClosingSelector,
         }
         self._open = ExitStack()
 

@@ -23,9 +23,13 @@ if TYPE_CHECKING:
 TEMPLATE = "template"
 MARK = "pytest-berth"
 EMPTY = "template0"
-_USERS = """
+# Of other roles' sessions not even the type is told; autovacuum's have no role.
+CLIENTS = """
+usesysid IS NOT NULL AND coalesce(backend_type, 'client backend') = 'client backend'
+"""
+_USERS = f"""
 SELECT pid, application_name, coalesce(state, '') FROM pg_catalog.pg_stat_activity
-WHERE datname = %s AND backend_type = 'client backend' AND NOT pid = ANY (%s) ORDER BY pid
+WHERE datname = %s AND {CLIENTS} AND NOT pid = ANY (%s) ORDER BY pid
 """
 _FILE_COPY_SINCE = 150000
 # A backend that was told to end needs a moment to roll back.

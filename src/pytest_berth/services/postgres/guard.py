@@ -15,6 +15,7 @@ from pytest_berth.services.postgres import urls
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from contextlib import AbstractContextManager
 
     import psycopg
 
@@ -25,11 +26,13 @@ if TYPE_CHECKING:
 RUN, TEMPLATE, BUILDING = 0x62657201, 0x62657202, 0x62657203
 # Routers forget a connection that says nothing.
 _KEEP_ALIVE = {"keepalives": 1, "keepalives_idle": 30, "keepalives_interval": 10}
-_TRY = "SELECT pg_catalog.pg_try_advisory_lock(%s, %s)"
+_ALONE, _SHARED = "advisory_lock", "advisory_lock_shared"
+_TRY = f"SELECT pg_catalog.pg_try_{_ALONE}(%s, %s)"
 _HELD = """
 SELECT EXISTS (
   SELECT FROM pg_catalog.pg_locks WHERE locktype = 'advisory' AND objsubid = 2 AND granted
-  AND classid = %s::bigint::oid AND objid = %s::bigint::oid AND pid <> pg_catalog.pg_backend_pid()
+  AND classid = %s::bigint::oid AND objid = %s::bigint::oid AND mode = %s
+  AND pid <> pg_catalog.pg_backend_pid()
 )
 """
 
@@ -71,25 +74,34 @@ class Lock:
         try:
             yield
         finally:
-            self._unlock(connection)
+            self._unlock(connection, _ALONE)
+
+    def if_not_shared(self, connection: psycopg.Connection[Any]) -> AbstractContextManager[bool]:
+        """Hold it alone if nobody shares it, and yield whether it is held now."""
+        return self._if_not_held(connection, by="ShareLock", take=_ALONE)
+
+    def if_not_alone(self, connection: psycopg.Connection[Any]) -> AbstractContextManager[bool]:
+        """Share it if nobody holds it alone, and yield whether it is held now."""
+        return self._if_not_held(connection, by="ExclusiveLock", take=_SHARED)
 
     @contextmanager
-    def if_free(self, connection: psycopg.Connection[Any]) -> Iterator[bool]:
-        """Hold it alone if nobody holds it, and yield whether it is held now."""
-        held = _value(connection, _TRY, self.keys)
+    def _if_not_held(
+        self, connection: psycopg.Connection[Any], *, by: str, take: str
+    ) -> Iterator[bool]:
+        held = bool(_value(connection, f"SELECT pg_catalog.pg_try_{take}(%s, %s)", self.keys))
         try:
-            # Locks are those of a database; others may be connected to another one.
-            yield bool(held) and not self._is_held_elsewhere(connection)
+            # Locks are those of a database; others may be connected to another one. Who asks the
+            # same question there holds the lock the other way: each would give way to the other.
+            keys = (self.kind, int(self.name[:8], 16))
+            yield held and not _value(connection, _HELD, (*keys, by))
         finally:
             if held:
-                self._unlock(connection)
+                self._unlock(connection, take)
 
-    def _is_held_elsewhere(self, connection: psycopg.Connection[Any]) -> bool:
-        return bool(_value(connection, _HELD, (self.kind, int(self.name[:8], 16))))
-
-    def _unlock(self, connection: psycopg.Connection[Any]) -> None:
+    def _unlock(self, connection: psycopg.Connection[Any], taken: str) -> None:
         if not connection.closed:
-            connection.execute("SELECT pg_catalog.pg_advisory_unlock(%s, %s)", self.keys)
+            kind = taken.replace("lock", "unlock")
+            connection.execute(f"SELECT pg_catalog.pg_{kind}(%s, %s)".encode(), self.keys)
 
 
 def keep(berth: Berth, server: Server) -> psycopg.Connection[Any]:

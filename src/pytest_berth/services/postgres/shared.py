@@ -46,7 +46,11 @@ SELECT datistemplate, coalesce(
   pg_catalog.starts_with(pg_catalog.shobj_description(oid, 'pg_database'), %s), false)
 FROM pg_catalog.pg_database WHERE datname = %s
 """
-_IN_USE = "SELECT EXISTS (SELECT FROM pg_catalog.pg_stat_activity WHERE datname = ANY (%s))"
+_IN_USE = f"""
+SELECT EXISTS (
+  SELECT FROM pg_catalog.pg_stat_activity WHERE datname = ANY (%s) AND {databases.CLIENTS}
+)
+"""
 
 
 def obtain(
@@ -130,13 +134,13 @@ def _name(digits: str) -> str:
 
 def _drop_unused_template(connection: psycopg.Connection[Any], name: str, digits: str) -> None:
     building, used = guard.Lock(guard.BUILDING, digits), guard.Lock(guard.TEMPLATE, digits)
-    with building.if_free(connection) as nobody_builds, used.if_free(connection) as nobody_uses:
-        if nobody_builds and nobody_uses:
+    with building.if_not_alone(connection) as not_built, used.if_not_shared(connection) as unused:
+        if not_built and unused:
             _drop(connection, [name])
 
 
 def _drop_dead_run(connection: psycopg.Connection[Any], run_id: str) -> None:
-    with guard.Lock(guard.RUN, run_id).if_free(connection) as is_dead:
+    with guard.Lock(guard.RUN, run_id).if_not_shared(connection) as is_dead:
         if is_dead:
             rows = connection.execute(_OF_ONE_RUN, [databases.database_name(run_id, "")])
             # The template last: without its mark the others would not be known as berth's.
@@ -154,8 +158,8 @@ def _drop(connection: psycopg.Connection[Any], names: Sequence[str]) -> None:
         try:
             databases.execute(connection, "ALTER DATABASE {} IS_TEMPLATE false", name)
             databases.execute(connection, "DROP DATABASE {}", name)
-        except psycopg.errors.InvalidCatalogName:
-            continue  # another run was faster
+        except (psycopg.errors.InvalidCatalogName, psycopg.errors.InternalError_):
+            continue  # another run was faster, or is at it ("tuple concurrently updated")
         except (psycopg.errors.ObjectInUse, psycopg.errors.InsufficientPrivilege):
             return  # in use after all, or somebody else's
 
