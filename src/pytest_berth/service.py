@@ -93,6 +93,21 @@ class Progress(Protocol):
 
 
 @dataclass(frozen=True)
+class KeptFile:
+    """The one file of a container that a snapshot has to hold for another to start from it.
+
+    Attributes:
+        path: Absolute path of the file, once the server is ready.
+        identity: What decides on its contents, besides the image.
+        start: How a container starts from the contents.
+    """
+
+    path: str
+    identity: str
+    start: Callable[[bytes], ContainerSpec]
+
+
+@dataclass(frozen=True)
 class ContainerSpec:
     """How a service runs in a container.
 
@@ -106,6 +121,7 @@ class ContainerSpec:
             With snapshots they are on disk, in the image that the snapshot is.
         late_files: Contents by absolute path, there as soon as the address is known under which the
             container is reached; in the order given.
+        kept_file: What a snapshot holds; None where that is the whole container.
     """
 
     image: str
@@ -115,6 +131,7 @@ class ContainerSpec:
     files: Mapping[str, bytes] = field(repr=False)
     in_memory: Sequence[str] = ()
     late_files: Callable[[str, int], Mapping[str, bytes]] | None = None
+    kept_file: KeptFile | None = None
 
 
 @dataclass(frozen=True)
@@ -304,7 +321,10 @@ class Source(Protocol):
         """End the server and remove everything that it had; fine when it is gone already."""
 
     def keep(self, server: Server) -> None:
-        """End the server so that its data is complete, and keep that as a snapshot."""
+        """Keep as a snapshot what later servers can start from; that may end the server."""
+
+    def forget(self, server: Server) -> None:
+        """Remove the snapshot that a server has started from."""
 
     def clear(self, plan: Server) -> None:
         """Remove what is left of a start of this server whose process died half-way."""

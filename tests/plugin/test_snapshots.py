@@ -10,12 +10,14 @@ from typing import TYPE_CHECKING
 import docker
 import pytest
 
+from pytest_berth.services.kafka.service import KAFKA
 from pytest_berth.sources import snapshots
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from conftest import Project
+    from pytest_berth.service import Service
 
 FROM_SNAPSHOT = "*ready in * from a snapshot, *"
 NEEDLE = "needle-that-no-snapshot-may-hold"
@@ -300,6 +302,51 @@ def test_workers_share_a_server_from_a_snapshot(
 
     result.stdout.fnmatch_lines([FROM_SNAPSHOT])
     assert len(_snapshots(cache)) == 1
+
+
+def test_a_snapshot_that_is_of_no_use_is_removed_and_the_server_starts_without(
+    cache: Path, project: Project, require_source: Callable[[str], None]
+) -> None:
+    require_source("local")
+    project.run("--berth-source=local").assert_outcomes(passed=2)
+    (snapshot,) = _snapshots(cache)
+    (cache / "snapshots" / snapshot / "PG_VERSION").write_text("1")
+
+    second, third = (project.run("--berth-source=local", "-v") for _ in range(2))
+
+    second.assert_outcomes(passed=2)
+    second.stdout.fnmatch_lines(["*postgres: its snapshot is of no use, and is removed: *ended*"])
+    second.stdout.no_fnmatch_line(FROM_SNAPSHOT)
+    third.assert_outcomes(passed=2)
+    third.stdout.fnmatch_lines([FROM_SNAPSHOT])
+
+
+def test_a_container_of_kafka_starts_from_storage_that_is_formatted(
+    cache: Path, project: Project, require_service: Callable[[Service, str], None]
+) -> None:
+    require_service(KAFKA, "container")
+    project.write(
+        test_users="""
+        from pathlib import Path
+        from subprocess import check_output
+
+        def test_order(kafka_probe, kafka_topic, pytestconfig):
+            kafka_probe.publish(kafka_topic, "hello")
+            assert kafka_probe.expect_one(kafka_topic).text() == "hello"
+            listed = ["docker", "ps", "-q", "--filter", f"publish={PORT}"]
+            container = check_output(listed, text=True).strip()
+            Path("log.txt").write_bytes(check_output(["docker", "logs", container]))
+        """.replace("{PORT}", "{kafka_probe.bootstrap.rpartition(':')[2]}")
+    )
+    formats = b"Using provided cluster id"
+
+    project.run("--berth-source=container").assert_outcomes(passed=1)
+    assert formats in (project.root / "log.txt").read_bytes()
+    second = project.run("--berth-source=container", "-v")
+
+    second.assert_outcomes(passed=1)
+    second.stdout.fnmatch_lines([FROM_SNAPSHOT])
+    assert formats not in (project.root / "log.txt").read_bytes()
 
 
 def _snapshots(cache: Path) -> list[str]:

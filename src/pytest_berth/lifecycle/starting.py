@@ -109,20 +109,31 @@ class Starter:
         self.progress.update(label, done, total)
 
     def _launch(self, service: Service, source: Source, plan: Server) -> Server:
+        """Launch the server and wait for it; where a snapshot is of no use, without it."""
         began = now()
         self._refuse_after_the_end()
         launched = source.start(service, plan, self)
         try:
+            ready = self._until_ready(service, source, launched)
+        except StartError as error:
+            if not launched.thawed or isinstance(error, RunEndedError):
+                raise
+            source.forget(launched)
+            self.note(f"{service.name}: its snapshot is of no use, and is removed: {error.what}")
+            ready = self._until_ready(service, source, source.start(service, plan, self))
+        return dataclasses.replace(ready, started_in=now() - began)
+
+    def _until_ready(self, service: Service, source: Source, launched: Server) -> Server:
+        try:
             self.leases.write("launched", launched)
             # While the server starts, there is time.
             abandoned.sweep(source, self.run, self.progress)
-            version = self._wait(service, source, launched)
+            return dataclasses.replace(launched, version=self._wait(service, source, launched))
         except BaseException:
             source.stop(launched)
             if source.name != "external":
                 self.leases.remove("launched", launched)
             raise
-        return dataclasses.replace(launched, version=version, started_in=now() - began)
 
     def _wait(self, service: Service, source: Source, launched: Server) -> str:
         """Wait until the server answers, and give one from a snapshot this run's password."""

@@ -26,6 +26,7 @@ from pytest_berth.sources.engine import (
     image_name,
     load_client,
 )
+from pytest_berth.sources.snapshots import Frozen
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -113,7 +114,7 @@ class Container:
 
         spec = service.container(self.settings, plan.credentials)
         spec = dataclasses.replace(spec, image=image_name(spec.image))
-        spec, kept_as, thawed = self._with_snapshot(service, plan, spec)
+        spec, kept_as, thawed, kept_file = self._with_snapshot(service, plan, spec)
         reaper = ryuk.start() if self.settings[RYUK] else None
         container = self._create(plan, spec)
         try:
@@ -134,7 +135,12 @@ class Container:
                 f"{service.name}: the engine is not on this host, or pytest runs in a container:"
                 f" port {port} is published on all interfaces of {host}"
             )
-        handle = {"container": container.id, "run": self.run_id, "reaper": reaper}
+        handle = {
+            "container": container.id,
+            "run": self.run_id,
+            "reaper": reaper,
+            "kept_file": kept_file,
+        }
         detail = f"{plan.detail}, from a snapshot" if thawed else plan.detail
         return dataclasses.replace(
             plan,
@@ -148,16 +154,25 @@ class Container:
 
     def _with_snapshot(
         self, service: Service, plan: Server, spec: ContainerSpec
-    ) -> tuple[ContainerSpec, str, bool]:
-        """Return the container to be, what its data is kept as, and whether it starts from such."""
+    ) -> tuple[ContainerSpec, str, bool, str]:
+        """Return the container to be, what is kept of it, and whether it starts from such.
+
+        That is: its name, True for a container from a snapshot, the file where one is enough.
+        """
         secret = snapshots.password(self.settings, service)
         if not secret:
-            return spec, "", False
+            return spec, "", False, ""
         identity = images.identity(self.engine, spec.image)
+        if spec.kept_file:
+            kept_as = snapshots.shared_name(plan.service, identity, spec.kept_file.identity)
+            content = Frozen(kept_as).read()
+            started = spec.kept_file.start(content) if content else spec
+            started = dataclasses.replace(started, image=spec.image)
+            return started, kept_as, bool(content), spec.kept_file.path
         kept_as = snapshots.name(self.settings, plan, secret, identity)
         spec = dataclasses.replace(spec, in_memory=())
         frozen = images.snapshot(self.engine, kept_as)
-        return dataclasses.replace(spec, image=frozen or spec.image), kept_as, bool(frozen)
+        return dataclasses.replace(spec, image=frozen or spec.image), kept_as, bool(frozen), ""
 
     def stop(self, server: Server) -> None:
         """Remove the container and its anonymous volumes."""
@@ -172,11 +187,21 @@ class Container:
             self._joined[server.handle["container"]] = ryuk.join(server.handle["reaper"])
 
     def keep(self, server: Server) -> None:
-        """Stop the container so that its data is complete, and commit it to an image."""
+        """Keep a file of the container; or stop it, so that its data is complete, and commit it."""
         container = self._container(server)
+        if server.handle["kept_file"]:
+            Frozen(server.snapshot).write(_read(container, server.handle["kept_file"]))
+            return
         container.stop(timeout=_STOP_WITHIN)
         images.keep(container, server.snapshot)
         images.prune(self.engine, server.snapshot)
+
+    def forget(self, server: Server) -> None:
+        """Remove the image, or the file, that a container has started from."""
+        if server.handle["kept_file"]:
+            Frozen(server.snapshot).forget()
+        else:
+            images.forget(self.engine, server.snapshot)
 
     def clear(self, plan: Server) -> None:
         """Remove the server's container, if one was created."""
@@ -256,6 +281,14 @@ class Container:
             **options,
             **({"network": network} if network else {}),
         )
+
+
+def _read(container: Any, path: str) -> bytes:
+    """Return the contents of a container's file."""
+    chunks, _ = container.get_archive(path)
+    with tarfile.open(fileobj=io.BytesIO(b"".join(chunks))) as tar:
+        file = tar.extractfile(tar.getmembers()[0])
+        return file.read() if file else b""
 
 
 def _archive(files: Mapping[str, bytes]) -> bytes:

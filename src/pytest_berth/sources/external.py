@@ -53,6 +53,9 @@ class External:
     def keep(self, server: Server) -> None:
         """Leave the server alone: what it holds is not ours to keep."""
 
+    def forget(self, server: Server) -> None:
+        """Do nothing: the server has not started from a snapshot."""
+
     def join(self, server: Server) -> None:
         """Do nothing: the server is not ours."""
 

@@ -89,6 +89,14 @@ def keep(container: Any, name: str) -> None:
     container.commit(REPOSITORY, name, changes=f"LABEL {changes}")
 
 
+def forget(engine: Engine, name: str) -> None:
+    """Remove a snapshot, if it is there."""
+    from docker.errors import APIError
+
+    with suppress(APIError):
+        engine.client.client.images.remove(f"{REPOSITORY}:{name}", force=True)
+
+
 def snapshots(engine: Engine) -> list[Any]:
     """Return the images that hold snapshots, the newest first."""
     found = engine.client.client.images.list(filters={"label": SNAPSHOT}, all=True)

@@ -105,6 +105,10 @@ class Local:
             _end(process, server.handle["clean_signal"])
             Frozen(server.snapshot).freeze(Path(server.handle["directory"], server.handle["data"]))
 
+    def forget(self, server: Server) -> None:
+        """Remove the directory that the server's data was copied from."""
+        Frozen(server.snapshot).forget()
+
     def clear(self, plan: Server) -> None:
         """End every process of the server, and remove its directory."""
         self._remove_all(f"{self._prefix}{plan.key}.*")

@@ -12,6 +12,7 @@ import secrets
 import shutil
 import subprocess
 import sys
+import tempfile
 import time
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -32,6 +33,7 @@ KEPT = 3
 UNUSED = 30 * 24 * 3600.0
 _PLACE = "snapshots"
 _SECRET = "secret"
+_FILE = "content"
 
 
 def wanted(settings: Settings, service: Service) -> bool:
@@ -84,6 +86,11 @@ def name(settings: Settings, plan: Server, *identity: str) -> str:
     return f"{plan.service}-{project(settings.root)}-{key}"
 
 
+def shared_name(service: str, *identity: str) -> str:
+    """Return what data is kept as that all projects of the user share, as it is nobody's."""
+    return f"{service}-{_short(*identity)}"
+
+
 def project(root: Path) -> str:
     """Return what the snapshots of a project have in their names."""
     return _short(str(root))
@@ -120,6 +127,23 @@ class Frozen:
             finally:
                 shutil.rmtree(partial, ignore_errors=True)
             self._prune()
+
+    def read(self) -> bytes | None:
+        """Return the contents of a snapshot that is one file; None when there is none."""
+        try:
+            content = (self.path / _FILE).read_bytes()
+        except FileNotFoundError:
+            return None
+        os.utime(self.path)
+        return content
+
+    def write(self, content: bytes) -> None:
+        """Keep one file."""
+        with tempfile.TemporaryDirectory(dir=_place().parent) as place:
+            data = Path(place, "data")
+            data.mkdir()
+            (data / _FILE).write_bytes(content)
+            self.freeze(data)
 
     def forget(self) -> None:
         """Remove the snapshot, if there is one."""

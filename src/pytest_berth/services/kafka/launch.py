@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import base64
 import os
+from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 from pytest_berth.errors import BerthError, NoSourceError
-from pytest_berth.service import ContainerSpec, Credentials, LocalSpec
+from pytest_berth.service import ContainerSpec, Credentials, KeptFile, LocalSpec
 from pytest_berth.services.kafka import options as ini
-from pytest_berth.services.kafka import properties
+from pytest_berth.services.kafka import properties, storage
 from pytest_berth.settings import ARTIFACT_MIRROR
 
 if TYPE_CHECKING:
@@ -22,10 +24,20 @@ _PORT, _CONTROLLER, _INTERNAL = 9092, "127.0.0.1:9093", "127.0.0.1:9094"
 # Outside the image's VOLUMEs, which every start would have to fill anew.
 _DATA = "/tmp/berth-kafka"
 _ADDRESS, _GO = "/berth/address", "/berth/go"
-_RUN = (
-    f"until [ -e {_GO} ]; do sleep 0.02; done;"
+_WAIT = f"until [ -e {_GO} ]; do sleep 0.02; done;"
+_RUN = f"{_WAIT} KAFKA_ADVERTISED_LISTENERS=$(cat {_ADDRESS}) exec /etc/kafka/docker/run"
+# The image's own launch formats the storage first, in a JVM of its own.
+_PROPERTIES, _STORAGE = "/berth/server.properties", "/berth/storage"
+_START = "/opt/kafka/bin/kafka-server-start.sh"
+_RUN_FORMATTED = (
+    f"{_WAIT} [ ! -x {_START} ] || {{ mkdir {_DATA} && cp {_STORAGE}/* {_DATA}/"
+    f" && exec {_START} {_PROPERTIES}; }};"
     f" KAFKA_ADVERTISED_LISTENERS=$(cat {_ADDRESS}) exec /etc/kafka/docker/run"
 )
+# A short life: no compiler that pays off late.
+_SMALL = "-XX:+UseSerialGC -XX:TieredStopAtLevel=1"
+# The archive of classes that the image was built with; its own launch names it as well.
+_CLASSES = "-XX:SharedArchiveFile=/opt/kafka/kafka.jsa"
 
 
 def credentials() -> Credentials:
@@ -47,18 +59,44 @@ def container(settings: Settings, credentials: Credentials) -> ContainerSpec:
     """
     image = settings[ini.IMAGE] or f"apache/kafka:{settings[ini.VERSION]}"
     node = properties.of_node(f"0.0.0.0:{_PORT}", _CONTROLLER, _DATA, internal=_INTERNAL)
+    values = {**properties.given(settings), **node}
     environment = {
         "CLUSTER_ID": credentials.database,
         "KAFKA_HEAP_OPTS": "-Xms64m -Xmx256m",
-        **properties.variables({**properties.given(settings), **node}),
+        "KAFKA_JVM_PERFORMANCE_OPTS": _SMALL,
+        **properties.variables(values),
     }
-    return ContainerSpec(
+    plain = ContainerSpec(
         image, _PORT, environment, ["sh", "-c", _RUN], files={}, late_files=_late_files
+    )
+    start = partial(_formatted, plain, values, credentials)
+    identity = properties.render(properties.given(settings)).decode()
+    return replace(plain, kept_file=KeptFile(f"{_DATA}/{storage.CHECKPOINT}", identity, start))
+
+
+def _formatted(
+    plain: ContainerSpec, values: Mapping[str, str], credentials: Credentials, checkpoint: bytes
+) -> ContainerSpec:
+    """Describe a container whose storage need not be formatted."""
+
+    def late_files(host: str, port: int) -> Mapping[str, bytes]:
+        told = {"advertised.listeners": properties.advertised(f"{host}:{port}", _INTERNAL)}
+        return {_PROPERTIES: properties.render({**values, **told}), **_late_files(host, port)}
+
+    return replace(
+        plain,
+        environment={**plain.environment, "KAFKA_JVM_PERFORMANCE_OPTS": f"{_SMALL} {_CLASSES}"},
+        command=["sh", "-c", _RUN_FORMATTED],
+        files={
+            f"{_STORAGE}/meta.properties": properties.meta(credentials.database),
+            f"{_STORAGE}/{storage.CHECKPOINT}": checkpoint,
+        },
+        late_files=late_files,
     )
 
 
 def _late_files(host: str, port: int) -> Mapping[str, bytes]:
-    # The order matters: the launch goes on when the second file is there.
+    # The order matters: the launch goes on when the last file is there.
     return {_ADDRESS: properties.advertised(f"{host}:{port}", _INTERNAL).encode(), _GO: b""}
 
 
@@ -85,7 +123,7 @@ def local_obstacle(settings: Settings) -> BerthError | None:
 
 def local(settings: Settings, request: LocalRequest) -> LocalSpec:
     """Describe the process."""
-    from pytest_berth.services.kafka import archive, artifacts, java, storage
+    from pytest_berth.services.kafka import archive, artifacts, java
     from pytest_berth.sources import account
     from pytest_berth.sources.artifacts import cache_directory
 

@@ -26,6 +26,7 @@ class Kafka(BuiltIn):
     url = ini.URL
     source = ini.SOURCE
     scope: Option[str] | None = ini.SCOPE
+    snapshots = True
     own: Mapping[str, str] = {
         "_kafka_workspace": "_kafka_own_workspace",
         "kafka_server": "_kafka_own_server",
@@ -82,6 +83,10 @@ class Kafka(BuiltIn):
         from pytest_berth.services.kafka import cleaning
 
         cleaning.release(server, run_id)
+
+    def strip(self, server: Server, run_id: str) -> bool:
+        """Leave everything: what is kept is a file that no test can change."""
+        return not server.thawed
 
     def values(self, server: Server, run_id: str, worker: str) -> Mapping[str, object]:
         """Return the placeholders' values for a worker."""

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from pytest_berth.services.kafka.archive import Broker
 
-_CHECKPOINT = "bootstrap.checkpoint"
+CHECKPOINT = "bootstrap.checkpoint"
 _ANY_CLUSTER = "berthberthberthberthbw"
 _UNUSED = "127.0.0.1:1"
 
@@ -33,7 +33,7 @@ def bootstrap(broker: Broker, directory: Path) -> bytes:
     Raises:
         StartError: Kafka could not format it.
     """
-    kept = broker.cache / f"kafka-{broker.version}-{_CHECKPOINT}"
+    kept = broker.cache / f"kafka-{broker.version}-{CHECKPOINT}"
     if kept.is_file():
         return kept.read_bytes()
     content = _format(broker, directory)
@@ -51,7 +51,7 @@ def _format(broker: Broker, directory: Path) -> bytes:
     command = [*broker.command(), "kafka.tools.StorageTool", "format"]
     command += ["-t", _ANY_CLUSTER, "-c", str(directory / "format.properties")]
     result = account.run(command, directory)
-    checkpoint = data / _CHECKPOINT
+    checkpoint = data / CHECKPOINT
     if result.returncode or not checkpoint.is_file():
         raise StartError(
             f"Kafka {broker.version} could not format its storage.",
