@@ -150,6 +150,22 @@ def test_an_error_of_berth_is_shown_as_its_message(project: Project, style: str)
         result.stdout.no_fnmatch_line(unwanted)
 
 
+@pytest.mark.parametrize("arguments", [(), ("-n2",)], ids=["alone", "xdist"])
+def test_what_fails_every_test_is_explained_once(
+    project: Project, arguments: tuple[str, ...]
+) -> None:
+    project.plugins = ("xdist", "xdist.looponfail") if arguments else ()
+    project.write(test_it="def test_1(pg_session): pass\ndef test_2(pg_session): pass")
+    url = {"BERTH_PG_URL": "postgresql://nobody@127.0.0.1:1/nothing", "BERTH_START_TIMEOUT": "0.3"}
+
+    brief, full = (project.run(*arguments, "-rN", *more, **url) for more in ([], ["-vv"]))
+
+    assert [brief.stdout.str().count("  why: "), full.stdout.str().count("  why: ")] == [1, 2]
+    named = brief.stdout.str().count("postgres at 127.0.0.1:1 did not answer in time.")
+    assert named == full.stdout.str().count("postgres at 127.0.0.1:1 did not answer in time.")
+    brief.stdout.re_match_lines([r"  \(why, and what to do: see test_it.py::test_[12]\)"])
+
+
 def test_the_short_summary_names_an_error_of_berth(project: Project) -> None:
     project.models("berth_start_timeout = 0.3")
     project.write(test_it="def test_pg(pg_session): pass")

@@ -10,6 +10,7 @@ import pytest
 from pytest_berth.lifecycle.state import BERTH
 from pytest_berth.reporting import sections
 from pytest_berth.reporting.progress import TerminalProgress
+from pytest_berth.reporting.repeats import Repeats
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -20,6 +21,8 @@ _NAME = "berth-reporting"
 def start(config: pytest.Config) -> TerminalProgress:
     """Register these hooks, and return what tells a waiting user what is going on."""
     config.pluginmanager.register(sys.modules[__name__], _NAME)
+    if not hasattr(config, "workerinput"):
+        config.pluginmanager.register(Repeats(config.get_verbosity()), f"{_NAME}-repeats")
     progress = TerminalProgress(config)
     berth = config.stash[BERTH]
     berth.on_server = lambda: sections.redact_live_logs(config)

@@ -8,6 +8,7 @@ import pytest
 
 from pytest_berth.errors import BerthError
 from pytest_berth.lifecycle.selection import services_reached
+from pytest_berth.reporting import repeats
 
 if TYPE_CHECKING:
     from pytest_berth.lifecycle.state import Berth
@@ -80,6 +81,7 @@ def _explain(report: pytest.TestReport, call: pytest.CallInfo[None]) -> None:
     error = call.excinfo.value if call.excinfo else None
     if isinstance(error, BerthError):
         report.longrepr = str(error)
+        repeats.mark(report, error)
 
 
 def _add_hint(report: pytest.TestReport, error: BaseException) -> None:
