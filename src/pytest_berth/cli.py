@@ -6,6 +6,8 @@ import argparse
 import shutil
 import sys
 import tempfile
+import time
+from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,6 +26,8 @@ if TYPE_CHECKING:
 
     from pytest_berth.lifecycle.abandoned import Leftover
 
+_TRIED_FOR = 7 * 24 * 3600.0
+
 
 class Lines:
     """Tells what is going on as lines on standard error."""
@@ -39,6 +43,9 @@ class Lines:
 def sweep(directory: Path) -> None:
     """Remove everything that a run has left whose owner is gone.
 
+    What cannot be removed is tried again by later runs, for `_TRIED_FOR`: a server of somebody
+    else's may be gone for good.
+
     Args:
         directory: The run's directory.
     """
@@ -49,6 +56,10 @@ def sweep(directory: Path) -> None:
             _manager(directory).sweep()
     except (Timeout, RunEndedError):
         return  # another process is at it, or has done it
+    except Exception as error:  # whatever a driver raises
+        Lines().note(f"{directory}: not all could be removed: {error}")
+        if time.time() - (directory / run.OWNER).stat().st_mtime > _TRIED_FOR:
+            run.resume(directory).remove()
 
 
 def show() -> None:
@@ -94,6 +105,8 @@ def forget_snapshots() -> None:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line."""
     parser = argparse.ArgumentParser(prog="pytest-berth", description=__doc__)
+    version = f"%(prog)s {metadata.version('pytest-berth')}"
+    parser.add_argument("--version", action="version", version=version)
     commands = parser.add_subparsers(required=True)
     command = commands.add_parser("ps", help="list runs with their directories and containers")
     command.set_defaults(run=lambda _: show())
@@ -103,8 +116,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     command.add_argument("--snapshots", action="store_true", help="the snapshots of all projects")
     command.set_defaults(run=_prune)
     command = commands.add_parser("sweep", help="remove what a killed run has left")
-    command.add_argument("directory", type=Path, help="the run's directory")
-    command.set_defaults(run=lambda given: sweep(given.directory))
+    command.add_argument("directories", type=Path, nargs="+", help="the runs' directories")
+    command.set_defaults(run=lambda given: [sweep(each) for each in given.directories])
     given = parser.parse_args(arguments)
     given.run(given)
 

@@ -58,13 +58,15 @@ def main(path: str) -> None:
     """
     directory = Path(path)
     heartbeat.beat(directory)
-    for abandoned in _abandoned(directory.parent):
-        _sweep(abandoned)
+    abandoned = list(_abandoned(directory.parent))
+    if abandoned:
+        # Not waited for: a server of theirs that does not answer must not keep this run unguarded.
+        subprocess.Popen(_command(*abandoned), stdin=subprocess.DEVNULL)
     owner = read(directory / OWNER)
     if owner:
         _wait(owner, directory)
     if owner and directory.exists():
-        _sweep(directory)
+        subprocess.run(_command(directory), stdin=subprocess.DEVNULL, check=False)
 
 
 def _abandoned(place: Path) -> Iterator[Path]:
@@ -91,6 +93,5 @@ def _wait(owner: Process, directory: Path) -> None:
             select.select([descriptor], [], [], _LOOK_EVERY)
 
 
-def _sweep(directory: Path) -> None:
-    command = [sys.executable, "-m", "pytest_berth.cli", "sweep", str(directory)]
-    subprocess.run(command, stdin=subprocess.DEVNULL, check=False)
+def _command(*directories: Path) -> list[str]:
+    return [sys.executable, "-m", "pytest_berth.cli", "sweep", *map(str, directories)]

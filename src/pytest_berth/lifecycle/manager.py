@@ -181,11 +181,17 @@ class Manager:
         self.run.remove()
 
     def _sweep(self) -> None:
+        failures = []
         for server in self.leases.all("launched"):
             # Of another pid namespace, a pid says nothing, and what runs there cannot be reached.
             if server.source != "local" or self.run.was_here:
-                self._clean_up(server)
+                try:
+                    self._clean_up(server)
+                except Exception as error:  # raised when the others are gone
+                    failures.append(error)
         self._sweep_sources()
+        if failures:
+            raise failures[0]
 
     def _sweep_sources(self) -> None:
         """Remove also what no lease tells of: its process died before it could write one."""

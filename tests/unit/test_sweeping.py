@@ -1,0 +1,63 @@
+"""What the janitor has swept up behind a run that is dead."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import psutil
+import pytest
+
+from pytest_berth import cli
+from pytest_berth.lifecycle.leases import Leases
+from pytest_berth.lifecycle.run import OWNER, Run
+from pytest_berth.service import Credentials, Server
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+ACCOUNT = Credentials("berth", "secret", "berth")
+EIGHT_DAYS = 8 * 24 * 3600
+
+
+@pytest.fixture
+def run() -> Iterator[Run]:
+    """A run that has used a server of somebody else's, which is gone, and one of its own."""
+    made = Run("0123abcd", "main")
+    leases = Leases(made.directory)
+    gone = Server("postgres", "external", "127.0.0.1", 1, ACCOUNT)
+    for stage in ("launched", "ready"):
+        leases.write(stage, gone)
+    yield made
+    made.remove()
+
+
+def test_a_server_that_is_gone_does_not_keep_the_others_from_being_removed(
+    run: Run, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ended = {"pid": psutil.Process().pid, "created": 0.0, "signal": "SIGKILL"}
+    with tempfile.TemporaryDirectory() as place:
+        data = Path(place, "data")
+        data.mkdir()
+        own = Server(
+            "redis", "local", "127.0.0.1", 2, ACCOUNT, handle={**ended, "directory": str(data)}
+        )
+        Leases(run.directory).write("launched", own)
+
+        cli.main(["sweep", str(run.directory)])
+
+        assert not data.exists()
+    assert run.directory.exists(), "a later run tries again"
+    assert f"{run.directory}: not all could be removed: " in capsys.readouterr().err
+
+
+def test_after_a_week_nobody_tries_to_reach_it_any_more(run: Run) -> None:
+    owner = run.directory / OWNER
+    week_ago = owner.stat().st_mtime - EIGHT_DAYS
+    os.utime(owner, (week_ago, week_ago))
+
+    cli.main(["sweep", str(run.directory)])
+
+    assert not run.directory.exists()
