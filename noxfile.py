@@ -178,7 +178,8 @@ def nightly(session: nox.Session) -> None:
             env={**ENVIRONMENT, "BERTH_TESTS_POSTGRES": major, "BERTH_TESTS_EXAMPLES": programs},
         )
     kills = {**ENVIRONMENT, **_provision(session), "BERTH_TESTS_KILLS": "5"}
-    session.run("pytest", *ALWAYS, "--timeout=300", "tests/plugin/test_random_kills.py", env=kills)
+    violent = ("tests/plugin/test_random_kills.py", "tests/contracts/test_engine_restart.py")
+    session.run("pytest", *ALWAYS, "--timeout=300", *violent, env=kills)
 
 
 def _group(name: str) -> tuple[str, ...]:
