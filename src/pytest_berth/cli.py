@@ -117,9 +117,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
     command.set_defaults(run=_prune)
     command = commands.add_parser("sweep", help="remove what a killed run has left")
     command.add_argument("directories", type=Path, nargs="+", help="the runs' directories")
-    command.set_defaults(run=lambda given: [sweep(each) for each in given.directories])
+    command.set_defaults(run=_sweep)
     given = parser.parse_args(arguments)
     given.run(given)
+
+
+def _sweep(given: argparse.Namespace) -> None:
+    for directory in given.directories:
+        sweep(directory)
 
 
 def _prune(given: argparse.Namespace) -> None:
