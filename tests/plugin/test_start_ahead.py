@@ -392,7 +392,10 @@ def test_ctrl_c_undoes_the_start(
     try:
         wait_for(lambda: any(temporary.glob(f"berth-*/*.{moment}.json")), 60)
         process.send_signal(signal.SIGINT)
-        assert process.wait(60) == pytest.ExitCode.INTERRUPTED, output.read_text()
+        # Python ends itself by the signal where that came while it ran source text, as dataclasses
+        # are made of, whoever has handled it.
+        ends = {pytest.ExitCode.INTERRUPTED, -signal.SIGINT}
+        assert process.wait(60) in ends, output.read_text()
     finally:
         process.kill()
 
