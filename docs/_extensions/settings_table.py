@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from pytest_berth import settings
@@ -41,7 +42,7 @@ def _row(option: Option[Any]) -> tuple[str, ...]:
 
 
 def _default(value: object) -> str:
-    if value in ("", ()):
+    if value in ("", ()) or value == timedelta():
         return "not set"
     if isinstance(value, bool):
         return f"`{str(value).lower()}`"

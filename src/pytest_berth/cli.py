@@ -13,7 +13,9 @@ from typing import TYPE_CHECKING
 
 from pytest_berth import settings
 from pytest_berth.errors import RunEndedError
-from pytest_berth.lifecycle import abandoned, run
+from pytest_berth.lifecycle import abandoned, process, run
+from pytest_berth.lifecycle.keeping import ending, keeper
+from pytest_berth.lifecycle.keeping.records import Record, Records, place
 from pytest_berth.lifecycle.manager import Manager
 from pytest_berth.lifecycle.once import lock
 from pytest_berth.plugin import BUILT_IN
@@ -76,14 +78,36 @@ def prune(run_ids: Sequence[str], *, yes: bool) -> None:
         yes: Whether the answer to each question is yes.
     """
     found = [each for each in _leftovers() if each.run_id in run_ids or not run_ids]
-    for unknown in set(run_ids) - {each.run_id for each in found}:
+    named = set(run_ids)
+    for unknown in named - {each.run_id for each in found}:
         Lines().note(f"nothing is left of a run {unknown!r}; `pytest-berth ps` lists what there is")
     for each in found:
-        if each.state == abandoned.ALIVE:
+        if each.state == abandoned.ALIVE or not _may_end(each, is_named=each.run_id in named):
             continue
         print(_line(each))
-        if each.state == abandoned.DEAD or yes or _agrees():
+        if each.state != abandoned.UNKNOWN or yes or _agrees():
             _remove(each)
+
+
+def end(place: Path, name: str, *, early: bool) -> bool:
+    """End a kept server that no run uses.
+
+    Args:
+        place: The directory of its record.
+        name: The record.
+        early: Whether its time need not be over.
+
+    Returns:
+        Whether it has ended.
+    """
+    from filelock import Timeout
+
+    if not process.is_own_directory(place):
+        return False
+    try:
+        return ending.end(Records(place), name, BUILT_IN, early=early)
+    except Timeout:
+        return False  # a run is taking it over, or leaving it
 
 
 def forget_snapshots() -> None:
@@ -118,6 +142,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     command = commands.add_parser("sweep", help="remove what a killed run has left")
     command.add_argument("directories", type=Path, nargs="+", help="the runs' directories")
     command.set_defaults(run=_sweep)
+    command = commands.add_parser("end", help="end a server that is kept for later runs")
+    command.add_argument("place", type=Path, help="the directory of its record")
+    command.add_argument("name", help="the record")
+    command.add_argument("--early", action="store_true", help="also before its time is over")
+    command.set_defaults(run=_end)
     given = parser.parse_args(arguments)
     given.run(given)
 
@@ -134,6 +163,10 @@ def _prune(given: argparse.Namespace) -> None:
         prune(given.run_ids, yes=given.yes)
 
 
+def _end(given: argparse.Namespace) -> None:
+    sys.exit(0 if end(given.place, given.name, early=given.early) else 1)
+
+
 def _manager(directory: Path) -> Manager:
     options = [*settings.OPTIONS, *(option for service in BUILT_IN for option in service.options)]
     values = settings.defaults(directory, options)
@@ -142,8 +175,10 @@ def _manager(directory: Path) -> Manager:
 
 def _leftovers() -> list[Leftover]:
     found = list(abandoned.directories(Path(tempfile.gettempdir())))
+    found += abandoned.kept()
     try:
-        found += abandoned.containers(connect())
+        # Those that are kept are told of already, with the time that they have left.
+        found += [each for each in abandoned.containers(connect()) if each.state != abandoned.KEPT]
     except EngineUnreachableError as error:
         Lines().note(f"no container engine answers, so none is asked: {error}")
     return sorted(found, key=lambda each: each.run_id)
@@ -161,8 +196,18 @@ def _agrees() -> bool:
         return False
 
 
+def _may_end(leftover: Leftover, *, is_named: bool) -> bool:
+    """Tell of a kept server whether it is to be ended: its time is over, or it was asked for."""
+    record = leftover.handle
+    if not isinstance(record, Record):
+        return True
+    return (is_named or record.is_over) and not record.is_used
+
+
 def _remove(leftover: Leftover) -> None:
-    if isinstance(leftover.handle, Path):
+    if isinstance(leftover.handle, Record):
+        keeper.end_apart(place(), leftover.handle, early=True)
+    elif isinstance(leftover.handle, Path):
         _manager(leftover.handle).sweep(patient=False)
     else:
         with removal():

@@ -36,6 +36,9 @@ def pytest_berth_services() -> Sequence[Service]:
 def pytest_addoption(parser: pytest.Parser, pluginmanager: pytest.PytestPluginManager) -> None:
     """Add the settings, flags and fixtures."""
     reading.add_options(parser, settings.OPTIONS)
+    parser.getgroup("berth").addoption(
+        "--berth-stop", action="store_true", help="end the servers kept for this project, and exit"
+    )
     for service in BUILT_IN:
         _offer(service, parser, pluginmanager)
 
@@ -55,9 +58,20 @@ def pytest_load_initial_conftests(
     early_config.stash[BERTH] = berth
     # pytest_unconfigure is not called where a conftest file or the command line ends the run.
     early_config.add_cleanup(berth.end)
-    if not early_config.known_args_namespace.help:
+    given = early_config.known_args_namespace
+    if not (given.help or given.berth_stop):
         _start(berth)
     return (yield)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_cmdline_main(config: pytest.Config) -> int | None:
+    """End kept servers if asked to, in the place of running tests."""
+    if not config.getoption("berth_stop"):
+        return None
+    from pytest_berth.lifecycle.keeping import ending
+
+    return ending.end_and_tell(config.rootpath)
 
 
 def pytest_configure(config: pytest.Config) -> None:

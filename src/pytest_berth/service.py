@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Collection, Mapping, Sequence
     from pathlib import Path
 
     import pytest
@@ -44,6 +44,8 @@ class Server:
         restarts: How many servers were lost before it in its place.
         snapshot: What its data is kept as for later runs; empty where it is not.
         thawed: Whether it has started from such data.
+        kept: What it is known as to later runs, which may take it over; empty where none may.
+        adopted: Whether an earlier run has started it.
     """
 
     service: str
@@ -61,6 +63,8 @@ class Server:
     restarts: int = 0
     snapshot: str = ""
     thawed: bool = False
+    kept: str = ""
+    adopted: bool = False
 
     @property
     def key(self) -> str:
@@ -71,8 +75,9 @@ class Server:
         """Return the line that tells of the server: what it is, where it runs, why there."""
         took = f" ready in {self.started_in:.2f} s" if self.handle else ""
         again = ", in the place of a lost one" if self.restarts else ""
+        kept = ", kept by an earlier run" if self.adopted else ""
         return (
-            f"{self.service} {self.version}{took}: {self.source}, {self.detail},"
+            f"{self.service} {self.version}{took}: {self.source}, {self.detail}{kept},"
             f" at {self.host}:{self.port} ({self.reason}{again})"
         )
 
@@ -196,6 +201,7 @@ class Service(Protocol):
         own_by: The option, and argument of the marker, that asks for it, and the value that does;
             None where that is the scope, and the value ``test``.
         snapshots: Whether the data of an initialised server is worth keeping.
+        keeps: Whether a server can be cleaned so thoroughly that a later run may take it over.
         claims: Whether `values` takes something on the server that `release` gives back.
         fixture_module: The module of its fixtures, registered as a pytest plugin.
         slate: The function-scoped fixture that gives a test its clean slate.
@@ -214,6 +220,7 @@ class Service(Protocol):
     own: Mapping[str, str]
     own_by: tuple[Option[str], str] | None
     snapshots: bool
+    keeps: bool
     claims: bool
     fixture_module: str
     slate: str
@@ -232,6 +239,9 @@ class Service(Protocol):
 
     def local(self, settings: Settings, request: LocalRequest) -> LocalSpec:
         """Describe the local process; binaries are fetched where they are not here yet."""
+
+    def local_shape(self, settings: Settings) -> Sequence[str]:
+        """Return what makes one local process differ from another: programs and settings."""
 
     def external(self, settings: Settings) -> Server | None:
         """Return the server that a URL in the settings names; None without one."""
@@ -258,6 +268,27 @@ class Service(Protocol):
 
         Returns:
             Whether that is more than the server began with, and nothing else is left.
+        """
+
+    def condition(self, server: Server) -> Sequence[str]:
+        """Describe what tests can change on a server of ours, but for what later runs can use.
+
+        A kept server must be in the same condition again before another run may have it.
+        """
+
+    def renew(
+        self, server: Server, run_id: str, condition: Sequence[str], password: str
+    ) -> Sequence[str]:
+        """End what is connected to a server of ours, and remove what was not there at its start.
+
+        Args:
+            server: The server.
+            run_id: The run that has used it.
+            condition: What was there.
+            password: The administrator's from now on, where there is one.
+
+        Returns:
+            The condition that it is in now.
         """
 
     def check(self, items: Sequence[pytest.Item]) -> None:
@@ -332,8 +363,19 @@ class Source(Protocol):
     def join(self, server: Server) -> None:
         """Take part in a server that this process uses, as long as the process lives."""
 
-    def sweep(self) -> None:
-        """Remove everything of this run, whether it was ever told of or not."""
+    def identity(self, service: Service) -> Sequence[str] | None:
+        """Return what makes one server of this source differ from another.
+
+        Returns:
+            Nothing where that is known only after the start; None where none can be had here.
+        """
+
+    def sweep(self, spared: Collection[Server] = ()) -> None:
+        """Remove everything of this run, whether it was ever told of or not.
+
+        Args:
+            spared: Servers that later runs may take over.
+        """
 
     def mark(self, server: Server) -> float:
         """Return the present position in the server's log."""

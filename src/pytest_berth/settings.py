@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar, cast
 
 from pytest_berth.errors import SettingsError, nearest
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
+_UNITS = {"": "seconds", "s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
+_DURATION = re.compile(r"(?P<number>\d+(?:\.\d+)?)\s*(?P<unit>[smhd]?)")
 _PASSWORD = re.compile(r"(?P<before>://[^:/?#@\s]*:).*(?=@)|(?P<name>[?&]password=)[^&\s]*")
 
 
@@ -127,6 +130,17 @@ def seconds(value: str) -> float:
     return number
 
 
+def duration(value: str) -> timedelta:
+    """Take a time such as ``15m``, ``90s``, ``1.5h``, or a number of seconds."""
+    match = _DURATION.fullmatch(value.strip())
+    if not match:
+        raise ValueError("use a number with its unit: 90s, 15m or 1h; 0 for not at all")
+    try:
+        return timedelta(**{_UNITS[match["unit"]]: float(match["number"])})
+    except OverflowError:
+        raise ValueError("use a time that comes to an end, such as 15m") from None
+
+
 def choice(*valid: str) -> Callable[[str], str]:
     """Take one of the valid words."""
 
@@ -206,6 +220,13 @@ SNAPSHOTS: Option[str] = Option(
     "auto",
     "whether servers start from the data of earlier ones: auto (default; not in CI), on or off",
 )
+KEEP: Option[timedelta] = Option(
+    "berth_keep",
+    duration,
+    timedelta(),
+    "how long servers stay for the next run of the same project: 15m, 90s, 1h (default: not)",
+    flag="--berth-keep",
+)
 ARTIFACT_MIRROR: Option[str] = Option(
     "berth_artifact_mirror",
     text,
@@ -230,6 +251,7 @@ OPTIONS: tuple[Option[Any], ...] = (
     AUTOUSE_PATHS,
     START_TIMEOUT,
     SNAPSHOTS,
+    KEEP,
     ARTIFACT_MIRROR,
     RYUK,
 )

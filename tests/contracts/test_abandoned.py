@@ -6,16 +6,21 @@ import json
 import os
 import subprocess
 import sys
+import time
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from pytest_berth import cli
 from pytest_berth.lifecycle import abandoned, process
+from pytest_berth.lifecycle.keeping.records import Record, Records
+from pytest_berth.service import Credentials, Server
 from pytest_berth.sources.container import INSIDE, LABEL
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
 
     import docker
     from tests.contracts.conftest import Stage
@@ -59,27 +64,51 @@ def dead() -> process.Process:
     return process.Process(*json.loads(output))
 
 
+@pytest.fixture
+def place(tmp_path: Path) -> Records:
+    """The records of a user who keeps no server yet."""
+    made = Records(tmp_path / "kept")
+    made.directory.mkdir()
+    return made
+
+
 def test_what_a_dead_run_has_left_is_removed_by_the_next_one(
-    create: Callable[..., Any], client: docker.DockerClient, stage: Stage, dead: process.Process
+    create: Callable[..., Any],
+    client: docker.DockerClient,
+    stage: Stage,
+    dead: process.Process,
+    place: Records,
 ) -> None:
-    container = create(dead)
+    container, ended = create(dead), create(dead, **{abandoned._KEPT: str(place.directory)})
     stage.start("container")
     assert not exists(client, container)
+    assert not exists(client, ended), "it was to be kept, and has no record"
 
 
 def test_what_may_belong_to_a_living_run_stays(
-    create: Callable[..., Any], client: docker.DockerClient, stage: Stage, dead: process.Process
+    create: Callable[..., Any],
+    client: docker.DockerClient,
+    stage: Stage,
+    dead: process.Process,
+    place: Records,
 ) -> None:
+    kept = {abandoned._KEPT: str(place.directory)}
+    elsewhere_kept = {abandoned._KEPT: f"{place.directory}-of-another-container"}
     elsewhere = dead._replace(machine="another-boot pid:[4026531836]")
     stay = {
         "a living run": create(process.this_process()),
         "another machine": create(elsewhere),
         "another user": create(dead, **{abandoned._USER: "somebody"}),
         "an earlier version": create(None),
+        "a kept server": create(dead, **kept),
+        "a server kept elsewhere": create(dead, **elsewhere_kept),
         "the user's own testcontainers": client.containers.create(
             IMAGE, labels={"org.testcontainers": "true", "org.testcontainers.session-id": "1"}
         ),
     }
+    server = Server("postgres", "container", "", 0, Credentials("", "", ""))
+    server = replace(server, handle={"container": stay["a kept server"].id})
+    place.write(Record("postgres-1", server, (), "", "", 60.0, time.time() + 60))
     try:
         stage.start("container")
         assert [who for who, container in stay.items() if not exists(client, container)] == []

@@ -82,7 +82,7 @@ def test_every_setting_that_a_page_names_exists(path: Path) -> None:
         markers.berth_kafka.__name__,
     }
     variables = {option.variable for option in OPTIONS} | OTHER_VARIABLES
-    flags = {option.flag for option in OPTIONS if option.flag}
+    flags = {option.flag for option in OPTIONS if option.flag} | {"--berth-stop"}
 
     assert set(re.findall(r"(?<![\w{-])berth_(?!settings\b)\w+[a-z]\b", text)) <= names
     assert set(re.findall(r"\bBERTH_\w+", text)) <= variables

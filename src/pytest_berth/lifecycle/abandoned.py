@@ -14,25 +14,29 @@ import json
 import os
 import platform
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pytest_berth.lifecycle import heartbeat, process
+from pytest_berth.lifecycle.keeping import records
 from pytest_berth.lifecycle.run import OWNER
+from pytest_berth.settings import KEEP
 from pytest_berth.sources.container import INSIDE, LABEL, Container, removal
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
-    from pathlib import Path
 
     from pytest_berth.lifecycle.run import Run
     from pytest_berth.service import Progress, Source
+    from pytest_berth.settings import Settings
     from pytest_berth.sources.engine import Engine
 
-ALIVE, DEAD, UNKNOWN = "alive", "dead", "unknown"
+ALIVE, KEPT, DEAD, UNKNOWN = "alive", "kept", "dead", "unknown"
 _OWNER = "org.pytest-berth.owner"
 _USER = "org.pytest-berth.user"
 _HOST = "org.pytest-berth.host"
 _PROJECT = "org.pytest-berth.project"
+_KEPT = "org.pytest-berth.kept"
 
 
 @dataclass(frozen=True)
@@ -43,9 +47,9 @@ class Leftover:
         run_id: The run.
         what: The container, or the directory.
         about: Where the run was at home.
-        state: ``alive``, ``dead`` (which is proven), or ``unknown``.
+        state: ``alive``, ``kept`` (for later runs), ``dead`` (which is proven), or ``unknown``.
         is_ours: Whether it is of the same user.
-        handle: The engine's container, or the path.
+        handle: The engine's container, the path, or the record of a kept server.
     """
 
     run_id: str
@@ -56,14 +60,16 @@ class Leftover:
     handle: Any
 
 
-def labels(run: Run, project: Path) -> dict[str, str]:
-    """Return what a container of a run carries, so that others can tell whether the run lives."""
+def labels(run: Run, settings: Settings) -> dict[str, str]:
+    """Return what a container of a run carries, so that others can tell whether it is in use."""
     owner = process.read(run.directory / OWNER)
     return {
         _OWNER: json.dumps(owner),
         _USER: _user(),
         _HOST: platform.node(),
-        _PROJECT: str(project),
+        _PROJECT: str(settings.root),
+        # Also where it is empty: an image made of a container hands labels down.
+        _KEPT: str(records.place()) if settings[KEEP] else "",
     }
 
 
@@ -93,10 +99,17 @@ def containers(engine: Engine) -> Iterator[Leftover]:
             found[LABEL],
             container.attrs["Names"][0].lstrip("/"),
             f"{found.get(_PROJECT, '?')} on {found.get(_HOST, '?')}",
-            _state(engine, found),
+            _state(engine, container.id, found),
             found.get(_USER) == _user(),
             container,
         )
+
+
+def kept() -> Iterator[Leftover]:
+    """Yield the servers that this user keeps for later runs."""
+    for record in records.all_of_user():
+        about = f"{record.project}, {record.rest}"
+        yield Leftover(record.name, str(record), about, KEPT, True, record)
 
 
 def directories(place: Path) -> Iterator[Leftover]:
@@ -107,7 +120,19 @@ def directories(place: Path) -> Iterator[Leftover]:
             yield Leftover(run_id, str(path.parent), "", _state_of(path), True, path.parent)
 
 
-def _state(engine: Engine, found: Mapping[str, str]) -> str:
+def _state(engine: Engine, container_id: str, found: Mapping[str, str]) -> str:
+    """Tell the state of a container: first of its run, then whether it was left to others."""
+    state = _state_of_run(engine, found)
+    if state == ALIVE or not found.get(_KEPT):
+        return state
+    place = Path(found[_KEPT])
+    if not process.is_own_directory(place):
+        return UNKNOWN  # of another user, or of another container's file system
+    known = {record.server.handle.get("container") for record in records.Records(place).all()}
+    return KEPT if container_id in known else state
+
+
+def _state_of_run(engine: Engine, found: Mapping[str, str]) -> str:
     try:
         owner = process.Process(*json.loads(found[_OWNER]))
     except (KeyError, TypeError, ValueError):

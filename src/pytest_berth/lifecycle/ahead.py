@@ -66,11 +66,21 @@ class Ahead:
             daemon=True,
         ).start()
 
-    def load(self, service: Service) -> None:
-        """Import what a start takes, before a test can replace any of what is imported."""
+    def adopt(self, service: Service) -> bool:
+        """Take over a server that an earlier run has left; tell whether the run has one."""
+        return self._manager.adopt(service)
+
+    def load(self, service: Service, *, runs: bool) -> None:
+        """Import what a start takes, before a test can replace any of what is imported.
+
+        Args:
+            service: The service.
+            runs: Whether its server is there already.
+        """
+        sources = may_serve(service, self.berth.settings, self._manager.candidates)
         # What cannot be imported is told by the test that needs it.
         with suppress(ImportError):
-            for source in may_serve(service, self.berth.settings, self._manager.candidates):
+            for source in () if runs else sources:
                 source.load()
             service.load()
 
@@ -110,10 +120,11 @@ def start(berth: Berth, session: pytest.Session) -> None:
     needed = list(_needed(session.items, berth.services, berth.settings))
     if needed:
         _keep_out_of_logs(session.config)
+    running = {service.name for service, _ in needed if berth.ahead.adopt(service)}
     for service, item in needed:
         berth.ahead.begin(service, item)
     for service, _ in needed:
-        berth.ahead.load(service)
+        berth.ahead.load(service, runs=service.name in running)
 
 
 def _will_run(session: pytest.Session) -> bool:

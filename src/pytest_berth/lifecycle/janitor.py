@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pytest_berth.lifecycle import heartbeat
-from pytest_berth.lifecycle.process import Process, is_own_directory, read
+from pytest_berth.lifecycle.process import Process, is_held, is_own_directory, read
 from pytest_berth.lifecycle.run import OWNER
 
 if TYPE_CHECKING:
@@ -62,6 +62,8 @@ def main(path: str) -> None:
     if abandoned:
         # Not waited for: a server of theirs that does not answer must not keep this run unguarded.
         subprocess.Popen(_command(*abandoned), stdin=subprocess.DEVNULL)
+    for place in _unguarded(directory.parent):
+        _guard(place)
     owner = read(directory / OWNER)
     if owner:
         _wait(owner, directory)
@@ -74,6 +76,21 @@ def _abandoned(place: Path) -> Iterator[Path]:
     for path in place.glob(f"berth-*/{OWNER}"):
         if is_own_directory(path.parent) and heartbeat.has_ended(path):
             yield path.parent
+
+
+def _unguarded(place: Path) -> Iterator[Path]:
+    """Yield the directory of this user's kept servers if nobody waits for the end of their time."""
+    for directory in place.glob("berth-kept-*"):
+        if is_own_directory(directory) and any(directory.glob("*.json")):
+            lock = directory / "keeper.lock"
+            if not (lock.exists() and is_held(lock)):
+                yield directory
+
+
+def _guard(place: Path) -> None:
+    command = [sys.executable, "-m", "pytest_berth.lifecycle.keeping.keeper", str(place)]
+    process = subprocess.Popen(command, stdin=subprocess.DEVNULL, start_new_session=True)
+    process.returncode = 0
 
 
 def _wait(owner: Process, directory: Path) -> None:

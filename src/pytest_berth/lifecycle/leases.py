@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import threading
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pytest_berth.service import Credentials, Server
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
 
 
@@ -60,7 +61,12 @@ class Leases:
         return self.directory / f"{key}.{stage}.json"
 
 
+def load(fields: Mapping[str, Any]) -> Server:
+    """Return the server that a mapping describes; fields that are not known are left out."""
+    known = {each.name for each in dataclasses.fields(Server)}
+    given = {name: value for name, value in fields.items() if name in known}
+    return Server(**{**given, "credentials": Credentials(**given["credentials"])})
+
+
 def _load(path: Path) -> Server:
-    fields = json.loads(path.read_text())
-    fields["credentials"] = Credentials(**fields["credentials"])
-    return Server(**fields)
+    return load(json.loads(path.read_text()))

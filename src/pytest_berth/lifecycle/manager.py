@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from pytest_berth.errors import BerthError, RunEndedError, TimedOutError
 from pytest_berth.lifecycle import abandoned, janitor, scopes
+from pytest_berth.lifecycle.keeping.keeping import Keeping
 from pytest_berth.lifecycle.leases import Leases
 from pytest_berth.lifecycle.once import lock, once, raise_remembered, remember
 from pytest_berth.lifecycle.starting import STARTING, Starter
@@ -47,9 +48,12 @@ class Manager:
             self.settings,
             self.run.id,
             # Later, as it makes the run's directory, which the janitor must soon guard.
-            lambda: abandoned.labels(self.run, self.settings.root),
+            lambda: abandoned.labels(self.run, self.settings),
         )
-        self.starter = Starter(self.run, self.settings, self.progress, self.candidates, self.leases)
+        self.keeping = Keeping(self.run, self.settings, self.progress, self.candidates)
+        self.starter = Starter(
+            self.run, self.settings, self.progress, self.candidates, self.leases, self.keeping
+        )
 
     @property
     def servers(self) -> tuple[Server, ...]:
@@ -95,6 +99,26 @@ class Manager:
                 self._servers[name] = known
             return known
 
+    def adopt(self, service: Service) -> bool:
+        """Take over the server that an earlier run has left, if that takes no waiting.
+
+        Returns:
+            Whether this run has one.
+        """
+        from filelock import Timeout
+
+        if not self.keeping.is_wanted(service):
+            return False
+        name = self._key(service)
+        self._guard()
+        try:
+            with self._lock(name), lock(self.run.directory, name, blocking=False):
+                if self.leases.read("planned", name) is None:
+                    self.starter.adopt(service, name)
+        except Timeout:
+            return False  # another process of the run is at it
+        return self.leases.read("ready", name) is not None
+
     def start_ahead(self, service: Service) -> Server:
         """Start the server that this worker shares, beside running tests.
 
@@ -110,7 +134,7 @@ class Manager:
         with self._lock(name), lock(self.run.directory, name):
             is_planned = self.leases.read("planned", name) is not None
             server = self._join_or_start(service, name, ahead=True)
-            if not is_planned and server.source == FALLBACK:
+            if not (is_planned or server.adopted) and server.source == FALLBACK:
                 self._chosen_ahead(name).touch()
         return server
 
@@ -137,7 +161,7 @@ class Manager:
 
     def end(self, server: Server) -> None:
         """Stop a server that nobody shares, before the run ends."""
-        self.source(server).stop(server)
+        self.starter.stop(server)
         self.leases.forget(server)
         self._ended.append(self._servers.pop(server.key))
 
@@ -169,20 +193,23 @@ class Manager:
             patient: Whether to wait for the end of the run's workers.
         """
         self.run.end()
+        if patient:
+            self._sweep(kept=False)
+            self._wait_for_workers()
         self._sweep()
-        if not patient:
-            self.run.remove()
-            return
+        self.run.remove()
+
+    def _wait_for_workers(self) -> None:
         # Workers outlive their controller until their test ends, and may be starting a server.
         wait_for(
             lambda: not self.run.live_workers(), _WORKERS_END_WITHIN, message="the workers' end"
         )
-        self._sweep()
-        self.run.remove()
 
-    def _sweep(self) -> None:
+    def _sweep(self, *, kept: bool = True) -> None:
         failures = []
         for server in self.leases.all("launched"):
+            if server.kept and not kept:
+                continue  # it is left when nobody of the run can write to it any more
             # Of another pid namespace, a pid says nothing, and what runs there cannot be reached.
             if server.source != "local" or self.run.was_here:
                 try:
@@ -196,13 +223,16 @@ class Manager:
     def _sweep_sources(self) -> None:
         """Remove also what no lease tells of: its process died before it could write one."""
         for name in {server.source for server in self.leases.all("planned")}:
-            self.starter.source(name).sweep()
+            self.starter.source(name).sweep(self.keeping.known())
 
     def _guard(self) -> None:
         """Start the run's janitor before there is anything that it may have to remove."""
         once(self.run.directory, "janitor", lambda: janitor.start(self.run.directory))
 
     def _stop(self, server: Server) -> None:
+        if server.kept:
+            self._try("left for later runs", self._leave, server)
+            return
         self._try("kept for later runs", self._keep, server)
         self._try("cleaned up", self._clean_up, server)
 
@@ -214,16 +244,19 @@ class Manager:
 
     def _keep(self, server: Server) -> None:
         """Keep what the server was initialised with, if nothing else is on it."""
-        source = self.source(server)
-        is_shared = server.snapshot and not server.slot and self.leases.read("ready", server.key)
-        if not is_shared or source.exit_status(server):
-            return
-        service = self._service(server)
-        if service.strip(server, self.run.id):
-            service.set_password(server, snapshots.password(self.settings, service))
-            source.keep(server)
+        if not server.slot and self.leases.read("ready", server.key):
+            place = (self._service(server), self.source(server), server)
+            snapshots.take(*place, self.settings, self.run.id)
+
+    def _leave(self, server: Server) -> None:
+        # Of a service that another plugin brings, the janitor knows nothing: the keeper ends it.
+        if server.service in {known.name for known in self.services}:
+            self.keeping.leave(self._service(server), server)
 
     def _clean_up(self, server: Server) -> None:
+        if server.kept:
+            self._leave(server)
+            return
         if server.source == "external":
             service = self._service(server)
             if service.claims or self.leases.read("ready", server.key):
@@ -250,7 +283,7 @@ class Manager:
             return
         source, _ = choose(service, self.settings, self.candidates, self.starter)
         if source.name != server.source:
-            self.source(server).stop(server)
+            self.starter.stop(server)
             self.leases.forget(server)
             for made in self.run.directory.glob(f"{name}.*.ahead"):
                 made.unlink()

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from pytest_berth.errors import BerthError, NoSourceError, RunEndedError, StartError
 from pytest_berth.lifecycle import abandoned
+from pytest_berth.lifecycle.leases import STAGES
 from pytest_berth.lifecycle.readiness import wait_until_ready
 from pytest_berth.sources import snapshots
 from pytest_berth.sources.choose import choose
@@ -17,6 +18,7 @@ from pytest_berth.waiting import now
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from pytest_berth.lifecycle.keeping.keeping import Keeping
     from pytest_berth.lifecycle.leases import Leases
     from pytest_berth.lifecycle.run import Run
     from pytest_berth.service import Progress, Server, Service, Source
@@ -35,6 +37,7 @@ class Starter:
     progress: Progress
     candidates: tuple[Source, ...]
     leases: Leases
+    keeping: Keeping
     given_up: threading.Event = field(default_factory=threading.Event)
 
     def source(self, name: str) -> Source:
@@ -44,7 +47,7 @@ class Starter:
 
     def plan(self, service: Service, name: str, *, fixed: bool = False) -> Server:
         """Settle source and account of a server, once; if *fixed*, its address too."""
-        planned = self.leases.read("planned", name)
+        planned = self.leases.read("planned", name) or self.adopt(service, name)
         if planned is None:
             source, reason = choose(service, self.settings, self.candidates, self)
             planned = source.plan(service, service.credentials(), fixed=fixed)
@@ -55,15 +58,30 @@ class Starter:
             self.leases.write("planned", planned)
         return planned
 
+    def adopt(self, service: Service, name: str) -> Server | None:
+        """Take over the server that an earlier run has left, if there is one; asked once only."""
+        asked = self.run.directory / f"{name}.adoption"
+        if name != service.name or not self.keeping.is_wanted(service) or asked.exists():
+            return None
+        server = self.keeping.adopt(service)
+        if server is None:
+            asked.touch()
+            return None
+        for stage in STAGES:
+            self.leases.write(stage, server)
+        self.progress.note(str(server))
+        return server
+
     def start(self, service: Service, name: str) -> Server:
-        """Launch the server, and return it when it answers.
+        """Launch the server, and return it when it answers; or return the one taken over.
 
         Raises:
             NoSourceError: No source can serve.
             RunEndedError: The run ended meanwhile; nothing of the server is left.
             StartError: It did not become ready; nothing of it is left.
         """
-        return self._start(service, self.plan(service, name))
+        plan = self.plan(service, name)
+        return self.leases.read("ready", name) or self._start(service, plan)
 
     def replace(self, service: Service, lost: Server) -> Server:
         """Launch a server in the place of a lost one, with its address and its account.
@@ -78,9 +96,11 @@ class Starter:
                 why="the tests that saw it being lost show the end of its log each time",
                 remedy="look there, and for memory or a disk that was full",
             )
-        self.source(lost.source).stop(lost)
+        self.stop(lost)
         self.leases.remove("launched", lost)
-        plan = dataclasses.replace(lost, handle={}, restarts=lost.restarts + 1)
+        plan = dataclasses.replace(
+            lost, handle={}, restarts=lost.restarts + 1, kept="", adopted=False
+        )
         return self._start(service, plan)
 
     def _start(self, service: Service, plan: Server) -> Server:
@@ -95,9 +115,17 @@ class Starter:
         except BerthError:
             marker.unlink()  # all is undone
             raise
+        ready = self.keeping.let_know(service, ready)
+        if ready.kept:
+            self.leases.write("launched", ready)
         self.leases.write("ready", ready)
         marker.unlink()
         return ready
+
+    def stop(self, server: Server) -> None:
+        """Stop a server, so that nobody can take it over any more."""
+        self.source(server.source).stop(server)
+        self.keeping.forget(server)
 
     def note(self, text: str) -> None:
         """Tell the user, as a source's `Progress`."""

@@ -33,6 +33,7 @@ class BuiltIn:
     own: Mapping[str, str] = {}
     own_by: tuple[Option[str], str] | None = None
     snapshots: bool = False
+    keeps: bool = True
     claims: bool = False
     fixtures: frozenset[str]
     placeholders: frozenset[str]
@@ -72,6 +73,10 @@ class BuiltIn:
     def local(self, settings: Settings, request: LocalRequest) -> LocalSpec:
         """Describe the local process."""
         return self.launch.local(settings, request)
+
+    def local_shape(self, settings: Settings) -> Sequence[str]:
+        """Return what makes one local process differ from another: programs and settings."""
+        return self.launch.local_shape(settings)
 
     def external(self, settings: Settings) -> Server | None:
         """Return the server that a URL in the settings names; None without one."""

@@ -29,6 +29,9 @@ class Launch(Protocol):
     def local(self, settings: Settings, request: LocalRequest) -> LocalSpec:
         """Describe the local process."""
 
+    def local_shape(self, settings: Settings) -> Sequence[str]:
+        """Return what makes one local process differ from another."""
+
 
 class Urls(Protocol):
     """The room ``urls``: how a server is addressed."""

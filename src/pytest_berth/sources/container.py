@@ -15,7 +15,7 @@ from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from pytest_berth.errors import BerthError, NoSourceError, StartError
-from pytest_berth.service import Server
+from pytest_berth.service import Credentials, Server
 from pytest_berth.settings import RYUK
 from pytest_berth.sources import images, ports, ryuk, snapshots
 from pytest_berth.sources.engine import (
@@ -29,10 +29,10 @@ from pytest_berth.sources.engine import (
 from pytest_berth.sources.snapshots import Frozen
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
     from socket import socket
 
-    from pytest_berth.service import ContainerSpec, Credentials, Progress, Service
+    from pytest_berth.service import ContainerSpec, Progress, Service
     from pytest_berth.settings import Settings
 
 LABEL = "org.pytest-berth.run"
@@ -208,10 +208,27 @@ class Container:
         with removal():
             self.engine.containers.get(self._name(plan)).remove(force=True, v=True)
 
-    def sweep(self) -> None:
+    def identity(self, service: Service) -> Sequence[str] | None:
+        """Return the engine, the image's id, and all that a container is created with."""
+        nobody = Credentials("berth", "berth", "berth")
+        spec = service.container(self.settings, nobody)
+        try:
+            engine, image = self._image(spec.image)
+        except EngineUnreachableError:
+            return None
+        if not image:
+            return ()
+        environment = (f"{name}={value}" for name, value in spec.environment.items())
+        files = (f"{path}={content!r}" for path, content in spec.files.items())
+        return (engine, image, *spec.command, *environment, *files, *spec.in_memory)
+
+    def sweep(self, spared: Collection[Server] = ()) -> None:
         """Remove every container of this run, also one whose creation was interrupted."""
+        kept = {server.handle.get("container") for server in spared}
         labelled = {"label": f"{LABEL}={self.run_id}"}
         for container in self.engine.containers.list(all=True, filters=labelled, sparse=True):
+            if container.id in kept:
+                continue
             with removal():
                 container.remove(force=True, v=True)
 
@@ -250,6 +267,23 @@ class Container:
         # Also where it is empty: an image made of a container, as snapshots are, hands labels down.
         own[INSIDE] = self.engine.our_container()
         return ryuk.labels(image, own) if self.settings[RYUK] else own
+
+    def _image(self, image: str) -> tuple[str, str]:
+        """Return what names the engine, and the image's id there; empty where it has none."""
+        from pytest_berth.sources import inspection
+
+        path = inspection.socket_path()
+        if path:
+            return path, inspection.image_id(path, image)
+        engine, name = self.engine, image_name(image)
+        from docker.errors import DockerException
+        from requests.exceptions import RequestException
+
+        try:
+            found = images.identity(engine, name) if images.present(engine, name) else ""
+        except (DockerException, RequestException) as error:
+            raise EngineUnreachableError(_brief(error)) from error
+        return str(engine.client.client.api.base_url), found
 
     def _reserve(self) -> int:
         reservation = ports.reserve()

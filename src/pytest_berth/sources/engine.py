@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from testcontainers.core.docker_client import DockerClient
 
-_SOCKET = "/var/run/docker.sock"
+SOCKET = "/var/run/docker.sock"
 _CONFIGURATION = (".docker/config.json", ".testcontainers.properties")
 # A machine that does not answer is given up soon; a busy engine behind its socket is not.
 _REMOTE_ANSWERS_WITHIN = 0.8
@@ -144,7 +144,7 @@ def connect() -> Engine:
         RegistryLoginError: One does, but not the registry of ``DOCKER_AUTH_CONFIG``.
     """
     if _nothing_says_that_there_is_one():
-        raise EngineUnreachableError(f"there is no {_SOCKET}, and DOCKER_HOST is not set")
+        raise EngineUnreachableError(f"there is no {SOCKET}, and DOCKER_HOST is not set")
     from docker.errors import DockerException
     from requests.exceptions import RequestException
     from testcontainers.core.docker_client import get_docker_host
@@ -192,7 +192,7 @@ def _close(error: BaseException) -> None:
 def _nothing_says_that_there_is_one() -> bool:
     """Tell, without the engine's client, whose import takes longer than a server's start."""
     set_by_variables = any(name.startswith(("DOCKER_", "TESTCONTAINERS_")) for name in os.environ)
-    files = [Path(_SOCKET), *(Path.home() / name for name in _CONFIGURATION)]
+    files = [Path(SOCKET), *(Path.home() / name for name in _CONFIGURATION)]
     set_by_files = any(file.exists() for file in files)
     return os.name == "posix" and not set_by_variables and not set_by_files
 

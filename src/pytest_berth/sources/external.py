@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 from pytest_berth.errors import NoSourceError
 
 if TYPE_CHECKING:
+    from collections.abc import Collection, Sequence
+
     from pytest_berth.errors import BerthError
     from pytest_berth.service import Credentials, Progress, Server, Service
     from pytest_berth.settings import Settings
@@ -59,7 +61,11 @@ class External:
     def join(self, server: Server) -> None:
         """Do nothing: the server is not ours."""
 
-    def sweep(self) -> None:
+    def identity(self, service: Service) -> Sequence[str] | None:
+        """Return nothing where a URL is set: that server is kept by others."""
+        return () if service.external(self.settings) else None
+
+    def sweep(self, spared: Collection[Server] = ()) -> None:
         """Leave everything alone."""
 
     def mark(self, server: Server) -> float:

@@ -16,12 +16,12 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_berth.errors import StartError
 from pytest_berth.service import LocalRequest, Server
-from pytest_berth.sources import account, ports, snapshots
+from pytest_berth.sources import account, ports, programs, snapshots
 from pytest_berth.sources.snapshots import Frozen
 from pytest_berth.waiting import wait_for
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
 
     import psutil
 
@@ -116,22 +116,28 @@ class Local:
     def join(self, server: Server) -> None:
         """Do nothing: the process does not know who uses it."""
 
-    def sweep(self) -> None:
+    def identity(self, service: Service) -> Sequence[str] | None:
+        """Return the programs, their settings, and what they inherit."""
+        return (*service.local_shape(self.settings), *programs.inherited())
+
+    def sweep(self, spared: Collection[Server] = ()) -> None:
         """End every process that works in a directory of this run, and remove these."""
-        self._remove_all(f"{self._prefix}*")
+        kept = [server.handle["directory"] for server in spared if server.source == self.name]
+        self._remove_all(f"{self._prefix}*", kept)
 
     @property
     def _prefix(self) -> str:
         # Not the run's own directory, whose name has no service in it.
         return f"berth-server-{self.run_id}-"
 
-    def _remove_all(self, pattern: str) -> None:
+    def _remove_all(self, pattern: str, spared: Collection[str] = ()) -> None:
         import psutil
 
         for directory in Path(tempfile.gettempdir()).glob(pattern):
+            if str(directory) in spared:
+                continue
             for process in psutil.process_iter(["cwd"]):
-                cwd = Path(process.info["cwd"] or os.sep)
-                if directory in (cwd, *cwd.parents):
+                if _is_below(process.info["cwd"], directory):
                     _end(process, "SIGKILL")
             shutil.rmtree(directory, ignore_errors=True)
 
@@ -216,15 +222,24 @@ def _detach(command: Sequence[str]) -> None:
 
 
 def _process(server: Server) -> psutil.Process | None:
-    """Return the server's process; its start time guards against a reused pid."""
+    """Return the server's process; its start time, or where it works, guards against a reused pid.
+
+    The start time is told by the clock, which may be set anew while a kept server runs.
+    """
     import psutil
 
     try:
         process = psutil.Process(server.handle["pid"])
         same = process.create_time() == server.handle["created"]
+        same = same or _is_below(process.cwd(), Path(server.handle["directory"]))
         return process if same and process.status() != psutil.STATUS_ZOMBIE else None
-    except psutil.NoSuchProcess:
+    except (psutil.NoSuchProcess, psutil.AccessDenied):
         return None
+
+
+def _is_below(path: str | None, directory: Path) -> bool:
+    found = Path(path or os.sep)
+    return directory in (found, *found.parents)
 
 
 def _how_it_ended(pid: int) -> str:

@@ -26,7 +26,7 @@ from pytest_berth.sources import cache
 if TYPE_CHECKING:
     from filelock import FileLock
 
-    from pytest_berth.service import Server, Service
+    from pytest_berth.service import Server, Service, Source
     from pytest_berth.settings import Settings
 
 KEPT = 3
@@ -66,6 +66,22 @@ def password(settings: Settings, service: Service) -> str:
             why=str(error),
             remedy=f"{SNAPSHOTS.name} = off, or set {cache.CACHE_VARIABLE} to a directory of yours",
         ) from None
+
+
+def take(service: Service, source: Source, server: Server, settings: Settings, run_id: str) -> None:
+    """Keep what a server was initialised with, if nothing else is on it; it is ended by that.
+
+    Args:
+        service: Its kind.
+        source: Where it comes from.
+        server: A server that the run has for itself.
+        settings: The settings.
+        run_id: The run.
+    """
+    secret = password(settings, service) if server.snapshot else ""
+    if secret and not source.exit_status(server) and service.strip(server, run_id):
+        service.set_password(server, secret)
+        source.keep(server)
 
 
 def locked(server: Server, secret: str) -> Server:

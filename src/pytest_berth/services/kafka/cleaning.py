@@ -122,9 +122,9 @@ def release(server: Server, run_id: str) -> None:
         topics = [topic for topic in admin.list_topics() if topic.startswith(prefix)]
         if topics:
             admin.delete_topics(topics, raise_errors=False)
-        groups = [group for group in _groups(admin) if group.startswith(prefix)]
-        if groups:
-            coordinated(lambda: admin.delete_groups(groups))
+        own = [group for group in groups(admin) if group.startswith(prefix)]
+        if own:
+            coordinated(lambda: admin.delete_groups(own))
 
 
 def _delete(admin: KafkaAdminClient, filled: dict[TopicPartition, int]) -> None:
@@ -141,10 +141,10 @@ def _delete(admin: KafkaAdminClient, filled: dict[TopicPartition, int]) -> None:
 
 
 def _forget(admin: KafkaAdminClient, partitions: Sequence[TopicPartition]) -> None:
-    groups = _groups(admin)
-    if not groups:
+    known = groups(admin)
+    if not known:
         return
-    asked = {group: list(partitions) for group in groups}
+    asked = {group: list(partitions) for group in known}
     found = coordinated(lambda: admin.list_group_offsets(asked))
     for group, offsets in found.items():
         committed = [each for each, at in offsets.items() if at.offset >= 0]
@@ -166,7 +166,8 @@ def _forget_group(admin: KafkaAdminClient, group: str, committed: list[TopicPart
             )
 
 
-def _groups(admin: KafkaAdminClient) -> list[str]:
+def groups(admin: KafkaAdminClient) -> list[str]:
+    """Return the names of all consumer groups."""
     return [
         group["group_id"]
         for group in coordinated(admin.list_groups)

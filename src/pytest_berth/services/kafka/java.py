@@ -72,6 +72,11 @@ def find() -> Java:
     )
 
 
+def programs() -> Iterator[Path]:
+    """Yield the paths of all Javas that there may be here, the first one first."""
+    return (program for _, program in _candidates())
+
+
 @cache
 def version_of(program: Path) -> str:
     """Return a Java's version, empty when it does not run.

@@ -13,6 +13,7 @@ from pytest_berth.service import ContainerSpec, Credentials, KeptFile, LocalSpec
 from pytest_berth.services.kafka import options as ini
 from pytest_berth.services.kafka import properties, storage
 from pytest_berth.settings import ARTIFACT_MIRROR
+from pytest_berth.sources import programs
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -119,6 +120,15 @@ def local_obstacle(settings: Settings) -> BerthError | None:
     except BerthError as error:
         return error
     return None
+
+
+def local_shape(settings: Settings) -> list[str]:
+    """Return what makes one process differ from another: Kafka, Java and settings."""
+    from pytest_berth.services.kafka import java
+
+    version, given = settings[ini.VERSION], properties.given(settings)
+    lines = (f"{name}={value}" for name, value in given.items())
+    return [version, *programs.stamps(java.programs()), *lines]
 
 
 def local(settings: Settings, request: LocalRequest) -> LocalSpec:

@@ -18,9 +18,12 @@ with warnings.catch_warnings():
         TopicPartition,
         errors,
     )
+    from kafka.admin import ConfigResource, ConfigResourceType
     from kafka.net.compat import KafkaNetClient
 
 __all__ = [
+    "ConfigResource",
+    "ConfigResourceType",
     "KafkaAdminClient",
     "KafkaConsumer",
     "KafkaNetClient",

@@ -8,7 +8,7 @@ from pytest_berth.services.built_in import BuiltIn
 from pytest_berth.services.kafka import options as ini
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from pytest_berth.service import Server, Service
     from pytest_berth.services.rooms import Items, Launch, Urls
@@ -87,6 +87,20 @@ class Kafka(BuiltIn):
     def strip(self, server: Server, run_id: str) -> bool:
         """Leave everything: what is kept is a file that no test can change."""
         return not server.thawed
+
+    def condition(self, server: Server) -> Sequence[str]:
+        """Describe the topics, groups and settings of a broker of ours."""
+        from pytest_berth.services.kafka import emptying
+
+        return emptying.condition(server)
+
+    def renew(
+        self, server: Server, run_id: str, condition: Sequence[str], password: str
+    ) -> Sequence[str]:
+        """Delete all topics and groups."""
+        from pytest_berth.services.kafka import emptying
+
+        return emptying.renew(server)
 
     def values(self, server: Server, run_id: str, worker: str) -> Mapping[str, object]:
         """Return the placeholders' values for a worker."""

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from pytest_berth.service import Progress
     from pytest_berth.sources.artifacts import Artifact
 
-__all__ = ["Binaries", "artifact", "find", "installed", "missing"]
+__all__ = ["Binaries", "artifact", "find", "installed", "missing", "programs"]
 
 PLACES = {
     "Linux": (
@@ -139,6 +139,14 @@ def _fetched(pin: Artifact, cache: Path, mirror: str, progress: Progress) -> Bin
     return found
 
 
+def programs() -> Iterator[Path]:
+    """Yield the paths of all programs that a server may be, or be found by, here."""
+    path = [Path(entry) for entry in os.get_exec_path() if Path(entry).is_absolute()]
+    for directory in path:
+        yield from (directory / f"{name}{_SUFFIX}" for name in ("postgres", "pg_config"))
+    yield from (directory / f"postgres{_SUFFIX}" for directory in _in_usual_places())
+
+
 def _all_installed() -> Iterator[Binaries]:
     seen: set[Path] = set()
     for origin, directory in _candidates():
@@ -161,9 +169,12 @@ def _candidates() -> Iterator[tuple[str, Path]]:
                 yield "pg_config --bindir", Path(_run(pg_config, "--bindir").strip())
             except (OSError, subprocess.SubprocessError):
                 continue
+    yield from ((str(directory), directory) for directory in _in_usual_places())
+
+
+def _in_usual_places() -> Iterator[Path]:
     for place in map(Path, _places()):
-        matches = Path(place.anchor).glob(str(place.relative_to(place.anchor)))
-        yield from ((str(match), match) for match in sorted(matches))
+        yield from sorted(Path(place.anchor).glob(str(place.relative_to(place.anchor))))
 
 
 @functools.cache

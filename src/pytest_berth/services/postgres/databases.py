@@ -114,6 +114,15 @@ def drop(connection: psycopg.Connection[Any], run_id: str, name: str) -> None:
         TimeoutError: A backend did not end.
     """
     require_ours(name, run_id)
+    remove(connection, name)
+
+
+def remove(connection: psycopg.Connection[Any], name: str) -> None:
+    """Drop a database of a server that is ours as a whole, ending what is connected to it.
+
+    Raises:
+        TimeoutError: A backend did not end.
+    """
 
     def is_left() -> bool:
         return not connection.execute(_END_BACKENDS, [name]).fetchall()
@@ -228,6 +237,15 @@ def comment(connection: psycopg.Connection[Any], name: str, text: str) -> None:
 
     statement = sql.SQL("COMMENT ON DATABASE {} IS {}")
     connection.execute(statement.format(sql.Identifier(name), sql.Literal(f"{MARK}: {text}")))
+
+
+def set_password(connection: psycopg.Connection[Any], user: str, password: str) -> None:
+    """Give a role another password, sent as what PostgreSQL keeps of it."""
+    from psycopg import sql
+
+    kept_of_it = connection.pgconn.encrypt_password(password.encode(), user.encode(), None)
+    statement = sql.SQL("ALTER ROLE {} PASSWORD {}")
+    connection.execute(statement.format(sql.Identifier(user), sql.Literal(kept_of_it.decode())))
 
 
 def execute(connection: psycopg.Connection[Any], statement: str, *names: str) -> None:

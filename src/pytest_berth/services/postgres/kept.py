@@ -1,7 +1,7 @@
-"""Templates that a snapshot keeps: schema and seeds that an earlier run has applied.
+"""Templates that a snapshot or a kept server holds: schema and seeds, applied by an earlier run.
 
-A template whose fingerprint is known bears it in its comment. When the server's data is kept, it is
-renamed after it, and a later run that wants the same copies it.
+A template whose fingerprint is known bears it in its comment. When the server or its data is kept,
+it is renamed after it, and a later run that wants the same copies it.
 """
 
 from __future__ import annotations
@@ -45,6 +45,12 @@ class Kept:
         """Return the template of an earlier run, if there is one."""
         return self.name if self.name in _kept(self.connection) else None
 
+    def lend(self, run_id: str, part: str) -> str:
+        """Make the template of an earlier run this run's, until `rename` gives its name back."""
+        made = databases.database_name(run_id, part)
+        databases.execute(self.connection, "ALTER DATABASE {} RENAME TO {}", str(self.name), made)
+        return made
+
     def mark(self, database: str) -> None:
         """Write down under which name a new template can be kept."""
         if self.name:
@@ -55,8 +61,8 @@ def kept(
     berth: Berth, server: Server, steps: tuple[Step, ...], connection: psycopg.Connection[Any]
 ) -> Kept:
     """Return the template for schema and seeds as they are now."""
-    name = shared.template_name(berth, server, steps) if server.snapshot else None
-    return Kept(connection, name)
+    lasts = server.snapshot or server.kept
+    return Kept(connection, shared.template_name(berth, server, steps) if lasts else None)
 
 
 def rename(connection: psycopg.Connection[Any], run_id: str) -> bool:

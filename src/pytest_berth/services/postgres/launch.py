@@ -11,6 +11,7 @@ from pytest_berth.service import ContainerSpec, Credentials, LocalSpec
 from pytest_berth.services.postgres import options as ini
 from pytest_berth.services.postgres import urls
 from pytest_berth.settings import ARTIFACT_MIRROR
+from pytest_berth.sources import programs
 
 if TYPE_CHECKING:
     from pytest_berth.service import LocalRequest, Server
@@ -110,6 +111,18 @@ def local(settings: Settings, request: LocalRequest) -> LocalSpec:
         # Fast shutdown: sessions are ended, the data is complete.
         clean_signal="SIGINT",
     )
+
+
+def local_shape(settings: Settings) -> list[str]:
+    """Return what makes one process differ from another: binaries and settings."""
+    from pytest_berth.services.postgres import binaries
+    from pytest_berth.sources.cache import cache_directory
+
+    version = settings[ini.VERSION]
+    pin = binaries.artifact(version)
+    pinned = [cache_directory() / pin.directory] if pin else []
+    found = programs.stamps([*binaries.programs(), *pinned])
+    return [version, *found, *_arguments(settings)]
 
 
 def probe(server: Server) -> str:

@@ -8,7 +8,7 @@ from pytest_berth.services.built_in import BuiltIn
 from pytest_berth.services.postgres import options as ini
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     import pytest
 
@@ -111,6 +111,20 @@ class Postgres(BuiltIn):
         from pytest_berth.services.postgres import stripping
 
         return stripping.strip(server, run_id)
+
+    def condition(self, server: Server) -> Sequence[str]:
+        """Describe what is on a server of ours, but for templates."""
+        from pytest_berth.services.postgres import emptying
+
+        return emptying.condition(server)
+
+    def renew(
+        self, server: Server, run_id: str, condition: Sequence[str], password: str
+    ) -> Sequence[str]:
+        """Drop the databases and roles that were not there, but for templates."""
+        from pytest_berth.services.postgres import emptying
+
+        return emptying.renew(server, run_id, condition, password)
 
     def further_placeholders(self, settings: Settings) -> frozenset[str]:
         """Return the names of the placeholders for the databases that the settings name."""

@@ -8,38 +8,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import psycopg
-
-from pytest_berth.services.postgres import databases, kept, urls
+from pytest_berth.services.postgres import databases, emptying, kept
 
 if TYPE_CHECKING:
+    import psycopg
+
     from pytest_berth.service import Server
 
-# What `initdb` makes has object ids below this.
-_FIRST_NORMAL = 16384
-_LEFT_IN_CLUSTER = f"""
-SELECT 'role ' || rolname FROM pg_catalog.pg_roles
-WHERE oid >= {_FIRST_NORMAL} AND rolname <> current_user
-UNION ALL SELECT 'database ' || datname FROM pg_catalog.pg_database
-WHERE oid >= {_FIRST_NORMAL} AND datname !~ '{kept.NAMES}'
-UNION ALL SELECT 'tablespace ' || spcname FROM pg_catalog.pg_tablespace
-WHERE oid >= {_FIRST_NORMAL}
-UNION ALL SELECT 'setting of role or database' FROM pg_catalog.pg_db_role_setting
-UNION ALL SELECT 'setting ' || name FROM pg_catalog.pg_file_settings
-WHERE sourcefile LIKE '%postgresql.auto.conf'
-UNION ALL SELECT 'replication slot ' || slot_name FROM pg_catalog.pg_replication_slots
-UNION ALL SELECT 'subscription ' || subname FROM pg_catalog.pg_subscription
-UNION ALL SELECT 'prepared transaction ' || gid FROM pg_catalog.pg_prepared_xacts
-"""
-_LEFT_IN_DATABASE = f"""
-SELECT relname::text FROM pg_catalog.pg_class WHERE oid >= {_FIRST_NORMAL}
-UNION ALL SELECT proname::text FROM pg_catalog.pg_proc WHERE oid >= {_FIRST_NORMAL}
-UNION ALL SELECT nspname::text FROM pg_catalog.pg_namespace WHERE oid >= {_FIRST_NORMAL}
-UNION ALL SELECT typname::text FROM pg_catalog.pg_type WHERE oid >= {_FIRST_NORMAL}
-UNION ALL SELECT loid::text FROM pg_catalog.pg_largeobject
-"""
-# Besides the administrator's, the only database of `initdb` that can be connected to.
-_TEMPLATE = "template1"
 _SHARED = ("pg_authid", "pg_auth_members", "pg_database", "pg_db_role_setting", "pg_shdescription")
 
 
@@ -47,33 +22,21 @@ def strip(server: Server, run_id: str) -> bool:
     """Drop the run's databases; tell whether what is left is new to the server, and only ours."""
     with databases.administration(server) as connection:
         found = kept.rename(connection, run_id)
-        if server.thawed and not found:
+        if server.thawed and not (found or server.kept):
             return False
         kept.drop_oldest(connection)
     databases.drop_all(server, run_id)
     with databases.administration(server) as connection:
-        if _left(connection, _LEFT_IN_CLUSTER) or _left(connection, _LEFT_IN_DATABASE):
+        if emptying.condition(server):
             return False
-        with psycopg.connect(urls.dsn(server, _TEMPLATE), autocommit=True) as template:
-            if _left(template, _LEFT_IN_DATABASE):
-                return False
         _forget(connection)
     return True
 
 
 def set_password(server: Server, password: str) -> None:
     """Give the administrator another password, sent as what PostgreSQL keeps of it."""
-    from psycopg import sql
-
-    user = server.credentials.user
     with databases.administration(server) as connection:
-        kept_of_it = connection.pgconn.encrypt_password(password.encode(), user.encode(), None)
-        statement = sql.SQL("ALTER ROLE {} PASSWORD {}")
-        connection.execute(statement.format(sql.Identifier(user), sql.Literal(kept_of_it.decode())))
-
-
-def _left(connection: psycopg.Connection[Any], query: str) -> list[str]:
-    return [name for (name,) in connection.execute(query.encode()).fetchall()]
+        databases.set_password(connection, server.credentials.user, password)
 
 
 def _forget(connection: psycopg.Connection[Any]) -> None:

@@ -128,7 +128,10 @@ def _make(
             common = _common(berth, server, steps, environment, name)
         else:
             common = known.find()
-        if common:
+        if common and server.kept:
+            # Nobody else uses the server now, so that there is nothing to copy.
+            made = known.lend(berth.run.id, part)
+        elif common:
             made = databases.clone(connection, berth.run.id, part, common)
         else:
             made = databases.create(connection, berth.run.id, part)

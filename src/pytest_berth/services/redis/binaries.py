@@ -22,7 +22,7 @@ from pytest_berth.sources.artifacts import Artifact, cache_directory, fetch
 from pytest_berth.sources.cache import CACHE_VARIABLE, is_open
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from pytest_berth.service import Progress
 
@@ -157,10 +157,15 @@ def _members() -> tuple[str, ...]:
     return MEMBERS.get((platform.system(), machine), ())
 
 
-def _all_installed() -> Iterator[Binary]:
+def programs() -> Iterable[Path]:
+    """Return the paths of all programs that a server may be here."""
     directories = [*os.get_exec_path(), *PLACES.get(platform.system(), ())]
     candidates = (Path(each, program) for each in directories for program in PROGRAMS)
-    for program in dict.fromkeys(path for path in candidates if path.is_absolute()):
+    return dict.fromkeys(path for path in candidates if path.is_absolute())
+
+
+def _all_installed() -> Iterator[Binary]:
+    for program in programs():
         reported = _report(program)
         if reported:
             yield Binary(program, *reported, str(program))

@@ -9,6 +9,7 @@ from pytest_berth.errors import BerthError
 from pytest_berth.service import ContainerSpec, Credentials, LocalSpec
 from pytest_berth.services.redis import options as ini
 from pytest_berth.settings import ARTIFACT_MIRROR
+from pytest_berth.sources import programs
 
 if TYPE_CHECKING:
     from pytest_berth.service import LocalRequest
@@ -75,6 +76,18 @@ def local(settings: Settings, request: LocalRequest) -> LocalSpec:
         command=[str(found.program), str(request.directory / "redis.conf")],
         files={"redis.conf": configuration.encode()},
     )
+
+
+def local_shape(settings: Settings) -> list[str]:
+    """Return what makes one process differ from another: programs and settings."""
+    from pytest_berth.services.redis import binaries
+    from pytest_berth.sources.cache import cache_directory
+
+    wanted = _wanted(settings)
+    pinned = [cache_directory() / binaries.pin().directory] if binaries.is_pinned(wanted) else []
+    found = programs.stamps([*binaries.programs(), *pinned])
+    nobody = Credentials("", "", "0")
+    return [wanted, *found, _configuration(settings, nobody, {})]
 
 
 def _wanted(settings: Settings) -> str:

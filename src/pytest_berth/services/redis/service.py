@@ -8,7 +8,7 @@ from pytest_berth.services.built_in import BuiltIn
 from pytest_berth.services.redis import options as ini
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from pytest_berth.service import Server, Service
     from pytest_berth.services.rooms import Items, Launch, Urls
@@ -73,6 +73,20 @@ class Redis(BuiltIn):
         from pytest_berth.services.redis import claims
 
         claims.release(server, run_id)
+
+    def condition(self, server: Server) -> Sequence[str]:
+        """Describe the server's settings, users, functions and keys."""
+        from pytest_berth.services.redis import emptying
+
+        return emptying.condition(server)
+
+    def renew(
+        self, server: Server, run_id: str, condition: Sequence[str], password: str
+    ) -> Sequence[str]:
+        """Delete all keys, functions and further users, and set back what was set."""
+        from pytest_berth.services.redis import emptying
+
+        return emptying.renew(server, condition, password)
 
     def values(self, server: Server, run_id: str, worker: str) -> Mapping[str, object]:
         """Return the placeholders' values for a worker's database number."""

@@ -1,0 +1,77 @@
+"""What an image is, asked of an engine behind a socket of this machine, without its client.
+
+Loading the client takes longer than all that a run does with a server which is there already.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+from http import HTTPStatus
+from http.client import HTTPConnection, HTTPException
+from pathlib import Path
+from urllib.parse import quote
+
+from pytest_berth.sources.engine import SOCKET, EngineUnreachableError
+
+_ANSWERS_WITHIN = 5.0
+_SCHEME = "unix://"
+_PROPERTIES = ".testcontainers.properties"
+_CONTEXTS = ".docker/config.json"
+
+
+class _Connection(HTTPConnection):
+    """A connection over a unix socket."""
+
+    path = ""
+
+    def connect(self) -> None:
+        """Connect to the socket."""
+        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.sock.settimeout(_ANSWERS_WITHIN)
+        self.sock.connect(self.path)
+
+
+def socket_path() -> str | None:
+    """Return the engine's socket; None where only testcontainers can tell which engine is meant."""
+    chosen = {name for name in os.environ if name.startswith(("DOCKER_", "TESTCONTAINERS_"))}
+    address = os.environ.get("DOCKER_HOST", f"{_SCHEME}{SOCKET}")
+    settled = chosen <= {"DOCKER_HOST"} and address.startswith(_SCHEME)
+    if not settled or (Path.home() / _PROPERTIES).exists() or _has_context():
+        return None
+    path = address.removeprefix(_SCHEME)
+    return path if hasattr(socket, "AF_UNIX") and Path(path).exists() else None
+
+
+def image_id(path: str, image: str) -> str:
+    """Return the id that an image's name stands for, empty where the engine has none.
+
+    Raises:
+        EngineUnreachableError: The engine does not answer.
+    """
+    connection = _Connection("localhost")
+    connection.path = path
+    try:
+        connection.request("GET", f"/images/{quote(image, safe='/:@')}/json")
+        answer = connection.getresponse()
+        content = answer.read()
+        if answer.status == HTTPStatus.NOT_FOUND:
+            return ""
+        if answer.status != HTTPStatus.OK:
+            raise EngineUnreachableError(content.decode(errors="replace")[:500])
+        return str(json.loads(content)["Id"])
+    except (OSError, HTTPException) as error:
+        raise EngineUnreachableError(str(error)) from error
+    finally:
+        connection.close()
+
+
+def _has_context() -> bool:
+    try:
+        known = json.loads((Path.home() / _CONTEXTS).read_text(encoding="utf-8"))
+        return known.get("currentContext", "default") not in {"", "default"}
+    except FileNotFoundError:
+        return False
+    except (OSError, ValueError, AttributeError):
+        return True

@@ -1,0 +1,32 @@
+"""Which programs there are, told without starting any of them."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+    from pathlib import Path
+
+# What a server takes over from the environment that it is started in.
+_INHERITED = ("TZ", "LANG", "LANGUAGE", "LC_", "JAVA_", "JDK_JAVA_", "KAFKA_")
+
+
+def stamps(paths: Iterable[Path]) -> Iterator[str]:
+    """Yield, for each path that is there, what changes when another program comes to be there."""
+    for path in paths:
+        try:
+            found = path.stat()
+        except OSError:
+            continue
+        yield f"{path} {found.st_size} {found.st_mtime_ns}"
+
+
+def inherited() -> Iterator[str]:
+    """Yield the variables of the environment that servers heed."""
+    yield from (f"{name}={os.environ[name]}" for name in sorted(os.environ) if _is_heeded(name))
+
+
+def _is_heeded(name: str) -> bool:
+    return name.startswith(_INHERITED)

@@ -1,0 +1,214 @@
+"""A server that a run leaves is taken over by the next run, clean, from each source."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import psycopg
+import pytest
+import redis
+
+from pytest_berth import cli
+from pytest_berth.lifecycle.keeping import records
+from pytest_berth.services.kafka import urls as kafka_urls
+from pytest_berth.services.kafka.clients import Clients
+from pytest_berth.services.kafka.service import KAFKA
+from pytest_berth.services.postgres.service import POSTGRES
+from pytest_berth.services.redis import urls as redis_urls
+from pytest_berth.services.redis.service import REDIS
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from conftest import Berthed, Stage
+    from pytest_berth.lifecycle.keeping.records import Record
+    from pytest_berth.service import Server, Service
+
+KEEP = "1h"
+
+
+@pytest.fixture(autouse=True)
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A temporary directory of this test's own, so that only its servers are kept there."""
+    path = Path(tempfile.mkdtemp(prefix="berth-tests-"))
+    path.chmod(0o755)  # an unprivileged server has to enter it
+    monkeypatch.setattr(tempfile, "tempdir", str(path))
+    # A project for one test has nothing to keep as a snapshot.
+    monkeypatch.setenv("CI", "true")
+    yield path
+    shutil.rmtree(path, ignore_errors=True)
+
+
+@pytest.fixture
+def kept(place: Path, stage_of: Callable[[Service], Stage]) -> Iterator[Callable[[Service], Stage]]:
+    """Make runs of a service whose kept servers end with the test."""
+    yield stage_of
+    assert end_all() == []
+
+
+def end_all() -> list[Record]:
+    """End what is kept, from the process that has started it; return what stays."""
+    there = records.of_user()
+    for record in there.all():
+        cli.end(there.directory, record.name, early=True)
+    return there.all()
+
+
+def write(service: Service, server: Server) -> None:
+    """Leave behind whatever a careless test might."""
+    if service is POSTGRES:
+        with connected(server) as connection:
+            connection.execute("CREATE ROLE left_behind")
+            connection.execute("CREATE DATABASE left_behind OWNER left_behind")
+    elif service is REDIS:
+        with redis.Redis.from_url(redis_urls.url(server, 7)) as client:
+            client.set("left", "behind")
+            client.config_set("maxmemory", "100mb")
+            client.acl_setuser("left_behind", enabled=True)
+    else:
+        clients = Clients(kafka_urls.bootstrap(server))
+        clients.producer.send("left_behind", b"x").get(10)
+        with clients.consumer(group_id="left_behind") as consumer:
+            consumer.subscribe(["left_behind"])
+            while not consumer.poll(500):
+                pass
+            consumer.commit()
+        clients.close()
+
+
+def connected(server: Server) -> psycopg.Connection[Any]:
+    """Connect to the administrator's database of a Postgres."""
+    account = server.credentials
+    return psycopg.connect(
+        host=server.host,
+        port=server.port,
+        user=account.user,
+        password=account.password,
+        dbname=account.database,
+        autocommit=True,
+    )
+
+
+def identity(server: Server) -> object:
+    """Return what tells a server's process or container from others."""
+    return server.handle.get("container") or (server.handle["pid"], server.handle["created"])
+
+
+def is_running(berthed: Berthed) -> bool:
+    """Tell whether a server lives, whoever uses it."""
+    return berthed.source.exit_status(berthed.server) is None
+
+
+@pytest.mark.parametrize("source", ["local", "container"])
+@pytest.mark.parametrize("service", [POSTGRES, REDIS, KAFKA], ids=lambda each: each.name)
+def test_the_next_run_takes_over_what_the_last_one_left_and_finds_nothing(
+    service: Service,
+    source: str,
+    kept: Callable[[Service], Stage],
+    require_service: Callable[[Service, str], None],
+) -> None:
+    require_service(service, source)
+    stage = kept(service)
+    first = stage.start(source, berth_keep=KEEP)
+    condition = service.condition(first.server)
+    write(service, first.server)
+    assert service.condition(first.server) != condition
+    first.manager.stop()
+
+    second = stage.start(source, berth_keep=KEEP)
+
+    assert identity(second.server) == identity(first.server)
+    assert "kept by an earlier run" in str(second.server)
+    assert service.condition(second.server) == condition
+    old, new = first.server.credentials.password, second.server.credentials.password
+    assert old != new or not old
+    second.manager.stop()
+    assert is_running(second)
+    assert end_all() == []
+    assert not is_running(second)
+
+
+def test_two_runs_at_once_have_a_server_each_and_one_of_these_stays(
+    kept: Callable[[Service], Stage], require_service: Callable[[Service, str], None]
+) -> None:
+    require_service(REDIS, "local")
+    stage = kept(REDIS)
+    first, second = (stage.start("local", berth_keep=KEEP) for _ in range(2))
+
+    assert identity(first.server) != identity(second.server)
+    assert any("another run uses the server kept for this project" in s for s in second.notes)
+    assert len(end_all()) == 1, "it is in use"
+    second.manager.stop()
+    first.manager.stop()
+    assert not is_running(second)
+    assert is_running(first)
+
+
+def test_other_settings_have_a_server_of_their_own(
+    kept: Callable[[Service], Stage], require_service: Callable[[Service, str], None]
+) -> None:
+    require_service(REDIS, "local")
+    stage = kept(REDIS)
+    stage.start("local", berth_keep=KEEP).manager.stop()
+    lines = ["maxmemory = 64mb"]
+    for _ in range(2):
+        other = stage.start("local", berth_keep=KEEP, berth_redis_settings=lines)
+        other.manager.stop()
+
+    assert other.server.adopted
+    assert len(records.of_user().all()) == 2
+    assert not stage.start("local").server.adopted, "it was not asked for"
+
+
+def test_a_kept_server_that_has_died_is_passed_over_with_a_line(
+    kept: Callable[[Service], Stage], require_service: Callable[[Service, str], None]
+) -> None:
+    require_service(REDIS, "local")
+    stage = kept(REDIS)
+    first = stage.start("local", berth_keep=KEEP)
+    first.manager.stop()
+    first.source.stop(first.server)
+
+    second = stage.start("local", berth_keep=KEEP)
+
+    assert not second.server.adopted
+    assert any("the server kept for this project is passed over" in s for s in second.notes)
+    second.manager.stop()
+    assert is_running(second)
+
+
+@pytest.mark.parametrize("left", ["ALTER SYSTEM SET work_mem = '8MB'", "CREATE TABLE behind ()"])
+def test_a_server_that_cannot_be_cleaned_is_not_kept(
+    left: str, kept: Callable[[Service], Stage], require_service: Callable[[Service, str], None]
+) -> None:
+    require_service(POSTGRES, "local")
+    stage = kept(POSTGRES)
+    run = stage.start("local", berth_keep=KEEP)
+    with connected(run.server) as connection:
+        connection.execute(left.encode())
+
+    run.manager.stop()
+
+    assert any("is not kept: tests have changed it: " in line for line in run.notes)
+    assert not is_running(run)
+    assert records.of_user().all() == []
+
+
+def test_a_server_lost_in_the_middle_of_a_run_is_kept_no_more_but_the_one_in_its_place_is(
+    kept: Callable[[Service], Stage], require_service: Callable[[Service, str], None]
+) -> None:
+    require_service(REDIS, "local")
+    stage = kept(REDIS)
+    run = stage.start("local", berth_keep=KEEP)
+    os.kill(run.server.handle["pid"], 9)
+    run.manager.mark_lost(run.server)
+
+    again = run.manager.server(REDIS)
+    run.manager.stop()
+
+    assert run.source.exit_status(again) is None
+    assert [record.server.handle for record in records.of_user().all()] == [again.handle]
