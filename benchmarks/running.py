@@ -34,6 +34,7 @@ class Project:
         ini: Lines of its ``pytest.ini``.
         environment: What it needs beside the harness's own environment.
         user: Words before the command that make another user run it.
+        end: Arguments of a last run, which ends what the others have left.
     """
 
     name: str
@@ -43,6 +44,7 @@ class Project:
     ini: str = ""
     environment: Mapping[str, str] = field(default_factory=dict)
     user: Sequence[str] = ()
+    end: Sequence[str] = ()
 
     def make(self, parent: Path) -> Path:
         """Write the project's files; return its directory."""
@@ -128,13 +130,14 @@ def run_with_output(
     directory: Path,
     environment: Mapping[str, str],
     interpreter_options: Sequence[str] = (),
+    arguments: Sequence[str] = (),
 ) -> tuple[Taken, str]:
     """Run pytest once; return also what it printed."""
     # -X importtime and its like write to where pytest's own output goes.
     python = [sys.executable, *interpreter_options, "-m", "pytest", *_without(project.plugins)]
     cpu, began = _cpu_of_children(), time.perf_counter()
     result = subprocess.run(
-        [*project.user, *python],
+        [*project.user, *python, *arguments],
         cwd=directory,
         env=_environment(directory) | dict(project.environment) | dict(environment),
         stdin=subprocess.DEVNULL,
@@ -171,6 +174,9 @@ def measure(
                 taken[project.name].append(take(project, directories[project.name]))
             except _FAILURES as error:
                 notes.append(f"A run does not count: {_brief(error)}")
+    for project in able:
+        if project.end:
+            run_with_output(project, directories[project.name], {}, arguments=project.end)
     return Measured({name: values for name, values in taken.items() if values}, notes)
 
 

@@ -19,6 +19,7 @@ BUSY = 0.5
 _SERVICES = ("postgres", "redis", "kafka")
 _ALL = "all three, side by side"
 _ONE_BY_ONE = "all three, each when its test comes"
+_KEPT, _ALL_KEPT = "postgres, kept", "all three, kept"
 _BEHIND = f"postgres behind {BUSY:g} s of unit tests"
 _AFTER = f"postgres after {BUSY:g} s of unit tests"
 
@@ -29,6 +30,8 @@ def measure(parent: Path, *, source: str, rounds: int) -> Table:
         *(_project(name, name, source) for name in _SERVICES),
         _project(_ALL, " ".join(_SERVICES), source),
         _project(_ONE_BY_ONE, " ".join(_SERVICES), source, ahead=False),
+        _project(_KEPT, "postgres", source, kept=True),
+        _project(_ALL_KEPT, " ".join(_SERVICES), source, kept=True),
         _project(_BEHIND, "postgres", source, busy=BUSY),
         _project(_AFTER, "postgres", source, busy=BUSY, ahead=False),
     ]
@@ -36,12 +39,14 @@ def measure(parent: Path, *, source: str, rounds: int) -> Table:
     medians = {name: median(values) for name, values in measured.taken.items()}
     slowest = max((medians[name] for name in _SERVICES if name in medians), default=None)
     bases = dict.fromkeys((*_SERVICES, _ALL, _ONE_BY_ONE), slowest)
-    bases |= dict.fromkeys((_BEHIND, _AFTER), medians.get("postgres"))
+    bases |= {_ALL_KEPT: medians.get(_ALL)}
+    bases |= dict.fromkeys((_KEPT, _BEHIND, _AFTER), medians.get("postgres"))
     return Table(
         TITLE,
         f"The whole of `python -m pytest`, medians of {rounds} runs in turn ({source}). Several"
         " services are compared with the slowest of them alone: the goal is 1.25 x or less."
-        f" Unit tests of {BUSY:g} s are compared with no unit tests.",
+        f" Unit tests of {BUSY:g} s are compared with no unit tests, and kept servers with started"
+        " ones.",
         ("ratio", "median", "fastest", "slowest", "what starts"),
         [_row(name, values, medians[name], bases[name]) for name, values in measured.taken.items()],
         measured.notes,
@@ -53,13 +58,22 @@ def _row(name: str, values: Sequence[float], middle: float, base: float | None) 
 
 
 def _project(
-    name: str, services: str, source: str, *, busy: float = 0.0, ahead: bool = True
+    name: str,
+    services: str,
+    source: str,
+    *,
+    busy: float = 0.0,
+    ahead: bool = True,
+    kept: bool = False,
 ) -> Project:
     ini = f"berth_source = {source}\nberth_start_ahead = {str(ahead).lower()}\n"
+    ini += "berth_keep = 10m\n" * kept
+    end = ("--berth-stop",) * kept
     environment = {
         "BENCHMARK_SERVICES": services,
         "BENCHMARK_BUSY": str(busy),
         # The harness hides the user's own directory, and with it what has been downloaded.
         "BERTH_CACHE": str(cache_directory()),
     }
-    return Project(name, "test_starts.py", frozenset({"berth"}), ini=ini, environment=environment)
+    plugins = frozenset({"berth"})
+    return Project(name, "test_starts.py", plugins, ini=ini, environment=environment, end=end)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from statistics import median
 from typing import TYPE_CHECKING
 
@@ -20,11 +21,14 @@ if TYPE_CHECKING:
 TITLE = "A whole run"
 FLOOR = "the same imports, no server"
 _OURS = {source: f"pytest-berth, {source}" for source in ("local", "container")}
+# Beside the ordinary run, which starts from a snapshot: without one, and on a kept server.
+_WAYS = {"for the first time": "berth_snapshots = off\n", "kept server": "berth_keep = 10m\n"}
 _CONTAINER_PEERS = ("testcontainers, by hand", "pytest-databases")
 _PROCESS_PEERS = ("pytest-postgresql",)
 _GROUPS = {
     **dict.fromkeys((_OURS["local"], *_PROCESS_PEERS), _OURS["local"]),
     **dict.fromkeys((_OURS["container"], *_CONTAINER_PEERS), _OURS["container"]),
+    **{f"{name}, {way}": name for name in _OURS.values() for way in _WAYS},
 }
 
 
@@ -84,7 +88,7 @@ def _candidates(machine: Machine, tables: int) -> tuple[list[Project], list[str]
     found, absent = [Project(FLOOR, "test_floor.py", user=machine.user)], []
     common = {"BENCHMARK_TABLES": str(tables)}
     if machine.binaries:
-        found.append(_ours("local", machine, common))
+        found += _all_ours("local", machine, common)
         if machine.pg_ctl and has_plugin("pytest_postgresql"):
             found.append(_pytest_postgresql(machine, common))
         else:
@@ -92,10 +96,19 @@ def _candidates(machine: Machine, tables: int) -> tuple[list[Project], list[str]
     else:
         absent.append(f"processes: no binaries of PostgreSQL {machine.major}")
     if machine.engine:
-        found += [_ours("container", machine, common), *_container_peers(machine, common)]
+        found += [*_all_ours("container", machine, common), *_container_peers(machine, common)]
     else:
         absent.append(f"containers: no engine, or not the image {machine.image}")
     return found, absent
+
+
+def _all_ours(source: str, machine: Machine, common: dict[str, str]) -> list[Project]:
+    ours = _ours(source, machine, common)
+    others = [
+        replace(ours, name=f"{ours.name}, {way}", ini=ours.ini + line, end=("--berth-stop",))
+        for way, line in _WAYS.items()
+    ]
+    return [ours, *others]
 
 
 def _ours(source: str, machine: Machine, common: dict[str, str]) -> Project:
