@@ -103,7 +103,8 @@ def _lent(pool: Pool, template: str, times: int, statements: bytes) -> list[floa
 @contextmanager
 def _template(server: Server, tables: int) -> Iterator[tuple[psycopg.Connection[Any], str]]:
     with databases.administration(server) as admin:
-        name = databases.create(admin, RUN, databases.TEMPLATE)
+        name = databases.database_name(RUN, databases.TEMPLATE)
+        databases.clone(admin, name, databases.EMPTY)
         with psycopg.connect(urls.dsn(server, name), autocommit=True) as door:
             create(door, tables)
             repair.store(door, lock_timeout=LOCK_TIMEOUT)

@@ -42,8 +42,8 @@ def _row(option: Option[Any]) -> tuple[str, ...]:
 
 
 def _default(value: object) -> str:
-    if value in ("", ()) or value == timedelta():
-        return "not set"
     if isinstance(value, bool):
         return f"`{str(value).lower()}`"
+    if value in ("", (), 0) or value == timedelta():
+        return "not set"
     return f"`{value:g}`" if isinstance(value, float) else f"`{value}`"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -87,8 +86,7 @@ def pytest_configure(config: pytest.Config) -> None:
     if berth.settings[settings.FAIL_FAST]:
         from pytest_berth.lifecycle.fail_fast import FailFast
 
-        workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
-        config.pluginmanager.register(FailFast(berth.run, workers), "berth-fail-fast")
+        config.pluginmanager.register(FailFast(berth.run, berth.run.workers), "berth-fail-fast")
 
 
 def pytest_report_header(config: pytest.Config) -> list[str]:

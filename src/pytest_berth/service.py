@@ -17,11 +17,24 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Credentials:
-    """The administrator's account of a server."""
+    """The administrator's account of a server.
+
+    Attributes:
+        user: Name of the account.
+        password: Its password.
+        database: The administrator's own database.
+        fixed: Name of the database that tests work in, where the settings fix it.
+        chosen: Whether the settings have chosen the password, which may be a common word.
+        token: What tells the server from others where its account does not, as that can be
+            another's as well; empty else.
+    """
 
     user: str
     password: str = field(repr=False)
     database: str
+    fixed: str = ""
+    chosen: bool = False
+    token: str = ""
 
 
 @dataclass(frozen=True)
@@ -197,6 +210,7 @@ class Service(Protocol):
         source: The option that names its source.
         scope: The option that says who shares a server: ``run``, ``worker`` or ``test``; None
             where it is always the run.
+        port: The option that fixes the server's port; None where there is none.
         own: For a test that has something of its own, what each fixture is replaced by.
         own_by: The option, and argument of the marker, that asks for it, and the value that does;
             None where that is the scope, and the value ``test``.
@@ -217,6 +231,7 @@ class Service(Protocol):
     options: tuple[Option[Any], ...]
     source: Option[str]
     scope: Option[str] | None
+    port: Option[int] | None
     own: Mapping[str, str]
     own_by: tuple[Option[str], str] | None
     snapshots: bool
@@ -228,8 +243,8 @@ class Service(Protocol):
     fixtures: frozenset[str]
     placeholders: frozenset[str]
 
-    def credentials(self) -> Credentials:
-        """Return a new account for a server to be started."""
+    def credentials(self, settings: Settings) -> Credentials:
+        """Return the account of a server to be started: a new one, unless the settings fix it."""
 
     def container(self, settings: Settings, credentials: Credentials) -> ContainerSpec:
         """Describe the container."""
@@ -254,7 +269,7 @@ class Service(Protocol):
             StartError: It will never be ready, for instance because another server answers.
         """
 
-    def own_log(self, log: str, run_id: str, worker: str) -> str:
+    def own_log(self, log: str, server: Server, run_id: str, worker: str) -> str:
         """Leave out of a server's log what other workers' tests have caused."""
 
     def release(self, server: Server, run_id: str) -> None:

@@ -82,7 +82,7 @@ class Settings:
 
 def describe(name: str, setting: Setting) -> str:
     """Return ``name = value (origin)``."""
-    value = setting.value
+    value = "***" if setting.value and name.endswith("_password") else setting.value
     if isinstance(value, tuple):
         value = " | ".join(map(str, value))
     return f"{name} = {mask('' if value is None else str(value))} ({setting.origin})"

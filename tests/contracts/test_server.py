@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,10 +11,15 @@ import psutil
 import psycopg
 import pytest
 
+from pytest_berth.errors import NotOursError
+from pytest_berth.services.postgres import databases
 from pytest_berth.services.postgres.service import POSTGRES
+from pytest_berth.settings import defaults
 from pytest_berth.waiting import wait_for
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from tests.contracts.conftest import Berthed, Stage
 
 FIT_FOR_TESTS = {
@@ -88,7 +94,8 @@ def test_the_password_is_in_no_representation(berthed: Berthed) -> None:
 
 
 def test_every_server_gets_a_password_of_its_own() -> None:
-    passwords = {POSTGRES.credentials().password for _ in range(10)}
+    settings = defaults(Path(), POSTGRES.options)
+    passwords = {POSTGRES.credentials(settings).password for _ in range(10)}
     assert len(passwords) == 10
 
 
@@ -128,3 +135,21 @@ def _command_lines() -> list[str]:
             continue
     assert found
     return found
+
+
+def test_another_server_with_the_same_account_is_not_touched(
+    require_source: Callable[[str], None], stage: Stage
+) -> None:
+    require_source("local")
+    started = stage.start("local", berth_pg_database="shop", berth_pg_password="shop")
+    assert POSTGRES.probe(started.server)
+
+    account = replace(started.server.credentials, token="of another server")
+    ours = replace(started.server, credentials=account)
+    with pytest.raises(NotOursError) as caught:
+        POSTGRES.probe(ours)
+    assert caught.value.what == f"the server at 127.0.0.1:{ours.port} is not berth's."
+    assert "the user 'berth' and the password of the settings" in caught.value.why
+    assert caught.value.remedy == "end it, or set another port by berth_pg_port"
+    with pytest.raises(NotOursError), databases.administration(ours):
+        pass

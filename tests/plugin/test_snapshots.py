@@ -349,6 +349,46 @@ def test_a_container_of_kafka_starts_from_storage_that_is_formatted(
     assert formats not in (project.root / "log.txt").read_bytes()
 
 
+def test_of_the_servers_that_workers_have_for_themselves_one_is_kept(
+    cache: Path, project: Project, require_source: Callable[[str], None]
+) -> None:
+    require_source("local")
+    project.plugins = ("xdist",)
+    project.models(
+        "berth_pg_scope = worker",
+        "berth_pg_user = shop",
+        "berth_pg_password = secret",
+        "berth_pg_database = shop",
+        "berth_export = APP_PORT = {pg_port}",
+    )
+    project.write(
+        test_users="""
+        import os
+        import psycopg
+        import pytest
+
+        URL = "postgresql://shop:secret@localhost:" + os.environ["APP_PORT"] + "/shop"
+
+        @pytest.mark.parametrize("number", range(6))
+        def test_application(pg_session, number):
+            with psycopg.connect(URL) as connection:
+                assert connection.execute("SELECT * FROM users").fetchall() == []
+                connection.execute("INSERT INTO users (email) VALUES ('a@example.com')")
+            with open("servers", "a") as file:
+                print(os.environ["PYTEST_XDIST_WORKER"], os.environ["APP_PORT"], file=file)
+        """
+    )
+
+    for _ in range(2):
+        result = project.run("--berth-source=local", "-n2", "--dist=load")
+        result.assert_outcomes(passed=6)
+
+    result.stdout.fnmatch_lines([FROM_SNAPSHOT])
+    servers = {line.split()[1] for line in (project.root / "servers").read_text().splitlines()}
+    assert len(servers) == 4
+    assert len(_snapshots(cache)) == 1
+
+
 def _snapshots(cache: Path) -> list[str]:
     place = cache / "snapshots"
     return [path.name for path in place.iterdir() if path.is_dir()] if place.exists() else []

@@ -243,8 +243,12 @@ class Manager:
             self.progress.note(f"{server.service} could not be {what}: {error}")
 
     def _keep(self, server: Server) -> None:
-        """Keep what the server was initialised with, if nothing else is on it."""
-        if not server.slot and self.leases.read("ready", server.key):
+        """Keep what the server was initialised with, if nothing else is on it.
+
+        Of the servers that workers have for themselves, one is enough.
+        """
+        ready = [each.key for each in self.leases.all("ready") if each.service == server.service]
+        if server.key == min(ready, default=""):
             place = (self._service(server), self.source(server), server)
             snapshots.take(*place, self.settings, self.run.id)
 

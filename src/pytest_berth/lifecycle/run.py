@@ -21,12 +21,14 @@ class Run:
         id: A name that no other run has.
         worker: ``"main"``, or xdist's name of this worker: ``"gw0"``.
         joined: Directory of the run that this xdist worker belongs to, None for its owner.
+        workers: How many workers run tests; 1 where this process does so alone.
     """
 
     def __init__(self, id: str, worker: str, joined: Path | None = None) -> None:  # noqa: A002
         self.id = id
         self.worker = worker
         self.joined = joined
+        self.workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1")) if joined else 1
         self._held: int | None = None
 
     @property

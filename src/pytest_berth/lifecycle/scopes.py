@@ -22,6 +22,8 @@ parse = choice(RUN, WORKER, TEST)
 def slot(service: Service, settings: Settings, worker: str) -> str:
     """Return which of a service's servers a worker uses; empty for the run's only one."""
     shared = service.scope is None or settings[service.scope] != WORKER
+    # A fixed port is one server's: that of the only worker, and of the next one where it crashes.
+    shared = shared or (service.port is not None and settings[service.port] != 0)
     return "" if shared else worker
 
 

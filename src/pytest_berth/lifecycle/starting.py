@@ -50,7 +50,7 @@ class Starter:
         planned = self.leases.read("planned", name) or self.adopt(service, name)
         if planned is None:
             source, reason = choose(service, self.settings, self.candidates, self)
-            planned = source.plan(service, service.credentials(), fixed=fixed)
+            planned = source.plan(service, service.credentials(self.settings), fixed=fixed)
             slot = name[len(service.name) + 1 :]
             if slot and source.name == "external":
                 raise _cannot_be_own(service, reason)

@@ -34,13 +34,13 @@ class Redaction:
     def of(cls, servers: Iterable[Server]) -> Redaction:
         """Return the redaction of the servers' passwords.
 
-        The password of a given URL may be a common word, such as ``postgres``: it is replaced
-        only where it stands as a password.
+        The password of a given URL, or of the settings, may be a common word, such as
+        ``postgres``: it is replaced only where it stands as a password.
         """
         found: list[tuple[str, str]] = []
         for server in servers:
             for secret in {server.credentials.password, quote(server.credentials.password, "")}:
-                if secret and server.source == "external":
+                if secret and (server.source == "external" or server.credentials.chosen):
                     found += [(f":{secret}@", f":{MASK}@"), (f"={secret}", f"={MASK}")]
                 elif secret:
                     found.append((secret, MASK))

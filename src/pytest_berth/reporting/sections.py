@@ -116,7 +116,8 @@ def _add_log(report: pytest.TestReport, item: pytest.Item, berth: Berth, service
             first = berth.manager.first_marks[server.key]
             mark = item.stash.get(MARKS, {}).get((server.key, server.restarts), first)
             log = berth.manager.source(server).log(server, mark)
-            lines = service.own_log(log, berth.run.id, berth.run.worker).strip().splitlines()
+            own = service.own_log(log, server, berth.run.id, berth.run.worker)
+            lines = own.strip().splitlines()
             if lines:
                 text = "\n".join(lines[-_MOST_LINES:])
                 report.sections.append((f"{server.service} log during the test", text))

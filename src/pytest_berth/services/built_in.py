@@ -30,6 +30,7 @@ class BuiltIn:
     url: Option[str]
     source: Option[str]
     scope: Option[str] | None = None
+    port: Option[int] | None = None
     own: Mapping[str, str] = {}
     own_by: tuple[Option[str], str] | None = None
     snapshots: bool = False
@@ -58,7 +59,7 @@ class BuiltIn:
         """What a test asks for."""
         raise NotImplementedError
 
-    def credentials(self) -> Credentials:
+    def credentials(self, settings: Settings) -> Credentials:
         """Return a new account for a server to be started."""
         return self.launch.credentials()
 

@@ -89,7 +89,8 @@ class Container:
                 why=_brief(error),
                 remedy="start Docker or Podman, or point DOCKER_HOST at an engine",
             )
-        image = image_name(service.container(self.settings, service.credentials()).image)
+        account = service.credentials(self.settings)
+        image = image_name(service.container(self.settings, account).image)
         try:
             if not images.present(engine, image):
                 images.pull(engine, image, progress)
@@ -105,7 +106,9 @@ class Container:
         """Describe the server to be; the engine chooses the port unless it is to be fixed."""
         image = image_name(service.container(self.settings, credentials).image)
         host = self.engine.known_host() or ""
-        port = self._reserve() if fixed and host else 0
+        port = ports.fixed(service, self.settings)
+        if fixed and host and not port:
+            port = self._reserve()
         return Server(service.name, self.name, host, port, credentials, detail=image)
 
     def start(self, service: Service, plan: Server, progress: Progress) -> Server:
@@ -115,6 +118,8 @@ class Container:
         spec = service.container(self.settings, plan.credentials)
         spec = dataclasses.replace(spec, image=image_name(spec.image))
         spec, kept_as, thawed, kept_file = self._with_snapshot(service, plan, spec)
+        if self.engine.on_this_host:
+            ports.claim(service, self.settings, self.reserved)
         reaper = ryuk.start() if self.settings[RYUK] else None
         container = self._create(plan, spec)
         try:

@@ -53,10 +53,12 @@ class Local:
 
     def plan(self, service: Service, credentials: Credentials, *, fixed: bool) -> Server:
         """Describe the server to be; it listens on the loopback interface only."""
-        return Server(service.name, self.name, "127.0.0.1", self._reserve(), credentials)
+        port = ports.fixed(service, self.settings) or self._reserve()
+        return Server(service.name, self.name, "127.0.0.1", port, credentials)
 
     def start(self, service: Service, plan: Server, progress: Progress) -> Server:
         """Prepare the server's directory and launch the process."""
+        ports.claim(service, self.settings, self.reserved)
         directory = self._directory(plan)
         try:
             request = LocalRequest(directory, plan.port, plan.credentials, progress, self._reserve)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import getpass
 import os
 import random
 import socket
 import stat
 import tempfile
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,11 +17,16 @@ from typing import TYPE_CHECKING
 from pytest_berth.errors import StartError
 
 if TYPE_CHECKING:
+    import psutil
     from filelock import FileLock
+
+    from pytest_berth.service import Service
+    from pytest_berth.settings import Settings
 
 _RANGE = Path("/proc/sys/net/ipv4/ip_local_port_range")
 _LOWEST = 15000
 _ATTEMPTS = 200
+_ANSWERS_WITHIN = 1.0
 
 
 @dataclass(frozen=True)
@@ -50,6 +57,81 @@ def reserve() -> Reservation:
         why=f"{_ATTEMPTS} ports from {_LOWEST} upwards were tried",
         remedy="end what listens there; `ss -ltn` lists it",
     )
+
+
+def fixed(service: Service, settings: Settings) -> int:
+    """Return the port that the settings fix for a service's server; 0 where any will do."""
+    return settings[service.port] if service.port else 0
+
+
+def claim(service: Service, settings: Settings, reserved: list[Reservation]) -> None:
+    """Reserve the port that the settings fix, if they do, for a server that starts now.
+
+    Args:
+        service: What is to listen there.
+        settings: The settings.
+        reserved: What this process has reserved, to which the port is added.
+
+    Raises:
+        StartError: Another run has reserved it, or something listens there.
+    """
+    port = fixed(service, settings)
+    if not (port and service.port):
+        return
+    if not any(each.port == port for each in reserved):
+        lock = _lock(port)
+        if lock is None:
+            holder = "another run of pytest-berth has it: `pytest-berth ps` lists the runs"
+            raise _taken(port, settings.given(service.port), holder, service.port.name)
+        reserved.append(Reservation(port, lock))
+    if _is_taken(port):
+        raise _taken(port, settings.given(service.port), _holder(port), service.port.name)
+
+
+def _taken(port: int, given: str, holder: str, option: str) -> StartError:
+    return StartError(
+        f"port {port} is taken.",
+        why=f"{given}; {holder}",
+        remedy=f"end what listens there, set another port by {option}, or leave {option} out:"
+        " any free port is taken then, and berth_export tells the application",
+    )
+
+
+def _is_taken(port: int) -> bool:
+    with socket.socket() as client:
+        client.settimeout(_ANSWERS_WITHIN)
+        if client.connect_ex(("127.0.0.1", port)) == 0:
+            return True
+    with socket.socket() as probe:
+        if os.name == "posix":
+            # Connections of a server that has ended do not keep the next one from listening.
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError as error:
+            return error.errno == errno.EADDRINUSE
+    return False
+
+
+def _holder(port: int) -> str:
+    """Return what listens at a port, as far as this user can see."""
+    import psutil
+
+    with suppress(psutil.Error):
+        for entry in psutil.net_connections("tcp"):
+            # The address is a pair, or nothing.
+            listens = entry.status == psutil.CONN_LISTEN and entry.laddr[1:2] == (port,)
+            if listens and entry.pid:
+                return _describe(psutil.Process(entry.pid), port)
+    return f"something listens there: `ss -ltnp sport = :{port}`, as root, says what"
+
+
+def _describe(process: psutil.Process, port: int) -> str:
+    name = process.name()
+    text = f"{name} (pid {process.pid}) listens there"
+    if name.startswith(("docker", "rootlesskit", "com.docker")):
+        text += f": `docker ps --filter publish={port}` shows the container"
+    return text
 
 
 def _lock(port: int) -> FileLock | None:

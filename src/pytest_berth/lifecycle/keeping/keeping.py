@@ -35,7 +35,9 @@ class Keeping:
     def is_wanted(self, service: Service) -> bool:
         """Tell whether the run's server of a service may come from another run, and outlive it."""
         asked = bool(self.settings[KEEP]) and service.keeps and not self.settings[RYUK]
-        return asked and all(map(find_spec, service.packages))
+        # The names that an application has written down are those of one run after the other.
+        chosen = service.credentials(self.settings).token
+        return asked and not chosen and all(map(find_spec, service.packages))
 
     def adopt(self, service: Service) -> Server | None:
         """Take over the server that an earlier run has left, clean as it was at its start.
@@ -128,7 +130,7 @@ class Keeping:
             service.probe(server)
             # Where there is no password, nobody was kept out since the last run has left it.
             if record.user or not server.credentials.password:
-                server = _renewed(service, record, record.last_run)
+                server = _renewed(service, record, record.last_run, self.settings)
         except Exception as error:  # told, and a new one is started
             self._pass_over(service, record, error)
             return None
@@ -138,7 +140,7 @@ class Keeping:
     def _leave_clean(self, service: Service, record: Record) -> bool:
         lasts = self.settings[KEEP].total_seconds() or record.lasts
         try:
-            server = _renewed(service, record, self.run.id)
+            server = _renewed(service, record, self.run.id, self.settings)
         except Exception as error:  # told, and the server is ended
             self.progress.note(f"{service.name}: the server is not kept: {_brief(error)}")
             return False
@@ -183,13 +185,13 @@ class NotCleanError(Exception):
     """Tests have left something on a server that cannot be taken back."""
 
 
-def _renewed(service: Service, record: Record, run_id: str) -> Server:
+def _renewed(service: Service, record: Record, run_id: str, settings: Settings) -> Server:
     """Return the server, clean, with a password that nobody knows who has used it so far.
 
     Raises:
         NotCleanError: Something is left, or gone.
     """
-    server, password = record.server, service.credentials().password
+    server, password = record.server, service.credentials(settings).password
     found = service.renew(server, run_id, record.condition, password)
     changed = sorted(set(found) ^ set(record.condition))
     if changed:

@@ -72,7 +72,7 @@ class Kafka(BuiltIn):
 
         return wire.probe(server)
 
-    def own_log(self, log: str, run_id: str, worker: str) -> str:
+    def own_log(self, log: str, server: Server, run_id: str, worker: str) -> str:
         """Leave out of the log what names other workers' topics and groups."""
         from pytest_berth.services.kafka import names
 

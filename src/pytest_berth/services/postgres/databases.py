@@ -1,7 +1,8 @@
 """The databases of a run on a server: a template, and a clone of it for each worker.
 
 Every name carries the run's id, which no other run has, and creating a database fails where its
-name is taken: what bears a run's name was made by that run, and only that is ever dropped.
+name is taken: what bears a run's name was made by that run, and only that is ever dropped. The one
+exception is the name that the settings fix, and only on a server that berth has started itself.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 from pytest_berth.errors import IsolationError, NotOursError
-from pytest_berth.services.postgres import rights, urls
+from pytest_berth.services.postgres import fixed, rights, urls
 from pytest_berth.waiting import wait_for
 
 if TYPE_CHECKING:
@@ -50,7 +51,21 @@ def part(of: str, name: str) -> str:
     return f"{of}_{name}" if name else of
 
 
-def of_worker(server: Server, run_id: str, worker: str) -> str:
+def of_worker(server: Server, run_id: str, worker: str, name: str = "") -> str:
+    """Return the name of a worker's database on a server where berth makes databases.
+
+    Args:
+        server: The server.
+        run_id: The run.
+        worker: The worker.
+        name: Which of the application's databases; empty for the one that has no name, which the
+            settings may fix.
+    """
+    fixed_name = "" if name else server.credentials.fixed
+    return fixed_name or database_name(run_id, part(worker, name))
+
+
+def expected(server: Server, run_id: str, worker: str) -> str:
     """Return the name of the database that a worker's tests will work in.
 
     On an external server it is the given one where the role cannot create databases; nothing is
@@ -62,22 +77,22 @@ def of_worker(server: Server, run_id: str, worker: str) -> str:
         with suppress(psycopg.OperationalError), administration(server) as connection:
             found = rights.find(connection)
             return database_name(run_id, worker) if found.own_databases else found.database
-    return database_name(run_id, worker)
+    return of_worker(server, run_id, worker)
 
 
 @contextmanager
 def administration(server: Server) -> Iterator[psycopg.Connection[Any]]:
-    """Connect to the administrator's database, in autocommit mode."""
+    """Connect to the administrator's database, in autocommit mode.
+
+    Raises:
+        NotOursError: Another server has taken the place of the one that berth has started.
+    """
     import psycopg
 
     dsn = urls.dsn(server, server.credentials.database)
     with psycopg.connect(dsn, autocommit=True) as connection:
+        fixed.require_ours(connection, server.credentials)
         yield connection
-
-
-def create(connection: psycopg.Connection[Any], run_id: str, part: str) -> str:
-    """Create an empty database of the run and return its name."""
-    return clone(connection, run_id, part, EMPTY)
 
 
 def seal(connection: psycopg.Connection[Any], name: str) -> None:
@@ -85,35 +100,45 @@ def seal(connection: psycopg.Connection[Any], name: str) -> None:
     execute(connection, "ALTER DATABASE {} WITH ALLOW_CONNECTIONS false IS_TEMPLATE true", name)
 
 
-def clone(
-    connection: psycopg.Connection[Any], run_id: str, part: str, template: str | None = None
-) -> str:
-    """Create a database of the run from a template and return its name.
+def rename(connection: psycopg.Connection[Any], name: str, new: str) -> None:
+    """Give a database another name, ending what is connected to it.
+
+    Raises:
+        TimeoutError: A backend did not end.
+    """
+    _end_backends(connection, name)
+    execute(connection, "ALTER DATABASE {} RENAME TO {}", name, new)
+
+
+def clone(connection: psycopg.Connection[Any], name: str, template: str) -> None:
+    """Create a database from a template.
 
     Args:
         connection: To the server, in autocommit mode.
-        run_id: The run.
-        part: What tells the database from the run's others.
-        template: The database to copy; the run's template when left out.
+        name: The name of the database.
+        template: The database to copy.
     """
-    name = database_name(run_id, part)
     # Copying files needs checkpoints, which are free on a server that does not fsync: 60 tables
     # take 13 ms in memory, and 20 ms by way of the log. With fsync it is the other way round.
     quick = connection.info.server_version >= _FILE_COPY_SINCE and _has_no_fsync(connection)
     strategy = " STRATEGY FILE_COPY" if quick else ""
-    source = template or database_name(run_id, TEMPLATE)
-    execute(connection, f"CREATE DATABASE {{}} TEMPLATE {{}}{strategy}", name, source)
-    return name
+    execute(connection, f"CREATE DATABASE {{}} TEMPLATE {{}}{strategy}", name, template)
 
 
-def drop(connection: psycopg.Connection[Any], run_id: str, name: str) -> None:
+def drop(connection: psycopg.Connection[Any], run_id: str, name: str, fixed_name: str = "") -> None:
     """Drop a database of this run, ending what is connected to it.
+
+    Args:
+        connection: To the administrator's database.
+        run_id: The run's id.
+        name: The database's name.
+        fixed_name: The one name that settings have chosen, on a server that berth has started.
 
     Raises:
         NotOursError: The name is not one of this run's.
         TimeoutError: A backend did not end.
     """
-    require_ours(name, run_id)
+    require_ours(name, run_id, fixed_name)
     remove(connection, name)
 
 
@@ -123,26 +148,25 @@ def remove(connection: psycopg.Connection[Any], name: str) -> None:
     Raises:
         TimeoutError: A backend did not end.
     """
-
-    def is_left() -> bool:
-        return not connection.execute(_END_BACKENDS, [name]).fetchall()
-
     # DROP DATABASE WITH (FORCE) would look again after a tenth of a second only.
-    wait_for(is_left, _BACKENDS_END_WITHIN, message=f"the end of all connections to {name}")
+    _end_backends(connection, name)
     _roll_back_prepared(connection, name)
     execute(connection, "ALTER DATABASE {} IS_TEMPLATE false", name)
     execute(connection, "DROP DATABASE {} WITH (FORCE)", name)
 
 
-def exists(connection: psycopg.Connection[Any], run_id: str, part: str) -> bool:
-    """Tell whether the run has a database of that name."""
-    name = database_name(run_id, part)
+def exists(connection: psycopg.Connection[Any], name: str) -> bool:
+    """Tell whether there is a database of that name."""
     query = "SELECT 1 FROM pg_database WHERE datname = %s"
     return connection.execute(query, [name]).fetchone() is not None
 
 
 def drop_unused(
-    connection: psycopg.Connection[Any], run_id: str, name: str, known: Collection[int]
+    connection: psycopg.Connection[Any],
+    run_id: str,
+    name: str,
+    known: Collection[int],
+    fixed_name: str = "",
 ) -> None:
     """Drop a database of this run that nobody uses, but for backends that may be ended.
 
@@ -151,12 +175,13 @@ def drop_unused(
         run_id: The run's id.
         name: The database's name.
         known: Process ids of the backends that may be ended.
+        fixed_name: As for `drop`.
 
     Raises:
         NotOursError: The name is not one of this run's.
         IsolationError: Somebody else is connected, and does not leave.
     """
-    require_ours(name, run_id)
+    require_ours(name, run_id, fixed_name)
 
     def users() -> list[tuple[int, str, str]]:
         return connection.execute(_USERS, [name, list(known)]).fetchall()
@@ -165,13 +190,15 @@ def drop_unused(
         wait_for(lambda: not users(), _BACKENDS_END_WITHIN / 2)
     except TimeoutError:
         raise _in_use(users()) from None
-    drop(connection, run_id, name)
+    drop(connection, run_id, name, fixed_name)
 
 
-def drop_if_there(connection: psycopg.Connection[Any], run_id: str, part: str) -> None:
+def drop_if_there(
+    connection: psycopg.Connection[Any], run_id: str, name: str, fixed_name: str = ""
+) -> None:
     """Drop the template or a worker's database where somebody has begun, and not come to an end."""
-    if exists(connection, run_id, part):
-        drop(connection, run_id, database_name(run_id, part))
+    if exists(connection, name):
+        drop(connection, run_id, name, fixed_name)
 
 
 def drop_all(server: Server, run_id: str) -> None:
@@ -185,11 +212,14 @@ def drop_all(server: Server, run_id: str) -> None:
         for name in sorted(names, key=database_name(run_id, TEMPLATE).__eq__):
             with suppress(psycopg.errors.InvalidCatalogName):  # another run was faster
                 drop(connection, run_id, name)
+        fixed_name = server.credentials.fixed
+        if fixed_name:
+            drop_if_there(connection, run_id, fixed_name, fixed_name)
 
 
-def require_ours(name: str, run_id: str) -> None:
+def require_ours(name: str, run_id: str, fixed_name: str = "") -> None:
     """Refuse to touch a database that this run has not created."""
-    if not name.startswith(_prefix(run_id)):
+    if name != fixed_name and not name.startswith(_prefix(run_id)):
         raise NotOursError(
             f"refused to delete data in the database {name!r}: it is not this run's.",
             why=f"databases of this run begin with {_prefix(run_id)!r}",
@@ -204,6 +234,13 @@ def _in_use(users: list[tuple[int, str, str]]) -> IsolationError:
         remedy='give the test that changed it a database of its own: isolation = "database"\n'
         "or close that connection with the test; until then no test is given the database",
     )
+
+
+def _end_backends(connection: psycopg.Connection[Any], name: str) -> None:
+    def is_left() -> bool:
+        return not connection.execute(_END_BACKENDS, [name]).fetchall()
+
+    wait_for(is_left, _BACKENDS_END_WITHIN, message=f"the end of all connections to {name}")
 
 
 def _prefix(run_id: str) -> str:

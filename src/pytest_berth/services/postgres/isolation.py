@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from pytest_berth.errors import SettingsError
-from pytest_berth.services.postgres.options import ASYNC_DRIVER, ISOLATION
+from pytest_berth.services.postgres.options import ASYNC_DRIVER, DATABASE_NAME, ISOLATION
 from pytest_berth.settings import AUTOUSE
 
 if TYPE_CHECKING:
@@ -76,6 +76,8 @@ def _choose(
         return Isolation("truncation", f"{doors[0]} is another way in")
     if exported:
         return Isolation("truncation", "berth_export is another way in")
+    if settings[DATABASE_NAME]:
+        return Isolation("truncation", f"{DATABASE_NAME.name} is another way in")
     if SLATE in fixtures:
         return Isolation("truncation", f"{AUTOUSE.name} says that there are other ways in")
     by_asyncpg = _by_asyncpg(fixtures, settings)

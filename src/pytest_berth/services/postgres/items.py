@@ -12,7 +12,7 @@ from pytest_berth import markers
 from pytest_berth.errors import SettingsError, nearest
 from pytest_berth.lifecycle.selection import fixtures_reached, overridden_in, wider_users
 from pytest_berth.lifecycle.state import BERTH
-from pytest_berth.services.postgres import template
+from pytest_berth.services.postgres import fixed, template
 from pytest_berth.services.postgres.isolation import DOORS, Isolation, choose
 from pytest_berth.services.postgres.options import DATABASE, DATABASES, ISOLATIONS, SCHEMA, SEED
 from pytest_berth.services.postgres.service import POSTGRES
@@ -72,6 +72,7 @@ def check(items: Sequence[pytest.Item]) -> None:
     if not items:
         return
     berth = items[0].config.stash[BERTH]
+    fixed.check(berth)
     for option in (SCHEMA, SEED):
         for step in template.parse(berth, berth.settings[option]):
             with _naming(f"{option.name}, set by {berth.settings.origin(option)}"):

@@ -45,9 +45,8 @@ class Kept:
         """Return the template of an earlier run, if there is one."""
         return self.name if self.name in _kept(self.connection) else None
 
-    def lend(self, run_id: str, part: str) -> str:
+    def lend(self, made: str) -> str:
         """Make the template of an earlier run this run's, until `rename` gives its name back."""
-        made = databases.database_name(run_id, part)
         databases.execute(self.connection, "ALTER DATABASE {} RENAME TO {}", str(self.name), made)
         return made
 

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 from pytest_berth.errors import BerthError, NotReadyError, StartError
 from pytest_berth.service import ContainerSpec, Credentials, LocalSpec
+from pytest_berth.services.postgres import fixed, urls
 from pytest_berth.services.postgres import options as ini
-from pytest_berth.services.postgres import urls
 from pytest_berth.settings import ARTIFACT_MIRROR
 from pytest_berth.sources import programs
 
@@ -32,6 +32,7 @@ FIT_FOR_TESTS = {
     "lc_messages": "C",
 }
 _ENTRY = re.compile(r"\S+ \S+ \S+ \[\d+\] (?P<database>\S*) ")
+_PORT = 5432
 _USER = "berth"
 _PASSWORD_FILE = "/berth/password"
 _DATA = "/berth/data"
@@ -61,9 +62,11 @@ def container(settings: Settings, credentials: Credentials) -> ContainerSpec:
         # Outside the image's VOLUME, which every start would have to fill anew.
         "PGDATA": _DATA,
     }
-    command = ["postgres", *_arguments(settings)]
+    # The port inside is the one outside, too, where an engine lets containers be reached directly.
+    port = settings[ini.PORT] or _PORT
+    command = ["postgres", *_arguments(settings, credentials), "-c", f"port={port}"]
     files = {_PASSWORD_FILE: credentials.password.encode()}
-    return ContainerSpec(image, 5432, environment, command, files, in_memory=[_DATA])
+    return ContainerSpec(image, port, environment, command, files, in_memory=[_DATA])
 
 
 def local_obstacle(settings: Settings) -> BerthError | None:
@@ -103,7 +106,7 @@ def local(settings: Settings, request: LocalRequest) -> LocalSpec:
         version=found.version,
         detail=found.origin,
         prepare=[initdb],
-        command=[*server, *_arguments(settings)],
+        command=[*server, *_arguments(settings, request.credentials)],
         files={"password": request.credentials.password.encode()},
         # Immediate shutdown: the data is thrown away.
         stop_signal="SIGQUIT",
@@ -122,7 +125,7 @@ def local_shape(settings: Settings) -> list[str]:
     pin = binaries.artifact(version)
     pinned = [cache_directory() / pin.directory] if pin else []
     found = programs.stamps([*binaries.programs(), *pinned])
-    return [version, *found, *_arguments(settings)]
+    return [version, *found, *_arguments(settings, credentials())]
 
 
 def probe(server: Server) -> str:
@@ -133,29 +136,37 @@ def probe(server: Server) -> str:
     try:
         with psycopg.connect(dsn, connect_timeout=5, autocommit=True) as connection:
             reported = connection.info.parameter_status("server_version") or "?"
+            fixed.require_ours(connection, server.credentials)
     except psycopg.OperationalError as error:
         raise _not_connected(server, str(error)) from None
     return reported.split()[0]
 
 
-def own_log(log: str, database: str) -> str:
+def own_log(log: str, database: str, fixed_name: str) -> str:
     """Return the entries about a worker's databases, and those about none.
 
     ``log_line_prefix`` names the database; private ones begin with the name of the worker's.
+
+    Args:
+        log: The log.
+        database: The name of the worker's database, were it not fixed.
+        fixed_name: Its name where the settings fix it.
     """
     kept, keep = [], True
     for line in log.splitlines():
         entry = _ENTRY.match(line)
         if entry:
             named = entry["database"]
-            keep = named in {"", database} or named.startswith(f"{database}_")
+            keep = named in {"", database, fixed_name} or named.startswith(f"{database}_")
         if keep:
             kept.append(line)
     return "\n".join(kept)
 
 
-def _arguments(settings: Settings) -> list[str]:
+def _arguments(settings: Settings, credentials: Credentials) -> list[str]:
     values = dict(FIT_FOR_TESTS)
+    if credentials.token:
+        values[fixed.TOKEN] = credentials.token
     for pair in settings[ini.SETTINGS]:
         name, _, value = pair.partition("=")
         values[name.strip()] = value.strip()

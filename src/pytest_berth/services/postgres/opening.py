@@ -70,8 +70,11 @@ def _open(berth: Berth, server: Server, steps: tuple[Step, ...], name: str) -> W
             _tell_rights(berth, server, found, steps)
         if found.own_databases:
             made = template.build(berth, server, steps, name)
-            part = databases.part(berth.run.worker, name)
-            database = databases.clone(connection, berth.run.id, part, made)
+            database = databases.of_worker(server, berth.run.id, berth.run.worker, name)
+            if database == server.credentials.fixed:
+                # A worker that has crashed had the same name for it.
+                databases.drop_if_there(connection, berth.run.id, database, database)
+            databases.clone(connection, database, made)
             return Workspace(berth, server, database, found, steps, name)
     if found.may_reset(berth.settings[ALLOW_RESET]):
         template.apply(berth, server, found.database, steps)

@@ -5,13 +5,16 @@ from __future__ import annotations
 import re
 from typing import Any, NamedTuple
 
+from pytest_berth.lifecycle import scopes
 from pytest_berth.services import common_options
-from pytest_berth.settings import Option, choice, lines, seconds, words
+from pytest_berth.settings import Option, choice, lines, seconds, text, words
 
 DATABASE = "database"
 ISOLATIONS = ("auto", "rollback", "truncation", DATABASE, "none")
 # Port and place of the data are settled by the source that runs the server.
 _SETTLED = {"port", "data_directory"}
+# PostgreSQL cuts off what is longer.
+_LONGEST = 63
 
 
 def _version(value: str) -> str:
@@ -33,6 +36,41 @@ def _url(value: str) -> str:
 
     urls.server(url, reason="")
     return url
+
+
+def _scope(value: str) -> str:
+    if value.strip() == scopes.TEST:
+        raise ValueError("use run or worker; berth_pg_isolation = database is for each test")
+    return choice(scopes.RUN, scopes.WORKER)(value)
+
+
+def _name(value: str) -> str:
+    name = value.strip()
+    if len(name.encode()) > _LONGEST:
+        raise ValueError(f"use a name of at most {_LONGEST} bytes")
+    return name
+
+
+def _user(value: str) -> str:
+    user = _name(value)
+    if user.startswith("pg_"):
+        raise ValueError("use another name: PostgreSQL keeps those with pg_ for itself")
+    return user
+
+
+def _database_name(value: str) -> str:
+    name = _name(value)
+    if name in {"template0", "template1"} or name.startswith("berth_"):
+        raise ValueError("use another name: template0, template1 and berth_... are taken")
+    return name
+
+
+def _port(value: str) -> int:
+    if not value.strip():
+        return 0
+    if not value.strip().isdigit() or not 0 < int(value) < 65536:
+        raise ValueError("use a number from 1 to 65535, such as 5433")
+    return int(value)
 
 
 class Named(NamedTuple):
@@ -75,6 +113,36 @@ URL: Option[str] = Option(
     flag="--berth-pg-url",
 )
 SOURCE = common_options.source("pg", "PostgreSQL")
+SCOPE: Option[str] = Option(
+    "berth_pg_scope",
+    _scope,
+    scopes.RUN,
+    "who shares a server: the run (default), or a worker, which has one for itself",
+)
+USER: Option[str] = Option(
+    "berth_pg_user",
+    _user,
+    "",
+    "user of the server that berth starts, for an application that cannot be told (default berth)",
+)
+PASSWORD: Option[str] = Option(
+    "berth_pg_password",
+    text,
+    "",
+    "password of that user (default a new one for each run)",
+)
+DATABASE_NAME: Option[str] = Option(
+    "berth_pg_database",
+    _database_name,
+    "",
+    "name of the database that tests work in (default a new one for each run and worker)",
+)
+PORT: Option[int] = Option(
+    "berth_pg_port",
+    _port,
+    0,
+    "TCP port of the server that berth starts, on this machine (default any that is free)",
+)
 SETTINGS = common_options.server_settings("pg", "server", "work_mem = 64MB", _SETTLED.__contains__)
 ALLOW_RESET = common_options.allow_reset("pg", "databases on an external server whose data")
 SCHEMA: Option[tuple[str, ...]] = Option(
@@ -134,6 +202,11 @@ OPTIONS: tuple[Option[Any], ...] = (
     IMAGE,
     URL,
     SOURCE,
+    SCOPE,
+    USER,
+    PASSWORD,
+    DATABASE_NAME,
+    PORT,
     SETTINGS,
     ALLOW_RESET,
     SCHEMA,

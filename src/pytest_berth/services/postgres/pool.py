@@ -108,8 +108,9 @@ class Pool:
     def _clone(self, template: str) -> Private:
         with databases.administration(self.server) as connection:
             part = f"{self.part}_{next(self._numbers)}"
+            name = databases.database_name(self.run_id, part)
             try:
-                name = databases.clone(connection, self.run_id, part, template)
+                databases.clone(connection, name, template)
             except (psycopg.errors.InvalidCatalogName, psycopg.errors.ObjectInUse) as error:
                 raise _not_cloned(template, error) from error
         like = self._baselines.get(template)

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     import pytest
 
-    from pytest_berth.service import Server, Service
+    from pytest_berth.service import Credentials, Server, Service
     from pytest_berth.services.rooms import Items, Launch, Urls
     from pytest_berth.settings import Option, Settings
 
@@ -27,6 +27,8 @@ class Postgres(BuiltIn):
     options = ini.OPTIONS
     url = ini.URL
     source = ini.SOURCE
+    scope: Option[str] | None = ini.SCOPE
+    port: Option[int] | None = ini.PORT
     snapshots = True
     own: Mapping[str, str] = {
         "pg_url": "_pg_own_url",
@@ -75,6 +77,12 @@ class Postgres(BuiltIn):
 
         return items
 
+    def credentials(self, settings: Settings) -> Credentials:
+        """Return the account of a server to be started: a new one, unless the settings fix it."""
+        from pytest_berth.services.postgres import fixed
+
+        return fixed.chosen(settings, super().credentials(settings))
+
     def prepare(self, server: Server, item: pytest.Item) -> None:
         """Build the template, where the settings alone say what it holds."""
         from pytest_berth.services.postgres import template
@@ -87,11 +95,12 @@ class Postgres(BuiltIn):
 
         return launch.probe(server)
 
-    def own_log(self, log: str, run_id: str, worker: str) -> str:
+    def own_log(self, log: str, server: Server, run_id: str, worker: str) -> str:
         """Leave out of the log what was done in other workers' databases."""
         from pytest_berth.services.postgres import databases, launch
 
-        return launch.own_log(log, databases.database_name(run_id, worker))
+        own = databases.database_name(run_id, worker)
+        return launch.own_log(log, own, server.credentials.fixed)
 
     def release(self, server: Server, run_id: str) -> None:
         """Drop the databases of a run on an external server, and what dead runs have left."""
@@ -149,7 +158,7 @@ class Postgres(BuiltIn):
         """Return the placeholders' values for a worker's database."""
         from pytest_berth.services.postgres import databases, urls
 
-        return urls.values(server, databases.of_worker(server, run_id, worker))
+        return urls.values(server, databases.expected(server, run_id, worker))
 
 
 POSTGRES: Service = Postgres()

@@ -120,9 +120,11 @@ def _make(
     environment: dict[str, str],
     name: str = "",
 ) -> None:
-    part = databases.part(databases.TEMPLATE, name)
+    made = databases.database_name(berth.run.id, databases.part(databases.TEMPLATE, name))
+    fixed_name = "" if name else server.credentials.fixed
     with databases.administration(server) as connection:
-        databases.drop_if_there(connection, berth.run.id, part)
+        for left in filter(None, (made, fixed_name)):
+            databases.drop_if_there(connection, berth.run.id, left, fixed_name)
         known = kept(berth, server, steps, connection)
         if server.source == "external":
             common = _common(berth, server, steps, environment, name)
@@ -130,18 +132,20 @@ def _make(
             common = known.find()
         if common and server.kept:
             # Nobody else uses the server now, so that there is nothing to copy.
-            made = known.lend(berth.run.id, part)
-        elif common:
-            made = databases.clone(connection, berth.run.id, part, common)
+            working = known.lend(made)
         else:
-            made = databases.create(connection, berth.run.id, part)
+            # An application that cannot be told a name migrates the database that has it.
+            working = made if common else fixed_name or made
+            databases.clone(connection, working, common or databases.EMPTY)
         if server.source == "external":
             shared.mark_run(berth, server, connection, made)
         if not common:
-            _fill(berth, server, steps, environment, made, name)
+            _fill(berth, server, steps, environment, working, name)
             # Modules that were imported meanwhile may have added tables.
             if kept(berth, server, steps, connection) == known:
-                known.mark(made)
+                known.mark(working)
+        if working != made:
+            databases.rename(connection, working, made)
         databases.seal(connection, made)
 
 
@@ -174,7 +178,7 @@ def _rebuild_if_gone(berth: Berth, server: Server, steps: tuple[Step, ...], name
     """
     part, work_name = databases.part(databases.TEMPLATE, name), databases.part(_name(server), name)
     with databases.administration(server) as connection, lock(berth.run.directory, work_name):
-        if not databases.exists(connection, berth.run.id, part):
+        if not databases.exists(connection, databases.database_name(berth.run.id, part)):
             _make(berth, server, steps, dict(os.environ), name)
 
 

@@ -187,9 +187,9 @@ class Workspace:
         self.application.leave(self.database)
         with databases.administration(self.server) as connection:
             known = self.application.backends(self.database)
-            databases.drop_unused(connection, self.berth.run.id, self.database, known)
-            part = databases.part(self.berth.run.worker, self.name)
-            databases.clone(connection, self.berth.run.id, part, self.template)
+            fixed_name = self.server.credentials.fixed
+            databases.drop_unused(connection, self.berth.run.id, self.database, known, fixed_name)
+            databases.clone(connection, self.database, self.template)
         self._spoilt = False
         check_pools(self.database)
 
@@ -227,8 +227,8 @@ class Workspace:
 
     def _enter_private(self, stack: ExitStack, seeds: Sequence[Step]) -> None:
         exported = self.berth.exports_any(POSTGRES)
-        if exported:
-            # An application that has read its environment already works in there.
+        if exported or self.server.credentials.fixed:
+            # An application that knows the name, or has read its environment, works in there.
             stack.enter_context(self._put_back())
         own = stack.enter_context(self.lending.instead())
         self._apply(seeds, own.name)

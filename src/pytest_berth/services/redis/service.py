@@ -64,7 +64,7 @@ class Redis(BuiltIn):
 
         return probe.probe(server)
 
-    def own_log(self, log: str, run_id: str, worker: str) -> str:
+    def own_log(self, log: str, server: Server, run_id: str, worker: str) -> str:
         """Return the whole log: Redis does not log by database."""
         return log
 
