@@ -92,7 +92,8 @@ def test_an_application_finds_what_it_has_written_down(
     project: Project, port: int, require_source: Callable[[str], None], source: str
 ) -> None:
     require_source(source)
-    project.ini(*NAMES, f"berth_pg_port = {port}")
+    scope = "worker" if source == "local" else "run"
+    project.ini(*NAMES, f"berth_pg_port = {port}", f"berth_pg_scope = {scope}")
     application = APPLICATION.format(port=port)
     project.write(application=application, migration=MIGRATION, test_it=TESTS)
     project.plugins = ("xdist",) if source == "local" else ()
