@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from pytest_berth.service import Server, Service, Source
     from pytest_berth.services.handle import RunningServer
+    from pytest_berth.services.kafka.aio.probe import AsyncProbe as KafkaAsyncProbe
     from pytest_berth.services.kafka.probe import Probe as KafkaProbe
     from pytest_berth.services.kafka.record import Record as KafkaRecord
     from pytest_berth.services.postgres.database import Database, PrivateDatabase
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Database",
+    "KafkaAsyncProbe",
     "KafkaProbe",
     "KafkaRecord",
     "NamedDatabases",
@@ -29,6 +31,7 @@ __all__ = [
 
 _HOMES = {
     "Database": "services.postgres.database:Database",
+    "KafkaAsyncProbe": "services.kafka.aio.probe:AsyncProbe",
     "KafkaProbe": "services.kafka.probe:Probe",
     "KafkaRecord": "services.kafka.record:Record",
     "NamedDatabases": "services.postgres.named:NamedDatabases",

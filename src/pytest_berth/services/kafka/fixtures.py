@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer
 
     from pytest_berth.services.handle import RunningServer
+    from pytest_berth.services.kafka.aio.probe import AsyncProbe
     from pytest_berth.services.kafka.probe import Probe
     from pytest_berth.services.kafka.workspace import Slate, Workspace
 
@@ -142,3 +143,18 @@ def kafka_probe(_kafka_slate: Slate) -> Probe:
     from pytest_berth.services.kafka.probe import Probe
 
     return Probe(_kafka_slate)
+
+
+@pytest.fixture
+def kafka_async_probe(_kafka_slate: Slate) -> Iterator[AsyncProbe]:
+    """`kafka_probe` for asyncio: its methods are awaited.
+
+    Scope: function. It can be used in any event loop, and need not be closed.
+    """
+    from contextlib import closing
+
+    from pytest_berth.services.kafka.aio.probe import AsyncProbe
+    from pytest_berth.services.kafka.aio.threads import Threads
+
+    with closing(Threads(_kafka_slate)) as threads:
+        yield AsyncProbe(threads)

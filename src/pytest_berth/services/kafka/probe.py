@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import CancelledError
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -30,6 +31,7 @@ class Probe:
     """
 
     _slate: Slate = field(repr=False)
+    _is_given_up: Callable[[], bool] = field(default=lambda: False, repr=False)
 
     @property
     def bootstrap(self) -> str:
@@ -189,7 +191,7 @@ class Probe:
         """
         real = self._slate.topic(topic) if topic else None
         wait_for(
-            lambda: self._groups.assigned(group, real),
+            lambda: self._goes_on() and self._groups.assigned(group, real),
             timeout,
             max_interval=0.05,
             message=f"consumers of the group {group!r} for {topic or 'any topic'}",
@@ -203,7 +205,9 @@ class Probe:
         """
         __tracebackhide__ = True
         try:
-            wait_for(lambda: self.lag(group, topic) == 0, timeout, max_interval=0.05)
+            wait_for(
+                lambda: self._goes_on() and self.lag(group, topic) == 0, timeout, max_interval=0.05
+            )
         except TimeoutError:
             what = f"the group {group!r} has not caught up with {topic!r} within {timeout:g} s"
             raise AssertionError(self._explain(topic, what, None, group)) from None
@@ -220,6 +224,16 @@ class Probe:
     @property
     def _groups(self) -> Groups:
         return Groups(self._slate.clients)
+
+    def _goes_on(self) -> bool:
+        """Return true while somebody waits.
+
+        Raises:
+            CancelledError: Nobody does any more.
+        """
+        if self._is_given_up():
+            raise CancelledError
+        return True
 
     def _begin(self, real: str) -> Offsets:
         """Return where reading begins: at the mark, unless the topic has been made anew."""
@@ -240,7 +254,11 @@ class Probe:
         if not self._wait_for_topic(real, timeout):
             return []
         found: list[Record] = []
-        for record in self._reader.read(real, self._begin(real), timeout, lambda: len(found) >= n):
+
+        def enough() -> bool:
+            return self._goes_on() and len(found) >= n
+
+        for record in self._reader.read(real, self._begin(real), timeout, enough):
             if where is None or where(record):
                 found.append(record)
         return found[:n]
@@ -248,7 +266,9 @@ class Probe:
     def _wait_for_topic(self, real: str, timeout: float) -> bool:
         """Wait for a topic that the application's first record will create."""
         try:
-            return bool(wait_for(lambda: self._reader.partitions(real), timeout))
+            return bool(
+                wait_for(lambda: self._goes_on() and self._reader.partitions(real), timeout)
+            )
         except TimeoutError:
             return False
 

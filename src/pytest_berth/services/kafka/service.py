@@ -41,6 +41,7 @@ class Kafka(BuiltIn):
             "kafka_admin",
             "kafka_topic",
             "kafka_probe",
+            "kafka_async_probe",
         }
     )
     placeholders = frozenset({"kafka_bootstrap", "kafka_prefix"})

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
+from itertools import count
 from typing import TYPE_CHECKING
 
 from pytest_berth.lifecycle.losing import told_when_lost
@@ -66,7 +67,7 @@ class Workspace:
     berth: Berth
     server: Server
     prefixed: bool
-    _names: int = 0
+    _names: count[int] = field(default_factory=lambda: count(1))
     _over: list[str] = field(default_factory=list)
 
     @property
@@ -76,9 +77,8 @@ class Workspace:
 
     def name(self, hint: str) -> str:
         """Return a name that no other test has."""
-        self._names += 1
         run = self.berth.run
-        return names.name(run.id, run.worker, self._names, hint)
+        return names.name(run.id, run.worker, next(self._names), hint)
 
     def open(self, topics: Sequence[str]) -> None:
         """Create the run's topics, in time for consumers that fixtures of a wider scope start.

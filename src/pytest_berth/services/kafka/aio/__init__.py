@@ -1,0 +1,1 @@
+"""Kafka for asyncio: kafka-python's blocking clients, in threads."""
