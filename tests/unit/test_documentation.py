@@ -216,7 +216,7 @@ def test_the_readme_shows_the_test_of_the_order_flow_in_full() -> None:
     assert len(text.splitlines()) <= 40
 
 
-@pytest.mark.parametrize("name", ["first", "seeds", "export", "clients", "toml"])
+@pytest.mark.parametrize("name", ["first", "seeds", "export", "clients", "toml", "migrating"])
 def test_an_example_of_the_documentation_passes(name: str, tmp_path: Path) -> None:
     project = shutil.copytree(EXAMPLES / name, tmp_path / name)
     plain = {key: text for key, text in os.environ.items() if not key.startswith("PYTEST_")}
