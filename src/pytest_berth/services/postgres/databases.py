@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_berth.errors import IsolationError, NotOursError
 from pytest_berth.services.postgres import fixed, rights, urls
+from pytest_berth.services.postgres.advice import PRIVATE
 from pytest_berth.waiting import wait_for
 
 if TYPE_CHECKING:
@@ -231,7 +232,7 @@ def _in_use(users: list[tuple[int, str, str]]) -> IsolationError:
     return IsolationError(
         "the database has to be made anew, and somebody else is connected to it.",
         why="\n".join(f"pid {pid}, application {name!r}, {state}" for pid, name, state in users),
-        remedy='give the test that changed it a database of its own: isolation = "database"\n'
+        remedy=f"give the test that changed it a database of its own: {PRIVATE}\n"
         "or close that connection with the test; until then no test is given the database",
     )
 

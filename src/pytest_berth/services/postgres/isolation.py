@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from pytest_berth.errors import SettingsError
+from pytest_berth.services.postgres.advice import COMMITS
 from pytest_berth.services.postgres.options import ASYNC_DRIVER, DATABASE_NAME, ISOLATION
 from pytest_berth.settings import AUTOUSE
 
@@ -58,7 +59,7 @@ def choose(
             "isolation 'rollback' cannot be had with asyncpg.",
             why=f"{chosen}; {settings.given(ASYNC_DRIVER)}: its connections belong to one event"
             " loop, so none can stand around a test",
-            remedy="berth_pg_async_driver = psycopg\nor isolation = truncation",
+            remedy=f"berth_pg_async_driver = psycopg\nor {COMMITS}",
         )
     return chosen
 

@@ -13,6 +13,7 @@ from pytest_berth.errors import SettingsError, nearest
 from pytest_berth.lifecycle.selection import fixtures_reached, overridden_in, wider_users
 from pytest_berth.lifecycle.state import BERTH
 from pytest_berth.services.postgres import fixed, template
+from pytest_berth.services.postgres.advice import TRUNCATION
 from pytest_berth.services.postgres.isolation import DOORS, Isolation, choose
 from pytest_berth.services.postgres.options import DATABASE, DATABASES, ISOLATIONS, SCHEMA, SEED
 from pytest_berth.services.postgres.service import POSTGRES
@@ -108,7 +109,7 @@ def _require_narrow_scopes(item: pytest.Item, isolation: Isolation) -> None:
             f"the {scope}-scoped fixture {name!r} cannot use {asked} of a private database.",
             why=f"{item.nodeid} has the isolation {isolation}; its database lasts for one test",
             remedy="make the fixture function-scoped, or give the test another isolation:"
-            ' @pytest.mark.berth_pg(isolation="truncation")',
+            f" {TRUNCATION}",
         )
 
 

@@ -15,6 +15,7 @@ from sqlalchemy import create_engine
 from sqlalchemy.pool import StaticPool
 
 from pytest_berth.errors import IsolationError
+from pytest_berth.services.postgres.advice import COMMITS
 
 if TYPE_CHECKING:
     from psycopg.pq.abc import PGresult
@@ -34,7 +35,6 @@ _END = (
     b"ROLLBACK TO SAVEPOINT berth_outer; ROLLBACK; SELECT pg_catalog.pg_advisory_unlock_all(); "
     + _SEQUENCES
 )
-_REMEDY = '@pytest.mark.berth_pg(isolation="truncation")'
 
 
 class OuterTransaction(psycopg.Connection[Any]):
@@ -61,7 +61,7 @@ class OuterTransaction(psycopg.Connection[Any]):
             raise IsolationError(
                 "the test ended the transaction that it was to be rolled back with.",
                 why="it sent COMMIT, ROLLBACK or BEGIN as SQL text on a rolled-back connection",
-                remedy=f"give it real transactions: {_REMEDY}",
+                remedy=f"give it real transactions: {COMMITS}",
             )
         return _value(result)
 
@@ -138,5 +138,5 @@ def refuse(what: str) -> NoReturn:
     raise IsolationError(
         f"a rolled-back test cannot have {what}.",
         why="pg_session and pg_connection live in one outer transaction of the test",
-        remedy=f"give it real transactions: {_REMEDY}",
+        remedy=f"give it real transactions: {COMMITS}",
     )

@@ -12,10 +12,11 @@ from sqlalchemy import Connection, Engine, create_engine
 from sqlalchemy.orm import Session
 
 from pytest_berth.services.postgres import databases, environment, permission, template, urls
+from pytest_berth.services.postgres.advice import PRIVATE
 from pytest_berth.services.postgres.layers import DatabaseLayers
 from pytest_berth.services.postgres.lending import Lending
 from pytest_berth.services.postgres.options import DATABASE, DATABASES, LOCK_TIMEOUT
-from pytest_berth.services.postgres.repair import PRIVATE, LeftOpen, NotRepairable, SchemaChanged
+from pytest_berth.services.postgres.repair import LeftOpen, NotRepairable, SchemaChanged
 from pytest_berth.services.postgres.repair.application import Application, check_pools
 from pytest_berth.services.postgres.rolled_back import RolledBack
 from pytest_berth.services.postgres.service import POSTGRES

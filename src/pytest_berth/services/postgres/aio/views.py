@@ -14,6 +14,7 @@ from psycopg import waiting
 from psycopg.pq import ConnStatus
 
 from pytest_berth.errors import IsolationError
+from pytest_berth.services.postgres.advice import COMMITS
 from pytest_berth.services.postgres.aio.driving import has_loop
 from pytest_berth.services.postgres.rollback import refuse
 
@@ -146,7 +147,7 @@ class Turns:
                 why="pg_session, pg_connection and their async twins share one connection, and the"
                 " event loop cannot go on while sync code holds it up",
                 remedy="await the statement before, or give the test connections of its own:"
-                ' @pytest.mark.berth_pg(isolation="truncation")',
+                f" {COMMITS}",
             )
         self._lock.acquire()
         self._owner = me

@@ -11,7 +11,6 @@ from __future__ import annotations
 from pytest_berth.services.postgres.repair.baseline import Baseline, changed
 from pytest_berth.services.postgres.repair.capture import capture, release
 from pytest_berth.services.postgres.repair.failures import (
-    PRIVATE,
     BaselineLost,
     LeftOpen,
     NotRepairable,
@@ -26,7 +25,6 @@ from pytest_berth.services.postgres.repair.stored import adopt, store
 
 __all__ = [
     "ENDING",
-    "PRIVATE",
     "Baseline",
     "BaselineLost",
     "Holder",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from pytest_berth.errors import IsolationError
+from pytest_berth.services.postgres.advice import PRIVATE
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -13,7 +14,6 @@ if TYPE_CHECKING:
     from pytest_berth.services.postgres.repair.restore import Restored
 
 SHOWN = 8
-PRIVATE = '@pytest.mark.berth_pg(isolation="database")'
 
 
 class NotRepairable(IsolationError):  # noqa: N818 - it says what the database is
@@ -41,7 +41,8 @@ class BaselineLost(NotRepairable):
             "The connection that keeps the baseline was closed.",
             why=str(reason).strip(),
             remedy="end only the connections of the test; the baseline's is named by "
-            "application_name in pg_stat_activity",
+            "application_name in pg_stat_activity;"
+            f" or give the test a private database: {PRIVATE}",
         )
 
 
@@ -60,7 +61,8 @@ class LeftOpen(IsolationError):  # noqa: N818 - it says what the transactions ar
             f"Transactions outlived the test {ended}.",
             why=listing([str(holder) for holder in holders]) or "no holder is visible any more",
             remedy="close or commit the connection before the test ends; "
-            "a transaction of a wider-scoped fixture must not lock what tests write",
+            "a transaction of a wider-scoped fixture must not lock what tests write;\n"
+            f"or give the test a private database, where all connections are ended: {PRIVATE}",
         )
         self.holders = tuple(holders)
         self.restored = restored

@@ -13,11 +13,12 @@ from typing import TYPE_CHECKING
 import psycopg
 from psycopg import sql
 
+from pytest_berth.services.postgres.advice import PRIVATE
 from pytest_berth.services.postgres.repair import ddl, holders, large_objects
 from pytest_berth.services.postgres.repair.blocking import waiting_on
 from pytest_berth.services.postgres.repair.catalog import Guard, Relation, closure
 from pytest_berth.services.postgres.repair.contents import storage_of
-from pytest_berth.services.postgres.repair.failures import PRIVATE, NotRepairable
+from pytest_berth.services.postgres.repair.failures import NotRepairable
 from pytest_berth.services.postgres.repair.session import Connection, results, row, rows
 
 if TYPE_CHECKING:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import psycopg
 
 from pytest_berth.errors import IsolationError
+from pytest_berth.services.postgres.advice import PRIVATE
 from pytest_berth.services.postgres.repair import bloat, ddl, dirt, fingerprint, holders
 from pytest_berth.services.postgres.repair.baseline import Baseline, look, restless
 from pytest_berth.services.postgres.repair.blocking import BlockedError, waiting_on
@@ -257,7 +258,8 @@ def _end(connection: Connection, holder: Holder, application: Application | None
             "A transaction outlived the test, and the role may not end it.",
             why=str(holder),
             remedy="close or commit the connection before the test ends; "
-            "or GRANT pg_signal_backend to the role in the URL",
+            "or GRANT pg_signal_backend to the role in the URL;"
+            f" or give the test a private database: {PRIVATE}",
         ) from error
     if application:
         application.lost(holder)

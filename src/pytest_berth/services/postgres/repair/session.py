@@ -10,6 +10,7 @@ from psycopg import sql
 from psycopg.rows import tuple_row
 
 from pytest_berth.errors import IsolationError
+from pytest_berth.services.postgres.advice import PRIVATE
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -73,7 +74,8 @@ def refusals_named() -> Iterator[None]:
             "The role in the URL may not reset the database.",
             why=str(error.diag.message_primary),
             remedy="use a superuser, or a role that owns all tables and, where a table has "
-            "row-level security, has BYPASSRLS; or isolation = rollback",
+            "row-level security, has BYPASSRLS; or isolation = rollback;\n"
+            f"or, where the role has CREATEDB, give the test a private database: {PRIVATE}",
         ) from error
 
 

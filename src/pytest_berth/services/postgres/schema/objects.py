@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from pytest_berth.errors import SchemaError, SettingsError
+from pytest_berth.services.postgres.advice import COMMITS
 from pytest_berth.services.postgres.schema import fingerprint
 from pytest_berth.services.postgres.schema.steps import FORMS
 
@@ -122,8 +123,7 @@ class Function:
             raise SchemaError(
                 f"{self.line!r} ended the transaction of the test.",
                 why="it called commit() or rollback() on the connection that it was given",
-                remedy="leave that to the caller, or mark the test with "
-                '@pytest.mark.berth_pg(isolation="truncation")',
+                remedy=f"leave that to the caller, or mark the test with {COMMITS}",
             )
 
 

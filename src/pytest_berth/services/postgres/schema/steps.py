@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, NoReturn, Protocol
 from urllib.parse import quote
 
 from pytest_berth.errors import SettingsError, nearest
+from pytest_berth.services.postgres.advice import COMMITS
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping
@@ -111,8 +112,7 @@ def refuse_transaction(line: str, why: str) -> NoReturn:
     raise SettingsError(
         f"the seed {line!r} cannot work inside the transaction of a test.",
         why=why,
-        remedy='mark the test with @pytest.mark.berth_pg(isolation="truncation"), '
-        "or move the line to berth_pg_seed",
+        remedy=f"move the line to berth_pg_seed, or mark the test with {COMMITS}",
     )
 
 
