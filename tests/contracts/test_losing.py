@@ -56,8 +56,13 @@ ROLLED_BACK = """
 """
 COMMITTING = """
     import os
+    import pytest
     from sqlalchemy import create_engine, text
     from conftest import lose
+
+    @pytest.fixture(scope="class")
+    def of_a_wider_scope():
+        pass
 
     def insert(engine):
         with engine.begin() as connection:
@@ -71,7 +76,7 @@ COMMITTING = """
         insert(pg_engine)
         lose(pg_server)
 
-    def test_later(pg_engine):
+    def test_later(of_a_wider_scope, pg_engine):
         insert(pg_engine)
 
     def test_much_later(pg_url):

@@ -73,12 +73,18 @@ def _pg_workspace(
     pytestconfig: pytest.Config, pg_schema: object, pg_seed: object
 ) -> Iterator[Workspace]:
     """The worker's database and berth's connections to it."""
+    from functools import partial
+
     from pytest_berth.services.layers import Unwinding, unwinding
     from pytest_berth.services.postgres.access import workspace_for
     from pytest_berth.services.postgres.items import may_commit
 
     workspace = workspace_for(pytestconfig, pg_schema, pg_seed)
-    with unwinding(pytestconfig, Unwinding(workspace.entering, workspace.leave, may_commit)):
+    # Only now: it needs the drivers, and the line above says where they are missing.
+    from pytest_berth.services.postgres.opening import entering
+
+    enter = partial(entering, workspace)
+    with unwinding(pytestconfig, Unwinding(enter, workspace.leave, may_commit)):
         yield workspace
     workspace.close()
 

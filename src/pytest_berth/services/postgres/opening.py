@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from pytest_berth.lifecycle.state import Berth
     from pytest_berth.service import Server
+    from pytest_berth.services.layers import Place
     from pytest_berth.services.postgres.isolation import Isolation
     from pytest_berth.services.postgres.rights import Rights
     from pytest_berth.services.postgres.schema import Step
@@ -59,6 +60,21 @@ def slate(workspace: Workspace, isolation: Isolation, seeds: Sequence[Step]) -> 
     with (
         told_when_lost(workspace.berth, POSTGRES, workspace.server, ERRORS),
         workspace.slate(isolation, seeds),
+    ):
+        yield
+
+
+@contextmanager
+def entering(workspace: Workspace, place: Place, fixture: object) -> Iterator[None]:
+    """Let a fixture of a wider scope write; in a new database where the server was lost before.
+
+    Raises:
+        LostError: The server is lost.
+    """
+    renew_if_lost(workspace)
+    with (
+        told_when_lost(workspace.berth, POSTGRES, workspace.server, ERRORS),
+        workspace.entering(place, fixture),
     ):
         yield
 
