@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 _FULL = 2
 
 
-@dataclass
+@dataclass(eq=False)
 class Repeats:
     """The errors of berth's that the terminal has shown, and where.
 
