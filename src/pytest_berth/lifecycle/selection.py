@@ -171,7 +171,9 @@ def _definitions(item: pytest.Item) -> Iterator[tuple[str, Any]]:
 
 
 def _closure(item: pytest.Item) -> list[str]:
-    return getattr(item, "fixturenames", None) or []
+    """Return the list that pytest itself goes by, also where it is empty."""
+    names: list[str] | None = getattr(item, "fixturenames", None)
+    return [] if names is None else names
 
 
 def _info(item: pytest.Item) -> Any:
