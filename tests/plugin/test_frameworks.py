@@ -1,0 +1,59 @@
+"""The documentation's examples of frameworks: in random order, in two processes."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from pytest_berth.services.redis.service import REDIS
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from conftest import Project
+    from pytest_berth.service import Service
+
+DOCS = Path(__file__).parents[2] / "docs"
+PLUGINS = {
+    "fastapi_sync": (),
+    "fastapi_async": ("asyncio",),
+    "flask_sqlalchemy": (),
+    "django_site": ("django",),
+    "sqlmodel_shop": (),
+    "psycopg_pool": (),
+    "asyncpg_pool": ("asyncio",),
+    "celery_redis": (),
+    "alembic_startup": (),
+    "uvicorn_process": (),
+}
+MOST_LINES = 10
+
+
+@pytest.mark.parametrize("name", PLUGINS)
+def test_an_application_passes_in_random_order_in_two_processes(
+    served: Project, name: str, require_service: Callable[[Service, str], None]
+) -> None:
+    if "redis" in name:
+        require_service(REDIS, "external")
+    shutil.copytree(DOCS / "examples" / name, served.root, dirs_exist_ok=True)
+    served.plugins = ("xdist", "randomly", *PLUGINS[name])
+    result = served.run("-n", "2")
+    assert result.ret == pytest.ExitCode.OK
+    assert result.parseoutcomes().keys() <= {"passed", "warnings"}
+
+
+@pytest.mark.parametrize("name", PLUGINS)
+def test_its_set_up_is_short_and_told(name: str) -> None:
+    files = [DOCS / "examples" / name / file for file in ("pytest.ini", "conftest.py")]
+    lines = sum(len([*filter(None, file.read_text().splitlines())]) for file in present(files))
+
+    assert lines <= MOST_LINES
+    assert f"`{name}` | {lines} |" in (DOCS / "frameworks.md").read_text("utf-8")
+
+
+def present(files: list[Path]) -> list[Path]:
+    """Return those that there are."""
+    return [file for file in files if file.exists()]
