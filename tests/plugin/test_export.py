@@ -201,6 +201,7 @@ def test_pytest_django_takes_its_settings_from_it(served: Project) -> None:
     served.plugins = ("django",)
     served.ini(
         "DJANGO_SETTINGS_MODULE = site_settings",
+        "berth_autouse = pg",
         "berth_export =",
         "  DB_HOST = {pg_host}",
         "  DB_PORT = {pg_port}",
@@ -222,10 +223,19 @@ def test_pytest_django_takes_its_settings_from_it(served: Project) -> None:
         """,
         test_django="""
             import pytest
+            from django.db import connection
             from django.conf import settings
 
+            DATABASE = settings.DATABASES["default"]["NAME"]
+
+            @pytest.mark.django_db
+            def test_a_database_of_its_own_on_the_server():
+                with connection.cursor() as cursor:
+                    cursor.execute("SELECT current_database()")
+                    assert cursor.fetchone()[0].startswith("test_berth_")
+
             def test_settings(pg_url):
-                assert pg_url.endswith("/" + settings.DATABASES["default"]["NAME"])
+                assert pg_url.endswith("/" + DATABASE)
         """,
     )
-    served.run().assert_outcomes(passed=1)
+    served.run().assert_outcomes(passed=2)
