@@ -35,6 +35,7 @@ class Candidate:
         plugin: The entry point of its pytest plugin; empty for none.
         conftest: Its conftest file.
         isolation: For ours, ``berth_pg_isolation``.
+        ini: For ours, further lines of ``pytest.ini``.
     """
 
     name: str
@@ -43,6 +44,7 @@ class Candidate:
     plugin: str = ""
     conftest: str = ""
     isolation: str = "auto"
+    ini: str = ""
 
     def project(self, machine: Machine, url: str, tables: int) -> Project:
         """Return the project to be measured, on the server at *url*."""
@@ -51,7 +53,7 @@ class Candidate:
             ini = (
                 "berth_pg_schema = models:Base.metadata\n"
                 f"berth_pg_version = {machine.major}\n"
-                f"berth_pg_isolation = {self.isolation}\n"
+                f"berth_pg_isolation = {self.isolation}\n{self.ini}"
             )
         return Project(
             _name(tables, self.name),
@@ -59,7 +61,12 @@ class Candidate:
             frozenset({self.plugin} - {""}),
             self.conftest,
             ini,
-            {"BENCHMARK_TABLES": str(tables), "BERTH_PG_URL": url, "BENCHMARK_URL": url},
+            {
+                "BENCHMARK_TABLES": str(tables),
+                "BERTH_PG_URL": url,
+                "BENCHMARK_URL": url,
+                "DATABASE_URL": url,
+            },
         )
 
 
@@ -67,6 +74,8 @@ _ROLLBACK, _TRUNCATION, _DATABASE = (
     f"pytest-berth, {isolation}" for isolation in ("rollback", "truncation", "database")
 )
 _COMMITTING = "test_engine.py"
+_APPLICATION = "test_application.py"
+_AUTO = "an application with its own engine: pytest-berth, auto"
 CANDIDATES = (
     Candidate(_ROLLBACK, _ROLLBACK, "test_session.py", "berth"),
     Candidate(
@@ -74,6 +83,27 @@ CANDIDATES = (
     ),
     Candidate(_TRUNCATION, _TRUNCATION, _COMMITTING, "berth"),
     Candidate("TRUNCATE of all tables, by hand", _TRUNCATION, _COMMITTING, "", "by_hand.py"),
+    Candidate(
+        _AUTO,
+        _AUTO,
+        _APPLICATION,
+        "berth",
+        ini="berth_autouse = pg\nberth_export = DATABASE_URL = {pg_url}\n",
+    ),
+    Candidate(
+        "the same, its sessions rolled back by hand",
+        _AUTO,
+        _APPLICATION,
+        "",
+        "application_overridden.py",
+    ),
+    Candidate(
+        "the same, TRUNCATE of all tables, by hand",
+        _AUTO,
+        _APPLICATION,
+        "",
+        "application_truncated.py",
+    ),
     Candidate(_DATABASE, _DATABASE, _COMMITTING, "berth", isolation="database"),
     Candidate(
         "pytest-postgresql, a database each",
