@@ -24,10 +24,12 @@ EXAMPLES = (Path("examples/shop"), Path("examples/order_flow"))
 ENVIRONMENT = {"PYTHONDONTWRITEBYTECODE": None}
 # pytest-asyncio warns unless its own default is said aloud, and warnings are errors here.
 ALWAYS = ("-o", "asyncio_default_fixture_loop_scope=function")
-# What a run does to processes, engines and directories is the same on every Python and SQLAlchemy.
+# What a run does to processes, engines and directories is the same on every Python and SQLAlchemy;
+# the examples of frameworks are shown with the newest.
 ONCE = (
     "tests/contracts",
     "tests/plugin/test_fail_fast.py",
+    "tests/plugin/test_frameworks.py",
     "tests/plugin/test_keeping.py",
     "tests/plugin/test_killed_runs.py",
     "tests/plugin/test_nothing_left.py",
