@@ -176,3 +176,47 @@ def test_psycopgs_own_pool_survives_it_too(shop: Project) -> None:
         """,
     )
     result.assert_outcomes(passed=2)
+
+
+def test_what_a_thread_writes_after_its_test_is_gone_before_the_next(shop: Project) -> None:
+    shop.conftest(
+        """
+        import pytest
+
+        @pytest.hookimpl(wrapper=True)
+        def pytest_runtest_teardown(item):
+            result = yield
+            # A write after the clean-up stands for a thread's.
+            for late in item.funcargs.get("later", ()):
+                late()
+            return result
+        """
+    )
+    result = run(
+        shop,
+        """
+        def add(engine, email):
+            with engine.begin() as connection:
+                connection.execute(insert(User).values(email=email))
+
+        @pytest.fixture
+        def later():
+            return []
+
+        @pytest.mark.parametrize("n", [1, 2])
+        def test_offender(app, later, n):
+            later.append(lambda: add(app, "late@example.com"))
+            assert emails(app) == []
+
+        def test_next(app):
+            assert emails(app) == []
+
+        @pytest.mark.berth_pg(isolation="none")
+        def test_what_is_not_to_be_put_back(app):
+            add(app, "kept@example.com")
+
+        def test_it_is_there(app):
+            assert emails(app) == ["kept@example.com"]
+        """,
+    )
+    result.assert_outcomes(passed=5)

@@ -65,7 +65,7 @@ class Layers(Generic[B]):
 
         Fixtures of a wider scope have written by now: what they wrote stays below it.
         """
-        self._layers.append(Layer(_TEST, self._settle(), {object()}))
+        self._lay(self._settle())
 
     def end(self) -> None:
         """Put everything back as it was before the test.
@@ -116,6 +116,9 @@ class Layers(Generic[B]):
             over = self._layers.pop()
         if over:
             self._return_to(over.before)
+
+    def _lay(self, before: B) -> None:
+        self._layers.append(Layer(_TEST, before, {object()}))
 
     def _join(self, below: list[Layer[B]], place: Place, owner: object) -> bool:
         if place.depth == _SESSION and self._ends_with_session:

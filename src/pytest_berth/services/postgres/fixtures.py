@@ -78,13 +78,14 @@ def _pg_workspace(
     from pytest_berth.services.layers import Unwinding, unwinding
     from pytest_berth.services.postgres.access import workspace_for
     from pytest_berth.services.postgres.items import may_commit
+    from pytest_berth.services.postgres.sweeper import sweeping
 
     workspace = workspace_for(pytestconfig, pg_schema, pg_seed)
     # Only now: it needs the drivers, and the line above says where they are missing.
     from pytest_berth.services.postgres.opening import entering
 
-    enter = partial(entering, workspace)
-    with unwinding(pytestconfig, Unwinding(enter, workspace.leave, may_commit)):
+    unwind = Unwinding(partial(entering, workspace), workspace.leave, may_commit)
+    with unwinding(pytestconfig, unwind), sweeping(pytestconfig, workspace):
         yield workspace
     workspace.close()
 

@@ -33,11 +33,49 @@ class DatabaseLayers(Layers[Baseline]):
     ours: bool = False
     application: Application | None = field(default=None, repr=False)
     _current: Baseline | None = field(default=None, init=False, repr=False)
+    _put_back: bool = field(default=False, init=False, repr=False)
+    _swept: bool = field(default=False, init=False, repr=False)
     _live: dict[str, Baseline] = field(default_factory=dict, init=False, repr=False)
 
     @cached_property
     def _connection(self) -> Connection:
         return psycopg.connect(self.dsn, autocommit=True, application_name="pytest-berth")
+
+    def begin(self) -> None:
+        """Begin a test's layer; nothing is looked at where `sweep` has just done so."""
+        swept = self._current if self._swept else None
+        self.expect_changes()
+        if swept:
+            self._lay(swept)
+        else:
+            super().begin()
+
+    def end(self) -> None:
+        """Put everything back as it was before the test."""
+        super().end()
+        self._put_back = True
+
+    def expect_changes(self) -> None:
+        """Take what is written from now on for somebody's who may do so, until a test has ended."""
+        self._put_back = self._swept = False
+
+    def sweep(self) -> None:
+        """Put back what has come after the last test's end, from threads and processes.
+
+        Called before any fixture of the next test.
+
+        Raises:
+            IsolationError: A transaction is open, or the schema was changed.
+        """
+        self._swept = False
+        if self._put_back and self._current:
+            known = self._current
+            confirmed = repair.confirm(self._connection, known, lock_timeout=self.lock_timeout)
+            if confirmed:
+                self._renew(confirmed)
+            else:
+                self._return_to(known)
+            self._swept = True
 
     def close(self) -> None:
         """Close the connection, and with it everything that is kept."""

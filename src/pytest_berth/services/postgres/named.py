@@ -138,6 +138,11 @@ class NamedDatabases(Mapping[str, NamedDatabase]):
             finally:
                 self._test = None
 
+    @property
+    def opened(self) -> list[Workspace]:
+        """The databases that there are already."""
+        return [database._workspace for database in self._open.values()]
+
     def close(self) -> None:
         """Close every connection that berth has opened."""
         for database in self._open.values():

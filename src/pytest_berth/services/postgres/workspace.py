@@ -175,6 +175,19 @@ class Workspace:
         if "_layers" in self.__dict__ and not self.berth.manager.is_lost(self.server):
             self._repair(lambda: self._layers.leave(fixture), f"the fixture {name}")
 
+    def sweep(self) -> None:
+        """Put back what has come after the last test's end, before any fixture of the next one."""
+        for workspace in self._opened():
+            lost = workspace.berth.manager.is_lost(workspace.server)
+            if "_layers" in workspace.__dict__ and not lost:
+                workspace._repair(workspace._layers.sweep, "what outlived a test")
+
+    def expect_changes(self) -> None:
+        """Let what is written from now on stay, until the next test has ended."""
+        for workspace in self._opened():
+            if "_layers" in workspace.__dict__:
+                workspace._layers.expect_changes()
+
     def start_over(self) -> None:
         """Put a new clone of the template in the place of the database.
 
@@ -208,6 +221,9 @@ class Workspace:
         if "named" in self.__dict__:
             self.named.close()
 
+    def _opened(self) -> list[Workspace]:
+        return [self, *(self.named.opened if "named" in self.__dict__ else ())]
+
     def _disconnect(self) -> None:
         if "engine" in self.__dict__:
             # Not forgotten: tests hold the engine, which connects anew when it is used.
@@ -224,6 +240,8 @@ class Workspace:
         else:
             if isolation.kind == "truncation":
                 stack.enter_context(self._put_back())
+            else:
+                self.expect_changes()
             self._apply(seeds, self.database)
 
     def _enter_private(self, stack: ExitStack, seeds: Sequence[Step]) -> None:
