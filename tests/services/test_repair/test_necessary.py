@@ -7,12 +7,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from pytest_berth.services.postgres import repair
 from pytest_berth.services.postgres.repair import (
     baseline,
     dirt,
     fingerprint,
     large_objects,
     marks,
+    prepared,
 )
 from pytest_berth.services.postgres.repair.baseline import Signs
 
@@ -76,6 +78,25 @@ def test_the_transactions_that_still_write(slate: Slate, monkeypatch: pytest.Mon
         left.commit()
         assert slate.contents() != slate.before
     assert not missed(slate)
+
+
+def test_the_ids_that_the_snapshot_does_not_tell_of(
+    slate: Slate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    left = slate.connect()
+    with monkeypatch.context() as patch:
+        patch.setattr(prepared, "NOW", "SELECT pg_current_snapshot()::text, 0")
+        slate.capture()
+    left.execute("INSERT INTO sale VALUES (1, 1)")
+    slate.restore_only()
+    left.commit()
+    assert slate.contents() != slate.before
+    slate.restore()
+
+    slate.capture()
+    left.execute("INSERT INTO sale VALUES (1, 1)")
+    with pytest.raises(repair.LeftOpen):
+        slate.restore()
 
 
 def test_the_rows_newer_than_the_mark(slate: Slate, monkeypatch: pytest.MonkeyPatch) -> None:

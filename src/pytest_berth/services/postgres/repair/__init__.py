@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from pytest_berth.services.postgres.repair.baseline import Baseline, changed
 from pytest_berth.services.postgres.repair.capture import capture, release
+from pytest_berth.services.postgres.repair.ending import ENDING
 from pytest_berth.services.postgres.repair.failures import (
     BaselineLost,
     LeftOpen,
@@ -19,9 +20,9 @@ from pytest_berth.services.postgres.repair.failures import (
 from pytest_berth.services.postgres.repair.fingerprint import differences
 from pytest_berth.services.postgres.repair.holders import Holder
 from pytest_berth.services.postgres.repair.rebase import rebase
-from pytest_berth.services.postgres.repair.repair import end_backends
-from pytest_berth.services.postgres.repair.restore import ENDING, Restored, confirm, restore
+from pytest_berth.services.postgres.repair.restore import Restored, confirm, restore
 from pytest_berth.services.postgres.repair.stored import adopt, store
+from pytest_berth.services.postgres.repair.undoing.backends import end_backends
 
 __all__ = [
     "ENDING",

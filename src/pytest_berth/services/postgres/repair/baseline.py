@@ -88,13 +88,15 @@ def changed(connection: Connection, baseline: Baseline) -> bool:
 
 
 def look(connection: Connection, baseline: Baseline) -> Signs:
-    """Look for signs of change, in one round trip."""
-    run = baseline.prepared.run
-    # First who is writing, then the snapshot: one that ends in between shows in the snapshot.
-    writing, snapshot = results(connection, [run("writing", *baseline.mark.since), run("snapshot")])
-    ((newer, writers),) = writing
-    moved = newer or baseline.mark.moved(Snapshot.parse(snapshot[0][0]))
-    return Signs(moved or _sequences_moved(connection, baseline), writers)
+    """Look for signs of change, in one round trip where nobody on the server is writing."""
+    run, mark = baseline.prepared.run, baseline.mark
+    ((((text, unseen),),)) = results(connection, [run("now")])
+    now, newer, writers = Snapshot.parse(text), False, False
+    if unseen or now.running:
+        # First who is writing, then the snapshot: one that ends in between shows in the snapshot.
+        writing, snapshot = results(connection, [run("writing", *mark.since), run("snapshot")])
+        ((newer, writers),), now = writing, Snapshot.parse(snapshot[0][0])
+    return Signs(newer or mark.moved(now) or _sequences_moved(connection, baseline), writers)
 
 
 def restless(

@@ -11,7 +11,7 @@ from pytest_berth.services.postgres.repair.contents import storage_of
 from pytest_berth.services.postgres.repair.session import Connection, results
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from pytest_berth.services.postgres.repair.baseline import Baseline
     from pytest_berth.services.postgres.repair.catalog import Relation
@@ -40,26 +40,39 @@ class Dirt:
         return any((self.tables, self.views, self.added_objects, self.altered_objects))
 
     @property
+    def is_grown_only(self) -> bool:
+        """Whether nothing has to be done but to delete new rows."""
+        return not (self.altered or self.views or self.added_objects or self.altered_objects)
+
+    @property
     def tables(self) -> tuple[Relation, ...]:
         """Grown and altered tables."""
         return (*self.grown, *self.altered)
 
 
-def find(connection: Connection, baseline: Baseline) -> Dirt:
-    """Compare the database with its baseline."""
-    relations = baseline.relations
-    statements = baseline.prepared
-    seeded = [table for table in relations.tables if table.oid in baseline.kept]
-    empty = [table for table in relations.tables if table.oid not in baseline.kept]
-    stored, found_objects, *counts = results(
-        connection,
-        [
-            *map(statements.run, ("storage", "objects", *statements.empty)),
-            *(statements.run(name, *baseline.mark.arguments) for name in statements.seeded),
-        ],
-    )
-    filled = [flag for ((batch,),) in counts[: len(statements.empty)] for flag in batch]
-    grown, lacking = _differing(baseline, counts[len(statements.empty) :])
+def statements(baseline: Baseline) -> list[str]:
+    """Return the statements whose rows `find` needs."""
+    run, prepared = baseline.prepared.run, baseline.prepared
+    return [
+        *map(run, ("storage", "objects", *prepared.empty)),
+        *(run(name, *baseline.mark.arguments) for name in prepared.seeded),
+    ]
+
+
+def find(connection: Connection, baseline: Baseline, found: Sequence[list[Row]]) -> Dirt:
+    """Compare the database with its baseline.
+
+    Args:
+        connection: In the transaction of the repair.
+        baseline: What the database should hold.
+        found: The rows of `statements`.
+    """
+    tables, batches = baseline.relations.tables, len(baseline.prepared.empty)
+    seeded = [table for table in tables if table.oid in baseline.kept]
+    empty = [table for table in tables if table.oid not in baseline.kept]
+    stored, found_objects, *counts = found
+    filled = [flag for ((batch,),) in counts[:batches] for flag in batch]
+    grown, lacking = _differing(baseline, counts[batches:])
     storage = storage_of(stored)
     altered = lacking | {oid for oid, kept in baseline.storage.items() if storage[oid] != kept}
     objects = large_objects.described(found_objects)
@@ -85,11 +98,11 @@ def _views(connection: Connection, baseline: Baseline, moved: set[int]) -> list[
     An unpopulated view cannot be read; one that stayed populated may have been refreshed
     concurrently, which changes its rows and not its file.
     """
-    statements = baseline.prepared
-    readable = [name for oid, name in statements.views.items() if oid not in moved]
+    prepared = baseline.prepared
+    readable = [name for oid, name in prepared.views.items() if oid not in moved]
     changed = set(moved)
     if readable:
-        runs = [statements.run(name, *baseline.mark.arguments) for name in readable]
+        runs = [prepared.run(name, *baseline.mark.arguments) for name in readable]
         grown, lacking = _differing(baseline, results(connection, runs))
         changed |= grown | lacking
     return [view for view in baseline.relations.views if view.oid in changed]

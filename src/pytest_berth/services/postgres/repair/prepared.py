@@ -38,6 +38,12 @@ FROM (
 ) writing
 """
 SNAPSHOT = "SELECT pg_catalog.pg_current_snapshot()::text"
+# With how many ids were given away that the snapshot does not tell of: those of transactions that
+# began after the last one that has ended.
+NOW = """
+SELECT now::text, pg_catalog.age(pg_catalog.pg_snapshot_xmax(now)::xid)
+FROM pg_catalog.pg_current_snapshot() AS now
+"""
 OWN_XID = "SELECT pg_catalog.pg_current_xact_id_if_assigned()::text"
 # All of them, moved or not: that costs less than reading where each of them stands, and it
 # leaves none of them with values in advance, which it could give away without a transaction id.
@@ -101,6 +107,7 @@ def prepare(
             database=database, before=_array("text", sorted(open_before))
         ),
         "sizes(oid[])": sql.SQL(SIZES),
+        "now": sql.SQL(NOW),
         "snapshot": sql.SQL(SNAPSHOT),
         "xid": sql.SQL(OWN_XID),
         "storage": storage_query([r.oid for r in (*tables, *relations.views) if _kept(r, kept)]),

@@ -40,11 +40,17 @@ def settle(connection: Connection) -> bool:
 
 @contextmanager
 def transaction(
-    connection: Connection, *, lock_timeout: float, isolation: str = "READ COMMITTED"
-) -> Iterator[None]:
+    connection: Connection,
+    *,
+    lock_timeout: float,
+    isolation: str = "READ COMMITTED",
+    first: Iterable[str] = (),
+) -> Iterator[list[list[Row]]]:
     """Run a block in one transaction, independent of the database's and role's settings.
 
-    ``row_security = off`` turns rows hidden by a policy into an error, never into a miss.
+    ``row_security = off`` turns rows hidden by a policy into an error, never into a miss. Yields
+    the rows of the statements *first*, which are run in the round trip that begins it. The block
+    may end with a COMMIT of its own.
     """
     milliseconds = max(1, round(lock_timeout * 1000))
     settings = (
@@ -54,9 +60,8 @@ def transaction(
         "SET LOCAL row_security = off",
     )
     with refusals_named():
-        connection.execute("; ".join(settings).encode(), prepare=False)
         try:
-            yield
+            yield results(connection, (*settings, *first))[len(settings) :]
         except BaseException:
             if not connection.closed:
                 connection.rollback()
@@ -103,10 +108,15 @@ def results(connection: Connection, statements: Iterable[str]) -> list[list[Row]
     """
     with connection.cursor(row_factory=tuple_row) as cursor:
         cursor.execute("; ".join(statements).encode(), prepare=False)
-        found = [cursor.fetchall() if cursor.description else []]
+        found = [_rows_of(cursor)]
         while cursor.nextset():
-            found.append(cursor.fetchall() if cursor.description else [])
+            found.append(_rows_of(cursor))
     return found
+
+
+def _rows_of(cursor: psycopg.Cursor[Row]) -> list[Row]:
+    # Not by ``description``, which describes each column at length.
+    return cursor.fetchall() if cursor.pgresult and cursor.pgresult.nfields else []
 
 
 def current_database(connection: Connection) -> int:

@@ -1,0 +1,47 @@
+"""The end of what others have open in the database."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import psycopg
+from psycopg import sql
+
+from pytest_berth.services.postgres.repair.session import Connection, rows
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+    from pytest_berth.services.postgres.repair.holders import Holder
+
+# Not by the view pg_stat_activity, which looks up names.
+OTHERS = """
+SELECT pid, pg_catalog.pg_terminate_backend(pid) FROM pg_catalog.pg_stat_get_activity(NULL)
+WHERE datid = (SELECT oid FROM pg_catalog.pg_database WHERE datname = current_database())
+AND backend_type = 'client backend' AND pid <> ALL (%s)
+"""
+
+
+def end(connection: Connection, holder: Holder) -> None:
+    """End another's transaction: roll a prepared one back, end the backend of any other."""
+    if holder.gid:
+        statement = sql.SQL("ROLLBACK PREPARED {}").format(sql.Literal(holder.gid))
+        try:
+            connection.execute(statement)
+        except psycopg.errors.UndefinedObject:
+            return
+    else:
+        # By transaction, not by pid alone: the backend may have gone on to another one.
+        rows(
+            connection,
+            "SELECT pg_catalog.pg_terminate_backend(pid) FROM pg_catalog.pg_locks "
+            "WHERE locktype = 'virtualxid' AND virtualtransaction = %s AND pid = %s",
+            holder.transaction,
+            holder.pid,
+        )
+
+
+def end_backends(connection: Connection, kept: Collection[int]) -> list[int]:
+    """Tell all other backends of clients of this database to end; return those still there."""
+    found = rows(connection, OTHERS, [connection.info.backend_pid, *kept])
+    return [pid for pid, _ in found]
