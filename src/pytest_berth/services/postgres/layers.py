@@ -3,43 +3,29 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from functools import cached_property
 from typing import TYPE_CHECKING
-
-import psycopg
 
 from pytest_berth.services.layers import Layers
 from pytest_berth.services.postgres import repair
 from pytest_berth.services.postgres.repair import Baseline
 
 if TYPE_CHECKING:
-    from pytest_berth.services.postgres.repair.application import Application
-    from pytest_berth.services.postgres.repair.session import Connection
+    from pytest_berth.services.postgres.repair.connection import RepairConnection
 
 
 @dataclass
 class DatabaseLayers(Layers[Baseline]):
-    """The layers of a worker's database, and its repair on a connection of its own that stays open.
+    """The layers of a worker's database.
 
     Attributes:
-        dsn: libpq URI of the database.
-        lock_timeout: Seconds to wait for locks that a test has left.
-        ours: Whether the run has created the database: only then it gets an event trigger.
-        application: What knows the application's connections in this process.
+        door: The connection that repairs it.
     """
 
-    dsn: str = field(repr=False)
-    lock_timeout: float
-    ours: bool = False
-    application: Application | None = field(default=None, repr=False)
+    door: RepairConnection
     _current: Baseline | None = field(default=None, init=False, repr=False)
     _put_back: bool = field(default=False, init=False, repr=False)
     _swept: bool = field(default=False, init=False, repr=False)
     _live: dict[str, Baseline] = field(default_factory=dict, init=False, repr=False)
-
-    @cached_property
-    def _connection(self) -> Connection:
-        return psycopg.connect(self.dsn, autocommit=True, application_name="pytest-berth")
 
     def begin(self) -> None:
         """Begin a test's layer; nothing is looked at where `sweep` has just done so."""
@@ -70,7 +56,7 @@ class DatabaseLayers(Layers[Baseline]):
         self._swept = False
         if self._put_back and self._current:
             known = self._current
-            confirmed = repair.confirm(self._connection, known, lock_timeout=self.lock_timeout)
+            confirmed = self.door.confirm(known)
             if confirmed:
                 self._renew(confirmed)
             else:
@@ -83,41 +69,28 @@ class DatabaseLayers(Layers[Baseline]):
         self._layers.clear()
         self._held.clear()
         self._live.clear()
-        if "_connection" in self.__dict__:
-            self.__dict__.pop("_connection").close()
+        self.door.close()
 
     @property
     def _ends_with_session(self) -> bool:
-        return self.ours
+        return self.door.ours
 
     def _settle(self) -> Baseline:
         """Return what the database holds now: the last baseline, unless something has moved."""
-        known, timeout = self._current, self.lock_timeout
-        confirmed = known and repair.confirm(self._connection, known, lock_timeout=timeout)
+        known = self._current
+        confirmed = known and self.door.confirm(known)
         if confirmed:
             return self._renew(confirmed)
         self._current = None
-        adopted = None if self._live or not self.ours else self._adopt()
-        return self._renew(
-            adopted
-            or repair.capture(self._connection, lock_timeout=timeout, watch=self.ours, known=known)
-        )
-
-    def _adopt(self) -> Baseline | None:
-        """Take over the baseline that the template had, if the database still holds it."""
-        return repair.adopt(self._connection, lock_timeout=self.lock_timeout)
+        adopted = None if self._live else self.door.adopt()
+        return self._renew(adopted or self.door.capture(known))
 
     def _return_to(self, before: Baseline) -> None:
         known = self._current
         if known and not self._is_same(known, before):
             before = self._without_schema_change(before, known)
         try:
-            restored = repair.restore(
-                self._connection,
-                before,
-                lock_timeout=self.lock_timeout,
-                application=self.application,
-            )
+            restored = self.door.restore(before)
         except repair.LeftOpen as error:
             self._current = None
             if error.restored:
@@ -128,7 +101,7 @@ class DatabaseLayers(Layers[Baseline]):
     def _without_schema_change(self, before: Baseline, known: Baseline) -> Baseline:
         """Look for changes that the newer baseline took for granted, and so does not note."""
         if before.fingerprint.kept != known.fingerprint.kept:
-            found = repair.differences(self._connection, before.fingerprint)
+            found = repair.differences(self.door.psycopg, before.fingerprint)
             if found:
                 raise repair.SchemaChanged(found)
         return replace(before, sentinel=known.sentinel)
@@ -137,9 +110,8 @@ class DatabaseLayers(Layers[Baseline]):
         return one.prepared.prefix == other.prepared.prefix
 
     def _rebased(self, before: Baseline, earlier: Baseline, later: Baseline) -> Baseline:
-        found = repair.rebase(
-            self._connection, before, earlier, later, lock_timeout=self.lock_timeout
-        )
+        timeout = self.door.lock_timeout
+        found = repair.rebase(self.door.psycopg, before, earlier, later, lock_timeout=timeout)
         self._live[found.prepared.prefix] = found
         return found
 
@@ -159,4 +131,4 @@ class DatabaseLayers(Layers[Baseline]):
         used += [self._current] if self._current else []
         needed = {each.prepared.prefix for each in used}
         for prefix in self._live.keys() - needed:
-            repair.release(self._connection, self._live.pop(prefix), self._live.values())
+            repair.release(self.door.psycopg, self._live.pop(prefix), self._live.values())

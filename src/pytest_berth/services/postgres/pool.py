@@ -116,7 +116,7 @@ class Pool:
         like = self._baselines.get(template)
         private = Private(self.server, name, template, self.lock_timeout, self.application, like)
         baseline = private.begin()
-        if like is None and baseline:
+        if like is None:
             self._baselines[template] = baseline
         self._open.append(private)
         return private

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -14,7 +15,7 @@ from sqlalchemy.pool import QueuePool
 
 from pytest_berth.errors import IsolationError
 from pytest_berth.services.postgres import urls
-from pytest_berth.services.postgres.truncation import Truncation
+from pytest_berth.services.postgres.repair.connection import RepairConnection
 
 if TYPE_CHECKING:
     from pytest_berth.service import Server
@@ -50,24 +51,26 @@ class Private:
     lock_timeout: float
     application: Application = field(repr=False)
     like: Baseline | None = field(default=None, repr=False)
+    _door: RepairConnection = field(init=False, repr=False)
+    _baseline: Baseline | None = field(default=None, init=False, repr=False)
 
     @cached_property
     def _pooled(self) -> Engine:
         return create_engine(urls.url(self.server, self.name))
 
-    @cached_property
-    def _truncation(self) -> Truncation:
+    def __post_init__(self) -> None:
         dsn = urls.dsn(self.server, self.name)
-        return Truncation(dsn, self.lock_timeout, ours=True, like=self.like)
+        self._door = RepairConnection(dsn, self.lock_timeout, ours=True)
 
-    def begin(self) -> Baseline | None:
+    def begin(self) -> Baseline:
         """Remember what the database holds, which is what its template holds."""
-        self._truncation.begin()
-        return self._truncation.baseline
+        self._baseline = self._door.adopt(self.like) or self._door.capture()
+        return self._baseline
 
     def is_clean(self) -> bool:
         """Tell whether nothing has written since the database was put back."""
-        return self._truncation.confirm()
+        self._baseline = self._baseline and self._door.confirm(self._baseline)
+        return self._baseline is not None
 
     def engine(self) -> Engine:
         """Return an engine for one test; those of all tests share their connections."""
@@ -76,18 +79,19 @@ class Private:
 
     def put_back(self) -> bool:
         """Put the database back; tell whether the next test can have it."""
+        baseline, self._baseline = self._baseline, None
+        assert baseline, "begin() comes first"
         try:
             kept = self._settle()
             self.application.leave(self.name, kept)
-            self._truncation.end_others(kept)
-            self._truncation.end()
+            self._baseline = self._door.restore(baseline, alone=kept).baseline
         except (IsolationError, TimeoutError, psycopg.OperationalError, _NOT_ALLOWED):
             return False
         return True
 
     def close(self) -> None:
         """Close all connections of berth's."""
-        self._truncation.close()
+        self._door.close()
         if "_pooled" in self.__dict__:
             self._pooled.dispose()
 
@@ -99,18 +103,18 @@ class Private:
         if isinstance(pool, QueuePool) and (pool.checkedin(), pool.checkedout()) == (1, 0):
             try:
                 return self._reset()
-            except SQLAlchemyError:
+            except (SQLAlchemyError, psycopg.OperationalError):
                 pass  # the test has ended it: a new one is opened when one is needed
         self._pooled.dispose()
         return ()
 
     def _reset(self) -> tuple[int, ...]:
-        with self._pooled.connect() as connection:
-            found = connection.connection.dbapi_connection
+        with closing(self._pooled.raw_connection()) as pooled:
+            found = pooled.dbapi_connection
             if (
                 isinstance(found, psycopg.Connection)
                 and found.pgconn.exec_(_AS_NEW).status != ExecStatus.FATAL_ERROR
             ):
                 return (found.info.backend_pid,)
-            connection.invalidate()
+            pooled.invalidate()
         return ()

@@ -18,6 +18,7 @@ from pytest_berth.services.postgres.lending import Lending
 from pytest_berth.services.postgres.options import DATABASE, DATABASES, LOCK_TIMEOUT
 from pytest_berth.services.postgres.repair import LeftOpen, NotRepairable, SchemaChanged
 from pytest_berth.services.postgres.repair.application import Application, check_pools
+from pytest_berth.services.postgres.repair.connection import RepairConnection
 from pytest_berth.services.postgres.rolled_back import RolledBack
 from pytest_berth.services.postgres.service import POSTGRES
 
@@ -106,7 +107,7 @@ class Workspace:
     @cached_property
     def _layers(self) -> DatabaseLayers:
         timeout = self.berth.settings[LOCK_TIMEOUT]
-        return DatabaseLayers(self.dsn, timeout, self.is_ours, application=self.application)
+        return DatabaseLayers(RepairConnection(self.dsn, timeout, self.is_ours, self.application))
 
     @property
     def used(self) -> Workspace | Database:

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from pytest_berth.services.postgres.repair.baseline import Baseline, changed
 from pytest_berth.services.postgres.repair.capture import capture, release
-from pytest_berth.services.postgres.repair.ending import ENDING
 from pytest_berth.services.postgres.repair.failures import (
     BaselineLost,
     LeftOpen,
@@ -22,10 +21,8 @@ from pytest_berth.services.postgres.repair.holders import Holder
 from pytest_berth.services.postgres.repair.rebase import rebase
 from pytest_berth.services.postgres.repair.restore import Restored, confirm, restore
 from pytest_berth.services.postgres.repair.stored import adopt, store
-from pytest_berth.services.postgres.repair.undoing.backends import end_backends
 
 __all__ = [
-    "ENDING",
     "Baseline",
     "BaselineLost",
     "Holder",
@@ -38,7 +35,6 @@ __all__ = [
     "changed",
     "confirm",
     "differences",
-    "end_backends",
     "rebase",
     "release",
     "restore",

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from pytest_berth.services.postgres.repair.contents import read_sequences
 from pytest_berth.services.postgres.repair.marks import Snapshot
 from pytest_berth.services.postgres.repair.session import Connection, results
+from pytest_berth.waiting import wait_for
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
@@ -20,6 +21,10 @@ if TYPE_CHECKING:
     from pytest_berth.services.postgres.repair.large_objects import LargeObject
     from pytest_berth.services.postgres.repair.marks import Mark
     from pytest_berth.services.postgres.repair.prepared import Prepared
+
+# A backend that was told to end needs a moment to roll back.
+ENDING = 10.0
+_ENDED = "the end of the test's connections"
 
 
 @dataclass(frozen=True)
@@ -87,10 +92,20 @@ def changed(connection: Connection, baseline: Baseline) -> bool:
     return look(connection, baseline).changed
 
 
-def look(connection: Connection, baseline: Baseline) -> Signs:
-    """Look for signs of change, in one round trip where nobody on the server is writing."""
+def look(connection: Connection, baseline: Baseline, alone: Collection[int] | None = None) -> Signs:
+    """Look for signs of change, in one round trip where nobody on the server is writing.
+
+    Args:
+        connection: berth's own.
+        baseline: What the database should hold.
+        alone: End all other backends first, but for these process ids; left out, end none.
+    """
     run, mark = baseline.prepared.run, baseline.mark
-    ((((text, unseen),),)) = results(connection, [run("now")])
+    ending = [] if alone is None else [run("others", f"'{{{','.join(map(str, alone))}}}'")]
+    *others, ((text, unseen),) = results(connection, [*ending, run("now")])
+    if any(others):
+        wait_for(lambda: not results(connection, ending)[0], ENDING, message=_ENDED)
+        return look(connection, baseline)
     now, newer, writers = Snapshot.parse(text), False, False
     if unseen or now.running:
         # First who is writing, then the snapshot: one that ends in between shows in the snapshot.

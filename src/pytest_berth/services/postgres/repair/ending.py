@@ -10,6 +10,7 @@ import psycopg
 from pytest_berth.errors import IsolationError
 from pytest_berth.services.postgres.advice import PRIVATE
 from pytest_berth.services.postgres.repair import holders
+from pytest_berth.services.postgres.repair.baseline import ENDING
 from pytest_berth.services.postgres.repair.failures import LeftOpen
 from pytest_berth.services.postgres.repair.undoing.backends import end
 from pytest_berth.waiting import wait_for
@@ -22,9 +23,6 @@ if TYPE_CHECKING:
     from pytest_berth.services.postgres.repair.blocking import BlockedError
     from pytest_berth.services.postgres.repair.holders import Holder
     from pytest_berth.services.postgres.repair.session import Connection
-
-# A backend that was told to end needs a moment to roll back.
-ENDING = 10.0
 
 
 def _younger(connection: Connection, baseline: Baseline) -> list[Holder]:

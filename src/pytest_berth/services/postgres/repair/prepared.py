@@ -18,6 +18,7 @@ from pytest_berth.services.postgres.repair.session import (
     current_database,
     union_all,
 )
+from pytest_berth.services.postgres.repair.undoing.backends import END_OTHERS
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
@@ -106,6 +107,7 @@ def prepare(
         "writing(xid, xid)": sql.SQL(WRITING).format(
             database=database, before=_array("text", sorted(open_before))
         ),
+        "others(int[])": sql.SQL(END_OTHERS).format(database=database),
         "sizes(oid[])": sql.SQL(SIZES),
         "now": sql.SQL(NOW),
         "snapshot": sql.SQL(SNAPSHOT),

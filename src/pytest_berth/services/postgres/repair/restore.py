@@ -21,6 +21,8 @@ from pytest_berth.services.postgres.repair.reading import reading
 from pytest_berth.services.postgres.repair.undoing.repair import put_back
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from pytest_berth.services.postgres.repair.application import Application
     from pytest_berth.services.postgres.repair.holders import Holder
     from pytest_berth.services.postgres.repair.session import Connection
@@ -44,6 +46,7 @@ def restore(
     *,
     lock_timeout: float,
     application: Application | None = None,
+    alone: Collection[int] | None = None,
 ) -> Restored:
     """Put everything back as it was when *baseline* was captured.
 
@@ -52,6 +55,7 @@ def restore(
         baseline: What ``capture`` or the last ``restore`` returned.
         lock_timeout: Seconds to wait for each lock, and for transactions left open.
         application: What knows the connections of this process, where anything does.
+        alone: The only other backends that may stay, by their process ids; left out, all may.
 
     Raises:
         LeftOpen: Transactions outlived the test; its ``restored`` tells whether the database
@@ -59,9 +63,10 @@ def restore(
         SchemaChanged: Nothing was put back; the database has to be replaced.
         NotRepairable: The same, for another reason.
         IsolationError: The role may not do what is needed.
+        TimeoutError: A backend did not end.
     """
     try:
-        signs = look(connection, baseline)
+        signs = look(connection, baseline, alone)
         if not signs.changed:
             return Restored(baseline)
         prepared: tuple[str, ...] = ()

@@ -10,15 +10,14 @@ from psycopg import sql
 from pytest_berth.services.postgres.repair.session import Connection, rows
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
-
     from pytest_berth.services.postgres.repair.holders import Holder
 
-# Not by the view pg_stat_activity, which looks up names.
-OTHERS = """
+# Tells all other backends of clients to end; returns those still there. Not by the view
+# pg_stat_activity, which looks up names.
+END_OTHERS = """
 SELECT pid, pg_catalog.pg_terminate_backend(pid) FROM pg_catalog.pg_stat_get_activity(NULL)
-WHERE datid = (SELECT oid FROM pg_catalog.pg_database WHERE datname = current_database())
-AND backend_type = 'client backend' AND pid <> ALL (%s)
+WHERE datid = {database} AND backend_type = 'client backend'
+AND pid <> pg_catalog.pg_backend_pid() AND pid <> ALL ($1)
 """
 
 
@@ -39,9 +38,3 @@ def end(connection: Connection, holder: Holder) -> None:
             holder.transaction,
             holder.pid,
         )
-
-
-def end_backends(connection: Connection, kept: Collection[int]) -> list[int]:
-    """Tell all other backends of clients of this database to end; return those still there."""
-    found = rows(connection, OTHERS, [connection.info.backend_pid, *kept])
-    return [pid for pid, _ in found]

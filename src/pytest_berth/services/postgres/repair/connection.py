@@ -1,0 +1,89 @@
+"""The connection that repairs a database: opened when it is needed, open until the end."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import psycopg
+
+from pytest_berth.services.postgres.repair.capture import capture
+from pytest_berth.services.postgres.repair.restore import confirm, restore
+from pytest_berth.services.postgres.repair.stored import adopt
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+    from pytest_berth.services.postgres.repair.application import Application
+    from pytest_berth.services.postgres.repair.baseline import Baseline
+    from pytest_berth.services.postgres.repair.restore import Restored
+    from pytest_berth.services.postgres.repair.session import Connection
+
+
+@dataclass
+class RepairConnection:
+    """A connection of berth's own to one database; it keeps what baselines have copied.
+
+    Attributes:
+        dsn: libpq URI of the database.
+        lock_timeout: Seconds to wait for locks that a test has left.
+        ours: Whether the run has created the database: only then it gets an event trigger.
+        application: What knows the application's connections in this process.
+    """
+
+    dsn: str = field(repr=False)
+    lock_timeout: float
+    ours: bool = False
+    application: Application | None = field(default=None, repr=False)
+
+    @cached_property
+    def psycopg(self) -> Connection:
+        """The connection itself, in autocommit mode."""
+        return psycopg.connect(self.dsn, autocommit=True, application_name="pytest-berth")
+
+    def adopt(self, like: Baseline | None = None) -> Baseline | None:
+        """Return the baseline that the template had, if the database still holds it.
+
+        Args:
+            like: What another clone of the same template held, where there is one.
+        """
+        if not self.ours:
+            return None
+        return adopt(self.psycopg, lock_timeout=self.lock_timeout, like=like)
+
+    def capture(self, known: Baseline | None = None) -> Baseline:
+        """Remember what the database holds.
+
+        Args:
+            known: What it held before.
+        """
+        return capture(self.psycopg, lock_timeout=self.lock_timeout, watch=self.ours, known=known)
+
+    def confirm(self, baseline: Baseline) -> Baseline | None:
+        """Return the baseline if the database still holds it, with a new mark; else None."""
+        return confirm(self.psycopg, baseline, lock_timeout=self.lock_timeout)
+
+    def restore(self, baseline: Baseline, alone: Collection[int] | None = None) -> Restored:
+        """Put everything back.
+
+        Args:
+            baseline: What the database is to hold.
+            alone: The only other backends that may stay, by their process ids; left out, all may.
+
+        Raises:
+            IsolationError: The test left a transaction open, or changed the schema.
+            TimeoutError: A backend did not end.
+        """
+        return restore(
+            self.psycopg,
+            baseline,
+            lock_timeout=self.lock_timeout,
+            application=self.application,
+            alone=alone,
+        )
+
+    def close(self) -> None:
+        """Close the connection, and with it everything that is kept."""
+        if "psycopg" in self.__dict__:
+            self.__dict__.pop("psycopg").close()
