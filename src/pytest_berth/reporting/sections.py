@@ -34,7 +34,7 @@ def complete(report: pytest.TestReport, item: pytest.Item, call: pytest.CallInfo
 
     berth = item.config.stash[BERTH]
     services = services_reached(item, berth.services)
-    if services:
+    if services and report.when == "call":
         described = [f"{service.name} {service.isolation(item)}" for service in services]
         # An attribute of its own travels from xdist's workers with the report.
         vars(report)["berth_isolation"] = "; ".join(described)
