@@ -15,6 +15,7 @@ from sqlalchemy.pool import QueuePool
 
 from pytest_berth.errors import IsolationError
 from pytest_berth.services.postgres import urls
+from pytest_berth.services.postgres.repair import CloneIsFasterError
 from pytest_berth.services.postgres.repair.connection import RepairConnection
 
 if TYPE_CHECKING:
@@ -28,8 +29,17 @@ _AS_NEW = (
     b" SELECT pg_catalog.pg_advisory_unlock_all(); DISCARD TEMP; DISCARD SEQUENCES"
 )
 
-# Backends of other roles, which not every role may end.
-_NOT_ALLOWED = psycopg.errors.InsufficientPrivilege
+# Microseconds that a clone takes, at least: in the background, but the next test may wait for it.
+_CLONING = 100_000
+# After these a clone takes the database's place.
+_REPLACED = (
+    CloneIsFasterError,
+    IsolationError,
+    TimeoutError,
+    psycopg.OperationalError,
+    # Backends of other roles, which not every role may end.
+    psycopg.errors.InsufficientPrivilege,
+)
 
 
 @dataclass
@@ -84,9 +94,10 @@ class Private:
         try:
             kept = self._settle()
             self.application.leave(self.name, kept)
-            self._baseline = self._door.restore(baseline, alone=kept).baseline
-        except (IsolationError, TimeoutError, psycopg.OperationalError, _NOT_ALLOWED):
+            restored = self._door.restore_alone(baseline, kept, at_most=_CLONING)
+        except _REPLACED:
             return False
+        self._baseline = restored.baseline
         return True
 
     def close(self) -> None:

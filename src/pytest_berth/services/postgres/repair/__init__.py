@@ -12,6 +12,7 @@ from pytest_berth.services.postgres.repair.baseline import Baseline, changed
 from pytest_berth.services.postgres.repair.capture import capture, release
 from pytest_berth.services.postgres.repair.failures import (
     BaselineLost,
+    CloneIsFasterError,
     LeftOpen,
     NotRepairable,
     SchemaChanged,
@@ -25,6 +26,7 @@ from pytest_berth.services.postgres.repair.stored import adopt, store
 __all__ = [
     "Baseline",
     "BaselineLost",
+    "CloneIsFasterError",
     "Holder",
     "LeftOpen",
     "NotRepairable",

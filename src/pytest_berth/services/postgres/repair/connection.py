@@ -64,23 +64,34 @@ class RepairConnection:
         """Return the baseline if the database still holds it, with a new mark; else None."""
         return confirm(self.psycopg, baseline, lock_timeout=self.lock_timeout)
 
-    def restore(self, baseline: Baseline, alone: Collection[int] | None = None) -> Restored:
+    def restore(self, baseline: Baseline) -> Restored:
         """Put everything back.
-
-        Args:
-            baseline: What the database is to hold.
-            alone: The only other backends that may stay, by their process ids; left out, all may.
 
         Raises:
             IsolationError: The test left a transaction open, or changed the schema.
-            TimeoutError: A backend did not end.
         """
         return restore(
             self.psycopg,
             baseline,
             lock_timeout=self.lock_timeout,
             application=self.application,
-            alone=alone,
+        )
+
+    def restore_alone(self, baseline: Baseline, kept: Collection[int], *, at_most: int) -> Restored:
+        """Put everything back where nobody else may be connected, unless it would take too long.
+
+        Args:
+            baseline: What the database is to hold.
+            kept: Process ids of the backends that may stay; all others are ended.
+            at_most: Microseconds that it may take, by estimation.
+
+        Raises:
+            CloneIsFasterError: It would take longer.
+            IsolationError: The test left a transaction open, or changed the schema.
+            TimeoutError: A backend did not end.
+        """
+        return restore(
+            self.psycopg, baseline, lock_timeout=self.lock_timeout, alone=kept, at_most=at_most
         )
 
     def close(self) -> None:

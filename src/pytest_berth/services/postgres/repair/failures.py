@@ -20,6 +20,10 @@ class NotRepairable(IsolationError):  # noqa: N818 - it says what the database i
     """The baseline cannot be put back by changing rows; the database must be replaced."""
 
 
+class CloneIsFasterError(Exception):
+    """The repair would take longer than a new clone of the template: nothing was put back."""
+
+
 class SchemaChanged(NotRepairable):
     """The catalog differs from the baseline: objects were created, altered or dropped."""
 

@@ -73,7 +73,7 @@ class Prepared:
     """The statements of a baseline.
 
     Attributes:
-        empty: For tables without rows: whether they have some now, 100 tables each.
+        empty: For tables without rows: the bytes of those that have some now, 100 tables each.
         seeded: For tables with rows: how many are newer than the mark, and how many are not.
         views: The same, for each materialized view by its id.
     """
@@ -156,8 +156,11 @@ def _signature(prefix: str, name: str) -> sql.Composed:
 
 
 def _empty(tables: Sequence[Relation]) -> sql.Composed:
-    flags = [sql.SQL("EXISTS (SELECT FROM ONLY {})").format(t.identifier) for t in tables]
-    return sql.SQL("SELECT ARRAY[{}]").format(sql.SQL(", ").join(flags))
+    size = sql.SQL(
+        "CASE WHEN EXISTS (SELECT FROM ONLY {}) THEN pg_catalog.pg_relation_size({}) END"
+    )
+    sizes = [size.format(table.identifier, sql.Literal(table.oid)) for table in tables]
+    return sql.SQL("SELECT ARRAY[{}]").format(sql.SQL(", ").join(sizes))
 
 
 def _counts(relations: Sequence[Relation]) -> sql.Composed:

@@ -13,6 +13,7 @@ from pytest_berth.services.postgres.repair.blocking import BlockedError, waiting
 from pytest_berth.services.postgres.repair.contents import read_sequences
 from pytest_berth.services.postgres.repair.failures import (
     BaselineLost,
+    CloneIsFasterError,
     LeftOpen,
     NotRepairable,
     SchemaChanged,
@@ -47,6 +48,7 @@ def restore(
     lock_timeout: float,
     application: Application | None = None,
     alone: Collection[int] | None = None,
+    at_most: int | None = None,
 ) -> Restored:
     """Put everything back as it was when *baseline* was captured.
 
@@ -56,8 +58,10 @@ def restore(
         lock_timeout: Seconds to wait for each lock, and for transactions left open.
         application: What knows the connections of this process, where anything does.
         alone: The only other backends that may stay, by their process ids; left out, all may.
+        at_most: Microseconds that the repair may take, by estimation.
 
     Raises:
+        CloneIsFasterError: It would take longer; nothing was put back.
         LeftOpen: Transactions outlived the test; its ``restored`` tells whether the database
             is clean again.
         SchemaChanged: Nothing was put back; the database has to be replaced.
@@ -74,7 +78,7 @@ def restore(
         if signs.writers:
             prepared = ending.roll_back_prepared(connection, baseline)
             left = ending.end_writers(connection, baseline, lock_timeout, application)
-        return _put_back(connection, baseline, lock_timeout, prepared, left, application)
+        return _put_back(connection, baseline, lock_timeout, prepared, left, application, at_most)
     except psycopg.OperationalError as error:
         if connection.closed or connection.broken:
             raise BaselineLost(error) from error
@@ -114,13 +118,14 @@ def _put_back(
     prepared: tuple[str, ...],
     left: list[Holder],
     application: Application | None,
+    at_most: int | None,
 ) -> Restored:
     try:
         try:
-            restored = _repair(connection, baseline, lock_timeout)
+            restored = _repair(connection, baseline, lock_timeout, at_most)
         except BlockedError as blocked:
             left += ending.end_blockers(connection, baseline, blocked, application)
-            restored = _repair(connection, baseline, lock_timeout)
+            restored = _repair(connection, baseline, lock_timeout, at_most)
     except BlockedError as blocked:
         raise LeftOpen([*left, *ending.blockers(connection, blocked)], None) from blocked
     except NotRepairable as error:
@@ -133,11 +138,15 @@ def _put_back(
     return restored
 
 
-def _repair(connection: Connection, baseline: Baseline, lock_timeout: float) -> Restored:
+def _repair(
+    connection: Connection, baseline: Baseline, lock_timeout: float, at_most: int | None
+) -> Restored:
     relations, open_before = baseline.relations, baseline.open_before
     everything = (*relations.tables, *relations.views, *relations.sequences)
     with reading(connection, baseline, lock_timeout=lock_timeout) as found:
         dirt = found.dirt
+        if at_most is not None and dirt.cost > at_most:
+            raise CloneIsFasterError
         with waiting_on(everything, holders.BLOCK_EXCLUSIVE):
             finished = put_back(connection, baseline, dirt)
     renewed = replace(

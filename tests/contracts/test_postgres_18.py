@@ -1,0 +1,46 @@
+"""PostgreSQL 18: its databases are copied by sharing files, and put back as those of any other."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import psycopg
+
+from pytest_berth.services.postgres import databases, repair, urls
+from pytest_berth.services.postgres.pool import Pool
+from pytest_berth.services.postgres.repair.application import Application
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tests.contracts.conftest import Stage
+
+RUN = "eighteen"
+SCHEMA = "CREATE TABLE item (id serial PRIMARY KEY, name text); INSERT INTO item VALUES (7, 'kept')"
+
+
+def test_private_databases_of_postgres_18(
+    stage: Stage, require_source: Callable[[str], None]
+) -> None:
+    require_source("local")
+    server = stage.start("local", berth_pg_version="18").server
+    with databases.administration(server) as admin:
+        template = databases.create(admin, RUN, databases.TEMPLATE)
+        with psycopg.connect(urls.dsn(server, template), autocommit=True) as door:
+            door.execute(SCHEMA)
+            assert repair.store(door, lock_timeout=1)
+        databases.seal(admin, template)
+        databases.clone(admin, RUN, "shared")
+        assert admin.execute("SHOW file_copy_method").fetchone() == ("clone",)
+
+    pool, lent = Pool(server, RUN, "main", 1.0, Application(), print), []
+    changes = ("INSERT INTO item (name) VALUES ('new')", "DELETE FROM item", "DROP TABLE item", "")
+    try:
+        for change in changes:
+            with pool.lend(template) as private, private.engine().begin() as connection:
+                assert connection.exec_driver_sql("TABLE item").all() == [(7, "kept")]
+                connection.exec_driver_sql(change or "SELECT 1")
+            lent.append(private.name)
+    finally:
+        pool.close()
+    assert lent[0] == lent[1] == lent[2] != lent[3]

@@ -1,0 +1,71 @@
+"""The pool of private databases: what is put back, and what a clone takes the place of."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import psycopg
+import pytest
+
+from pytest_berth.services.postgres import databases, repair, urls
+from pytest_berth.services.postgres.pool import Pool
+from pytest_berth.services.postgres.repair.application import Application
+from pytest_berth.waiting import wait_for
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+RUN = "pool"
+SCHEMA = """
+CREATE TABLE item (id serial PRIMARY KEY, name text);
+INSERT INTO item (name) SELECT 'item' FROM generate_series(1, 25000);
+CREATE TABLE log (note text);
+"""
+
+
+@pytest.fixture
+def pool(outer_url: str) -> Iterator[Pool]:
+    """Lend databases with 25,000 rows."""
+    server = urls.server(outer_url, "tests")
+    try:
+        with databases.administration(server) as admin:
+            template = databases.create(admin, RUN, databases.TEMPLATE)
+            with psycopg.connect(urls.dsn(server, template), autocommit=True) as door:
+                door.execute(SCHEMA)
+                repair.store(door, lock_timeout=1)
+            databases.seal(admin, template)
+        pool = Pool(server, RUN, "main", 1.0, Application(), print)
+        yield pool
+        pool.close()
+    finally:
+        databases.drop_all(server, RUN)
+
+
+def use(pool: Pool, change: str) -> str:
+    """Change a database, which nobody has changed before; return its name."""
+    template = databases.database_name(RUN, databases.TEMPLATE)
+    with pool.lend(template) as private, private.engine().begin() as connection:
+        found = connection.exec_driver_sql(
+            "SELECT count(*), min(name), max(name), (SELECT count(*) FROM log) FROM item"
+        )
+        assert found.one() == (25000, "item", "item", 0)
+        connection.exec_driver_sql(change)
+    return private.name
+
+
+def test_a_clone_takes_the_place_of_a_database_whose_repair_would_take_longer(pool: Pool) -> None:
+    used = [
+        use(pool, "INSERT INTO item (name) SELECT 'new' FROM generate_series(1, 1000)"),
+        use(pool, "UPDATE item SET name = 'changed' WHERE id = 1"),
+        use(pool, "INSERT INTO log SELECT repeat('x', 1000) FROM generate_series(1, 10000)"),
+        use(pool, "SELECT 1"),
+    ]
+    assert used[0] == used[1]
+    assert len(set(used)) == 3
+    with databases.administration(pool.server) as admin:
+
+        def left() -> set[str]:
+            query = "SELECT datname FROM pg_database WHERE starts_with(datname, 'berth_pool_main')"
+            return {name for (name,) in admin.execute(query)}
+
+        wait_for(lambda: left().isdisjoint(used[:3]))
