@@ -99,10 +99,17 @@ def test_the_ids_that_the_snapshot_does_not_tell_of(
         slate.restore()
 
 
+def test_a_snapshot_for_each_statement_whatever_the_database_is_set_to(slate: Slate) -> None:
+    slate.app.execute("ALTER DATABASE slate SET default_transaction_isolation = 'serializable'")
+    berth = slate.connect(autocommit=True)
+    slate.capture(berth)
+    assert berth.execute("SHOW transaction_isolation").fetchone() == ("read committed",)
+
+
 def test_the_rows_newer_than_the_mark(slate: Slate, monkeypatch: pytest.MonkeyPatch) -> None:
     slate.app.execute("UPDATE item SET name = 'changed'")
     with monkeypatch.context() as patch:
-        patch.setattr(dirt, "_differing", lambda *_: (set(), set()))
+        patch.setattr(dirt, "_differing", lambda *_: ({}, set()))
         assert missed(slate)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 import psycopg
@@ -52,14 +53,14 @@ def reading(
     first = [*signs, *dirt.statements(baseline)]
     relations = baseline.relations
     everything = (*relations.tables, *relations.views, *relations.sequences)
+    begin = partial(transaction, connection, lock_timeout=lock_timeout)
     with ExitStack() as stack:
         try:
             with waiting_on(everything, holders.BLOCK_READING):
-                begun = transaction(connection, lock_timeout=lock_timeout, first=first)
-                found = stack.enter_context(begun)
+                found = stack.enter_context(begin(first=first))
         except (BlockedError, IsolationError, psycopg.Error):
             # Statements that were made for one schema cannot be run in another.
-            with transaction(connection, lock_timeout=lock_timeout, first=signs) as seen:
+            with waiting_on(everything, holders.BLOCK_READING), begin(first=signs) as seen:
                 _require_schema(connection, baseline, seen)
             raise
         snapshot, sentinel = _require_schema(connection, baseline, found[: len(signs)])
