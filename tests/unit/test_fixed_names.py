@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from pytest_berth.errors import SettingsError, StartError
+from pytest_berth.lifecycle.keeping.keeping import Keeping
 from pytest_berth.reporting.redact import Redaction
 from pytest_berth.service import Server
 from pytest_berth.services.postgres import fixed, isolation
@@ -136,6 +137,17 @@ def test_a_fixed_name_is_another_way_into_the_database() -> None:
         {"pg_session"}, None, settings(berth_pg_database="shop"), exported=False
     )
     assert str(chosen) == "truncation: berth_pg_database is another way in"
+
+
+def test_a_server_with_chosen_names_is_not_kept_for_the_next_run() -> None:
+    def is_kept(**given: str) -> bool:
+        nothing: Any = None
+        return Keeping(nothing, settings(berth_keep="10m", **given), nothing, ()).is_wanted(
+            POSTGRES
+        )
+
+    assert is_kept()
+    assert not is_kept(berth_pg_user="app")
 
 
 @pytest.mark.parametrize(
