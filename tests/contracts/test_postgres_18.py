@@ -25,12 +25,13 @@ def test_private_databases_of_postgres_18(
     require_source("local")
     server = stage.start("local", berth_pg_version="18").server
     with databases.administration(server) as admin:
-        template = databases.create(admin, RUN, databases.TEMPLATE)
+        template = databases.database_name(RUN, databases.TEMPLATE)
+        databases.clone(admin, template, databases.EMPTY)
         with psycopg.connect(urls.dsn(server, template), autocommit=True) as door:
             door.execute(SCHEMA)
             assert repair.store(door, lock_timeout=1)
         databases.seal(admin, template)
-        databases.clone(admin, RUN, "shared")
+        databases.clone(admin, databases.database_name(RUN, "shared"), template)
         assert admin.execute("SHOW file_copy_method").fetchone() == ("clone",)
 
     pool, lent = Pool(server, RUN, "main", 1.0, Application(), print), []

@@ -29,7 +29,8 @@ def pool(outer_url: str) -> Iterator[Pool]:
     server = urls.server(outer_url, "tests")
     try:
         with databases.administration(server) as admin:
-            template = databases.create(admin, RUN, databases.TEMPLATE)
+            template = databases.database_name(RUN, databases.TEMPLATE)
+            databases.clone(admin, template, databases.EMPTY)
             with psycopg.connect(urls.dsn(server, template), autocommit=True) as door:
                 door.execute(SCHEMA)
                 repair.store(door, lock_timeout=1)
