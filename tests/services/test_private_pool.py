@@ -70,3 +70,16 @@ def test_a_clone_takes_the_place_of_a_database_whose_repair_would_take_longer(po
             return {name for (name,) in admin.execute(query)}
 
         wait_for(lambda: left().isdisjoint(used[:3]))
+
+
+def test_a_database_whose_drop_was_interrupted_is_dropped_at_the_end(outer_url: str) -> None:
+    server = urls.server(outer_url, "tests")
+    with databases.administration(server) as admin:
+        name = databases.database_name(RUN, "interrupted")
+        databases.clone(admin, name, databases.EMPTY)
+        # So PostgreSQL marks what it has begun to remove.
+        admin.execute("UPDATE pg_database SET datconnlimit = -2 WHERE datname = %s", [name])
+
+        databases.drop_all(server, RUN)
+
+        assert not databases.exists(admin, name)

@@ -96,7 +96,7 @@ def test_settings_of_the_database_do_not_matter(slate: Slate) -> None:
     for setting in (
         "default_transaction_read_only = on",
         "default_transaction_isolation = 'serializable'",
-        "statement_timeout = '1ms'",
+        "statement_timeout = '3ms'",
         "search_path = 'nowhere'",
     ):
         slate.app.execute(f"ALTER DATABASE slate SET {setting}")

@@ -33,6 +33,7 @@ _USERS = f"""
 SELECT pid, application_name, coalesce(state, '') FROM pg_catalog.pg_stat_activity
 WHERE datname = %s AND {CLIENTS} AND NOT pid = ANY (%s) ORDER BY pid
 """
+_IS_TEMPLATE = "SELECT FROM pg_catalog.pg_database WHERE datname = %s AND datistemplate"
 # A backend that was told to end needs a moment to roll back.
 _BACKENDS_END_WITHIN = 10.0
 _END_BACKENDS = """
@@ -147,8 +148,15 @@ def remove(connection: psycopg.Connection[Any], name: str) -> None:
     # DROP DATABASE WITH (FORCE) would look again after a tenth of a second only.
     _end_backends(connection, name)
     _roll_back_prepared(connection, name)
-    execute(connection, "ALTER DATABASE {} IS_TEMPLATE false", name)
+    unseal(connection, name)
     execute(connection, "DROP DATABASE {} WITH (FORCE)", name)
+
+
+def unseal(connection: psycopg.Connection[Any], name: str) -> None:
+    """Let a database be dropped that may be a template."""
+    # One whose drop was interrupted is no template any more, and cannot be altered.
+    if connection.execute(_IS_TEMPLATE, [name]).fetchone():
+        execute(connection, "ALTER DATABASE {} IS_TEMPLATE false", name)
 
 
 def exists(connection: psycopg.Connection[Any], name: str) -> bool:

@@ -156,7 +156,7 @@ def _drop(connection: psycopg.Connection[Any], names: Sequence[str]) -> None:
         return
     for name in names:
         try:
-            databases.execute(connection, "ALTER DATABASE {} IS_TEMPLATE false", name)
+            databases.unseal(connection, name)
             databases.execute(connection, "DROP DATABASE {}", name)
         except (psycopg.errors.InvalidCatalogName, psycopg.errors.InternalError_):
             continue  # another run was faster, or is at it ("tuple concurrently updated")

@@ -31,8 +31,9 @@ def settle(connection: Connection) -> bool:
     # psycopg would forget our prepared statements with its own, after each DROP and ROLLBACK.
     connection.prepare_threshold = None
     # Each of several statements that are sent together has to see what has happened since.
+    connection.execute("SET statement_timeout = 0")
     connection.execute(
-        "SET statement_timeout = 0; SET plan_cache_mode = force_generic_plan;"
+        "SET plan_cache_mode = force_generic_plan;"
         " SET default_transaction_isolation = 'read committed'"
     )
     try:
