@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import stat
 import time
 from dataclasses import replace
@@ -164,6 +165,16 @@ def test_a_keeper_ends_what_is_over_and_then_itself(there: Records, record: Reco
     assert there.all() == []
     with there.lock(keeper.KEEPER):
         pass
+
+
+def test_a_keeper_whose_directory_was_removed_makes_none(
+    there: Records, record: Record, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(keeper, "end_apart", lambda *_, early: shutil.rmtree(there.directory))
+
+    keeper.Keeper(there).run()
+
+    assert not there.directory.exists()
 
 
 def test_there_is_one_keeper(there: Records, record: Record) -> None:

@@ -111,11 +111,14 @@ class Keeper:
         self._patience[record.name] = min(2 * patience, _LONGEST)
 
     def _leave(self, held: ExitStack) -> bool:
-        with self.records.lock(REGISTER, within=_REGISTERED_WITHIN):
-            if self.records.all():
-                return False
-            held.close()
-            return True
+        try:
+            with self.records.lock(REGISTER, within=_REGISTERED_WITHIN):
+                if self.records.all():
+                    return False
+                held.close()
+        except FileNotFoundError:
+            pass  # somebody has removed the directory, and with it all that was known
+        return True
 
 
 if __name__ == "__main__":

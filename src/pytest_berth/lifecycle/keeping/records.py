@@ -140,9 +140,12 @@ class Records:
 
         Raises:
             filelock.Timeout: Another process, or another thread, holds it.
+            FileNotFoundError: The directory is gone.
         """
         from filelock import FileLock
 
+        # Where it finds no directory, a lock makes one, which others could read.
+        self.directory.stat()
         with FileLock(self.directory / f"{name}.lock", timeout=within):
             yield
 
