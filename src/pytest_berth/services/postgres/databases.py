@@ -33,7 +33,7 @@ _USERS = f"""
 SELECT pid, application_name, coalesce(state, '') FROM pg_catalog.pg_stat_activity
 WHERE datname = %s AND {CLIENTS} AND NOT pid = ANY (%s) ORDER BY pid
 """
-_IS_TEMPLATE = "SELECT FROM pg_catalog.pg_database WHERE datname = %s AND datistemplate"
+_IS_TEMPLATE = "SELECT 1 FROM pg_catalog.pg_database WHERE datname = %s AND datistemplate"
 # A backend that was told to end needs a moment to roll back.
 _BACKENDS_END_WITHIN = 10.0
 _END_BACKENDS = """
