@@ -102,7 +102,7 @@ def test_the_database_is_not_dropped_under_a_live_process(app: Project) -> None:
         [
             "*the database has to be made anew, and somebody else is connected to it.",
             "*why: pid *, application *",
-            '*do:  give the test that changed it a database of its own: isolation = "database"',
+            '*do:  give the test that changed it a database of its own: *isolation="database"*',
         ]
     )
 
