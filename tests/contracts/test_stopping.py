@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import shutil
 import signal
 import socket
+import subprocess
+import sys
 import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -108,15 +111,17 @@ def test_a_frozen_server_is_stopped_all_the_same(
 
 
 def test_the_pid_of_a_server_is_not_trusted_when_another_process_has_it(
-    stage: Stage, require_source: Callable[[str], None]
+    stage: Stage, require_source: Callable[[str], None], tmp_path: Path
 ) -> None:
     require_source("local")
     berthed = stage.start("local")
-    handle = {**berthed.server.handle, "created": berthed.server.handle["created"] - 60}
-    other = type(berthed.server)(**{**vars(berthed.server), "handle": handle})
-    berthed.source.stop(other)
-    assert psutil.pid_exists(berthed.server.handle["pid"])
-    _kill(berthed)
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as other:
+        # The time at which it was started tells it from the server.
+        place = {"pid": other.pid, "directory": str(tmp_path / "of another server")}
+        handle = {**berthed.server.handle, **place}
+        berthed.source.stop(dataclasses.replace(berthed.server, handle=handle))
+        assert other.poll() is None
+        other.kill()
 
 
 @pytest.mark.skipif(not is_root(), reason="only root's servers run as another user")
