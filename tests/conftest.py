@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import signal
 from dataclasses import dataclass
 from functools import partial
 from importlib.metadata import entry_points
@@ -86,6 +87,12 @@ class Project:
             for name, value in environment.items():
                 patch.setenv(name, value)
             return self.pytester.runpytest_subprocess(*self.arguments(*arguments), timeout=TIMEOUT)
+
+
+def pytest_configure() -> None:
+    """Let Ctrl-C reach the runs of tests, also where the suite itself runs in the background."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")

@@ -453,7 +453,7 @@ DYING = """
 MOMENTS = {
     "launched, and nobody told": ("sources.{source}", "{kind}", "start", ""),
     "launched": ("lifecycle.leases", "Leases", "write", "launched"),
-    "template": ("services.postgres", "databases", "create", ""),
+    "template": ("services.postgres", "databases", "clone", "template"),
 }
 
 
