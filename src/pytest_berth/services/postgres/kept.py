@@ -26,7 +26,11 @@ _OF_RUN = """
 SELECT datname, pg_catalog.shobj_description(oid, 'pg_database') FROM pg_catalog.pg_database
 WHERE pg_catalog.starts_with(datname, %s) AND datistemplate
 """
-_KEPT = "SELECT datname FROM pg_catalog.pg_database WHERE datname ~ %s ORDER BY oid DESC"
+# Before a template is dropped it is made none: another one of such a name is what is left of it.
+_NAMED = """
+SELECT datname FROM pg_catalog.pg_database WHERE datname ~ %s AND datistemplate = %s
+ORDER BY oid DESC
+"""
 
 
 @dataclass(frozen=True)
@@ -43,7 +47,7 @@ class Kept:
 
     def find(self) -> str | None:
         """Return the template of an earlier run, if there is one."""
-        return self.name if self.name in _kept(self.connection) else None
+        return self.name if self.name in _named(self.connection) else None
 
     def lend(self, made: str) -> str:
         """Make the template of an earlier run this run's, until `rename` gives its name back."""
@@ -66,7 +70,9 @@ def kept(
 
 def rename(connection: psycopg.Connection[Any], run_id: str) -> bool:
     """Give the run's templates the names that they are kept under; tell whether there were any."""
-    known, found = set(_kept(connection)), False
+    for left in _named(connection, whole=False):
+        databases.remove(connection, left)
+    known, found = set(_named(connection)), False
     rows = connection.execute(_OF_RUN, [databases.database_name(run_id, "")]).fetchall()
     for database, comment in rows:
         marked = _MARK.fullmatch(comment or "")
@@ -79,10 +85,10 @@ def rename(connection: psycopg.Connection[Any], run_id: str) -> bool:
 
 def drop_oldest(connection: psycopg.Connection[Any]) -> None:
     """Drop all but the newest templates."""
-    for name in _kept(connection)[MOST:]:
-        databases.execute(connection, "ALTER DATABASE {} IS_TEMPLATE false", name)
-        databases.execute(connection, "DROP DATABASE {}", name)
+    for name in _named(connection)[MOST:]:
+        databases.remove(connection, name)
 
 
-def _kept(connection: psycopg.Connection[Any]) -> list[str]:
-    return [name for (name,) in connection.execute(_KEPT, [NAMES]).fetchall()]
+def _named(connection: psycopg.Connection[Any], *, whole: bool = True) -> list[str]:
+    """Return the templates, newest first; or what is left of those whose drop was interrupted."""
+    return [name for (name,) in connection.execute(_NAMED, [NAMES, whole]).fetchall()]

@@ -1,0 +1,57 @@
+"""Templates that a kept server holds for later runs, and what is left of one that was dropped."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from pytest_berth.services.postgres import cloning, databases, kept, urls
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    import psycopg
+
+RUN = "keeping"
+NAME = "berth_template_00000000000e4e47"
+
+
+@pytest.fixture
+def admin(outer_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[psycopg.Connection]:
+    """Connect to a server on which no template but the test's is taken for a kept one."""
+    monkeypatch.setattr(kept, "NAMES", f"^{NAME}$")
+    server = urls.server(outer_url, "tests")
+    with databases.administration(server) as connection:
+        yield connection
+        if databases.exists(connection, NAME):
+            databases.remove(connection, NAME)
+    databases.drop_all(server, RUN)
+
+
+def make(admin: psycopg.Connection, name: str) -> None:
+    """Make an empty template."""
+    cloning.create(admin, name, databases.EMPTY)
+    databases.seal(admin, name)
+
+
+def test_a_template_whose_drop_was_interrupted_is_not_lent_and_gives_up_its_name(
+    admin: psycopg.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    known = kept.Kept(admin, NAME)
+    make(admin, NAME)
+    assert known.find() == NAME
+    databases.unseal(admin, NAME)
+    # So PostgreSQL marks what it has begun to remove.
+    admin.execute("UPDATE pg_database SET datconnlimit = -2 WHERE datname = %s", [NAME])
+    assert known.find() is None
+
+    made = databases.database_name(RUN, databases.TEMPLATE)
+    make(admin, made)
+    known.mark(made)
+    assert kept.rename(admin, RUN)
+    assert known.find() == NAME
+
+    monkeypatch.setattr(kept, "MOST", 0)
+    kept.drop_oldest(admin)
+    assert not databases.exists(admin, NAME)
