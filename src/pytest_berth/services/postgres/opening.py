@@ -56,11 +56,7 @@ def slate(workspace: Workspace, isolation: Isolation, seeds: Sequence[Step]) -> 
     Raises:
         LostError: The server is lost.
     """
-    renew_if_lost(workspace)
-    with (
-        told_when_lost(workspace.berth, POSTGRES, workspace.server, ERRORS),
-        workspace.slate(isolation, seeds),
-    ):
+    with _renewed(workspace), workspace.slate(isolation, seeds):
         yield
 
 
@@ -71,11 +67,15 @@ def entering(workspace: Workspace, place: Place, fixture: object) -> Iterator[No
     Raises:
         LostError: The server is lost.
     """
+    with _renewed(workspace), workspace.entering(place, fixture):
+        yield
+
+
+@contextmanager
+def _renewed(workspace: Workspace) -> Iterator[None]:
+    """Work on a server that was not lost before, and tell where it is lost meanwhile."""
     renew_if_lost(workspace)
-    with (
-        told_when_lost(workspace.berth, POSTGRES, workspace.server, ERRORS),
-        workspace.entering(place, fixture),
-    ):
+    with told_when_lost(workspace.berth, POSTGRES, workspace.server, ERRORS):
         yield
 
 
