@@ -173,14 +173,13 @@ class Workspace:
 
     def leave(self, fixture: object, name: str) -> None:
         """Put back what a fixture of a wider scope wrote, as it has ended."""
-        if "_layers" in self.__dict__ and not self.berth.manager.is_lost(self.server):
+        if self._can_put_back():
             self._repair(lambda: self._layers.leave(fixture), f"the fixture {name}")
 
     def sweep(self) -> None:
         """Put back what has come after the last test's end, before any fixture of the next one."""
         for workspace in self._opened():
-            lost = workspace.berth.manager.is_lost(workspace.server)
-            if "_layers" in workspace.__dict__ and not lost:
+            if workspace._can_put_back():
                 workspace._repair(workspace._layers.sweep, "what outlived a test")
 
     def expect_changes(self) -> None:
@@ -224,6 +223,10 @@ class Workspace:
 
     def _opened(self) -> list[Workspace]:
         return [self, *(self.named.opened if "named" in self.__dict__ else ())]
+
+    def _can_put_back(self) -> bool:
+        # Whether the server is lost is asked last: it is looked up on the disk.
+        return "_layers" in self.__dict__ and not self.berth.manager.is_lost(self.server)
 
     def _disconnect(self) -> None:
         if "engine" in self.__dict__:
