@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import psycopg
 
-from pytest_berth.services.postgres import databases, repair, urls
+from pytest_berth.services.postgres import cloning, databases, repair, urls
 from pytest_berth.services.postgres.pool import Pool
 from pytest_berth.services.postgres.repair.application import Application
 
@@ -26,12 +26,12 @@ def test_private_databases_of_postgres_18(
     server = stage.start("local", berth_pg_version="18").server
     with databases.administration(server) as admin:
         template = databases.database_name(RUN, databases.TEMPLATE)
-        databases.clone(admin, template, databases.EMPTY)
+        cloning.create(admin, template, databases.EMPTY)
         with psycopg.connect(urls.dsn(server, template), autocommit=True) as door:
             door.execute(SCHEMA)
             assert repair.store(door, lock_timeout=1)
         databases.seal(admin, template)
-        databases.clone(admin, databases.database_name(RUN, "shared"), template)
+        cloning.create(admin, databases.database_name(RUN, "shared"), template)
         assert admin.execute("SHOW file_copy_method").fetchone() == ("clone",)
 
     pool, lent = Pool(server, RUN, "main", 1.0, Application(), print), []

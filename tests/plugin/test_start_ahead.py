@@ -452,7 +452,7 @@ DYING = """
 MOMENTS = {
     "launched, and nobody told": ("sources.{source}", "{kind}", "start", ""),
     "launched": ("lifecycle.leases", "Leases", "write", "launched"),
-    "template": ("services.postgres", "databases", "clone", "template"),
+    "template": ("services.postgres", "cloning", "create", "template"),
 }
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import psycopg
 import pytest
 
-from pytest_berth.services.postgres import databases, repair, urls
+from pytest_berth.services.postgres import cloning, databases, repair, urls
 from pytest_berth.services.postgres.pool import Pool
 from pytest_berth.services.postgres.repair.application import Application
 from pytest_berth.waiting import wait_for
@@ -30,7 +30,7 @@ def pool(outer_url: str) -> Iterator[Pool]:
     try:
         with databases.administration(server) as admin:
             template = databases.database_name(RUN, databases.TEMPLATE)
-            databases.clone(admin, template, databases.EMPTY)
+            cloning.create(admin, template, databases.EMPTY)
             with psycopg.connect(urls.dsn(server, template), autocommit=True) as door:
                 door.execute(SCHEMA)
                 repair.store(door, lock_timeout=1)
@@ -76,7 +76,7 @@ def test_a_database_whose_drop_was_interrupted_is_dropped_at_the_end(outer_url: 
     server = urls.server(outer_url, "tests")
     with databases.administration(server) as admin:
         name = databases.database_name(RUN, "interrupted")
-        databases.clone(admin, name, databases.EMPTY)
+        cloning.create(admin, name, databases.EMPTY)
         # So PostgreSQL marks what it has begun to remove.
         admin.execute("UPDATE pg_database SET datconnlimit = -2 WHERE datname = %s", [name])
 

@@ -11,7 +11,7 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 from pytest_berth.errors import IsolationError, NotOursError
-from pytest_berth.services.postgres import cloning, fixed, rights, urls
+from pytest_berth.services.postgres import fixed, rights, urls
 from pytest_berth.services.postgres.advice import PRIVATE
 from pytest_berth.waiting import wait_for
 
@@ -109,17 +109,6 @@ def rename(connection: psycopg.Connection[Any], name: str, new: str) -> None:
     """
     _end_backends(connection, name)
     execute(connection, "ALTER DATABASE {} RENAME TO {}", name, new)
-
-
-def clone(connection: psycopg.Connection[Any], name: str, template: str) -> None:
-    """Create a database from a template.
-
-    Args:
-        connection: To the server, in autocommit mode.
-        name: The name of the database.
-        template: The database to copy.
-    """
-    cloning.create(connection, name, template)
 
 
 def drop(connection: psycopg.Connection[Any], run_id: str, name: str, fixed_name: str = "") -> None:

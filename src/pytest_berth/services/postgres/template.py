@@ -11,7 +11,7 @@ from pytest_berth.lifecycle import exports
 from pytest_berth.lifecycle.once import lock, once
 from pytest_berth.lifecycle.selection import overridden_in
 from pytest_berth.lifecycle.state import BERTH
-from pytest_berth.services.postgres import databases, guard, rights, schema, shared, urls
+from pytest_berth.services.postgres import cloning, databases, guard, rights, schema, shared, urls
 from pytest_berth.services.postgres.kept import kept
 from pytest_berth.services.postgres.options import ALEMBIC_DRIFT, LOCK_TIMEOUT, SCHEMA, SEED
 from pytest_berth.services.postgres.service import POSTGRES
@@ -136,7 +136,7 @@ def _make(
         else:
             # An application that cannot be told a name migrates the database that has it.
             working = made if common else fixed_name or made
-            databases.clone(connection, working, common or databases.EMPTY)
+            cloning.create(connection, working, common or databases.EMPTY)
         if server.source == "external":
             shared.mark_run(berth, server, connection, made)
         if not common:

@@ -11,7 +11,14 @@ from typing import TYPE_CHECKING
 from sqlalchemy import Connection, Engine, create_engine
 from sqlalchemy.orm import Session
 
-from pytest_berth.services.postgres import databases, environment, permission, template, urls
+from pytest_berth.services.postgres import (
+    cloning,
+    databases,
+    environment,
+    permission,
+    template,
+    urls,
+)
 from pytest_berth.services.postgres.advice import PRIVATE
 from pytest_berth.services.postgres.layers import DatabaseLayers
 from pytest_berth.services.postgres.lending import Lending
@@ -203,7 +210,7 @@ class Workspace:
             known = self.application.backends(self.database)
             fixed_name = self.server.credentials.fixed
             databases.drop_unused(connection, self.berth.run.id, self.database, known, fixed_name)
-            databases.clone(connection, self.database, self.template)
+            cloning.create(connection, self.database, self.template)
         self._spoilt = False
         check_pools(self.database)
 
