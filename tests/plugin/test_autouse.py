@@ -127,10 +127,10 @@ def test_old_test_cases_are_covered_too(app: Project) -> None:
     ("lines", "expected"),
     [
         (
-            ["berth_autouse = pgg"],
+            ["berth_autouse = postgres"],
             [
-                "*berth_autouse names an unknown service 'pgg'.",
-                "  why: berth_autouse = pgg (pytest.ini)",
+                "*berth_autouse names an unknown service 'postgres'.",
+                "  why: berth_autouse = postgres (pytest.ini)",
                 "  do:  did you mean 'pg'?",
             ],
         ),

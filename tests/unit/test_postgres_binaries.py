@@ -210,7 +210,8 @@ def test_a_version_that_nobody_has_is_an_error_that_names_all_places(
     assert f"installed: 15.2 ({directory})" in raised.value.why
     assert f"PATH, pg_config --bindir, {machine}/usr/lib/postgresql/*/bin" in raised.value.why
     assert re.search(r"to be downloaded for linux-amd64: .*17\.\d+, 18\.\d+", raised.value.why)
-    for way in ("apt install postgresql-17", "berth_pg_version", "berth_source = container"):
+    assert "set berth_pg_version to one of 13, 14, 15, 16, 17, 18," in raised.value.remedy
+    for way in ("apt install postgresql-17", "berth_source = container"):
         assert way in raised.value.remedy
 
 

@@ -150,6 +150,10 @@ def test_other_objects_are_refused_with_the_forms(tmp_path: Path, item: object) 
         ("command:  ", "nothing comes after 'command'"),
         ("comand: flyway migrate", "did you mean 'command'?"),
         ("command: echo 'open", "No closing quotation"),
+        ("sql/good.sq", "it does not end in .sql: sql/good.sql?"),
+        ("alembic.ini", "a word is missing before the file: alembic: alembic.ini?"),
+        ("alembic:alembic.ini", "a blank is missing after the colon: alembic: alembic.ini?"),
+        ("command in a:b c", "a blank is missing after the colon: command in a: b c?"),
         ("schema.txt is here", "nor does it end in .sql"),
         ("", "nor does it end in .sql"),
         ("1app:Base", "neither module:attribute"),
@@ -175,8 +179,10 @@ def test_a_glob_that_matches_nothing_is_an_error(tmp_path: Path) -> None:
     assert "no file matches 'sql/*.sql'" in problem("sql/*.sql", tmp_path)
 
 
-def test_a_missing_ini_is_answered_with_the_nearest(tmp_path: Path) -> None:
-    (tmp_path / "alembic.ini").touch()
+def test_a_missing_ini_is_answered_with_the_nearest_of_alembics(tmp_path: Path) -> None:
+    (tmp_path / "pytest.ini").write_text("[pytest]\n")
+    assert "do:  write it relative to" in problem("alembic: alembc.ini", tmp_path)
+    (tmp_path / "alembic.ini").write_text("[alembic]\n")
     message = problem("alembic: alembc.ini", tmp_path)
     assert "'alembc.ini' was not found" in message
     assert "did you mean 'alembic.ini'?" in message

@@ -36,7 +36,7 @@ def check(settings: Settings, services: Sequence[Service]) -> None:
             raise SettingsError(
                 f"{AUTOUSE.name} names an unknown service {name!r}.",
                 why=settings.given(AUTOUSE),
-                remedy=nearest(name, known),
+                remedy=nearest(_meant(name, services), known),
             )
     for path in settings[AUTOUSE_PATHS]:
         if not (settings.root / path).exists():
@@ -45,3 +45,10 @@ def check(settings: Settings, services: Sequence[Service]) -> None:
                 why=f"it is looked for in {settings.root}; {settings.given(AUTOUSE_PATHS)}",
                 remedy="write it relative to the ini file's directory",
             )
+
+
+def _meant(name: str, services: Sequence[Service]) -> str:
+    """Return the prefix of the service that is written out, as in ``postgres`` or ``pg_url``."""
+    word = name.lower()
+    found = (each.prefix for each in services if word.startswith((each.name, each.prefix)))
+    return next(found, name)

@@ -110,12 +110,13 @@ def find(wanted: str, *, cache: Path, mirror: str, progress: Progress) -> Binari
 
 def missing(wanted: str) -> NoSourceError:
     """Return the error that says where PostgreSQL was looked for, and what would mend it."""
-    pinned = ", ".join(pinned_versions()) or "none"
+    pinned = pinned_versions()
+    majors = ", ".join(each.partition(".")[0] for each in pinned)
+    by_version = f"set berth_pg_version to one of {majors},\nor " if majors else ""
     return NoSourceError(
         f"there are no binaries of PostgreSQL {wanted} for this machine.",
-        why=f"{_seen()}\nto be downloaded for {platform_name()}: {pinned}",
-        remedy=f"{_install(wanted)},\nor set berth_pg_version to one of these,"
-        " or use a container: berth_source = container",
+        why=f"{_seen()}\nto be downloaded for {platform_name()}: {', '.join(pinned) or 'none'}",
+        remedy=f"{by_version}{_install(wanted)},\nor use a container: berth_source = container",
     )
 
 

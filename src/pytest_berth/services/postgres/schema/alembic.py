@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from pytest_berth.services.postgres.schema.steps import Target
 
+SUFFIXES = {".ini", ".toml", ".cfg"}
 USE_TARGET = (
     "let env.py take the URL from config.get_main_option('sqlalchemy.url'), or from an "
     "environment variable that berth sets:\n"
@@ -63,7 +64,7 @@ class Alembic:
     def check(self) -> None:
         """Look for the file, and for Alembic."""
         if not self._file.is_file():
-            there = [path.name for path in self._file.parent.glob("*") if path.suffix in SUFFIXES]
+            there = [path.name for path in self._file.parent.glob("*") if _is_alembics(path)]
             raise SettingsError(
                 f"{self.path!r} was not found.",
                 why=f"it is looked for in {self.root}; the line is {self.line!r}",
@@ -109,4 +110,9 @@ class Alembic:
         )
 
 
-SUFFIXES = {".ini", ".toml", ".cfg"}
+def _is_alembics(path: Path) -> bool:
+    """Tell whether a file has a section for Alembic: pytest's own may be the only one there."""
+    try:
+        return path.suffix in SUFFIXES and b"alembic]" in path.read_bytes()
+    except OSError:
+        return False

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from pytest_berth.errors import SettingsError, nearest
 from pytest_berth.services.postgres.schema import objects, process
-from pytest_berth.services.postgres.schema.alembic import Alembic
+from pytest_berth.services.postgres.schema.alembic import SUFFIXES, Alembic
 from pytest_berth.services.postgres.schema.attribute import Attribute
 from pytest_berth.services.postgres.schema.command import Command
 from pytest_berth.services.postgres.schema.sql import SqlFiles
@@ -24,6 +24,9 @@ PREFIX = re.compile(
 ATTRIBUTE = re.compile(r"(?P<module>[\w.]+)\s*:\s*(?P<path>[\w.]+)")
 DOTTED = re.compile(r"(?P<module>[a-z_][\w.]*?)\.(?P<path>[A-Z]\w*(?:\.\w+)*|\w+)")
 PREFIXES = ("alembic", "command")
+GLUED = re.compile(
+    r"(?P<prefix>(?:alembic|command(?:\s+in\s+[^:]*?)?)\s*:)(?P<rest>\S.*)", re.DOTALL
+)
 
 
 def parse(item: object, root: Path, *, check_drift: bool = False) -> tuple[Step, ...]:
@@ -64,7 +67,7 @@ def _line(line: str, root: Path, *, check_drift: bool) -> Step:
     if line.lower().endswith(".sql"):
         return SqlFiles(line, line, root)
     named = ATTRIBUTE.fullmatch(line)
-    if named and _is_dotted(named["module"]) and _is_dotted(named["path"]):
+    if named and _is_attribute(named["module"], named["path"]):
         return Attribute(line, named["module"], named["path"], root)
     raise SettingsError(
         f"the line {line!r} is none that makes a schema.",
@@ -105,6 +108,12 @@ def _path(path: Path, root: Path) -> Step:
     return SqlFiles(shown, str(path), root)
 
 
+def _is_attribute(module: str, path: str) -> bool:
+    # `alembic:alembic.ini` looks like one, too.
+    of_alembic = module == "alembic" and Path(path).suffix in SUFFIXES
+    return not of_alembic and _is_dotted(module) and _is_dotted(path)
+
+
 def _is_dotted(name: str) -> bool:
     return all(part.isidentifier() for part in name.split("."))
 
@@ -112,7 +121,23 @@ def _is_dotted(name: str) -> bool:
 def _reason(line: str, prefixed: re.Match[str] | None) -> str:
     if prefixed:
         return f"{prefixed['word']!r} is no kind of line; {nearest(prefixed['word'], PREFIXES)}"
-    dotted = DOTTED.fullmatch(line)
+    return _slip(line) or (
+        "it is neither module:attribute, nor does it end in .sql, nor begin with a known word"
+    )
+
+
+def _slip(line: str) -> str:
+    """Return what is missing in a line that is nearly right, and the line as it was meant."""
+    import difflib
+
+    glued, dotted = GLUED.fullmatch(line), DOTTED.fullmatch(line)
+    stem, _, ending = line.rpartition(".")
+    if glued:
+        return f"a blank is missing after the colon: {glued['prefix']} {glued['rest']}?"
+    if f".{ending}" in SUFFIXES:
+        return f"a word is missing before the file: alembic: {line}?"
+    if stem and difflib.get_close_matches(ending, ["sql"]):
+        return f"it does not end in .sql: {stem}.sql?"
     if dotted and "." in line:
         return f"a colon is missing: {dotted['module']}:{dotted['path']}?"
-    return "it is neither module:attribute, nor does it end in .sql, nor begin with a known word"
+    return ""
