@@ -115,7 +115,7 @@ def pytest_collection_modifyitems(
     if integration and berth.settings[settings.ORDER] == "unit-first" and not failed_first:
         from pytest_berth.lifecycle import order
 
-        order.unit_modules_first(items)
+        order.unit_modules_first(items, berth.services)
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -217,6 +217,8 @@ class Service(Protocol):
         snapshots: Whether the data of an initialised server is worth keeping.
         keeps: Whether a server can be cleaned so thoroughly that a later run may take it over.
         claims: Whether `values` takes something on the server that `release` gives back.
+        usual_start: Seconds that a start takes, roughly: the slowest service is begun first, and
+            the modules that need it come last.
         fixture_module: The module of its fixtures, registered as a pytest plugin.
         slate: The function-scoped fixture that gives a test its clean slate.
         late_slate: The same for tests that may ask for fixtures only while they run.
@@ -237,6 +239,7 @@ class Service(Protocol):
     snapshots: bool
     keeps: bool
     claims: bool
+    usual_start: float
     fixture_module: str
     slate: str
     late_slate: str

@@ -170,7 +170,8 @@ ORDER: Option[str] = Option(
     "berth_order",
     choice("unit-first", "none"),
     "unit-first",
-    "unit-first (default) runs modules without integration tests first; none leaves the order",
+    "unit-first (default) runs modules without integration tests first, then those whose servers"
+    " start soonest; none leaves the order",
 )
 FAIL_FAST: Option[bool] = Option(
     "berth_fail_fast",

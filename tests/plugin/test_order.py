@@ -36,6 +36,18 @@ def test_modules_without_integration_tests_come_first(ordered: Project) -> None:
     assert order(ordered.run("-v")) == UNIT_FIRST
 
 
+def test_modules_whose_servers_start_soonest_come_first(project: Project) -> None:
+    project.write(
+        test_a="def test_kafka(kafka_probe): pass\ndef test_redis(redis_client): pass",
+        test_b="def test_pg(pg_session): pass\ndef test_unit(): pass",
+        test_c="def test_redis(redis_client): pass",
+        test_d="def test_unit(): pass",
+    )
+    listed = project.run("--collect-only", "-q").outlines
+    modules = [line[:6] for line in listed if "::" in line]
+    assert modules == ["test_d", "test_c", "test_b", "test_b", "test_a", "test_a"]
+
+
 def test_none_leaves_the_order_as_it_is(ordered: Project) -> None:
     assert order(ordered.run("-v", "-o", "berth_order=none")) == WRITTEN
 

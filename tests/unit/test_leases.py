@@ -111,7 +111,7 @@ class Item:
 def test_the_order_within_and_among_modules_is_kept() -> None:
     names = ["a::1", "a::pg", "b::2", "b::1", "c::pg", "a::2", "d::1"]
     items = [Item(name) for name in names]
-    unit_modules_first(items)  # type: ignore[arg-type]
+    unit_modules_first(items, ())  # type: ignore[arg-type]
     assert [item.name for item in items] == [
         "b::2",
         "b::1",

@@ -117,7 +117,8 @@ def start(berth: Berth, session: pytest.Session) -> None:
     """Start the servers that the selected tests need, in threads."""
     if not (berth.settings[START_AHEAD] and _will_run(session)):
         return
-    needed = list(_needed(session.items, berth.services, berth.settings))
+    slowest_first = sorted(berth.services, key=lambda service: -service.usual_start)
+    needed = list(_needed(session.items, slowest_first, berth.settings))
     if needed:
         _keep_out_of_logs(session.config)
     running = {service.name for service, _ in needed if berth.ahead.adopt(service)}

@@ -36,6 +36,7 @@ class BuiltIn:
     snapshots: bool = False
     keeps: bool = True
     claims: bool = False
+    usual_start: float
     fixtures: frozenset[str]
     placeholders: frozenset[str]
 

@@ -32,6 +32,7 @@ class Kafka(BuiltIn):
         "kafka_server": "_kafka_own_server",
         "kafka_bootstrap": "_kafka_own_bootstrap",
     }
+    usual_start = 1.0
     fixtures = frozenset(
         {
             "kafka_server",

@@ -37,6 +37,7 @@ class Postgres(BuiltIn):
         "pg_async_engine": "_pg_own_async_engine",
     }
     own_by: tuple[Option[str], str] | None = (ini.ISOLATION, ini.DATABASE)
+    usual_start = 0.5
     fixtures = frozenset(
         {
             "pg_server",

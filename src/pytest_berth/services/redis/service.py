@@ -32,6 +32,7 @@ class Redis(BuiltIn):
         "redis_url": "_redis_own_url",
     }
     claims = True
+    usual_start = 0.1
     fixtures = frozenset({"redis_server", "redis_url", "redis_client", "redis_async_client"})
     placeholders = frozenset(
         {"redis_url", "redis_host", "redis_port", "redis_db", "redis_password"}
