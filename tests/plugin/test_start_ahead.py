@@ -46,6 +46,19 @@ WAITING = """
     def test_unit():
         wait_for(lambda: of_servers("{pattern}"), 60)
 """
+MADE_AHEAD = """
+    import os
+    import psycopg
+    import pytest
+    from conftest import Path, gettempdir, of_threads, wait_for
+
+    def made():
+        files = Path(gettempdir()).glob("berth-*/*.template-0.ahead")
+        return any(path.read_text() for path in files) and not of_threads()
+
+    def test_unit():
+        wait_for(made, 60)
+"""
 USING = "def test_pg(pg_session): pass"
 
 
@@ -95,14 +108,29 @@ def test_all_services_start_ahead_each_in_its_time(project: Project, temporary: 
     project.run().assert_outcomes(passed=3)
 
 
-def test_the_template_is_built_ahead(project: Project, temporary: Path) -> None:
-    project.write(
-        test_a="""
-            from conftest import Path, gettempdir, wait_for
+def test_template_and_clone_are_made_ahead_and_nobody_finds_the_clone_before(
+    project: Project, temporary: Path
+) -> None:
+    project.conftest(
+        CONFTEST
+        + """
+    from pytest_berth.services.postgres import cloning
+    create = cloning.create
 
-            def test_unit():
-                made = Path(gettempdir()).glob
-                wait_for(lambda: any(p.read_text() for p in made("berth-*/*.template-0.ahead")), 60)
+    def created(connection, name, template):
+        with Path("cloned").open("a") as stream:
+            stream.write(threading.current_thread().name + " ")
+        create(connection, name, template)
+
+    cloning.create = created
+"""
+    )
+    project.models("berth_export = SHOP_DSN={pg_dsn}")
+    project.write(
+        test_a=MADE_AHEAD
+        + """
+        with pytest.raises(psycopg.OperationalError, match="does not exist"):
+            psycopg.connect(os.environ["SHOP_DSN"])
         """,
         test_b="""
             from models import User
@@ -111,6 +139,7 @@ def test_the_template_is_built_ahead(project: Project, temporary: Path) -> None:
         """,
     )
     project.run().assert_outcomes(passed=2)
+    assert (project.root / "cloned").read_text().split() == ["berth-start-postgres"] * 2
 
 
 def test_a_function_of_the_schema_waits_for_the_test_that_needs_it(
@@ -150,14 +179,7 @@ def test_tables_that_an_import_adds_later_are_in_the_template(
                 __tablename__ = "later"
                 id: Mapped[int] = mapped_column(primary_key=True)
         """,
-        test_a="""
-            from conftest import Path, gettempdir, wait_for
-
-            def test_unit():
-                made = Path(gettempdir()).glob
-                wait_for(lambda: any(p.read_text() for p in made("berth-*/*.template-0.ahead")), 60)
-                import more
-        """,
+        test_a=MADE_AHEAD + "\n        import more",
         test_b="""
             def test_it(pg_session):
                 from more import Later

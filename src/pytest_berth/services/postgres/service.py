@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import TYPE_CHECKING
 
 from pytest_berth.services.built_in import BuiltIn
@@ -84,8 +85,13 @@ class Postgres(BuiltIn):
 
         return fixed.chosen(settings, super().credentials(settings))
 
+    def load(self) -> None:
+        """Import what its tests need, the dialect included, which an engine would come for."""
+        super().load()
+        import_module("sqlalchemy.dialects.postgresql.psycopg")
+
     def prepare(self, server: Server, item: pytest.Item) -> None:
-        """Build the template, where the settings alone say what it holds."""
+        """Build the template and a clone, where the settings alone say what they hold."""
         from pytest_berth.services.postgres import template
 
         template.build_ahead(server, item)

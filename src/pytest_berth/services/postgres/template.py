@@ -11,7 +11,16 @@ from pytest_berth.lifecycle import exports
 from pytest_berth.lifecycle.once import lock, once
 from pytest_berth.lifecycle.selection import overridden_in
 from pytest_berth.lifecycle.state import BERTH
-from pytest_berth.services.postgres import cloning, databases, guard, rights, schema, shared, urls
+from pytest_berth.services.postgres import (
+    cloning,
+    databases,
+    guard,
+    rights,
+    schema,
+    shared,
+    spare,
+    urls,
+)
 from pytest_berth.services.postgres.kept import kept
 from pytest_berth.services.postgres.options import ALEMBIC_DRIFT, LOCK_TIMEOUT, SCHEMA, SEED
 from pytest_berth.services.postgres.service import POSTGRES
@@ -77,11 +86,11 @@ def build(berth: Berth, server: Server, steps: tuple[Step, ...], name: str = "")
     once(berth.run.directory, work_name, work)
     if is_external:
         _rebuild_if_gone(berth, server, steps, name)
-    return databases.database_name(berth.run.id, databases.part(databases.TEMPLATE, name))
+    return _template(berth, name)
 
 
 def build_ahead(server: Server, item: pytest.Item) -> None:
-    """Build the template beside other tests, if the settings alone say what it holds.
+    """Build the template, and the worker's clone, if the settings alone say what they hold.
 
     What fails here is tried again by the test that needs the database. Functions wait for it, too:
     tests that run meanwhile may have replaced what they call.
@@ -90,10 +99,15 @@ def build_ahead(server: Server, item: pytest.Item) -> None:
     if any(overridden_in(item, name) != POSTGRES.fixture_module for name in FIXTURES):
         return
     steps = parse(berth, berth.settings[SCHEMA], berth.settings[SEED])
-    with databases.administration(server) as connection:
-        found = rights.find(connection)
-    if not found.own_databases or any(step.calls_suite for step in steps):
+    if any(step.calls_suite for step in steps):
         return
+    with databases.administration(server) as connection:
+        if rights.find(connection).own_databases:
+            _make_ahead(berth, server, steps)
+            spare.make(berth, server, connection, _template(berth))
+
+
+def _make_ahead(berth: Berth, server: Server, steps: tuple[Step, ...]) -> None:
     directory, name = berth.run.directory, _name(server)
     made = directory / f"{name}.ahead"
     with lock(directory, name):
@@ -120,7 +134,7 @@ def _make(
     environment: dict[str, str],
     name: str = "",
 ) -> None:
-    made = databases.database_name(berth.run.id, databases.part(databases.TEMPLATE, name))
+    made = _template(berth, name)
     fixed_name = "" if name else server.credentials.fixed
     with databases.administration(server) as connection:
         for left in filter(None, (made, fixed_name)):
@@ -176,10 +190,14 @@ def _rebuild_if_gone(berth: Berth, server: Server, steps: tuple[Step, ...], name
 
     So it may where every worker that had begun has crashed.
     """
-    part, work_name = databases.part(databases.TEMPLATE, name), databases.part(_name(server), name)
+    work_name = databases.part(_name(server), name)
     with databases.administration(server) as connection, lock(berth.run.directory, work_name):
-        if not databases.exists(connection, databases.database_name(berth.run.id, part)):
+        if not databases.exists(connection, _template(berth, name)):
             _make(berth, server, steps, dict(os.environ), name)
+
+
+def _template(berth: Berth, name: str = "") -> str:
+    return databases.database_name(berth.run.id, databases.part(databases.TEMPLATE, name))
 
 
 def _name(server: Server) -> str:
