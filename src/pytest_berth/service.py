@@ -300,7 +300,7 @@ class Service(Protocol):
         """End what is connected to a server of ours, and remove what was not there at its start.
 
         Args:
-            server: The server.
+            server: The server, which `probe` has just told from others at its address.
             run_id: The run that has used it.
             condition: What was there.
             password: The administrator's from now on, where there is one.

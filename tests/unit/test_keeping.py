@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import json
 import shutil
+import socketserver
 import stat
+import struct
+import threading
 import time
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from filelock import Timeout
@@ -16,10 +21,16 @@ from filelock import Timeout
 from pytest_berth import cli
 from pytest_berth.lifecycle import janitor, process
 from pytest_berth.lifecycle.keeping import keeper, records
+from pytest_berth.lifecycle.keeping.keeping import Keeping
 from pytest_berth.lifecycle.keeping.records import Record, Records
-from pytest_berth.lifecycle.run import OWNER
+from pytest_berth.lifecycle.run import OWNER, Run
 from pytest_berth.service import Credentials, Server
-from pytest_berth.settings import duration
+from pytest_berth.services.kafka.service import Kafka
+from pytest_berth.settings import OPTIONS, defaults, duration
+from pytest_berth.sources.local import Local
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
 
 GONE = {"pid": 0, "created": 0.0, "directory": "", "signal": "SIGTERM"}
 SERVER = Server("redis", "local", "127.0.0.1", 1, Credentials("", "secret", "0"))
@@ -48,6 +59,42 @@ def used(record: Record, directory: Path) -> Record:
     directory.mkdir()
     process.write(directory / OWNER, process.this_process())
     return replace(record, user=str(directory))
+
+
+class EmptiedKafka(Kafka):
+    """Kafka, but that it is only noted when a broker would be emptied."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.emptied: list[Server] = []
+
+    def renew(
+        self, server: Server, run_id: str, condition: Sequence[str], password: str
+    ) -> Sequence[str]:
+        """Note the server, which is then as it was."""
+        self.emptied.append(server)
+        return condition
+
+
+@contextmanager
+def broker_of(cluster: str) -> Iterator[int]:
+    """Listen as a broker that tells only which cluster it belongs to; give its port."""
+
+    class Metadata(socketserver.StreamRequestHandler):
+        def handle(self) -> None:
+            (size,) = struct.unpack(">i", self.rfile.read(4))
+            (correlation,) = struct.unpack_from(">i", self.rfile.read(size), 4)
+            broker = struct.pack(">ih1sih", 1, 1, b"h", 9092, -1)
+            head = struct.pack(">ii", correlation, 1)
+            body = head + broker + struct.pack(">h", len(cluster)) + cluster.encode()
+            self.wfile.write(struct.pack(">i", len(body)) + body)
+
+    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Metadata) as listening:
+        threading.Thread(target=listening.serve_forever, args=(0.01,)).start()
+        try:
+            yield listening.server_address[1]
+        finally:
+            listening.shutdown()
 
 
 @pytest.mark.parametrize(
@@ -136,6 +183,35 @@ def test_only_what_is_over_and_not_in_use_is_ended(
     assert cli.end(there.directory, record.name, early=False)
     assert there.all() == []
     assert not (tmp_path / "data").exists()
+
+
+def test_a_broker_that_has_taken_the_place_of_ours_is_not_emptied_and_ours_is_forgotten(
+    there: Records, record: Record, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    kafka, run = EmptiedKafka(), Run("0123abcd", "main")
+    settings = defaults(tmp_path, (*OPTIONS, *kafka.options))
+    keeping = Keeping(run, settings, cli.Lines(), (Local(settings, run.id),))
+
+    def leave(port: int) -> Server:
+        server = replace(record.server, service="kafka", port=port, version="4.1.0")
+        server = replace(server, credentials=Credentials("", "", "ours"), kept=record.name)
+        there.write(replace(record, server=server, user=str(run.directory)))
+        keeping.leave(kafka, server)
+        return server
+
+    with there.lock(keeper.KEEPER), broker_of("ours") as port:
+        ours = leave(port)
+    assert kafka.emptied == [ours]
+    assert [each.user for each in there.all()] == [""]
+
+    with broker_of("another") as port:
+        leave(port)
+    assert kafka.emptied == [ours]
+    assert there.all() == []
+    assert not (tmp_path / "data").exists(), "what is left of ours is removed"
+    told = f"the server is not kept: the broker at 127.0.0.1:{port} is not the one that was started"
+    assert f"berth: kafka: {told}." in capsys.readouterr().err
+    run.remove()
 
 
 def test_ps_shows_what_is_kept_and_prune_ends_what_is_over_or_named(

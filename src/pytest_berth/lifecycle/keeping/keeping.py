@@ -127,10 +127,11 @@ class Keeping:
             return None
         began, server = now(), record.server
         try:
-            service.probe(server)
             # Where there is no password, nobody was kept out since the last run has left it.
             if record.user or not server.credentials.password:
                 server = _renewed(service, record, record.last_run, self.settings)
+            else:
+                service.probe(server)
         except Exception as error:  # told, and a new one is started
             self._pass_over(service, record, error)
             return None
@@ -190,8 +191,12 @@ def _renewed(service: Service, record: Record, run_id: str, settings: Settings) 
 
     Raises:
         NotCleanError: Something is left, or gone.
+        NotReadyError: It does not answer.
+        StartError: Another server answers in its place, which is left alone.
     """
     server, password = record.server, service.credentials(settings).password
+    # Not every kind of server keeps out those who take it for another by a password.
+    service.probe(server)
     found = service.renew(server, run_id, record.condition, password)
     changed = sorted(set(found) ^ set(record.condition))
     if changed:
