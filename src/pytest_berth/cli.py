@@ -59,9 +59,7 @@ def sweep(directory: Path) -> None:
     except (Timeout, RunEndedError):
         return  # another process is at it, or has done it
     except Exception as error:  # whatever a driver raises
-        Lines().note(f"{directory}: not all could be removed: {error}")
-        if time.time() - (directory / run.OWNER).stat().st_mtime > _TRIED_FOR:
-            run.resume(directory).remove()
+        _put_off(directory, error)
 
 
 def show() -> None:
@@ -154,6 +152,17 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def _sweep(given: argparse.Namespace) -> None:
     for directory in given.directories:
         sweep(directory)
+
+
+def _put_off(directory: Path, problem: Exception) -> None:
+    """Leave a run's directory to later runs, unless it is too old, or gone meanwhile."""
+    try:
+        began = (directory / run.OWNER).stat().st_mtime
+    except FileNotFoundError:
+        return  # another process has done it
+    Lines().note(f"{directory}: not all could be removed: {problem}")
+    if time.time() - began > _TRIED_FOR:
+        run.resume(directory).remove()
 
 
 def _prune(given: argparse.Namespace) -> None:

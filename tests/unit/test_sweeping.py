@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,6 +18,8 @@ from pytest_berth.service import Credentials, Server
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from pytest_berth.lifecycle.manager import Manager
 
 ACCOUNT = Credentials("berth", "secret", "berth")
 EIGHT_DAYS = 8 * 24 * 3600
@@ -61,3 +64,26 @@ def test_after_a_week_nobody_tries_to_reach_it_any_more(run: Run) -> None:
     cli.main(["sweep", str(run.directory)])
 
     assert not run.directory.exists()
+
+
+def test_a_directory_that_another_process_removes_meanwhile_does_not_end_the_sweep_of_others(
+    run: Run,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    later, manager_of = Run("4567cdef", "main"), cli._manager
+
+    def manager(directory: Path) -> Manager:
+        if directory == run.directory:
+            shutil.rmtree(directory)
+        return manager_of(directory)
+
+    monkeypatch.setattr(cli, "_manager", manager)
+
+    cli.main(["sweep", str(run.directory), str(later.directory)])
+
+    assert not later.directory.exists()
+    assert capsys.readouterr().err == "", "what is gone is done"
+    later.remove()
