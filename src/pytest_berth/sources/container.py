@@ -117,7 +117,7 @@ class Container:
 
         spec = service.container(self.settings, plan.credentials)
         spec = dataclasses.replace(spec, image=image_name(spec.image))
-        spec, kept_as, thawed, kept_file = self._with_snapshot(service, plan, spec)
+        spec, kept_as, thawed = self._with_snapshot(service, plan, spec)
         if self.engine.on_this_host:
             ports.claim(service, self.settings, self.reserved)
         reaper = ryuk.start() if self.settings[RYUK] else None
@@ -144,7 +144,7 @@ class Container:
             "container": container.id,
             "run": self.run_id,
             "reaper": reaper,
-            "kept_file": kept_file,
+            "kept_file": spec.kept_file.path if spec.kept_file else "",
         }
         detail = f"{plan.detail}, from a snapshot" if thawed else plan.detail
         return dataclasses.replace(
@@ -159,25 +159,22 @@ class Container:
 
     def _with_snapshot(
         self, service: Service, plan: Server, spec: ContainerSpec
-    ) -> tuple[ContainerSpec, str, bool, str]:
-        """Return the container to be, what is kept of it, and whether it starts from such.
-
-        That is: its name, True for a container from a snapshot, the file where one is enough.
-        """
+    ) -> tuple[ContainerSpec, str, bool]:
+        """Return the container to be, the name of its snapshot, and whether it starts from it."""
         secret = snapshots.password(self.settings, service)
         if not secret:
-            return spec, "", False, ""
+            return spec, "", False
         identity = images.identity(self.engine, spec.image)
         if spec.kept_file:
             kept_as = snapshots.shared_name(plan.service, identity, spec.kept_file.identity)
             content = Frozen(kept_as).read()
             started = spec.kept_file.start(content) if content else spec
-            started = dataclasses.replace(started, image=spec.image)
-            return started, kept_as, bool(content), spec.kept_file.path
+            started = dataclasses.replace(started, image=spec.image, kept_file=spec.kept_file)
+            return started, kept_as, bool(content)
         kept_as = snapshots.name(self.settings, plan, secret, identity)
         spec = dataclasses.replace(spec, in_memory=())
         frozen = images.snapshot(self.engine, kept_as)
-        return dataclasses.replace(spec, image=frozen or spec.image), kept_as, bool(frozen), ""
+        return dataclasses.replace(spec, image=frozen or spec.image), kept_as, bool(frozen)
 
     def stop(self, server: Server) -> None:
         """Remove the container and its anonymous volumes."""
@@ -194,8 +191,9 @@ class Container:
     def keep(self, server: Server) -> None:
         """Keep a file of the container; or stop it, so that its data is complete, and commit it."""
         container = self._container(server)
-        if server.handle["kept_file"]:
-            Frozen(server.snapshot).write(_read(container, server.handle["kept_file"]))
+        kept_file = server.handle.get("kept_file")
+        if kept_file:
+            Frozen(server.snapshot).write(_read(container, kept_file))
             return
         container.stop(timeout=_STOP_WITHIN)
         images.keep(container, server.snapshot)
@@ -203,7 +201,7 @@ class Container:
 
     def forget(self, server: Server) -> None:
         """Remove the image, or the file, that a container has started from."""
-        if server.handle["kept_file"]:
+        if server.handle.get("kept_file"):
             Frozen(server.snapshot).forget()
         else:
             images.forget(self.engine, server.snapshot)
