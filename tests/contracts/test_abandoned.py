@@ -137,8 +137,9 @@ def test_a_run_is_dead_whose_own_container_was_started_anew(
 def test_ps_lists_what_is_known_of_each_run(
     create: Callable[..., Any], dead: process.Process, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    labels = {abandoned._PROJECT: "/src/shop", abandoned._HOST: "laptop"}
-    container = create(dead, **labels)
+    # Another user's: a run beside this test removes those of its own user.
+    labels = {abandoned._USER: "somebody", abandoned._PROJECT: "/src/shop"}
+    container = create(dead, **labels, **{abandoned._HOST: "laptop"})
     living = create(process.this_process())
     cli.main(["ps"])
     output = capsys.readouterr().out
