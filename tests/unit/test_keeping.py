@@ -13,13 +13,14 @@ from contextlib import contextmanager
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
 import pytest
 from filelock import Timeout
 
 from pytest_berth import cli
-from pytest_berth.lifecycle import janitor, process
+from pytest_berth.lifecycle import abandoned, janitor, process
 from pytest_berth.lifecycle.keeping import keeper, records
 from pytest_berth.lifecycle.keeping.keeping import Keeping
 from pytest_berth.lifecycle.keeping.records import Record, Records
@@ -27,10 +28,11 @@ from pytest_berth.lifecycle.run import OWNER, Run
 from pytest_berth.service import Credentials, Server
 from pytest_berth.services.kafka.service import Kafka
 from pytest_berth.settings import OPTIONS, defaults, duration
+from pytest_berth.sources.container import LABEL
 from pytest_berth.sources.local import Local
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
 GONE = {"pid": 0, "created": 0.0, "directory": "", "signal": "SIGTERM"}
 SERVER = Server("redis", "local", "127.0.0.1", 1, Credentials("", "secret", "0"))
@@ -233,6 +235,35 @@ def test_ps_shows_what_is_kept_and_prune_ends_what_is_over_or_named(
 
     cli.main(["prune", "redis-1"])
     assert there.all() == []
+
+
+def test_a_look_at_the_engine_reads_the_records_once_when_it_is_known_which_runs_are_dead(
+    there: Records, record: Record, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looks: list[Records] = []
+    read = Records.all
+
+    def counted(at: Records) -> list[Record]:
+        looks.append(at)
+        return read(at)
+
+    def ends_now(_: object, found: Mapping[str, str]) -> str:
+        """Leave the server of a run for later ones at the last moment."""
+        server = replace(record.server, handle={"container": found[LABEL]})
+        there.write(replace(record, name=found[LABEL], server=server))
+        return abandoned.DEAD
+
+    def container(run_id: str) -> SimpleNamespace:
+        labels = {LABEL: run_id, abandoned._KEPT: str(there.directory)}
+        return SimpleNamespace(id=run_id, attrs={"Labels": labels, "Names": [f"/{run_id}"]})
+
+    listed = [container("0000"), container("0001")]
+    engine = SimpleNamespace(containers=SimpleNamespace(list=lambda **_: listed))
+    monkeypatch.setattr(Records, "all", counted)
+    monkeypatch.setattr(abandoned, "_state_of_run", ends_now)
+
+    assert [each.state for each in abandoned.containers(engine)] == [abandoned.KEPT] * 2
+    assert len(looks) == 1
 
 
 def test_a_keeper_ends_what_is_over_and_then_itself(there: Records, record: Record) -> None:

@@ -14,6 +14,7 @@ import json
 import os
 import platform
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,7 +25,7 @@ from pytest_berth.settings import KEEP
 from pytest_berth.sources.container import INSIDE, LABEL, Container, removal
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from pytest_berth.lifecycle.run import Run
     from pytest_berth.service import Progress, Source
@@ -93,13 +94,16 @@ def containers(engine: Engine) -> Iterator[Leftover]:
     """Yield the containers of all runs on an engine."""
     # Without the details of each, which would cost a request, and fail where one is gone meanwhile.
     listed = engine.containers.list(all=True, filters={"label": LABEL}, sparse=True)
-    for container in listed:
+    of_runs = [_state_of_run(engine, each.attrs["Labels"]) for each in listed]
+    # Once for all, and only now: a run that is dead by now has its record there, if it left one.
+    kept_in = cache(_kept_in)
+    for container, of_run in zip(listed, of_runs, strict=True):
         found = container.attrs["Labels"]
         yield Leftover(
             found[LABEL],
             container.attrs["Names"][0].lstrip("/"),
             f"{found.get(_PROJECT, '?')} on {found.get(_HOST, '?')}",
-            _state(engine, container.id, found),
+            _state(of_run, container.id, found.get(_KEPT, ""), kept_in),
             found.get(_USER) == _user(),
             container,
         )
@@ -120,16 +124,27 @@ def directories(place: Path) -> Iterator[Leftover]:
             yield Leftover(run_id, str(path.parent), "", _state_of(path), True, path.parent)
 
 
-def _state(engine: Engine, container_id: str, found: Mapping[str, str]) -> str:
-    """Tell the state of a container: first of its run, then whether it was left to others."""
-    state = _state_of_run(engine, found)
-    if state == ALIVE or not found.get(_KEPT):
-        return state
-    place = Path(found[_KEPT])
-    if not process.is_own_directory(place):
-        return UNKNOWN  # of another user, or of another container's file system
-    known = {record.server.handle.get("container") for record in records.Records(place).all()}
-    return KEPT if container_id in known else state
+def _state(
+    of_run: str, container_id: str, place: str, kept_in: Callable[[str], set[str] | None]
+) -> str:
+    """Tell the state of a container: that of its run, unless it was left to others."""
+    if of_run == ALIVE or not place:
+        return of_run
+    known = kept_in(place)
+    if known is None:
+        return UNKNOWN
+    return KEPT if container_id in known else of_run
+
+
+def _kept_in(place: str) -> set[str] | None:
+    """Return the ids of the containers that are kept; None where that cannot be known.
+
+    Of another user, or of another container's file system, the records cannot be read.
+    """
+    if not process.is_own_directory(Path(place)):
+        return None
+    handles = (record.server.handle for record in records.Records(Path(place)).all())
+    return {handle["container"] for handle in handles if "container" in handle}
 
 
 def _state_of_run(engine: Engine, found: Mapping[str, str]) -> str:
