@@ -182,7 +182,7 @@ def test_a_kept_server_that_has_died_is_passed_over_with_a_line(
 
 
 @pytest.mark.parametrize("left", ["ALTER SYSTEM SET work_mem = '8MB'", "CREATE TABLE behind ()"])
-def test_a_server_that_cannot_be_cleaned_is_not_kept(
+def test_a_server_that_cannot_be_cleaned_is_ended_by_the_run_that_finds_it(
     left: str, kept: Callable[[Service], Stage], require_service: Callable[[Service, str], None]
 ) -> None:
     require_service(POSTGRES, "local")
@@ -192,10 +192,13 @@ def test_a_server_that_cannot_be_cleaned_is_not_kept(
         connection.execute(left.encode())
 
     run.manager.stop()
+    second = stage.start("local", berth_keep=KEEP)
 
-    assert any("is not kept: tests have changed it: " in line for line in run.notes)
+    assert any("is passed over: tests have changed it: " in line for line in second.notes)
     assert not is_running(run)
-    assert records.of_user().all() == []
+    assert not second.server.adopted
+    assert [record.server for record in records.of_user().all()] == [second.server]
+    second.manager.stop()
 
 
 def test_a_server_lost_in_the_middle_of_a_run_is_kept_no_more_but_the_one_in_its_place_is(

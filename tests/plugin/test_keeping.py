@@ -127,7 +127,7 @@ def test_what_a_killed_run_has_written_is_not_seen_by_the_next(
         run.kill()
         run.wait()
     wait_for(lambda: not any(temporary.glob("berth-*/owner.json")), 60)
-    assert [record.user for record in kept(temporary)] == ["", ""], "both are left clean"
+    assert [record.is_used for record in kept(temporary)] == [False, False]
 
     project.run("-k", "not again").assert_outcomes(passed=1)
 

@@ -51,7 +51,8 @@ def record(there: Records, tmp_path: Path) -> Record:
     data = tmp_path / "data"
     data.mkdir()
     server = replace(SERVER, handle={**GONE, "directory": str(data)})
-    made = Record("redis-1", server, ("setting a=1",), str(tmp_path), "", 60.0, time.time() - 1)
+    user, ended = str(tmp_path / "berth-0123abcd-gone"), time.time() - 1
+    made = Record("redis-1", server, ("setting a=1",), str(tmp_path), user, 60.0, ended)
     there.write(made)
     return made
 
@@ -188,31 +189,36 @@ def test_only_what_is_over_and_not_in_use_is_ended(
 
 
 def test_a_broker_that_has_taken_the_place_of_ours_is_not_emptied_and_ours_is_forgotten(
-    there: Records, record: Record, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    there: Records,
+    record: Record,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     kafka, run = EmptiedKafka(), Run("0123abcd", "main")
     settings = defaults(tmp_path, (*OPTIONS, *kafka.options))
     keeping = Keeping(run, settings, cli.Lines(), (Local(settings, run.id),))
+    monkeypatch.setattr(Keeping, "_name", lambda *_: record.name)
 
-    def leave(port: int) -> Server:
+    def take_over(port: int) -> Server | None:
         server = replace(record.server, service="kafka", port=port, version="4.1.0")
         server = replace(server, credentials=Credentials("", "", "ours"), kept=record.name)
-        there.write(replace(record, server=server, user=str(run.directory)))
-        keeping.leave(kafka, server)
-        return server
+        there.write(replace(record, server=server))
+        return keeping.adopt(kafka)
 
     with there.lock(keeper.KEEPER), broker_of("ours") as port:
-        ours = leave(port)
-    assert kafka.emptied == [ours]
-    assert [each.user for each in there.all()] == [""]
+        ours = take_over(port)
+    assert ours
+    assert [each.port for each in kafka.emptied] == [port]
+    assert [each.user for each in there.all()] == [str(run.directory)]
 
     with broker_of("another") as port:
-        leave(port)
-    assert kafka.emptied == [ours]
+        assert take_over(port) is None
+    assert len(kafka.emptied) == 1
     assert there.all() == []
     assert not (tmp_path / "data").exists(), "what is left of ours is removed"
-    told = f"the server is not kept: the broker at 127.0.0.1:{port} is not the one that was started"
-    assert f"berth: kafka: {told}." in capsys.readouterr().err
+    told = f"is passed over: the broker at 127.0.0.1:{port} is not the one that was started"
+    assert f"berth: kafka: the server kept for this project {told}." in capsys.readouterr().err
     run.remove()
 
 

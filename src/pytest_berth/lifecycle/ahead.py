@@ -66,9 +66,9 @@ class Ahead:
             daemon=True,
         ).start()
 
-    def adopt(self, service: Service) -> bool:
-        """Take over a server that an earlier run has left; tell whether the run has one."""
-        return self._manager.adopt(service)
+    def finds_kept(self, service: Service) -> bool:
+        """Tell whether an earlier run has left a server that can be taken over."""
+        return self._manager.keeping.is_there(service)
 
     def load(self, service: Service, *, runs: bool) -> None:
         """Import what a start takes, before a test can replace any of what is imported.
@@ -121,7 +121,7 @@ def start(berth: Berth, session: pytest.Session) -> None:
     needed = list(_needed(session.items, slowest_first, berth.settings))
     if needed:
         _keep_out_of_logs(session.config)
-    running = {service.name for service, _ in needed if berth.ahead.adopt(service)}
+    running = {service.name for service, _ in needed if berth.ahead.finds_kept(service)}
     for service, item in needed:
         berth.ahead.begin(service, item)
     for service, _ in needed:

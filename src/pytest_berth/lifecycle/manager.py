@@ -99,26 +99,6 @@ class Manager:
                 self._servers[name] = known
             return known
 
-    def adopt(self, service: Service) -> bool:
-        """Take over the server that an earlier run has left, if that takes no waiting.
-
-        Returns:
-            Whether this run has one.
-        """
-        from filelock import Timeout
-
-        if not self.keeping.is_wanted(service):
-            return False
-        name = self._key(service)
-        self._guard()
-        try:
-            with self._lock(name), lock(self.run.directory, name, blocking=False):
-                if self.leases.read("planned", name) is None:
-                    self.starter.adopt(service, name)
-        except Timeout:
-            return False  # another process of the run is at it
-        return self.leases.read("ready", name) is not None
-
     def start_ahead(self, service: Service) -> Server:
         """Start the server that this worker shares, beside running tests.
 
@@ -314,7 +294,8 @@ class Manager:
             is_final = isinstance(error, TimedOutError)
             remember(self._failure(name, ahead=ahead and not is_final), error)
             raise
-        if name == self._key(service):  # a server of one test's own is not worth a line
+        # A server of one test's own is not worth a line; one that was taken over has had it.
+        if name == self._key(service) and not ready.adopted:
             self.progress.note(str(ready))
         return ready
 

@@ -2,7 +2,7 @@
 
 A kept server is known by its record, a file of this user's. Three take part in its life:
 
-- a run takes it over, or starts it and lets it be known, uses it alone, and leaves it clean;
+- a run takes it over and makes it clean, or starts it and lets it be known, and uses it alone;
 - the keeper, a small process, ends it when its time is over and nobody uses it;
 - a person ends it: ``--berth-stop``, ``pytest-berth prune``.
 

@@ -64,14 +64,14 @@ def end_and_tell(project: Path) -> int:
 
 
 def _stop(record: Record, services: Sequence[Service]) -> None:
-    """Stop a server, leaving a snapshot of it where it was left clean."""
+    """Stop a server, leaving a snapshot of it if it is fit for one."""
     server, kinds = record.server, {service.name: service for service in services}
     options = (*settings.OPTIONS, *(option for each in services for option in each.options))
     defaults = settings.defaults(Path(record.project), options)
     (source,) = (each for each in sources(defaults, "") if each.name == server.source)
-    if server.service in kinds and not record.user:
+    if server.service in kinds:
         try:
-            snapshots.take(kinds[server.service], source, server, defaults, "")
+            snapshots.take(kinds[server.service], source, server, defaults, record.last_run)
         except Exception as error:  # told, and the server still goes
             print(f"berth: {record} could not be kept as a snapshot: {error}", file=sys.stderr)
     source.stop(server)

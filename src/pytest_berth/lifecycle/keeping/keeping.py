@@ -39,8 +39,16 @@ class Keeping:
         chosen = service.credentials(self.settings).token
         return asked and not chosen and all(map(find_spec, service.packages))
 
+    def is_there(self, service: Service) -> bool:
+        """Tell whether an earlier run has left a server, which may prove useless all the same."""
+        try:
+            name = self.is_wanted(service) and self._name(service)
+            return bool(name and self._all.read(name))
+        except (OSError, BerthError):
+            return False  # told when it is taken over, or started
+
     def adopt(self, service: Service) -> Server | None:
-        """Take over the server that an earlier run has left, clean as it was at its start.
+        """Take over the server that an earlier run has left, and make it as it was at its start.
 
         Returns:
             None where there is none, or another run uses it, or it cannot be used; in the latter
@@ -87,15 +95,16 @@ class Keeping:
             return server
 
     def leave(self, service: Service, server: Server) -> None:
-        """Leave a server to later runs, clean, or end it where that cannot be."""
+        """Leave a server to later runs, for as long as it is to stay; what is on it is theirs."""
         ours = str(self.run.directory)
         with self._all.lock(server.kept, within=_LEFT_WITHIN):
             record = self._all.read(server.kept)
-            if record and record.user != ours:
-                return  # this run was held for dead, and another one has it
-            if record is None or not self._leave_clean(service, record):
+            if record is None:
                 self._source(server).stop(server)
-                self.forget(server)
+            elif record.user == ours:  # else this run was held for dead, and another one has it
+                lasts = self.settings[KEEP].total_seconds() or record.lasts
+                left = replace(record, lasts=lasts, ends=time.time() + lasts)
+                keeper.register(self._all, left)
 
     def forget(self, server: Server) -> None:
         """Let no run know of a server any more that has been stopped."""
@@ -127,28 +136,12 @@ class Keeping:
             return None
         began, server = now(), record.server
         try:
-            # Where there is no password, nobody was kept out since the last run has left it.
-            if record.user or not server.credentials.password:
-                server = _renewed(service, record, record.last_run, self.settings)
-            else:
-                service.probe(server)
+            server = _renewed(service, record, self.settings)
         except Exception as error:  # told, and a new one is started
             self._pass_over(service, record, error)
             return None
         keeper.register(self._all, replace(record, server=server, user=ours))
         return replace(server, adopted=True, started_in=now() - began)
-
-    def _leave_clean(self, service: Service, record: Record) -> bool:
-        lasts = self.settings[KEEP].total_seconds() or record.lasts
-        try:
-            server = _renewed(service, record, self.run.id, self.settings)
-        except Exception as error:  # told, and the server is ended
-            self.progress.note(f"{service.name}: the server is not kept: {_brief(error)}")
-            return False
-        ends = time.time() + lasts
-        left = replace(record, server=server, user="", lasts=lasts, ends=ends)
-        keeper.register(self._all, left)
-        return True
 
     def _pass_over(self, service: Service, record: Record, problem: Exception) -> None:
         text = f"{service.name}: the server kept for this project is passed over"
@@ -186,7 +179,7 @@ class NotCleanError(Exception):
     """Tests have left something on a server that cannot be taken back."""
 
 
-def _renewed(service: Service, record: Record, run_id: str, settings: Settings) -> Server:
+def _renewed(service: Service, record: Record, settings: Settings) -> Server:
     """Return the server, clean, with a password that nobody knows who has used it so far.
 
     Raises:
@@ -197,7 +190,7 @@ def _renewed(service: Service, record: Record, run_id: str, settings: Settings) 
     server, password = record.server, service.credentials(settings).password
     # Not every kind of server keeps out those who take it for another by a password.
     service.probe(server)
-    found = service.renew(server, run_id, record.condition, password)
+    found = service.renew(server, record.last_run, record.condition, password)
     changed = sorted(set(found) ^ set(record.condition))
     if changed:
         raise NotCleanError(f"tests have changed it: {', '.join(changed[:3])}")

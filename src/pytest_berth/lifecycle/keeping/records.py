@@ -43,7 +43,7 @@ class Record:
         server: The server, with its account.
         condition: What was on it when it was started.
         project: Directory of the project that it is kept for.
-        user: Directory of the run that uses it, empty where none does.
+        user: Directory of the run that uses it, or has used it last.
         lasts: For how many seconds it stays when a run has left it.
         ends: When it ends unless a run uses it, in seconds since 1970.
         machine: The boot and the pid namespace that it was started in.
@@ -71,7 +71,7 @@ class Record:
     def is_used(self) -> bool:
         """Whether the run that uses it lives, or one of its workers does."""
         owner = Path(self.user, OWNER)
-        if not (self.user and owner.exists()):
+        if not owner.exists():
             return False
         return not heartbeat.has_ended(owner) or bool(run.resume(owner.parent).live_workers())
 
@@ -90,8 +90,8 @@ class Record:
 
     @property
     def last_run(self) -> str:
-        """Id of the run that has used it and did not leave it; empty where it was left clean."""
-        return run.resume(Path(self.user)).id if self.user else ""
+        """Id of the run that has used it last."""
+        return run.resume(Path(self.user)).id
 
     @property
     def _is_of_earlier_boot(self) -> bool:
