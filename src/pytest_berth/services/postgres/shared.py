@@ -104,7 +104,7 @@ def obtain(
 
 def template_name(berth: Berth, server: Server, steps: tuple[Step, ...]) -> str | None:
     """Return the name of the template that all runs with the same schema and seeds can use."""
-    found = fingerprint_of(berth, server, steps) if steps else None
+    found = fingerprint_of(berth, server, steps)
     return found and _name(found[:_DIGITS])
 
 
