@@ -2,18 +2,28 @@
 
 from __future__ import annotations
 
+import io
 import json
+import os
 import socket
 import socketserver
+import tarfile
 import threading
+import time
 from contextlib import closing, contextmanager
-from typing import TYPE_CHECKING
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
+from unittest.mock import Mock
 
 import docker
 import psycopg
 import pytest
+from docker.errors import ImageNotFound
 from testcontainers.core.config import ConnectionMode, testcontainers_config
 from testcontainers.core.container import DockerContainer
+
+from pytest_berth.sources import images
+from pytest_berth.sources.engine import Engine
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -139,6 +149,24 @@ def test_the_prefix_of_testcontainers_names_the_mirror(
         stage.end()
     finally:
         client.images.remove("mirror.invalid/hub/postgres:17-alpine")
+
+
+def test_a_snapshot_that_another_run_removes_while_they_are_listed_is_no_error(
+    client: docker.DockerClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name = f"postgres-{os.urandom(4).hex()}-a"
+    nothing = io.BytesIO()
+    tarfile.open(fileobj=nothing, mode="w").close()
+    labels = f"LABEL {images.SNAPSHOT}={name} {images.MADE}={time.time()}"
+    client.api.import_image_from_data(nothing.getvalue(), images.REPOSITORY, name, changes=[labels])
+    with monkeypatch.context() as patch:
+        # As if all of them were gone when the engine is asked for more about one.
+        patch.setattr(type(client.images), "get", Mock(side_effect=ImageNotFound("gone")))
+        testcontainers_client: Any = SimpleNamespace(client=client)
+        engine = Engine(testcontainers_client, on_this_host=True)
+        found = [tag for image in images.snapshots(engine) for tag in image.tags]
+    client.images.remove(f"{images.REPOSITORY}:{name}")
+    assert f"{images.REPOSITORY}:{name}" in found
 
 
 def test_a_container_that_the_engine_has_stopped_says_so(stage: Stage) -> None:

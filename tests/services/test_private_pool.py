@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 import psycopg
@@ -15,7 +17,8 @@ from pytest_berth.waiting import wait_for
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-RUN = "pool"
+# Another worker of the outer run may use the same server.
+RUN = os.urandom(4).hex()
 SCHEMA = """
 CREATE TABLE item (id serial PRIMARY KEY, name text);
 INSERT INTO item (name) SELECT 'item' FROM generate_series(1, 25000);
@@ -66,10 +69,10 @@ def test_a_clone_takes_the_place_of_a_database_whose_repair_would_take_longer(po
     with databases.administration(pool.server) as admin:
 
         def left() -> set[str]:
-            query = "SELECT datname FROM pg_database WHERE starts_with(datname, 'berth_pool_main')"
-            return {name for (name,) in admin.execute(query)}
+            query = "SELECT datname FROM pg_database WHERE datname = ANY (%s)"
+            return {name for (name,) in admin.execute(query, [used])}
 
-        wait_for(lambda: left().isdisjoint(used[:3]))
+        wait_for(lambda: left().isdisjoint(used[:3]), 60)
 
 
 def test_a_database_whose_drop_was_interrupted_is_dropped_at_the_end(outer_url: str) -> None:
@@ -81,5 +84,28 @@ def test_a_database_whose_drop_was_interrupted_is_dropped_at_the_end(outer_url: 
         admin.execute("UPDATE pg_database SET datconnlimit = -2 WHERE datname = %s", [name])
 
         databases.drop_all(server, RUN)
+
+        assert not databases.exists(admin, name)
+
+
+def test_a_database_that_another_run_begins_to_drop_is_dropped_all_the_same(outer_url: str) -> None:
+    server = urls.server(outer_url, "tests")
+    name = databases.database_name(RUN, databases.TEMPLATE)
+    with (
+        ThreadPoolExecutor(1) as threads,
+        databases.administration(server) as admin,
+        psycopg.connect(admin.info.dsn, password=admin.info.password) as other,
+    ):
+        cloning.create(admin, name, databases.EMPTY)
+        databases.seal(admin, name)
+        # As unsealing does, which comes first.
+        other.execute("UPDATE pg_database SET datconnlimit = 7 WHERE datname = %s", [name])
+        waiting = "SELECT FROM pg_stat_activity WHERE %s = ANY (pg_blocking_pids(pid))"
+        ahead = [other.info.backend_pid]
+
+        dropped = threads.submit(databases.drop_all, server, RUN)
+        wait_for(lambda: admin.execute(waiting, ahead).fetchone() is not None, 60)
+        other.commit()
+        dropped.result(60)
 
         assert not databases.exists(admin, name)

@@ -99,8 +99,10 @@ def forget(engine: Engine, name: str) -> None:
 
 def snapshots(engine: Engine) -> list[Any]:
     """Return the images that hold snapshots, the newest first."""
-    found = engine.client.client.images.list(filters={"label": SNAPSHOT}, all=True)
-    return sorted(found, key=_made, reverse=True)
+    client = engine.client.client
+    # Without the details of each, as another run may remove one between two questions.
+    listed = client.api.images(filters={"label": SNAPSHOT}, all=True)
+    return sorted(map(client.images.prepare_model, listed), key=_made, reverse=True)
 
 
 def prune(engine: Engine, name: str) -> None:
@@ -109,7 +111,7 @@ def prune(engine: Engine, name: str) -> None:
 
     found = snapshots(engine)
     group, long_ago = f"{name.rpartition('-')[0]}-", time.time() - UNUSED
-    ours = [image for image in found if image.labels[SNAPSHOT].startswith(group)]
+    ours = [image for image in found if image.attrs["Labels"][SNAPSHOT].startswith(group)]
     for old in {*ours[KEPT:], *(image for image in found if _made(image) < long_ago)}:
         with suppress(APIError):  # a run may be using it
             engine.client.client.images.remove(old.id)
@@ -120,4 +122,4 @@ def _is_ours(label: str) -> bool:
 
 
 def _made(image: Any) -> float:
-    return float(image.labels[MADE])
+    return float(image.attrs["Labels"][MADE])

@@ -204,10 +204,22 @@ def drop_all(server: Server, run_id: str) -> None:
         # The template last: it is what the next run would know this one by.
         for name in sorted(names, key=database_name(run_id, TEMPLATE).__eq__):
             with suppress(psycopg.errors.InvalidCatalogName):  # another run was faster
-                drop(connection, run_id, name)
+                _drop_beside_others(connection, run_id, name)
         fixed_name = server.credentials.fixed
         if fixed_name:
             drop_if_there(connection, run_id, fixed_name, fixed_name)
+
+
+def _drop_beside_others(connection: psycopg.Connection[Any], run_id: str, name: str) -> None:
+    """Drop a database that the next run may be dropping, too: it takes this one for a dead one."""
+    import psycopg
+
+    def is_dropped() -> bool:
+        drop(connection, run_id, name)
+        return True
+
+    # "tuple concurrently updated" says that another run has just begun to drop it.
+    wait_for(is_dropped, _BACKENDS_END_WITHIN, ignore=psycopg.errors.InternalError_)
 
 
 def require_ours(name: str, run_id: str, fixed_name: str = "") -> None:
