@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pytest_berth import cli
+from pytest_berth import cli, wait_for
 from pytest_berth.lifecycle import abandoned, process
 from pytest_berth.lifecycle.keeping.records import Record, Records
 from pytest_berth.service import Credentials, Server
-from pytest_berth.sources.container import INSIDE, LABEL
+from pytest_berth.sources.container import INSIDE, LABEL, removal
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -43,12 +43,18 @@ def create(client: docker.DockerClient) -> Iterator[Callable[..., Any]]:
 
     yield begin
     for container in created:
-        if exists(client, container):
+        # Other runs on this engine remove those of dead runs, too.
+        with removal():
             container.remove(force=True, v=True)
 
 
 def exists(client: docker.DockerClient, container: Any) -> bool:
-    return bool(client.containers.list(all=True, filters={"id": container.id}))
+    return bool(client.containers.list(all=True, filters={"id": container.id}, sparse=True))
+
+
+def expect_gone(client: docker.DockerClient, container: Any) -> None:
+    """Wait for a removal, which another run on this engine may have begun."""
+    wait_for(lambda: not exists(client, container), 60, message=f"removal of {container.name}")
 
 
 def _user() -> str:
@@ -81,8 +87,8 @@ def test_what_a_dead_run_has_left_is_removed_by_the_next_one(
 ) -> None:
     container, ended = create(dead), create(dead, **{abandoned._KEPT: str(place.directory)})
     stage.start("container")
-    assert not exists(client, container)
-    assert not exists(client, ended), "it was to be kept, and has no record"
+    expect_gone(client, container)
+    expect_gone(client, ended)  # it was to be kept, and has no record
 
 
 def test_what_may_belong_to_a_living_run_stays(
@@ -108,7 +114,7 @@ def test_what_may_belong_to_a_living_run_stays(
     }
     server = Server("postgres", "container", "", 0, Credentials("", "", ""))
     server = replace(server, handle={"container": stay["a kept server"].id})
-    place.write(Record("postgres-1", server, (), "", "", 60.0, time.time() + 60))
+    place.write(Record("postgres-1", server, (), "", "", 3600.0, time.time() + 3600))
     try:
         stage.start("container")
         assert [who for who, container in stay.items() if not exists(client, container)] == []
@@ -129,7 +135,7 @@ def test_a_run_is_dead_whose_own_container_was_started_anew(
         assert exists(client, container)
         job.restart(timeout=0)
         stage.start("container")
-        assert not exists(client, container)
+        expect_gone(client, container)
     finally:
         job.remove(force=True, v=True)
 
@@ -167,7 +173,7 @@ def test_prune_removes_without_a_question_what_is_provably_dead(
 ) -> None:
     container = create(dead)
     cli.main(["prune", container.run_id])
-    assert not exists(client, container)
+    expect_gone(client, container)
 
 
 def test_prune_never_touches_a_living_run(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import tempfile
 from pathlib import Path
@@ -12,6 +13,7 @@ from docker.errors import APIError, ContainerError
 
 import pytest_berth
 from pytest_berth import wait_for
+from pytest_berth.lifecycle import abandoned
 from pytest_berth.sources.container import INSIDE
 
 if TYPE_CHECKING:
@@ -22,6 +24,13 @@ if TYPE_CHECKING:
 
 IMAGE = "postgres:17-alpine"
 OPTIONS = ["-p", "no:asyncio", "-p", "no:cacheprovider", "--berth-source=container", "-rP"]
+# Runs of the same user remove what dead runs have left, and other tests are such runs.
+USER = f"of-this-test-{os.urandom(4).hex()}"
+CONFTEST = f"""
+from pytest_berth.lifecycle import abandoned
+
+abandoned._user = lambda: "{USER}"
+"""
 TEST = """
 from sqlalchemy import text
 
@@ -42,6 +51,7 @@ def run(client: docker.DockerClient) -> Iterator[Callable[..., Any]]:
     with tempfile.TemporaryDirectory(prefix="berth-test-") as name:
         Path(name, "pytest.ini").write_text("[pytest]\n")
         Path(name, "test_it.py").write_text(TEST)
+        Path(name, "conftest.py").write_text(CONFTEST)
         source = Path(pytest_berth.__file__).parents[2]
         mounts = dict.fromkeys(("/usr", sys.base_prefix, sys.prefix, str(source)), "ro")
         mounts |= {name: "rw", client.api.get_adapter(client.api.base_url).socket_path: "rw"}
@@ -76,16 +86,21 @@ def test_a_container_beside_our_own_is_reached_at_its_address(run: Callable[...,
 
 
 def test_what_a_thrown_away_container_has_left_is_removed_by_the_next_run(
-    run: Callable[..., Any], client: docker.DockerClient, stage: Stage
+    run: Callable[..., Any],
+    client: docker.DockerClient,
+    stage: Stage,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     job = run("-m", "pytest", *OPTIONS, "-k", "takes_long", detach=True)
 
     def servers() -> list[Any]:
-        everything = client.containers.list(all=True, filters={"label": INSIDE})
-        return [each for each in everything if each.labels[INSIDE].startswith(job.id)]
+        # Without the details of each, as other tests remove theirs meanwhile.
+        everything = client.containers.list(all=True, filters={"label": INSIDE}, sparse=True)
+        return [each for each in everything if each.attrs["Labels"][INSIDE].startswith(job.id)]
 
+    monkeypatch.setattr(abandoned, "_user", lambda: USER)
     try:
-        wait_for(lambda: servers() and servers()[0].status == "running", 60)
+        wait_for(lambda: [each for each in servers() if each.attrs["State"] == "running"], 60)
         stage.start("container")
         assert servers(), "a job that still runs keeps its server"
     finally:

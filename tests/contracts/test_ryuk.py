@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import tempfile
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import psutil
@@ -17,6 +18,8 @@ from pytest_berth import wait_for
 from pytest_berth.sources.container import LABEL
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     import docker
     from tests.conftest import Project
 
@@ -42,7 +45,8 @@ ENTRYPOINT ["perl", "-MIO::Socket::INET", "-MIO::Socket::UNIX", "-MIO::Select", 
     ask(qq(DELETE /containers/$_?force=1&v=1)) for $found =~ /\"Id\":\"([0-9a-f]{64})\"/g }\
 "]
 """
-NAME = "pytest-berth/ryuk-stand-in:latest"
+# Of this process alone, as its containers are found by it.
+NAME = f"pytest-berth/ryuk-stand-in:{os.urandom(4).hex()}"
 TESTS = """
     import threading
     from pathlib import Path
@@ -61,13 +65,16 @@ TESTS = """
 
 
 @pytest.fixture
-def ryuk(client: docker.DockerClient) -> str:
-    """Return the name of an image that does what Ryuk does."""
+def ryuk(client: docker.DockerClient) -> Iterator[str]:
+    """Give the name of an image that does what Ryuk does."""
+    # The same text would make the same image, whatever its name.
+    text = f"{STAND_IN}LABEL name={NAME}\n"
     try:
-        client.images.build(fileobj=io.BytesIO(STAND_IN.encode()), tag=NAME, rm=True)
+        client.images.build(fileobj=io.BytesIO(text.encode()), tag=NAME, rm=True)
     except (APIError, DockerException) as error:
         pytest.skip(f"the stand-in cannot be built: {error}")
-    return NAME
+    yield NAME
+    client.images.remove(NAME, force=True)
 
 
 def left(client: docker.DockerClient, project: Project) -> list[Any]:
@@ -109,12 +116,13 @@ def test_the_reaper_removes_what_a_run_left_that_was_killed_with_its_janitor(
         marks = [project.root / name for name in ("one", "two")[: 1 + bool(workers)]]
         wait_for(lambda: all(mark.exists() for mark in marks), 60)
         assert len(left(client, project)) == 1
-        family = [run.pid, *(each.pid for each in psutil.Process(run.pid).children(recursive=True))]
-        for process in psutil.process_iter(["cmdline"]):
-            if place in " ".join(process.info["cmdline"] or ()):
-                family.append(process.pid)
-        for pid in dict.fromkeys(family):
-            psutil.Process(pid).kill()
+        family = [*psutil.Process(run.pid).children(recursive=True), psutil.Process(run.pid)]
+        every = psutil.process_iter(["cmdline"])
+        helpers = [each for each in every if place in " ".join(each.info["cmdline"] or ())]
+        # The janitor first: it would begin at once to remove what the run has left.
+        for process in [*helpers, *family]:
+            with suppress(psutil.NoSuchProcess):
+                process.kill()
         run.wait()
     wait_for(lambda: not left(client, project), 60, message="the reaper")
     wait_for(lambda: not reapers(client), 60, message="the reaper's end")

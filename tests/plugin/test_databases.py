@@ -9,6 +9,8 @@ from uuid import uuid4
 import psycopg
 import pytest
 
+from pytest_berth import wait_for
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -233,7 +235,9 @@ def role(outer_url: str) -> Iterator[str]:
     with psycopg.connect(outer_url.replace("+psycopg", ""), autocommit=True) as door:
         door.execute(f"CREATE ROLE {name} LOGIN PASSWORD 'secret'".encode())
         yield name
-        door.execute(f"DROP ROLE {name}".encode())
+        # Another run on this server may be dropping the template that names the role.
+        drop, in_use = f"DROP ROLE {name}".encode(), psycopg.errors.DependentObjectsStillExist
+        wait_for(lambda: door.execute(drop), 60, ignore=in_use)
 
 
 def test_the_application_works_as_a_role_of_few_rights(served: Project, role: str) -> None:

@@ -122,7 +122,8 @@ def containers(run_id: str) -> list[str]:
         engine = connect()
     except EngineUnreachableError:
         return []
-    found = engine.containers.list(all=True, filters={"label": f"{LABEL}={run_id}"})
+    # Without the details of each, as it may be removed meanwhile.
+    found = engine.containers.list(all=True, filters={"label": f"{LABEL}={run_id}"}, sparse=True)
     return [container.id for container in found]
 
 

@@ -10,6 +10,8 @@ import psycopg
 import pytest
 from psycopg import sql
 
+from pytest_berth import wait_for
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
@@ -133,7 +135,10 @@ def account(outer_url: str) -> Iterator[Callable[[str], str]]:
             return f"postgresql://{name}:{quote(password, safe='')}@{place}"
 
         yield make
-        connection.execute(sql.SQL("DROP ROLE IF EXISTS {}").format(sql.Identifier(name)))
+        drop = sql.SQL("DROP ROLE IF EXISTS {}").format(sql.Identifier(name))
+        # Another run on this server may be dropping the template that the role owns.
+        in_use = psycopg.errors.DependentObjectsStillExist
+        wait_for(lambda: connection.execute(drop), 60, ignore=in_use)
 
 
 @pytest.mark.parametrize("style", ["locals", "live", "xdist"])

@@ -11,8 +11,12 @@ import pytest
 from psycopg import sql
 from sqlalchemy import make_url
 
+from pytest_berth import wait_for
+
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
+
+    from tests.contracts.conftest import Berthed
 
 CONTENTS = """
 CREATE TABLE users (id serial PRIMARY KEY, email text UNIQUE NOT NULL);
@@ -90,6 +94,20 @@ class Site:
         """Return the sessions that the role has on the server."""
         query = "SELECT pid, state, query FROM pg_stat_activity WHERE usename = {}"
         return self.execute(sql.SQL(query).format(sql.Literal(self.name)).as_string())
+
+    def expect_no_sessions(self) -> None:
+        """Wait until the server has noticed the end of the role's last session."""
+        wait_for(lambda: not self.sessions(), 60)
+
+
+@pytest.fixture(scope="session")
+def outer_url(berthed_by_source: Callable[[str], Berthed]) -> str:
+    """URL of a superuser on a server of this process's own.
+
+    On the one that all workers of the outer run share, each run that ends there clears up behind
+    those that a test has killed.
+    """
+    return berthed_by_source("external").url
 
 
 @pytest.fixture

@@ -60,7 +60,7 @@ def test_a_role_that_may_create_databases_works_in_its_own(
     result.assert_outcomes(passed=4)
     assert f"'{site.name}' is a {found}: " in result.stdout.str()
     assert site.contents() == before
-    assert not site.sessions()
+    site.expect_no_sessions()
 
 
 def test_databases_are_dropped_after_failing_tests_too(shop: Project, site: Site) -> None:
@@ -77,7 +77,7 @@ def test_databases_are_dropped_after_failing_tests_too(shop: Project, site: Site
     assert quote(site.password, safe="") not in result.stdout.str()
     assert site.password not in result.stdout.str()
     assert site.contents() == before
-    assert not site.sessions()
+    site.expect_no_sessions()
 
 
 @pytest.mark.parametrize("found", ["database owner", "plain role"])
@@ -92,7 +92,7 @@ def test_a_role_that_may_not_create_databases_is_rolled_back(
     result.assert_outcomes(passed=2)
     assert f"'{site.name}' is a {found}: " in result.stdout.str()
     assert site.contents() == before
-    assert not site.sessions()
+    site.expect_no_sessions()
 
 
 @pytest.mark.parametrize("found", ["database owner", "plain role"])

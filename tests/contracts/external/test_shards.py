@@ -109,12 +109,12 @@ class Shards:
 
     def kill(self, number: int) -> None:
         """Kill a run together with its janitor, as the end of a CI job does."""
-        family = [self.runs[number].pid]
         for process in psutil.process_iter(["cmdline"]):
             if str(self.place / str(number)) in " ".join(process.info["cmdline"] or ()):
-                family.append(process.pid)
-        for pid in family:
-            psutil.Process(pid).kill()
+                with suppress(psutil.NoSuchProcess):
+                    process.kill()
+        # The last one, as its janitor would begin at once to clear up.
+        self.runs[number].kill()
         self.runs[number].wait()
 
 
@@ -133,7 +133,7 @@ def shards(project: Project, site: Site) -> Iterator[Shards]:
             run.wait()
             if run.stdout:
                 run.stdout.close()
-        wait_for(lambda: not site.sessions(), 20)
+        site.expect_no_sessions()
         for name in made.databases():
             # Janitors of the runs that were killed may be at it, too.
             with suppress(psycopg.errors.InvalidCatalogName):
@@ -155,7 +155,7 @@ def test_runs_that_start_at_once_build_one_template(
     assert [run.returncode for run in shards.runs] == [0, 0], outputs
     assert sum("another run builds the template" in output for output in outputs) <= 1
     assert shards.databases() == []
-    assert not shards.site.sessions()
+    shards.site.expect_no_sessions()
 
 
 def test_the_first_run_to_end_leaves_what_the_other_one_uses(shards: Shards) -> None:
@@ -181,7 +181,7 @@ def test_what_a_killed_run_has_left_is_removed_by_the_next_one_and_only_that(
     assert len(shards.databases()) == 5
     before = len(shards.site.sessions())
     shards.kill(0)
-    wait_for(lambda: len(shards.site.sessions()) <= before // 2, 20)
+    wait_for(lambda: len(shards.site.sessions()) <= before // 2, 60)
     assert len(shards.databases()) == 5
     third = shards.start("-k", "test_writes")
     output = third.communicate()[0]
