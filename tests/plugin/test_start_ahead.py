@@ -274,6 +274,40 @@ def test_a_start_that_fails_is_told_by_each_test_that_needs_it_and_nowhere_else(
     result.stdout.fnmatch_lines(["*postgres ended while it started*", "*work_memory*"])
 
 
+def test_what_a_thread_prepares_waits_for_the_imports_of_the_main_thread(served: Project) -> None:
+    served.models()
+    served.conftest(
+        """
+        from contextlib import suppress
+        from pytest_berth import wait_for
+        from pytest_berth.services.postgres.service import Postgres
+
+        done, load, prepare = [], Postgres.load, Postgres.prepare
+
+        def loading(self):
+            with suppress(TimeoutError):
+                wait_for(lambda: done, 1)
+            load(self)
+            done.append("imports")
+
+        def preparing(self, *args):
+            done.append("template")
+            prepare(self, *args)
+
+        Postgres.load, Postgres.prepare = loading, preparing
+        """
+    )
+    served.write(
+        test_it="""
+        import conftest
+
+        def test_pg(pg_session):
+            assert conftest.done == ["imports", "template"]
+        """
+    )
+    served.run().assert_outcomes(passed=1)
+
+
 BESIDE = """
     import logging, socket, subprocess
     from pathlib import Path

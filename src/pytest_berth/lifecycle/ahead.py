@@ -23,7 +23,7 @@ from pytest_berth.waiting import now
 
 if TYPE_CHECKING:
     import logging
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Collection, Iterable, Iterator, Sequence
 
     import pytest
 
@@ -49,6 +49,7 @@ class Ahead:
         self._manager = berth.manager
         self.environment = dict(os.environ)
         self._begun: dict[str, Future[None]] = {}
+        self._loaded = threading.Event()
 
     def begin(self, service: Service, item: pytest.Item) -> None:
         """Start a service's server, and what can be made on it without any fixture.
@@ -84,6 +85,22 @@ class Ahead:
                 source.load()
             service.load()
 
+    def load_all(self, services: Iterable[Service], running: Collection[str]) -> None:
+        """Import what all starts take; the threads wait with what imports the same packages.
+
+        Python tells of a deadlock where two threads import one package from different ends, and
+        one of them is left without it.
+
+        Args:
+            services: The services.
+            running: The names of those whose servers are there already.
+        """
+        try:
+            for service in services:
+                self.load(service, runs=service.name in running)
+        finally:
+            self._loaded.set()
+
     def join(self, service: Service) -> None:
         """Wait until what was begun for a service has ended, well or not."""
         begun = self._begun.get(service.name)
@@ -110,6 +127,7 @@ class Ahead:
     def _start(self, service: Service, item: pytest.Item) -> None:
         if all(map(find_spec, service.packages)):
             server = self._manager.start_ahead(service)
+            self._loaded.wait()
             service.prepare(server, item)
 
 
@@ -124,8 +142,7 @@ def start(berth: Berth, session: pytest.Session) -> None:
     running = {service.name for service, _ in needed if berth.ahead.finds_kept(service)}
     for service, item in needed:
         berth.ahead.begin(service, item)
-    for service, _ in needed:
-        berth.ahead.load(service, runs=service.name in running)
+    berth.ahead.load_all([service for service, _ in needed], running)
 
 
 def _will_run(session: pytest.Session) -> bool:
