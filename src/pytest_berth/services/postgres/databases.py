@@ -218,8 +218,9 @@ def _drop_beside_others(connection: psycopg.Connection[Any], run_id: str, name: 
         drop(connection, run_id, name)
         return True
 
-    # "tuple concurrently updated" says that another run has just begun to drop it.
-    wait_for(is_dropped, _BACKENDS_END_WITHIN, ignore=psycopg.errors.InternalError_)
+    # Another run has just begun to drop it: "tuple concurrently updated", "cannot alter invalid".
+    begun = (psycopg.errors.InternalError_, psycopg.errors.ObjectNotInPrerequisiteState)
+    wait_for(is_dropped, _BACKENDS_END_WITHIN, ignore=begun)
 
 
 def require_ours(name: str, run_id: str, fixed_name: str = "") -> None:

@@ -158,8 +158,10 @@ def _drop(connection: psycopg.Connection[Any], names: Sequence[str]) -> None:
         try:
             databases.unseal(connection, name)
             databases.execute(connection, "DROP DATABASE {}", name)
-        except (psycopg.errors.InvalidCatalogName, psycopg.errors.InternalError_):
-            continue  # another run was faster, or is at it ("tuple concurrently updated")
+        except psycopg.errors.InvalidCatalogName:
+            continue  # another run was faster
+        except (psycopg.errors.InternalError_, psycopg.errors.ObjectNotInPrerequisiteState):
+            continue  # another run is at it: "tuple concurrently updated", "cannot alter invalid"
         except (psycopg.errors.ObjectInUse, psycopg.errors.InsufficientPrivilege):
             return  # in use after all, or somebody else's
 
