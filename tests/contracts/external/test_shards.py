@@ -16,7 +16,7 @@ import psycopg
 import pytest
 
 from pytest_berth import wait_for
-from pytest_berth.services.postgres import guard
+from pytest_berth.services.postgres import databases, guard
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -107,6 +107,13 @@ class Shards:
         """Return the shared ones among these."""
         return [name for name in self.databases() if name.startswith("berth_template_")]
 
+    def removed(self) -> bool:
+        """Remove what is left of these."""
+        with self.site.connect() as door:
+            for name in self.databases():
+                databases.remove(door, name)
+        return True
+
     def kill(self, number: int) -> None:
         """Kill a run together with its janitor, as the end of a CI job does."""
         for process in psutil.process_iter(["cmdline"]):
@@ -134,11 +141,8 @@ def shards(project: Project, site: Site) -> Iterator[Shards]:
             if run.stdout:
                 run.stdout.close()
         site.expect_no_sessions()
-        for name in made.databases():
-            # Janitors of the runs that were killed may be at it, too.
-            with suppress(psycopg.errors.InvalidCatalogName):
-                site.execute(f"ALTER DATABASE {name} IS_TEMPLATE false")
-                site.execute(f"DROP DATABASE {name} WITH (FORCE)")
+        # Janitors of the runs that were killed may be at it, too.
+        wait_for(made.removed, 60, ignore=psycopg.Error)
 
 
 @pytest.mark.parametrize("workers", [(), ("-n2",)], ids=["alone", "xdist"])
