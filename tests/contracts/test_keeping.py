@@ -16,6 +16,7 @@ from pytest_berth import cli
 from pytest_berth.lifecycle.keeping import records
 from pytest_berth.services.kafka import urls as kafka_urls
 from pytest_berth.services.kafka.clients import Clients
+from pytest_berth.services.kafka.library import TopicPartition
 from pytest_berth.services.kafka.service import KAFKA
 from pytest_berth.services.postgres.service import POSTGRES
 from pytest_berth.services.redis import urls as redis_urls
@@ -70,13 +71,15 @@ def write(service: Service, server: Server) -> None:
             client.config_set("maxmemory", "100mb")
             client.acl_setuser("left_behind", enabled=True)
     else:
+        from kafka import OffsetAndMetadata
+
         clients = Clients(kafka_urls.bootstrap(server))
-        clients.producer.send("left_behind", b"x").get(10)
+        clients.producer.send("left_behind", b"x").get(60)
+        # Without joining its group, which kafka-python does not always finish on a busy machine.
         with clients.consumer(group_id="left_behind") as consumer:
-            consumer.subscribe(["left_behind"])
-            while not consumer.poll(500):
-                pass
-            consumer.commit()
+            part = TopicPartition("left_behind", 0)
+            consumer.assign([part])
+            consumer.commit({part: OffsetAndMetadata(1, "", -1)})
         clients.close()
 
 

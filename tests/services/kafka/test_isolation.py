@@ -259,17 +259,20 @@ def test_foreign_topics_are_not_emptied(on_broker: Project, kafka_probe: Any) ->
     assert kafka_probe.expect_one(foreign).text() == "precious"
 
 
+# On a busy machine kafka-python 3.0 sometimes does not finish joining a group.
+@pytest.mark.flaky(reruns=3)
 def test_topics_and_groups_of_a_run_are_gone_after_it(
     on_broker: Project, kafka_admin: Any, kafka_topic: str
 ) -> None:
     on_broker.ini()
     on_broker.write(
         test_it="""
+        from pytest_berth import wait_for
+
         def test_it(kafka_probe, kafka_topic, kafka_consumer):
             kafka_probe.publish(kafka_topic, "x")
             kafka_consumer.subscribe([kafka_topic])
-            while not kafka_consumer.poll(100):
-                pass
+            wait_for(lambda: kafka_consumer.poll(100), 30, interval=0)
             kafka_consumer.commit()
             print("run:", kafka_topic.split("-")[1])
         """
