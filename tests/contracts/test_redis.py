@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -141,7 +142,8 @@ def test_a_stopped_local_server_leaves_neither_process_nor_directory(
     assert (directory / "redis.conf").stat().st_mode & 0o077 == 0
     stage.end()
     assert not directory.exists()
-    assert not process.is_running() or process.status() == psutil.STATUS_ZOMBIE
+    with suppress(psutil.NoSuchProcess):
+        assert not process.is_running() or process.status() == psutil.STATUS_ZOMBIE
 
 
 def test_a_stopped_container_is_gone(stage: Stage, client: docker.DockerClient) -> None:

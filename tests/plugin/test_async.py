@@ -200,13 +200,23 @@ def test_a_task_that_outlives_its_test_harms_no_other(served: Project, driver: s
         served,
         RUNNERS["session"],
         """
+        import os
+        import psycopg
+
         tasks = []
+        door = psycopg.connect(os.environ["BERTH_PG_URL"].replace("+psycopg", ""), autocommit=True)
+
+        def sleeps(name):
+            query = "SELECT FROM pg_stat_activity WHERE wait_event = 'PgSleep' AND datname = %s"
+            return door.execute(query, [name]).fetchone() is not None
 
         async def test_leaves_a_query(pg_async_session):
+            name = await pg_async_session.scalar(text("SELECT current_database()"))
             tasks.append(asyncio.ensure_future(
                 pg_async_session.execute(text("SELECT pg_sleep(8)"))
             ))
-            await asyncio.sleep(0.1)
+            while not sleeps(name):
+                await asyncio.sleep(0.01)
 
         async def test_next(pg_async_session):
             with pytest.raises(Exception):

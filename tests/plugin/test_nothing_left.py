@@ -201,15 +201,16 @@ def test_ctrl_c_leaves_nothing(
     project.plugins = ("xdist",)
     project.write(
         test_it="""
-            import threading
+            import os, threading
             from pathlib import Path
             import pytest
             from sqlalchemy import text
 
             @pytest.mark.parametrize("n", range(4))
             def test_it(pg_session, n):
-                Path("partial").write_text(pg_session.scalar(text("SELECT current_database()")))
-                Path("partial").rename("database")
+                partial = Path(f"partial-{os.getpid()}")
+                partial.write_text(pg_session.scalar(text("SELECT current_database()")))
+                partial.rename("database")
                 threading.Event().wait()
         """
     )

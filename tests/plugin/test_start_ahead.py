@@ -77,7 +77,12 @@ def temporary(
         project.conftest(CONFTEST)
         yield directory
         # Every test of this module: what a run has begun, it has ended or undone.
-        assert [path for path in directory.glob("berth-*") if "ports" not in path.name] == []
+        assert left_in(directory) == []
+
+
+def left_in(directory: Path) -> list[Path]:
+    """Return what runs have left in a directory; reservations of ports may be used again."""
+    return [path for path in directory.glob("berth-*") if "ports" not in path.name]
 
 
 def seen(project: Project) -> str:
@@ -453,6 +458,8 @@ def test_ctrl_c_undoes_the_start(
         assert process.wait(60) != pytest.ExitCode.OK, output.read_text()
     finally:
         process.kill()
+    # Then it is the janitor that undoes the start, a moment later.
+    wait_for(lambda: left_in(temporary) == [], 60)
 
 
 def test_a_worker_that_has_nothing_to_do_ends_the_start_that_another_one_waits_for(

@@ -62,7 +62,11 @@ def test_no_server_of_a_test_outlives_it(local: Project) -> None:
     )
     local.run("-o", "berth_order=none").assert_outcomes(passed=2)
     port = int((local.root / "port").read_text())
-    listening = {entry.laddr.port for entry in psutil.net_connections("tcp") if entry.laddr}
+    listening = {
+        entry.laddr.port
+        for entry in psutil.net_connections("tcp")
+        if entry.status == psutil.CONN_LISTEN
+    }
     assert port not in listening
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import socket
 import subprocess
 import sys
 import tempfile
@@ -22,6 +21,7 @@ from psycopg import sql
 
 from pytest_berth.errors import SchemaError
 from pytest_berth.services.postgres.schema import Target, parse
+from pytest_berth.sources import ports
 from pytest_berth.waiting import wait_for
 
 if TYPE_CHECKING:
@@ -91,8 +91,9 @@ def postgres() -> Iterator[Postgres]:
             cwd=home,
             **account,
         )
-        with socket.create_server(("127.0.0.1", 0)) as reserved:
-            port = reserved.getsockname()[1]
+        # Not one that the system may give to a connection meanwhile.
+        reserved = ports.reserve()
+        port = reserved.port
         settings = {"port": port, "unix_socket_directories": home, "fsync": "off"}
         process = subprocess.Popen(
             [str(programs / "postgres"), "-D", str(home / "data")]
@@ -106,13 +107,14 @@ def postgres() -> Iterator[Postgres]:
         try:
             wait_for(
                 lambda: server.execute(sql.SQL("SELECT 1").format()),
-                timeout=30,
+                timeout=60,
                 ignore=psycopg.OperationalError,
             )
             yield server
         finally:
             process.terminate()
-            wait_for(lambda: process.poll() is not None, timeout=30)
+            wait_for(lambda: process.poll() is not None, timeout=60)
+            reserved.lock.release()
 
 
 @dataclass(frozen=True)
@@ -175,7 +177,7 @@ def project(postgres: Postgres, tmp_path: Path) -> Iterator[Project]:
     }
     yield Project(Target(url, dsn, environment, tmp_path, (PASSWORD,)))
     drop = sql.SQL("DROP DATABASE {}").format(sql.Identifier(name))
-    wait_for(lambda: postgres.execute(drop), timeout=10, ignore=psycopg.errors.ObjectInUse)
+    wait_for(lambda: postgres.execute(drop), timeout=60, ignore=psycopg.errors.ObjectInUse)
 
 
 @pytest.fixture
