@@ -57,7 +57,8 @@ def no_engine(
 def test_an_engine_that_does_not_answer_is_noticed_soon(stage: Stage, no_engine: None) -> None:
     began = time.monotonic()
     error = _failure(stage.manager("container"))
-    assert time.monotonic() - began < 5
+    # docker-py by itself would wait for a minute.
+    assert time.monotonic() - began < 20
     assert "berth_source = container (pytest.ini)" in error.what
     assert "no container engine answers" in error.why
     assert "start Docker or Podman, or point DOCKER_HOST at an engine" in error.remedy

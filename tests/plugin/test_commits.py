@@ -63,7 +63,7 @@ def test_notifications_arrive(pg_dsn):
         other.execute("NOTIFY news, 'hello'")
         assert list(listener.notifies(timeout=0.1)) == []
         other.commit()
-        (found,) = listener.notifies(timeout=5, stop_after=1)
+        (found,) = listener.notifies(timeout=60, stop_after=1)
         assert found.payload == "hello"
 
 def test_advisory_locks_conflict(pg_engine):

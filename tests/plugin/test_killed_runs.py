@@ -83,7 +83,7 @@ def place() -> Iterator[Path]:
     path.chmod(0o755)
     yield path
     # Janitors of the runs that were killed may be at it, too.
-    wait_for(lambda: _is_removed(path), 20, message=f"removal of {path}")
+    wait_for(lambda: _is_removed(path), 60, message=f"removal of {path}")
 
 
 def _is_removed(path: Path) -> bool:
@@ -202,7 +202,7 @@ def test_a_run_that_ends_well_leaves_no_janitor(
     result.assert_outcomes(passed=1)
     run = Run(subprocess.Popen(["true"]), place)
     run.process.wait()
-    wait_for(lambda: not run.leftovers(), 20, message="the janitor's end")
+    wait_for(lambda: not run.leftovers(), 60, message="the janitor's end")
 
 
 def test_the_next_run_sweeps_up_behind_one_whose_janitor_was_killed_too(
@@ -264,7 +264,7 @@ def test_a_dead_run_of_another_container_is_swept_when_its_locks_are_free(
     run_id = until(run, (project.root / "testing").exists)
     run.process.kill()
     run.process.wait()
-    wait_for(lambda: not any("postgres" in each for each in processes(place)), 20)
+    wait_for(lambda: not any("postgres" in each for each in processes(place)), 60)
     assert run.leftovers()
     be_silent(run)
     project.run("--berth-source=local", "test_quick.py", TMPDIR=str(place))
@@ -283,7 +283,7 @@ def test_a_living_run_of_another_container_is_left_alone(
     project.run("--berth-source=local", "test_quick.py", TMPDIR=str(place))
     assert run.process.poll() is None
     assert (directory / "postgres.ready.json").exists()
-    wait_for(lambda: time.time() - (directory / "heartbeat").stat().st_mtime < 60, 20)
+    wait_for(lambda: time.time() - (directory / "heartbeat").stat().st_mtime < 60, 60)
 
 
 def test_a_link_that_is_planted_in_the_temporary_directory_is_not_followed(

@@ -128,7 +128,7 @@ def test_a_connection_that_still_works_is_ended_and_the_pool_goes_on(shop: Proje
 
         @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
         def test_next(app):
-            left.pop().join(20)
+            left.pop().join(60)
             assert emails(app) == []
         """,
         "-Wignore::pytest.PytestUnhandledThreadExceptionWarning",

@@ -43,10 +43,10 @@ CONFTEST = """
             listening.set_inheritable(True)
             process = subprocess.Popen(command, pass_fds=[listening.fileno()])
         with httpx.Client(base_url=f"http://127.0.0.1:{port}") as client:
-            wait_for(lambda: client.get("/users").is_success, 30, ignore=httpx.TransportError)
+            wait_for(lambda: client.get("/users").is_success, 60, ignore=httpx.TransportError)
             yield client
         process.terminate()
-        process.wait(10)
+        process.wait(60)
 """
 TESTS = """
     import pytest

@@ -93,7 +93,7 @@ def place() -> Iterator[Path]:
     path.chmod(0o755)
     yield path
     # Janitors of the runs that were killed may be at it, too.
-    wait_for(lambda: _is_removed(path), 20, message=f"removal of {path}")
+    wait_for(lambda: _is_removed(path), 60, message=f"removal of {path}")
 
 
 def _is_removed(path: Path) -> bool:
@@ -133,7 +133,7 @@ def test_nothing_is_left_of_a_run(
         return not there
 
     try:
-        wait_for(nothing, 30, interval=0.1)
+        wait_for(nothing, 60, interval=0.1)
     except TimeoutError:
         logs = [path.read_text() for path in place.glob("berth-*/janitor.log")]
         pytest.fail(f"of what ended after {moment:.2f} s this is left: {there} {logs}")

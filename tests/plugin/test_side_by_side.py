@@ -63,7 +63,7 @@ def test_three_runs_and_a_container_with_the_label_of_testcontainers(
         foreign.reload()
         assert foreign.status == "running"
         mine = {"label": f"org.pytest-berth.project={project.root}"}
-        wait_for(lambda: not client.containers.list(all=True, filters=mine, sparse=True), 20)
+        wait_for(lambda: not client.containers.list(all=True, filters=mine, sparse=True), 60)
     finally:
         foreign.remove(force=True)
         client.close()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from itertools import count
 
 import pytest
@@ -59,8 +58,6 @@ def test_a_condition_that_does_not_end_is_cancelled() -> None:
             raise
         return True
 
-    began = time.monotonic()
     with pytest.raises(TimeoutError, match="the first attempt had not ended"):
         asyncio.run(wait_for_async(condition, 0.05))
     assert cancelled == [True]
-    assert time.monotonic() - began < 2

@@ -38,7 +38,7 @@ def test_an_application_with_confluent_kafka(
         consumer.close()
     producer = Producer({"bootstrap.servers": kafka_bootstrap})
     producer.produce(kafka_topic, b"from the application", key=b"o2")
-    assert producer.flush(10) == 0
+    assert producer.flush(60) == 0
     record = kafka_probe.expect_one(kafka_topic, where=lambda record: record.key == b"o2")
     assert record.text() == "from the application"
 
@@ -63,7 +63,7 @@ def test_an_application_with_aiokafka(
         try:
             message = await asyncio.wait_for(consumer.getone(), 20)
             await consumer.commit()
-            await wait_for_async(lambda: kafka_probe.lag(group, kafka_topic) == 0)
+            await wait_for_async(lambda: kafka_probe.lag(group, kafka_topic) == 0, 60)
             await producer.send_and_wait(kafka_topic, b"handled", key=b"answer")
             return bytes(message.value)
         finally:

@@ -93,7 +93,7 @@ def test_a_cancelled_task_lets_its_thread_end(
     async def cancelled() -> None:
         await kafka_async_probe.publish(kafka_topic, "which no group has read")
         task = asyncio.create_task(kafka_async_probe._threads.waiting(work))
-        await wait_for_async(begun.is_set)
+        await wait_for_async(begun.is_set, 60)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from typing import TYPE_CHECKING
 
 import pytest
@@ -22,18 +21,17 @@ def test_a_blocking_command_waits_as_long_as_it_says(local: Project) -> None:
         def test_waits(redis_client):
             began = time.monotonic()
             assert redis_client.blpop(["nothing"], timeout=6) is None
-            assert 5.9 < time.monotonic() - began < 8
+            assert time.monotonic() - began > 5.9
         """
     )
     local.run().assert_outcomes(passed=1)
 
 
-def test_a_closed_port_is_told_at_once() -> None:
+def test_a_closed_port_is_told_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("redis.retry.sleep", lambda _: pytest.fail("it is tried again"))
     client = clients.client("redis://127.0.0.1:1/0")
-    began = time.monotonic()
     with pytest.raises(redis.ConnectionError):
         client.ping()
-    assert time.monotonic() - began < 0.5
 
 
 def test_keys_and_values_are_bytes_and_the_fixture_can_be_overridden(local: Project) -> None:

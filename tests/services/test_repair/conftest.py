@@ -65,11 +65,11 @@ def repair_server() -> Iterator[str]:
         server = subprocess.Popen(command, stdout=log, stderr=log, cwd=home, **account)
     dsn = make_conninfo(host=str(home), user="berth", dbname="postgres")
     try:
-        wait_for(lambda: _answers(dsn), 30, ignore=psycopg.OperationalError)
+        wait_for(lambda: _answers(dsn), 60, ignore=psycopg.OperationalError)
         yield dsn
     finally:
         server.terminate()
-        server.wait(30)
+        server.wait(60)
         shutil.rmtree(home)
 
 
