@@ -316,8 +316,13 @@ class Service(Protocol):
             SettingsError: A marker, a path, a module or an attribute is wrong.
         """
 
-    def load(self) -> None:
-        """Import what its tests need; its packages are there."""
+    def load(self, items: Sequence[pytest.Item], *, starts: bool) -> None:
+        """Import what its tests need; its packages are there.
+
+        Args:
+            items: The selected tests that need it.
+            starts: Whether its server is to be started; else an earlier run has left it.
+        """
 
     def prepare(self, server: Server, item: pytest.Item) -> None:
         """Do ahead, in a thread of its own, what tests need on the server and no fixture settles.

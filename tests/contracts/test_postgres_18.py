@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 import psycopg
 
 from pytest_berth.services.postgres import cloning, databases, repair, urls
+from pytest_berth.services.postgres.application import Application
 from pytest_berth.services.postgres.pool import Pool
-from pytest_berth.services.postgres.repair.application import Application
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -289,10 +289,10 @@ def test_what_a_thread_prepares_waits_for_the_imports_of_the_main_thread(served:
 
         done, load, prepare = [], Postgres.load, Postgres.prepare
 
-        def loading(self):
+        def loading(self, *args, **given):
             with suppress(TimeoutError):
                 wait_for(lambda: done, 1)
-            load(self)
+            load(self, *args, **given)
             done.append("imports")
 
         def preparing(self, *args):

@@ -10,8 +10,8 @@ import psycopg
 import pytest
 
 from pytest_berth.services.postgres import cloning, databases, repair, urls
+from pytest_berth.services.postgres.application import Application
 from pytest_berth.services.postgres.pool import Pool
-from pytest_berth.services.postgres.repair.application import Application
 from pytest_berth.waiting import wait_for
 
 if TYPE_CHECKING:

@@ -71,11 +71,12 @@ class Ahead:
         """Tell whether an earlier run has left a server that can be taken over."""
         return self._manager.keeping.is_there(service)
 
-    def load(self, service: Service, *, runs: bool) -> None:
+    def load(self, service: Service, items: Sequence[pytest.Item], *, runs: bool) -> None:
         """Import what a start takes, before a test can replace any of what is imported.
 
         Args:
             service: The service.
+            items: The selected tests.
             runs: Whether its server is there already.
         """
         sources = may_serve(service, self.berth.settings, self._manager.candidates)
@@ -83,9 +84,12 @@ class Ahead:
         with suppress(ImportError):
             for source in () if runs else sources:
                 source.load()
-            service.load()
+            concerned = [item for item in items if fixtures_reached(item, service)]
+            service.load(concerned, starts=not runs)
 
-    def load_all(self, services: Iterable[Service], running: Collection[str]) -> None:
+    def load_all(
+        self, services: Iterable[Service], items: Sequence[pytest.Item], running: Collection[str]
+    ) -> None:
         """Import what all starts take; the threads wait with what imports the same packages.
 
         Python tells of a deadlock where two threads import one package from different ends, and
@@ -93,11 +97,12 @@ class Ahead:
 
         Args:
             services: The services.
+            items: The selected tests.
             running: The names of those whose servers are there already.
         """
         try:
             for service in services:
-                self.load(service, runs=service.name in running)
+                self.load(service, items, runs=service.name in running)
         finally:
             self._loaded.set()
 
@@ -142,7 +147,8 @@ def start(berth: Berth, session: pytest.Session) -> None:
     running = {service.name for service, _ in needed if berth.ahead.finds_kept(service)}
     for service, item in needed:
         berth.ahead.begin(service, item)
-    berth.ahead.load_all([service for service, _ in needed], running)
+    services = [service for service, _ in needed]
+    berth.ahead.load_all(services, session.items, running)
 
 
 def _will_run(session: pytest.Session) -> bool:

@@ -41,7 +41,7 @@ class Berth:
         on_waiting: Called now and then while pytest's own thread waits for another one.
         served: The servers of a run that has ended.
         at_end: What is to be undone at the end.
-        held: What a service keeps open for the life of this process, by a name of its own.
+        held: What a service keeps for the life of this process, by a name of its own.
     """
 
     def __init__(

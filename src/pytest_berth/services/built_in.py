@@ -106,7 +106,7 @@ class BuiltIn:
         """Leave everything: there is nothing worth keeping."""
         return False
 
-    def load(self) -> None:
+    def load(self, items: Sequence[pytest.Item], *, starts: bool) -> None:
         """Import what its tests need: most of it is the drivers."""
         import_module(f"pytest_berth.services.{self.name}.workspace")
 

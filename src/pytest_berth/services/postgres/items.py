@@ -60,6 +60,24 @@ def may_commit(item: pytest.Item) -> bool:
     )
 
 
+def is_repaired(item: pytest.Item) -> bool:
+    """Tell whether what a test has written is looked for, and put back."""
+    kind = demand_of(item).isolation.kind
+    return kind in {"truncation", DATABASE} or "pg_database" in fixtures_reached(item, POSTGRES)
+
+
+def need_repairs(items: Sequence[pytest.Item], *, starts: bool) -> bool:
+    """Tell whether anything has to be put back, or a template to note what that would be.
+
+    Args:
+        items: The tests.
+        starts: Whether the server is a new one; on one that was left there is a template, mostly.
+    """
+    settings = items[0].config.stash[BERTH].settings
+    fills = starts and bool(settings[SCHEMA] or settings[SEED])
+    return fills or any(map(is_repaired, items))
+
+
 def check(items: Sequence[pytest.Item]) -> None:
     """Check what the selected tests ask for, and what the settings say for all of them.
 
@@ -74,6 +92,7 @@ def check(items: Sequence[pytest.Item]) -> None:
         return
     berth = items[0].config.stash[BERTH]
     fixed.check(berth)
+    berth.held[template.REPAIRS] = any(map(is_repaired, items))
     for option in (SCHEMA, SEED):
         for step in template.parse(berth, berth.settings[option]):
             with _naming(f"{option.name}, set by {berth.settings.origin(option)}"):

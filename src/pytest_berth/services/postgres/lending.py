@@ -6,13 +6,14 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from pytest_berth.services.postgres import databases
+from pytest_berth.services.postgres import databases, environment
 from pytest_berth.services.postgres.database import Database, PrivateDatabase
 from pytest_berth.services.postgres.options import LOCK_TIMEOUT
 from pytest_berth.services.postgres.pool import Pool
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from contextlib import AbstractContextManager
 
     from pytest_berth.services.postgres.workspace import Workspace
 
@@ -52,6 +53,11 @@ class Lending:
             first = PrivateDatabase(own.name, own.engine, self.workspace.server, another)
             stack.callback(first.close)
             yield first
+
+    def exported(self, own: Database) -> AbstractContextManager[None]:
+        """Let the exported variables tell of a test's private database, and take that back."""
+        place = self.workspace
+        return environment.exported(place.berth, place.server, own.name, place.name)
 
     def close(self) -> None:
         """Close all connections, and end what is done in the background."""

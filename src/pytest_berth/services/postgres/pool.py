@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from concurrent.futures import Future
 
     from pytest_berth.service import Server
+    from pytest_berth.services.postgres.application import Application
     from pytest_berth.services.postgres.repair import Baseline
-    from pytest_berth.services.postgres.repair.application import Application
 
 
 @dataclass

@@ -20,8 +20,8 @@ from pytest_berth.services.postgres.repair.connection import RepairConnection
 
 if TYPE_CHECKING:
     from pytest_berth.service import Server
+    from pytest_berth.services.postgres.application import Application
     from pytest_berth.services.postgres.repair import Baseline
-    from pytest_berth.services.postgres.repair.application import Application
 
 # All that DISCARD ALL does but for prepared statements, which the driver counts on.
 _AS_NEW = (

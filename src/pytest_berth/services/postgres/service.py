@@ -85,10 +85,18 @@ class Postgres(BuiltIn):
 
         return fixed.chosen(settings, super().credentials(settings))
 
-    def load(self) -> None:
-        """Import what its tests need, the dialect included, which an engine would come for."""
-        super().load()
+    def load(self, items: Sequence[pytest.Item], *, starts: bool) -> None:
+        """Import what its tests need, the dialect included, which an engine would come for.
+
+        What puts data back is much, and not every run needs it.
+        """
+        from pytest_berth.services.postgres.items import need_repairs
+
+        super().load(items, starts=starts)
         import_module("sqlalchemy.dialects.postgresql.psycopg")
+        if need_repairs(items, starts=starts):
+            for room in ("layers", "lending"):
+                import_module(f"pytest_berth.services.postgres.{room}")
 
     def prepare(self, server: Server, item: pytest.Item) -> None:
         """Build the template and a clone, where the settings alone say what they hold."""

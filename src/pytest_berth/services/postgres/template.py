@@ -33,6 +33,8 @@ if TYPE_CHECKING:
     from pytest_berth.services.postgres.schema import Step, Target
 
 FIXTURES = ("pg_schema", "pg_seed")
+# Under this name `Berth.held` tells whether tests of this run have their databases put back.
+REPAIRS = "postgres.repairs"
 
 
 def parse(berth: Berth, *items: object) -> tuple[Step, ...]:
@@ -180,9 +182,12 @@ def _fill(
     database: str,
     name: str,
 ) -> None:
-    place = target(berth, server, database, name)
-    _run(steps, dataclasses.replace(place, inherited=environment))
-    _store_baseline(berth, server, database)
+    if steps:
+        place = target(berth, server, database, name)
+        _run(steps, dataclasses.replace(place, inherited=environment))
+    # The template of a schema may serve later runs, too; an empty one only this run's tests.
+    if steps or berth.held.get(REPAIRS):
+        _store_baseline(berth, server, database)
 
 
 def _rebuild_if_gone(berth: Berth, server: Server, steps: tuple[Step, ...], name: str) -> None:

@@ -11,21 +11,11 @@ from typing import TYPE_CHECKING
 from sqlalchemy import Connection, Engine, create_engine
 from sqlalchemy.orm import Session
 
-from pytest_berth.services.postgres import (
-    cloning,
-    databases,
-    environment,
-    permission,
-    template,
-    urls,
-)
+from pytest_berth.services.postgres import cloning, databases, permission, template, urls
 from pytest_berth.services.postgres.advice import PRIVATE
-from pytest_berth.services.postgres.layers import DatabaseLayers
-from pytest_berth.services.postgres.lending import Lending
+from pytest_berth.services.postgres.application import Application, check_pools
+from pytest_berth.services.postgres.failures import LeftOpen, NotRepairable, SchemaChanged
 from pytest_berth.services.postgres.options import DATABASE, DATABASES, LOCK_TIMEOUT
-from pytest_berth.services.postgres.repair import LeftOpen, NotRepairable, SchemaChanged
-from pytest_berth.services.postgres.repair.application import Application, check_pools
-from pytest_berth.services.postgres.repair.connection import RepairConnection
 from pytest_berth.services.postgres.rolled_back import RolledBack
 from pytest_berth.services.postgres.service import POSTGRES
 
@@ -37,6 +27,8 @@ if TYPE_CHECKING:
     from pytest_berth.services.layers import Place
     from pytest_berth.services.postgres.database import Database, PrivateDatabase
     from pytest_berth.services.postgres.isolation import Isolation
+    from pytest_berth.services.postgres.layers import DatabaseLayers
+    from pytest_berth.services.postgres.lending import Lending
     from pytest_berth.services.postgres.named import NamedDatabases
     from pytest_berth.services.postgres.rights import Rights
     from pytest_berth.services.postgres.rollback import OuterTransaction
@@ -105,6 +97,8 @@ class Workspace:
     @cached_property
     def lending(self) -> Lending:
         """What lends private databases."""
+        from pytest_berth.services.postgres.lending import Lending
+
         return Lending(self)
 
     @cached_property
@@ -113,13 +107,17 @@ class Workspace:
 
     @cached_property
     def _layers(self) -> DatabaseLayers:
+        from pytest_berth.services.postgres.layers import DatabaseLayers
+        from pytest_berth.services.postgres.repair.connection import RepairConnection
+
         timeout = self.berth.settings[LOCK_TIMEOUT]
         return DatabaseLayers(RepairConnection(self.dsn, timeout, self.is_ours, self.application))
 
     @property
     def used(self) -> Workspace | Database:
         """What the test works with: its private database, or else the worker's."""
-        return self.lending.own or self
+        lent = self.lending.own if "lending" in self.__dict__ else None
+        return lent or self
 
     @property
     def outer(self) -> OuterTransaction | None:
@@ -224,9 +222,9 @@ class Workspace:
         """Close every connection that berth has opened, private databases' included."""
         self._disconnect()
         self.application.close()
-        self.lending.close()
-        if "named" in self.__dict__:
-            self.named.close()
+        for name in ("lending", "named"):
+            if name in self.__dict__:
+                self.__dict__[name].close()
 
     def _opened(self) -> list[Workspace]:
         return [self, *(self.named.opened if "named" in self.__dict__ else ())]
@@ -263,7 +261,7 @@ class Workspace:
         own = stack.enter_context(self.lending.instead())
         self._apply(seeds, own.name)
         if exported:
-            stack.enter_context(environment.exported(self.berth, self.server, own.name, self.name))
+            stack.enter_context(self.lending.exported(own))
 
     @contextmanager
     def _put_back(self) -> Iterator[None]:

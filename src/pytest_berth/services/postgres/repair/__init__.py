@@ -8,15 +8,15 @@ switched off (no superuser), rows of many widths may lie in another order.
 
 from __future__ import annotations
 
-from pytest_berth.services.postgres.repair.baseline import Baseline, changed
-from pytest_berth.services.postgres.repair.capture import capture, release
-from pytest_berth.services.postgres.repair.failures import (
+from pytest_berth.services.postgres.failures import (
     BaselineLost,
     CloneIsFasterError,
     LeftOpen,
     NotRepairable,
     SchemaChanged,
 )
+from pytest_berth.services.postgres.repair.baseline import Baseline, changed
+from pytest_berth.services.postgres.repair.capture import capture, release
 from pytest_berth.services.postgres.repair.fingerprint import differences
 from pytest_berth.services.postgres.repair.holders import Holder
 from pytest_berth.services.postgres.repair.rebase import rebase

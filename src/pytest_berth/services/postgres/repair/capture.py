@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import psycopg
 from psycopg import sql
 
+from pytest_berth.services.postgres.failures import LeftOpen
 from pytest_berth.services.postgres.repair import (
     catalog,
     ddl,
@@ -17,7 +18,6 @@ from pytest_berth.services.postgres.repair import (
 )
 from pytest_berth.services.postgres.repair.baseline import Baseline, Kept, restless
 from pytest_berth.services.postgres.repair.contents import read_sequences, storage_of, with_rows
-from pytest_berth.services.postgres.repair.failures import LeftOpen
 from pytest_berth.services.postgres.repair.marks import Mark, Snapshot
 from pytest_berth.services.postgres.repair.session import (
     Connection,

@@ -15,7 +15,7 @@ from pytest_berth.services.postgres.repair.stored import adopt
 if TYPE_CHECKING:
     from collections.abc import Collection
 
-    from pytest_berth.services.postgres.repair.application import Application
+    from pytest_berth.services.postgres.application import Application
     from pytest_berth.services.postgres.repair.baseline import Baseline
     from pytest_berth.services.postgres.repair.restore import Restored
     from pytest_berth.services.postgres.repair.session import Connection

@@ -9,16 +9,16 @@ import psycopg
 
 from pytest_berth.errors import IsolationError
 from pytest_berth.services.postgres.advice import PRIVATE
+from pytest_berth.services.postgres.failures import LeftOpen
 from pytest_berth.services.postgres.repair import holders
 from pytest_berth.services.postgres.repair.baseline import ENDING
-from pytest_berth.services.postgres.repair.failures import LeftOpen
 from pytest_berth.services.postgres.repair.undoing.backends import end
 from pytest_berth.waiting import wait_for
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from pytest_berth.services.postgres.repair.application import Application
+    from pytest_berth.services.postgres.application import Application
     from pytest_berth.services.postgres.repair.baseline import Baseline
     from pytest_berth.services.postgres.repair.blocking import BlockedError
     from pytest_berth.services.postgres.repair.holders import Holder

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 import psycopg
 
 from pytest_berth.errors import IsolationError
+from pytest_berth.services.postgres.failures import SchemaChanged
 from pytest_berth.services.postgres.repair import ddl, dirt, fingerprint, holders
 from pytest_berth.services.postgres.repair.blocking import BlockedError, waiting_on
-from pytest_berth.services.postgres.repair.failures import SchemaChanged
 from pytest_berth.services.postgres.repair.marks import Snapshot
 from pytest_berth.services.postgres.repair.session import transaction
 

@@ -7,24 +7,24 @@ from typing import TYPE_CHECKING
 
 import psycopg
 
-from pytest_berth.services.postgres.repair import bloat, ending, holders
-from pytest_berth.services.postgres.repair.baseline import Baseline, look, restless
-from pytest_berth.services.postgres.repair.blocking import BlockedError, waiting_on
-from pytest_berth.services.postgres.repair.contents import read_sequences
-from pytest_berth.services.postgres.repair.failures import (
+from pytest_berth.services.postgres.failures import (
     BaselineLost,
     CloneIsFasterError,
     LeftOpen,
     NotRepairable,
     SchemaChanged,
 )
+from pytest_berth.services.postgres.repair import bloat, ending, holders
+from pytest_berth.services.postgres.repair.baseline import Baseline, look, restless
+from pytest_berth.services.postgres.repair.blocking import BlockedError, waiting_on
+from pytest_berth.services.postgres.repair.contents import read_sequences
 from pytest_berth.services.postgres.repair.reading import reading
 from pytest_berth.services.postgres.repair.undoing.repair import put_back
 
 if TYPE_CHECKING:
     from collections.abc import Collection
 
-    from pytest_berth.services.postgres.repair.application import Application
+    from pytest_berth.services.postgres.application import Application
     from pytest_berth.services.postgres.repair.holders import Holder
     from pytest_berth.services.postgres.repair.session import Connection
 

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 from psycopg import sql
 
 from pytest_berth.services.postgres.advice import PRIVATE
+from pytest_berth.services.postgres.failures import NotRepairable
 from pytest_berth.services.postgres.repair import large_objects
-from pytest_berth.services.postgres.repair.failures import NotRepairable
 from pytest_berth.services.postgres.repair.session import rows
 
 if TYPE_CHECKING:

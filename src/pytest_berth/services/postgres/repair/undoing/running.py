@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 import psycopg
 
 from pytest_berth.services.postgres.advice import PRIVATE
+from pytest_berth.services.postgres.failures import NotRepairable
 from pytest_berth.services.postgres.repair import holders
 from pytest_berth.services.postgres.repair.blocking import waiting_on
-from pytest_berth.services.postgres.repair.failures import NotRepairable
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Sequence

@@ -9,8 +9,8 @@ import psycopg
 from psycopg import sql
 
 from pytest_berth.services.postgres.advice import PRIVATE
+from pytest_berth.services.postgres.failures import NotRepairable
 from pytest_berth.services.postgres.repair import holders
-from pytest_berth.services.postgres.repair.failures import NotRepairable
 from pytest_berth.services.postgres.repair.session import row
 from pytest_berth.services.postgres.repair.undoing.rows import Rows
 from pytest_berth.services.postgres.repair.undoing.running import run
