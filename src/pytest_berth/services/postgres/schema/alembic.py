@@ -14,7 +14,12 @@ from typing import TYPE_CHECKING, ClassVar
 
 from pytest_berth.errors import SchemaError, SettingsError
 from pytest_berth.services.postgres.schema import fingerprint, process, run_alembic
-from pytest_berth.services.postgres.schema.steps import refuse_transaction, suggest, tail
+from pytest_berth.services.postgres.schema.steps import (
+    ALEMBIC_SUFFIXES,
+    refuse_transaction,
+    suggest,
+    tail,
+)
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -23,7 +28,6 @@ if TYPE_CHECKING:
 
     from pytest_berth.services.postgres.schema.steps import Target
 
-SUFFIXES = {".ini", ".toml", ".cfg"}
 USE_TARGET = (
     "let env.py take the URL from config.get_main_option('sqlalchemy.url'), or from an "
     "environment variable that berth sets:\n"
@@ -113,6 +117,6 @@ class Alembic:
 def _is_alembics(path: Path) -> bool:
     """Tell whether a file has a section for Alembic: pytest's own may be the only one there."""
     try:
-        return path.suffix in SUFFIXES and b"alembic]" in path.read_bytes()
+        return path.suffix in ALEMBIC_SUFFIXES and b"alembic]" in path.read_bytes()
     except OSError:
         return False

@@ -1,4 +1,7 @@
-"""From a line of an ini file, or an object of a fixture, to steps."""
+"""From a line of an ini file, or an object of a fixture, to steps.
+
+Each kind of step is imported where a line is of this kind.
+"""
 
 from __future__ import annotations
 
@@ -8,12 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pytest_berth.errors import SettingsError, nearest
-from pytest_berth.services.postgres.schema import objects, process
-from pytest_berth.services.postgres.schema.alembic import SUFFIXES, Alembic
-from pytest_berth.services.postgres.schema.attribute import Attribute
-from pytest_berth.services.postgres.schema.command import Command
-from pytest_berth.services.postgres.schema.sql import SqlFiles
-from pytest_berth.services.postgres.schema.steps import FORMS
+from pytest_berth.services.postgres.schema.steps import ALEMBIC_SUFFIXES, FORMS
 
 if TYPE_CHECKING:
     from pytest_berth.services.postgres.schema.steps import Step
@@ -47,11 +45,7 @@ def parse(item: object, root: Path, *, check_drift: bool = False) -> tuple[Step,
     if isinstance(item, Sequence):
         nested = [parse(each, root, check_drift=check_drift) for each in item]
         return tuple(step for steps in nested for step in steps)
-    line = objects.name_of(item)
-    step = objects.step_for(item, line)
-    if step is None:
-        raise objects.not_usable(line, item)
-    return (step,)
+    return (_object(item),)
 
 
 def _line(line: str, root: Path, *, check_drift: bool) -> Step:
@@ -65,10 +59,10 @@ def _line(line: str, root: Path, *, check_drift: bool) -> Step:
     if prefixed and prefixed["word"] in PREFIXES:
         return _prefixed(line, prefixed, root, check_drift=check_drift)
     if line.lower().endswith(".sql"):
-        return SqlFiles(line, line, root)
+        return _files(line, line, root)
     named = ATTRIBUTE.fullmatch(line)
     if named and _is_attribute(named["module"], named["path"]):
-        return Attribute(line, named["module"], named["path"], root)
+        return _attribute(line, named, root)
     raise SettingsError(
         f"the line {line!r} is none that makes a schema.",
         why=_reason(line, prefixed),
@@ -86,9 +80,38 @@ def _prefixed(line: str, match: re.Match[str], root: Path, *, check_drift: bool)
             remedy=f"write for example: {example}",
         )
     if word == "alembic":
-        return Alembic(line, rest, root, check_drift)
+        return _alembic(line, rest, root, check_drift=check_drift)
+    return _command(line, rest, root / (match["place"] or ""))
+
+
+def _object(value: object) -> Step:
+    from pytest_berth.services.postgres.schema import objects
+
+    line = objects.name_of(value)
+    step = objects.step_for(value, line)
+    if step is None:
+        raise objects.not_usable(line, value)
+    return step
+
+
+def _attribute(line: str, named: re.Match[str], root: Path) -> Step:
+    from pytest_berth.services.postgres.schema.attribute import Attribute
+
+    return Attribute(line, named["module"], named["path"], root)
+
+
+def _alembic(line: str, ini: str, root: Path, *, check_drift: bool) -> Step:
+    from pytest_berth.services.postgres.schema.alembic import Alembic
+
+    return Alembic(line, ini, root, check_drift)
+
+
+def _command(line: str, text: str, directory: Path) -> Step:
+    from pytest_berth.services.postgres.schema import process
+    from pytest_berth.services.postgres.schema.command import Command
+
     try:
-        return Command(line, tuple(process.split(rest)), root / (match["place"] or ""))
+        return Command(line, tuple(process.split(text)), directory)
     except ValueError as error:
         raise SettingsError(
             f"the line {line!r} cannot be split into words.",
@@ -105,12 +128,18 @@ def _path(path: Path, root: Path) -> Step:
             why="only .sql files are sent as they are",
             remedy=f"use one of:\n{FORMS}",
         )
-    return SqlFiles(shown, str(path), root)
+    return _files(shown, str(path), root)
+
+
+def _files(line: str, pattern: str, root: Path) -> Step:
+    from pytest_berth.services.postgres.schema.sql import SqlFiles
+
+    return SqlFiles(line, pattern, root)
 
 
 def _is_attribute(module: str, path: str) -> bool:
     # `alembic:alembic.ini` looks like one, too.
-    of_alembic = module == "alembic" and Path(path).suffix in SUFFIXES
+    of_alembic = module == "alembic" and Path(path).suffix in ALEMBIC_SUFFIXES
     return not of_alembic and _is_dotted(module) and _is_dotted(path)
 
 
@@ -134,7 +163,7 @@ def _slip(line: str) -> str:
     stem, _, ending = line.rpartition(".")
     if glued:
         return f"a blank is missing after the colon: {glued['prefix']} {glued['rest']}?"
-    if f".{ending}" in SUFFIXES:
+    if f".{ending}" in ALEMBIC_SUFFIXES:
         return f"a word is missing before the file: alembic: {line}?"
     if stem and difflib.get_close_matches(ending, ["sql"]):
         return f"it does not end in .sql: {stem}.sql?"

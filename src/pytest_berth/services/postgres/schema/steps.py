@@ -23,6 +23,8 @@ path/to/*.sql                  SQL files, relative to the ini file's directory
 alembic: alembic.ini           all migrations
 command: flyway migrate        a program, without a shell
 command in backend: ...        the same, in another directory"""
+# Of the files that lead Alembic to its migrations.
+ALEMBIC_SUFFIXES = {".ini", ".toml", ".cfg"}
 
 
 @dataclass(frozen=True)
