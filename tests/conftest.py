@@ -17,7 +17,7 @@ from pytest_berth.services.kafka.service import KAFKA
 from pytest_berth.services.postgres import urls
 from pytest_berth.services.postgres.service import POSTGRES
 from pytest_berth.services.redis.service import REDIS
-from pytest_berth.sources.choose import sources
+from pytest_berth.sources.choose import Sources
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -131,10 +131,12 @@ def require_service(pytestconfig: pytest.Config) -> Callable[[Service, str], Non
     """Skip where a source cannot serve a service; fail where ``BERTH_TESTS_REQUIRE`` names it."""
     berth = pytestconfig.stash[BERTH]
     required = os.environ.get("BERTH_TESTS_REQUIRE", "").split(",")
-    candidates = sources(berth.settings, berth.run.id)
+    candidates = Sources(berth.settings, berth.run.id)
     # Asked before any test: `pytester` forgets the modules that are imported while it is used.
     problems = {
-        service.name: {each.name: each.obstacle(service, berth.progress) for each in candidates}
+        service.name: {
+            name: each.obstacle(service, berth.progress) for name, each in candidates.items()
+        }
         for service in (POSTGRES, REDIS, KAFKA)
     }
 

@@ -83,9 +83,9 @@ class Stage:
         while self.managers:
             manager = self.managers.pop()
             manager.stop()
-            for source in manager.candidates:
-                if isinstance(source, Container) and "engine" in vars(source):
-                    source.engine.client.client.close()
+            source = manager.candidates["container"]
+            if isinstance(source, Container) and "engine" in vars(source):
+                source.engine.client.client.close()
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,8 @@ from pytest_berth import cli, wait_for
 from pytest_berth.lifecycle import abandoned, process
 from pytest_berth.lifecycle.keeping.records import Record, Records
 from pytest_berth.service import Credentials, Server
-from pytest_berth.sources.container import INSIDE, LABEL, removal
+from pytest_berth.sources.container import removal
+from pytest_berth.sources.labels import INSIDE, RUN
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -35,7 +36,7 @@ def create(client: docker.DockerClient) -> Iterator[Callable[..., Any]]:
 
     def begin(owner: object, **labels: str) -> Any:
         run_id = os.urandom(4).hex()
-        mine = {LABEL: run_id, abandoned._OWNER: json.dumps(owner), abandoned._USER: _user()}
+        mine = {RUN: run_id, abandoned._OWNER: json.dumps(owner), abandoned._USER: _user()}
         container = client.containers.create(IMAGE, labels={**mine, **labels})
         container.run_id = run_id
         created.append(container)

@@ -120,9 +120,7 @@ def _stop_and_look(manager: Manager) -> None:
     manager.stop()
     assert not list(Path(tempfile.gettempdir()).glob(f"berth-*{run}-*"))
     wait_for(lambda: not _processes(run), 30, message="the end of all processes of the run")
-    if any(
-        source.name == "container" and "engine" in vars(source) for source in manager.candidates
-    ):
+    if "engine" in vars(manager.candidates["container"]):
         label = f"org.pytest-berth.run={run}"
         with closing(docker.from_env()) as client:
             assert not client.containers.list(all=True, filters={"label": label})

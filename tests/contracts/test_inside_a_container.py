@@ -14,7 +14,7 @@ from docker.errors import APIError, ContainerError
 import pytest_berth
 from pytest_berth import wait_for
 from pytest_berth.lifecycle import abandoned
-from pytest_berth.sources.container import INSIDE
+from pytest_berth.sources.labels import INSIDE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -15,7 +15,7 @@ import pytest
 from docker.errors import APIError, DockerException, ImageNotFound
 
 from pytest_berth import wait_for
-from pytest_berth.sources.container import LABEL
+from pytest_berth.sources.labels import RUN
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -79,7 +79,7 @@ def ryuk(client: docker.DockerClient) -> Iterator[str]:
 
 def left(client: docker.DockerClient, project: Project) -> list[Any]:
     label = f"org.pytest-berth.project={project.root}"
-    return list(client.containers.list(all=True, filters={"label": [label, LABEL]}, sparse=True))
+    return list(client.containers.list(all=True, filters={"label": [label, RUN]}, sparse=True))
 
 
 def reapers(client: docker.DockerClient) -> list[Any]:

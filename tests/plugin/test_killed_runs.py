@@ -20,8 +20,8 @@ import pytest
 from pytest_berth import wait_for
 from pytest_berth.lifecycle import heartbeat
 from pytest_berth.lifecycle.run import OWNER
-from pytest_berth.sources.container import LABEL
 from pytest_berth.sources.engine import EngineUnreachableError, connect
+from pytest_berth.sources.labels import RUN
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -123,7 +123,7 @@ def containers(run_id: str) -> list[str]:
     except EngineUnreachableError:
         return []
     # Without the details of each, as it may be removed meanwhile.
-    found = engine.containers.list(all=True, filters={"label": f"{LABEL}={run_id}"}, sparse=True)
+    found = engine.containers.list(all=True, filters={"label": f"{RUN}={run_id}"}, sparse=True)
     return [container.id for container in found]
 
 

@@ -28,8 +28,8 @@ from pytest_berth.lifecycle.run import OWNER, Run
 from pytest_berth.service import Credentials, Server
 from pytest_berth.services.kafka.service import Kafka
 from pytest_berth.settings import OPTIONS, defaults, duration
-from pytest_berth.sources.container import LABEL
-from pytest_berth.sources.local import Local
+from pytest_berth.sources.choose import Sources
+from pytest_berth.sources.labels import RUN
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -197,7 +197,7 @@ def test_a_broker_that_has_taken_the_place_of_ours_is_not_emptied_and_ours_is_fo
 ) -> None:
     kafka, run = EmptiedKafka(), Run("0123abcd", "main")
     settings = defaults(tmp_path, (*OPTIONS, *kafka.options))
-    keeping = Keeping(run, settings, cli.Lines(), (Local(settings, run.id),))
+    keeping = Keeping(run, settings, cli.Lines(), Sources(settings, run.id))
     monkeypatch.setattr(Keeping, "_name", lambda *_: record.name)
 
     def take_over(port: int) -> Server | None:
@@ -255,12 +255,12 @@ def test_a_look_at_the_engine_reads_the_records_once_when_it_is_known_which_runs
 
     def ends_now(_: object, found: Mapping[str, str]) -> str:
         """Leave the server of a run for later ones at the last moment."""
-        server = replace(record.server, handle={"container": found[LABEL]})
-        there.write(replace(record, name=found[LABEL], server=server))
+        server = replace(record.server, handle={"container": found[RUN]})
+        there.write(replace(record, name=found[RUN], server=server))
         return abandoned.DEAD
 
     def container(run_id: str) -> SimpleNamespace:
-        labels = {LABEL: run_id, abandoned._KEPT: str(there.directory)}
+        labels = {RUN: run_id, abandoned._KEPT: str(there.directory)}
         return SimpleNamespace(id=run_id, attrs={"Labels": labels, "Names": [f"/{run_id}"]})
 
     listed = [container("0000"), container("0001")]

@@ -22,7 +22,7 @@ from pytest_berth.lifecycle import heartbeat, process
 from pytest_berth.lifecycle.keeping import records
 from pytest_berth.lifecycle.run import OWNER
 from pytest_berth.settings import KEEP
-from pytest_berth.sources.container import INSIDE, LABEL, Container, removal
+from pytest_berth.sources.labels import INSIDE, RUN
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -76,11 +76,14 @@ def labels(run: Run, settings: Settings) -> dict[str, str]:
 
 def sweep(source: Source, run: Run, progress: Progress) -> None:
     """Remove the containers of this user's provably dead runs, if the source has an engine."""
-    if not isinstance(source, Container):
+    if source.name != "container":
         return
     from docker.errors import DockerException
     from requests.exceptions import RequestException
 
+    from pytest_berth.sources.container import Container, removal
+
+    assert isinstance(source, Container), "its name says so"
     try:
         for found in containers(source.engine):
             if found.is_ours and found.state == DEAD and found.run_id != run.id:
@@ -93,14 +96,14 @@ def sweep(source: Source, run: Run, progress: Progress) -> None:
 def containers(engine: Engine) -> Iterator[Leftover]:
     """Yield the containers of all runs on an engine."""
     # Without the details of each, which would cost a request, and fail where one is gone meanwhile.
-    listed = engine.containers.list(all=True, filters={"label": LABEL}, sparse=True)
+    listed = engine.containers.list(all=True, filters={"label": RUN}, sparse=True)
     of_runs = [_state_of_run(engine, each.attrs["Labels"]) for each in listed]
     # Once for all, and only now: a run that is dead by now has its record there, if it left one.
     kept_in = cache(_kept_in)
     for container, of_run in zip(listed, of_runs, strict=True):
         found = container.attrs["Labels"]
         yield Leftover(
-            found[LABEL],
+            found[RUN],
             container.attrs["Names"][0].lstrip("/"),
             f"{found.get(_PROJECT, '?')} on {found.get(_HOST, '?')}",
             _state(of_run, container.id, found.get(_KEPT, ""), kept_in),

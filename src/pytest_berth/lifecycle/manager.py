@@ -14,7 +14,7 @@ from pytest_berth.lifecycle.once import lock, once, raise_remembered, remember
 from pytest_berth.lifecycle.starting import STARTING, Starter
 from pytest_berth.service import key
 from pytest_berth.sources import snapshots
-from pytest_berth.sources.choose import FALLBACK, choose, sources
+from pytest_berth.sources.choose import FALLBACK, Sources, choose
 from pytest_berth.waiting import wait_for
 
 if TYPE_CHECKING:
@@ -43,8 +43,7 @@ class Manager:
 
     def __post_init__(self) -> None:
         self.leases = Leases(self.run.directory)
-        # Kept, so that an engine is connected to once.
-        self.candidates = sources(
+        self.candidates = Sources(
             self.settings,
             self.run.id,
             # Later, as it makes the run's directory, which the janitor must soon guard.

@@ -12,7 +12,7 @@ from pytest_berth.lifecycle import abandoned
 from pytest_berth.lifecycle.leases import STAGES
 from pytest_berth.lifecycle.readiness import wait_until_ready
 from pytest_berth.sources import snapshots
-from pytest_berth.sources.choose import choose
+from pytest_berth.sources.choose import Sources, choose
 from pytest_berth.waiting import now
 
 if TYPE_CHECKING:
@@ -35,15 +35,14 @@ class Starter:
     run: Run
     settings: Settings
     progress: Progress
-    candidates: tuple[Source, ...]
+    candidates: Sources
     leases: Leases
     keeping: Keeping
     given_up: threading.Event = field(default_factory=threading.Event)
 
     def source(self, name: str) -> Source:
         """Return the source of a name."""
-        (source,) = (candidate for candidate in self.candidates if candidate.name == name)
-        return source
+        return self.candidates[name]
 
     def plan(self, service: Service, name: str, *, fixed: bool = False) -> Server:
         """Settle source and account of a server, once; if *fixed*, its address too."""

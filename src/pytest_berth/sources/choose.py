@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from pytest_berth.errors import NoSourceError
 from pytest_berth.settings import SOURCE
-from pytest_berth.sources.container import Container
-from pytest_berth.sources.external import External
-from pytest_berth.sources.local import Local
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator
 
     from pytest_berth.errors import BerthError
     from pytest_berth.service import Progress, Service, Source
@@ -20,32 +19,67 @@ if TYPE_CHECKING:
 
 # What `auto` takes where nothing else can serve.
 FALLBACK = "local"
+# The order in which `auto` tries them.
+NAMES = ("external", "container", FALLBACK)
 
 
-def sources(
-    settings: Settings, run_id: str, labels: Callable[[], Mapping[str, str]] = dict
-) -> tuple[Source, ...]:
-    """Return all sources, in the order in which ``auto`` tries them.
+class Sources(Mapping[str, "Source"]):
+    """All sources by their names; each is imported, and made, when it is first asked for.
 
     Args:
         settings: The settings.
         run_id: The run.
         labels: Gives what containers carry beside the run's id.
     """
-    container = Container(settings, run_id, labels)
-    return External(settings), container, Local(settings, run_id)
+
+    def __init__(
+        self, settings: Settings, run_id: str, labels: Callable[[], Mapping[str, str]] = dict
+    ) -> None:
+        self._settings = settings
+        self._run_id = run_id
+        self._labels = labels
+        self._made: dict[str, Source] = {}
+        self._making = threading.Lock()
+
+    def __getitem__(self, name: str) -> Source:
+        """Return the source of a name: one for all, so that an engine is connected to once."""
+        with self._making:
+            if name not in self._made:
+                self._made[name] = self._make(name)
+            return self._made[name]
+
+    def __iter__(self) -> Iterator[str]:
+        """Yield the names, in the order in which ``auto`` tries the sources."""
+        return iter(NAMES)
+
+    def __len__(self) -> int:
+        """Return how many there are."""
+        return len(NAMES)
+
+    def _make(self, name: str) -> Source:
+        if name == "external":
+            from pytest_berth.sources.external import External
+
+            return External(self._settings)
+        if name == "container":
+            from pytest_berth.sources.container import Container
+
+            return Container(self._settings, self._run_id, self._labels)
+        if name == FALLBACK:
+            from pytest_berth.sources.local import Local
+
+            return Local(self._settings, self._run_id)
+        raise KeyError(name)
 
 
-def may_serve(
-    service: Service, settings: Settings, candidates: tuple[Source, ...]
-) -> tuple[Source, ...]:
-    """Return the sources that the settings allow for a service."""
+def may_serve(service: Service, settings: Settings, candidates: Sources) -> Iterator[Source]:
+    """Yield the sources that the settings allow for a service."""
     wanted = settings[service.source] or settings[SOURCE]
-    return tuple(source for source in candidates if wanted in {source.name, "auto"})
+    yield from candidates.values() if wanted == "auto" else [candidates[wanted]]
 
 
 def choose(
-    service: Service, settings: Settings, candidates: tuple[Source, ...], progress: Progress
+    service: Service, settings: Settings, candidates: Sources, progress: Progress
 ) -> tuple[Source, str]:
     """Return the source that serves, and why it was taken.
 
@@ -55,9 +89,9 @@ def choose(
     option = service.source if settings[service.source] else SOURCE
     wanted, given = settings[option], settings.given(option)
     if wanted != "auto":
-        return _by_name(service, candidates, wanted, given, progress), given
+        return _by_name(service, candidates[wanted], given, progress), given
     obstacles: list[tuple[Source, BerthError]] = []
-    for source in candidates:
+    for source in candidates.values():
         obstacle = source.obstacle(service, progress)
         if obstacle is None:
             return source, _reason(service, settings, obstacles)
@@ -69,10 +103,7 @@ def choose(
     )
 
 
-def _by_name(
-    service: Service, candidates: tuple[Source, ...], wanted: str, given: str, progress: Progress
-) -> Source:
-    (source,) = (candidate for candidate in candidates if candidate.name == wanted)
+def _by_name(service: Service, source: Source, given: str, progress: Progress) -> Source:
     obstacle = source.obstacle(service, progress)
     if obstacle:
         raise NoSourceError(

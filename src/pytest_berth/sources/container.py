@@ -26,6 +26,7 @@ from pytest_berth.sources.engine import (
     image_name,
     load_client,
 )
+from pytest_berth.sources.labels import INSIDE, RUN
 from pytest_berth.sources.snapshots import Frozen
 
 if TYPE_CHECKING:
@@ -35,8 +36,6 @@ if TYPE_CHECKING:
     from pytest_berth.service import ContainerSpec, Progress, Service
     from pytest_berth.settings import Settings
 
-LABEL = "org.pytest-berth.run"
-INSIDE = "org.pytest-berth.inside"
 _LOG_LINES = 20
 _STOP_WITHIN = 10
 
@@ -228,7 +227,7 @@ class Container:
     def sweep(self, spared: Collection[Server] = ()) -> None:
         """Remove every container of this run, also one whose creation was interrupted."""
         kept = {server.handle.get("container") for server in spared}
-        labelled = {"label": f"{LABEL}={self.run_id}"}
+        labelled = {"label": f"{RUN}={self.run_id}"}
         for container in self.engine.containers.list(all=True, filters=labelled, sparse=True):
             if container.id in kept:
                 continue
@@ -266,7 +265,7 @@ class Container:
         return f"the container {state['Status']} with status {state['ExitCode']}{killed}"
 
     def _labels(self, image: str) -> dict[str, str]:
-        own = {LABEL: self.run_id, **self.labels()}
+        own = {RUN: self.run_id, **self.labels()}
         # Also where it is empty: an image made of a container, as snapshots are, hands labels down.
         own[INSIDE] = self.engine.our_container()
         return ryuk.labels(image, own) if self.settings[RYUK] else own

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from pytest_berth import settings
 from pytest_berth.lifecycle.keeping import keeper, records
 from pytest_berth.sources import snapshots
-from pytest_berth.sources.choose import sources
+from pytest_berth.sources.choose import Sources
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -68,7 +68,7 @@ def _stop(record: Record, services: Sequence[Service]) -> None:
     server, kinds = record.server, {service.name: service for service in services}
     options = (*settings.OPTIONS, *(option for each in services for option in each.options))
     defaults = settings.defaults(Path(record.project), options)
-    (source,) = (each for each in sources(defaults, "") if each.name == server.source)
+    source = Sources(defaults, "")[server.source]
     if server.service in kinds:
         try:
             snapshots.take(kinds[server.service], source, server, defaults, record.last_run)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from pytest_berth.errors import BerthError
 from pytest_berth.lifecycle.keeping import keeper, records
 from pytest_berth.settings import KEEP, RYUK
-from pytest_berth.sources.choose import may_serve
+from pytest_berth.sources.choose import Sources, may_serve
 from pytest_berth.waiting import now
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ class Keeping:
     run: Run
     settings: Settings
     progress: Progress
-    candidates: tuple[Source, ...]
+    candidates: Sources
 
     def is_wanted(self, service: Service) -> bool:
         """Tell whether the run's server of a service may come from another run, and outlive it."""
@@ -165,8 +165,7 @@ class Keeping:
         )
 
     def _source(self, server: Server) -> Source:
-        (source,) = (each for each in self.candidates if each.name == server.source)
-        return source
+        return self.candidates[server.source]
 
     def _tell_busy(self, service: Service) -> None:
         self.progress.note(
