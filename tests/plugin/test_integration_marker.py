@@ -163,9 +163,12 @@ def test_an_idle_run_imports_nothing_heavy(project: Project) -> None:
         test_unit="""
             import sys
 
-            def test_unit():
+            def test_unit(tmp_path, caplog, pytestconfig):
                 heavy = "sqlalchemy psycopg testcontainers docker rich filelock psutil alembic"
                 assert not set(heavy.split()) & sys.modules.keys()
+                services = [name for name in sys.modules if "berth.services." in name]
+                rooms = {name.rpartition(".")[2] for name in services if name.count(".") == 3}
+                assert rooms == {"options", "service", "fixtures"}
         """
     )
     project.run().assert_outcomes(passed=1)

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
     from pytest_berth.service import Service
 
+# Ours and pytest's: these fixtures ask for no others by `request`.
+_KNOWN = ("pytest_berth.services.", "_pytest.")
 _REACHED = pytest.StashKey[dict[str, frozenset[str]]]()
 
 
@@ -91,7 +93,11 @@ def services_reached(item: pytest.Item, services: Sequence[Service]) -> list[Ser
 
 def asks_at_run_time(item: pytest.Item) -> bool:
     """Tell whether a test or one of its fixtures may ask for further fixtures while it runs."""
-    return "request" in _closure(item)
+    own = "request" in getattr(_info(item), "initialnames", ())
+    return own or any(
+        "request" in definition.argnames and not definition.func.__module__.startswith(_KNOWN)
+        for _, definition in _definitions(item)
+    )
 
 
 def is_skipped(item: pytest.Item) -> bool:
