@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
 _UNITS = {"": "seconds", "s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
-_DURATION = re.compile(r"(?P<number>\d+(?:\.\d+)?)\s*(?P<unit>[smhd]?)")
-_PASSWORD = re.compile(r"(?P<before>://[^:/?#@\s]*:).*(?=@)|(?P<name>[?&]password=)[^&\s]*")
+_DURATION = r"(?P<number>\d+(?:\.\d+)?)\s*(?P<unit>[smhd]?)"
+_PASSWORD = r"(?P<before>://[^:/?#@\s]*:).*(?=@)|(?P<name>[?&]password=)[^&\s]*"
 
 
 @dataclass(frozen=True)
@@ -90,7 +90,7 @@ def describe(name: str, setting: Setting) -> str:
 
 def mask(text: str) -> str:
     """Return the text with ``***`` for the passwords of URLs."""
-    return _PASSWORD.sub(r"\g<before>\g<name>***", text)
+    return re.sub(_PASSWORD, r"\g<before>\g<name>***", text)
 
 
 def text(value: str) -> str:
@@ -132,7 +132,7 @@ def seconds(value: str) -> float:
 
 def duration(value: str) -> timedelta:
     """Take a time such as ``15m``, ``90s``, ``1.5h``, or a number of seconds."""
-    match = _DURATION.fullmatch(value.strip())
+    match = re.fullmatch(_DURATION, value.strip())
     if not match:
         raise ValueError("use a number with its unit: 90s, 15m or 1h; 0 for not at all")
     try:

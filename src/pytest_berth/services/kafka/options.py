@@ -8,9 +8,9 @@ from typing import Any
 from pytest_berth.services import common_options
 from pytest_berth.settings import Option, words
 
-_TOPIC = re.compile(r"[A-Za-z0-9._-]{1,249}")
+_TOPIC = r"[A-Za-z0-9._-]{1,249}"
 # Where the broker listens and keeps its data is settled by the source that runs it.
-_SETTLED = re.compile(
+_SETTLED = (
     r"advertised\.listeners|listeners|controller\.listener\.names|controller\.quorum\."
     r"(voters|bootstrap\.servers)|inter\.broker\.listener\.name|log\.dirs?|node\.id|broker\.id"
     r"|process\.roles"
@@ -19,7 +19,7 @@ _SETTLED = re.compile(
 
 def topic_name(name: str) -> str:
     """Take a name that Kafka allows for a topic."""
-    if not _TOPIC.fullmatch(name) or name in {".", ".."}:
+    if not re.fullmatch(_TOPIC, name) or name in {".", ".."}:
         raise ValueError(f"use letters, digits, dots, - and _ for a topic, not {name!r}")
     return name
 
@@ -58,7 +58,7 @@ URL: Option[str] = Option(
 )
 SOURCE = common_options.source("kafka", "Kafka")
 SETTINGS = common_options.server_settings(
-    "kafka", "broker", "num.partitions = 3", _SETTLED.fullmatch
+    "kafka", "broker", "num.partitions = 3", lambda name: re.fullmatch(_SETTLED, name)
 )
 TOPICS: Option[tuple[str, ...]] = Option(
     "berth_kafka_topics",

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 MOST = 3
 NAMES = "^berth_template_[0-9a-f]{16}$"
-_MARK = re.compile(r"pytest-berth: kept as (berth_template_[0-9a-f]{16})")
+_MARK = r"pytest-berth: kept as (berth_template_[0-9a-f]{16})"
 _OF_RUN = """
 SELECT datname, pg_catalog.shobj_description(oid, 'pg_database') FROM pg_catalog.pg_database
 WHERE pg_catalog.starts_with(datname, %s) AND datistemplate
@@ -75,7 +75,7 @@ def rename(connection: psycopg.Connection[Any], run_id: str) -> bool:
     known, found = set(_named(connection)), False
     rows = connection.execute(_OF_RUN, [databases.database_name(run_id, "")]).fetchall()
     for database, comment in rows:
-        marked = _MARK.fullmatch(comment or "")
+        marked = re.fullmatch(_MARK, comment or "")
         if marked and marked[1] not in known:
             databases.execute(connection, "ALTER DATABASE {} RENAME TO {}", database, marked[1])
             known.add(marked[1])

@@ -31,7 +31,7 @@ FIT_FOR_TESTS = {
     "log_line_prefix": "%m [%p] %d ",
     "lc_messages": "C",
 }
-_ENTRY = re.compile(r"\S+ \S+ \S+ \[\d+\] (?P<database>\S*) ")
+_ENTRY = r"\S+ \S+ \S+ \[\d+\] (?P<database>\S*) "
 _PORT = 5432
 _USER = "berth"
 _PASSWORD_FILE = "/berth/password"
@@ -154,7 +154,7 @@ def own_log(log: str, database: str, fixed_name: str) -> str:
     """
     kept, keep = [], True
     for line in log.splitlines():
-        entry = _ENTRY.match(line)
+        entry = re.match(_ENTRY, line)
         if entry:
             named = entry["database"]
             keep = named in {"", database, fixed_name} or named.startswith(f"{database}_")

@@ -28,8 +28,8 @@ if TYPE_CHECKING:
     from pytest_berth.services.postgres.schema import Step
 
 _DIGITS = 16
-_TEMPLATE = re.compile(rf"berth_template_(?P<print>[0-9a-f]{{{_DIGITS}}})")
-_OF_RUN = re.compile(r"berth_(?P<run>[0-9a-f]{8})_(?P<part>.+)")
+_TEMPLATE = rf"berth_template_(?P<print>[0-9a-f]{{{_DIGITS}}})"
+_OF_RUN = r"berth_(?P<run>[0-9a-f]{8})_(?P<part>.+)"
 _MARKED = """
 SELECT datname FROM pg_catalog.pg_database
 WHERE pg_catalog.starts_with(datname, 'berth_')
@@ -121,7 +121,7 @@ def sweep(server: Server) -> None:
         if guard.is_pooled(connection):
             return
         for (name,) in connection.execute(_MARKED, [_GUARDED]).fetchall():
-            template, of_run = _TEMPLATE.fullmatch(name), _OF_RUN.fullmatch(name)
+            template, of_run = re.fullmatch(_TEMPLATE, name), re.fullmatch(_OF_RUN, name)
             if template:
                 _drop_unused_template(connection, name, template["print"])
             elif of_run:

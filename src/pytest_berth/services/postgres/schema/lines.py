@@ -16,15 +16,12 @@ from pytest_berth.services.postgres.schema.steps import ALEMBIC_SUFFIXES, FORMS
 if TYPE_CHECKING:
     from pytest_berth.services.postgres.schema.steps import Step
 
-PREFIX = re.compile(
-    r"(?P<word>[\w-]+)(?:\s+in\s+(?P<place>[^:]*?))?\s*:(?P<rest>\s.*|)$", re.DOTALL
-)
-ATTRIBUTE = re.compile(r"(?P<module>[\w.]+)\s*:\s*(?P<path>[\w.]+)")
-DOTTED = re.compile(r"(?P<module>[a-z_][\w.]*?)\.(?P<path>[A-Z]\w*(?:\.\w+)*|\w+)")
+# Texts, as compiling them takes longer than most runs have use for.
+PREFIX = r"(?s)(?P<word>[\w-]+)(?:\s+in\s+(?P<place>[^:]*?))?\s*:(?P<rest>\s.*|)$"
+ATTRIBUTE = r"(?P<module>[\w.]+)\s*:\s*(?P<path>[\w.]+)"
+DOTTED = r"(?P<module>[a-z_][\w.]*?)\.(?P<path>[A-Z]\w*(?:\.\w+)*|\w+)"
 PREFIXES = ("alembic", "command")
-GLUED = re.compile(
-    r"(?P<prefix>(?:alembic|command(?:\s+in\s+[^:]*?)?)\s*:)(?P<rest>\S.*)", re.DOTALL
-)
+GLUED = r"(?s)(?P<prefix>(?:alembic|command(?:\s+in\s+[^:]*?)?)\s*:)(?P<rest>\S.*)"
 
 
 def parse(item: object, root: Path, *, check_drift: bool = False) -> tuple[Step, ...]:
@@ -49,7 +46,7 @@ def parse(item: object, root: Path, *, check_drift: bool = False) -> tuple[Step,
 
 
 def _line(line: str, root: Path, *, check_drift: bool) -> Step:
-    prefixed = PREFIX.match(line)
+    prefixed = re.match(PREFIX, line)
     if prefixed and prefixed["word"] == "alembic" and prefixed["place"] is not None:
         raise SettingsError(
             f"the line {line!r} names a directory, which only a command has.",
@@ -60,7 +57,7 @@ def _line(line: str, root: Path, *, check_drift: bool) -> Step:
         return _prefixed(line, prefixed, root, check_drift=check_drift)
     if line.lower().endswith(".sql"):
         return _files(line, line, root)
-    named = ATTRIBUTE.fullmatch(line)
+    named = re.fullmatch(ATTRIBUTE, line)
     if named and _is_attribute(named["module"], named["path"]):
         return _attribute(line, named, root)
     raise SettingsError(
@@ -159,7 +156,7 @@ def _slip(line: str) -> str:
     """Return what is missing in a line that is nearly right, and the line as it was meant."""
     import difflib
 
-    glued, dotted = GLUED.fullmatch(line), DOTTED.fullmatch(line)
+    glued, dotted = re.fullmatch(GLUED, line), re.fullmatch(DOTTED, line)
     stem, _, ending = line.rpartition(".")
     if glued:
         return f"a blank is missing after the colon: {glued['prefix']} {glued['rest']}?"
