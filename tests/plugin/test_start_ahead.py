@@ -60,6 +60,13 @@ MADE_AHEAD = """
         wait_for(made, 60)
 """
 USING = "def test_pg(pg_session): pass"
+LOADED = """
+    import sys
+
+    def loaded(*rooms):
+        found = [name.removeprefix("pytest_berth.") for name in sys.modules]
+        return [name for name in found if name.startswith(rooms)]
+"""
 
 
 @pytest.fixture
@@ -145,6 +152,54 @@ def test_template_and_clone_are_made_ahead_and_nobody_finds_the_clone_before(
     )
     project.run().assert_outcomes(passed=2)
     assert (project.root / "cloned").read_text().split() == ["berth-start-postgres"] * 2
+
+
+def test_a_run_imports_only_what_its_source_and_its_tests_need(
+    project: Project, temporary: Path
+) -> None:
+    project.write(
+        rooms=LOADED,
+        test_a="""
+            from rooms import loaded
+
+            def test_pg(pg_session):
+                assert loaded("sources.local", "services.postgres.schema.lines")
+                assert not loaded("sources.container", "sources.engine", "sources.external")
+                assert not loaded("services.redis.slates", "services.kafka.access")
+                kinds = ("alembic", "attribute", "command", "objects", "sql")
+                assert not loaded(*(f"services.postgres.schema.{kind}" for kind in kinds))
+                assert not loaded("services.postgres.repair", "services.postgres.pool")
+        """,
+    )
+    project.ini()
+    project.run().assert_outcomes(passed=1)
+
+
+@pytest.mark.parametrize("needed_by", ["pg_engine", "pg_database", "a schema"])
+def test_what_puts_data_back_is_imported_before_the_first_test_if_any_needs_it(
+    project: Project, temporary: Path, needed_by: str
+) -> None:
+    unit = """
+        from rooms import loaded
+
+        def test_unit():
+            assert loaded("services.postgres.repair.restore")
+            assert loaded("services.postgres.pool")
+    """
+    using = USING
+    if needed_by != "a schema":
+        project.ini()
+        using = f"""
+            from sqlalchemy import text
+
+            STORED = text("SELECT to_regclass('information_schema.berth_kept_state')::text")
+
+            def test_pg({needed_by}):
+                with {needed_by}.engine.connect() as connection:
+                    assert connection.scalar(STORED)
+        """
+    project.write(rooms=LOADED, test_a=unit, test_b=using)
+    project.run().assert_outcomes(passed=2)
 
 
 def test_a_function_of_the_schema_waits_for_the_test_that_needs_it(
