@@ -142,8 +142,9 @@ def start(berth: Berth, session: pytest.Session) -> None:
         return
     slowest_first = sorted(berth.services, key=lambda service: -service.usual_start)
     needed = list(_needed(session.items, slowest_first, berth.settings))
-    if needed:
-        _keep_out_of_logs(session.config)
+    if not needed:
+        return
+    _keep_out_of_logs(session.config)
     running = {service.name for service, _ in needed if berth.ahead.finds_kept(service)}
     for service, item in needed:
         berth.ahead.begin(service, item)
