@@ -316,8 +316,11 @@ class Service(Protocol):
             SettingsError: A marker, a path, a module or an attribute is wrong.
         """
 
+    def load_drivers(self) -> None:
+        """Import its packages, as far as `prepare` does so, too; they are there."""
+
     def load(self, items: Sequence[pytest.Item], *, starts: bool) -> None:
-        """Import what its tests need; its packages are there.
+        """Import what else its tests need.
 
         Args:
             items: The selected tests that need it.

@@ -342,7 +342,7 @@ def test_what_a_thread_prepares_waits_for_the_imports_of_the_main_thread(served:
         from pytest_berth import wait_for
         from pytest_berth.services.postgres.service import Postgres
 
-        done, load, prepare = [], Postgres.load, Postgres.prepare
+        done, load, prepare = [], Postgres.load_drivers, Postgres.prepare
 
         def loading(self, *args, **given):
             with suppress(TimeoutError):
@@ -354,7 +354,7 @@ def test_what_a_thread_prepares_waits_for_the_imports_of_the_main_thread(served:
             done.append("template")
             prepare(self, *args)
 
-        Postgres.load, Postgres.prepare = loading, preparing
+        Postgres.load_drivers, Postgres.prepare = loading, preparing
         """
     )
     served.write(

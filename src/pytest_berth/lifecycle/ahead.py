@@ -23,7 +23,7 @@ from pytest_berth.waiting import now
 
 if TYPE_CHECKING:
     import logging
-    from collections.abc import Collection, Iterable, Iterator, Sequence
+    from collections.abc import Collection, Iterator, Sequence
 
     import pytest
 
@@ -49,7 +49,7 @@ class Ahead:
         self._manager = berth.manager
         self.environment = dict(os.environ)
         self._begun: dict[str, Future[None]] = {}
-        self._loaded = threading.Event()
+        self._imported: dict[str, threading.Event] = {}
 
     def begin(self, service: Service, item: pytest.Item) -> None:
         """Start a service's server, and what can be made on it without any fixture.
@@ -60,6 +60,7 @@ class Ahead:
         """
         ended: Future[None] = Future()
         self._begun[service.name] = ended
+        self._imported[service.name] = threading.Event()
         threading.Thread(
             target=_keep_outcome,
             args=(ended, self._start, service, item),
@@ -71,40 +72,28 @@ class Ahead:
         """Tell whether an earlier run has left a server that can be taken over."""
         return self._manager.keeping.is_there(service)
 
-    def load(self, service: Service, items: Sequence[pytest.Item], *, runs: bool) -> None:
-        """Import what a start takes, before a test can replace any of what is imported.
-
-        Args:
-            service: The service.
-            items: The selected tests.
-            runs: Whether its server is there already.
-        """
-        sources = may_serve(service, self.berth.settings, self._manager.candidates)
-        # What cannot be imported is told by the test that needs it.
-        with suppress(ImportError):
-            for source in () if runs else sources:
-                source.load()
-            concerned = [item for item in items if fixtures_reached(item, service)]
-            service.load(concerned, starts=not runs)
-
-    def load_all(
-        self, services: Iterable[Service], items: Sequence[pytest.Item], running: Collection[str]
+    def load(
+        self, services: Sequence[Service], items: Sequence[pytest.Item], running: Collection[str]
     ) -> None:
-        """Import what all starts take; the threads wait with what imports the same packages.
-
-        Python tells of a deadlock where two threads import one package from different ends, and
-        one of them is left without it.
+        """Import what starts and tests take, before a test can replace any of what is imported.
 
         Args:
-            services: The services.
+            services: The services, those first that are to be ready first.
             items: The selected tests.
             running: The names of those whose servers are there already.
         """
         try:
             for service in services:
-                self.load(service, items, runs=service.name in running)
+                # What cannot be imported is told by the test that needs it.
+                with suppress(ImportError):
+                    service.load_drivers()
+                self._imported[service.name].set()
         finally:
-            self._loaded.set()
+            for imported in self._imported.values():
+                imported.set()
+        for service in services:
+            with suppress(ImportError):
+                self._load(service, items, starts=service.name not in running)
 
     def join(self, service: Service) -> None:
         """Wait until what was begun for a service has ended, well or not."""
@@ -132,8 +121,16 @@ class Ahead:
     def _start(self, service: Service, item: pytest.Item) -> None:
         if all(map(find_spec, service.packages)):
             server = self._manager.start_ahead(service)
-            self._loaded.wait()
+            # Python tells of a deadlock where two threads import one package from different ends,
+            # and one of them is left without it.
+            self._imported[service.name].wait()
             service.prepare(server, item)
+
+    def _load(self, service: Service, items: Sequence[pytest.Item], *, starts: bool) -> None:
+        if starts:
+            for source in may_serve(service, self.berth.settings, self._manager.candidates):
+                source.load()
+        service.load([item for item in items if fixtures_reached(item, service)], starts=starts)
 
 
 def start(berth: Berth, session: pytest.Session) -> None:
@@ -148,8 +145,7 @@ def start(berth: Berth, session: pytest.Session) -> None:
     running = {service.name for service, _ in needed if berth.ahead.finds_kept(service)}
     for service, item in needed:
         berth.ahead.begin(service, item)
-    services = [service for service, _ in needed]
-    berth.ahead.load_all(services, session.items, running)
+    berth.ahead.load([service for service, _ in reversed(needed)], session.items, running)
 
 
 def _will_run(session: pytest.Session) -> bool:

@@ -106,8 +106,13 @@ class BuiltIn:
         """Leave everything: there is nothing worth keeping."""
         return False
 
+    def load_drivers(self) -> None:
+        """Import its packages."""
+        for package in self.packages:
+            import_module(package)
+
     def load(self, items: Sequence[pytest.Item], *, starts: bool) -> None:
-        """Import what its tests need: most of it is the drivers."""
+        """Import what else its tests need."""
         import_module(f"pytest_berth.services.{self.name}.workspace")
 
     def prepare(self, server: Server, item: pytest.Item) -> None:

@@ -85,15 +85,16 @@ class Postgres(BuiltIn):
 
         return fixed.chosen(settings, super().credentials(settings))
 
-    def load(self, items: Sequence[pytest.Item], *, starts: bool) -> None:
-        """Import what its tests need, the dialect included, which an engine would come for.
+    def load_drivers(self) -> None:
+        """Import its packages, and the dialect, which every engine needs."""
+        super().load_drivers()
+        import_module("sqlalchemy.dialects.postgresql")
 
-        What puts data back is much, and not every run needs it.
-        """
+    def load(self, items: Sequence[pytest.Item], *, starts: bool) -> None:
+        """Import what else its tests need; what puts data back is much, and seldom needed."""
         from pytest_berth.services.postgres.items import need_repairs
 
         super().load(items, starts=starts)
-        import_module("sqlalchemy.dialects.postgresql.psycopg")
         if need_repairs(items, starts=starts):
             for room in ("layers", "lending"):
                 import_module(f"pytest_berth.services.postgres.{room}")
