@@ -84,6 +84,26 @@ def test_a_server_may_be_gone_before_it_is_stopped(starting: str, stage: Stage) 
     assert not any(remains().values())
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells who has made what")
+def test_a_killed_local_server_leaves_no_shared_memory(
+    stage: Stage, require_source: Callable[[str], None]
+) -> None:
+    require_source("local")
+    berthed = stage.start("local")
+    assert berthed.query("SHOW dynamic_shared_memory_type") == "mmap", "that is below its data"
+    pid = str(berthed.server.handle["pid"])
+
+    def segments() -> list[str]:
+        lines = Path("/proc/sysvipc/shm").read_text().splitlines()
+        return [line for line in lines if line.split()[4] == pid]
+
+    assert segments()
+    _kill(berthed)
+    assert segments()
+    berthed.manager.stop()
+    assert not segments()
+
+
 def test_a_server_may_be_removed_before_it_is_stopped(starting: str, stage: Stage) -> None:
     berthed = stage.start(starting)
     remains = _remains(berthed)

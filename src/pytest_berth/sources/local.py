@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_berth.errors import StartError
 from pytest_berth.service import LocalRequest, Server
-from pytest_berth.sources import account, ports, programs, snapshots
+from pytest_berth.sources import account, ports, programs, shared_memory, snapshots
 from pytest_berth.sources.snapshots import Frozen
 from pytest_berth.waiting import wait_for
 
@@ -95,6 +95,7 @@ class Local:
         if process:
             _end(process, server.handle["signal"])
         directory = Path(server.handle["directory"])
+        shared_memory.release(directory)
         # Children of a killed server may write a little longer.
         wait_for(lambda: _removed(directory), _STOP_WITHIN, message=f"removal of {directory}")
         if server.handle.get("after"):
@@ -141,6 +142,7 @@ class Local:
             for process in psutil.process_iter(["cwd"]):
                 if _is_below(process.info["cwd"], directory):
                     _end(process, "SIGKILL")
+            shared_memory.release(directory)
             shutil.rmtree(directory, ignore_errors=True)
 
     def mark(self, server: Server) -> float:

@@ -93,6 +93,8 @@ def administration(server: Server) -> Iterator[psycopg.Connection[Any]]:
     dsn = urls.dsn(server, server.credentials.database)
     with psycopg.connect(dsn, autocommit=True) as connection:
         fixed.require_ours(connection, server.credentials)
+        # What is done to databases must outlive a crash, also where commits are not waited for.
+        connection.execute("SET synchronous_commit = on")
         yield connection
 
 

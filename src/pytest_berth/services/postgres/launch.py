@@ -102,6 +102,8 @@ def local(settings: Settings, request: LocalRequest) -> LocalSpec:
     initdb += ["-U", request.credentials.user, f"--pwfile={request.directory / 'password'}"]
     server = [str(found.directory / "postgres"), "-D", data, "-p", str(request.port)]
     server += ["-c", "listen_addresses=127.0.0.1", "-c", "unix_socket_directories="]
+    # With its data, so that nothing of it stays in /dev/shm where the server is killed.
+    server += ["-c", "dynamic_shared_memory_type=mmap"]
     return LocalSpec(
         version=found.version,
         detail=found.origin,
