@@ -271,6 +271,32 @@ def test_under_xdist_one_worker_replaces_the_server_and_all_join(
     assert before.count("in the place of a lost one") == 1
 
 
+@pytest.mark.parametrize("client", ["redis_client", "kafka_admin"])
+def test_a_server_that_is_lost_before_a_worker_has_its_place_on_it_is_replaced(
+    project: Project, require_source: Callable[[str], None], client: str
+) -> None:
+    service, _, _ = client.partition("_")
+    require_source("local")
+    project.ini("berth_source = local", "berth_kafka_topics = orders")
+    project.conftest(LOSE)
+    project.write(
+        test_it=f"""
+            import pytest
+            from conftest import lose
+
+            @pytest.fixture(scope="session", autouse=True)
+            def losing({service}_server):
+                lose({service}_server)
+
+            def test_it({client}): pass
+            def test_later({client}): pass
+        """
+    )
+    result = project.run()
+    result.assert_outcomes(passed=2)
+    result.stdout.fnmatch_lines(["*in the place of a lost one*"])
+
+
 def test_a_process_of_postgres_that_is_killed_is_not_taken_for_the_server(
     project: Project, require_source: Callable[[str], None]
 ) -> None:

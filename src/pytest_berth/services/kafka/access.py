@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from pytest_berth.lifecycle.losing import on_living_server
 from pytest_berth.lifecycle.state import BERTH
 from pytest_berth.services.kafka.options import TOPICS
 from pytest_berth.services.kafka.service import KAFKA
@@ -24,11 +25,18 @@ WORKSPACE = pytest.StashKey["Workspace"]()
 @contextmanager
 def shared_workspace(config: pytest.Config) -> Iterator[Workspace]:
     """Open the worker's place on the broker that it shares."""
+    from pytest_berth.services.kafka.lost import ERRORS
+
     berth = config.stash[BERTH]
-    opened = config.stash[WORKSPACE] = _workspace(config, berth.server(KAFKA))
-    try:
+
+    def open_on(server: Server) -> Workspace:
+        opened = _workspace(config, server)
         opened.open(berth.settings[TOPICS])
-        yield opened
+        return opened
+
+    config.stash[WORKSPACE] = on_living_server(berth, KAFKA, ERRORS, open_on)
+    try:
+        yield config.stash[WORKSPACE]
     finally:
         del config.stash[WORKSPACE]
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING
 
+from pytest_berth.lifecycle.losing import on_living_server
 from pytest_berth.lifecycle.run import MAIN
 from pytest_berth.lifecycle.state import BERTH
 from pytest_berth.services.layers import Unwinding, unwinding
 from pytest_berth.services.redis.items import may_write
+from pytest_berth.services.redis.lost import ERRORS
 from pytest_berth.services.redis.service import REDIS
 from pytest_berth.services.redis.slates import WORKSPACE, Sweeper
 from pytest_berth.services.redis.workspace import workspace
@@ -26,7 +28,13 @@ if TYPE_CHECKING:
 def shared_workspace(config: pytest.Config) -> Iterator[Workspace]:
     """Open the worker's database number on the server that it shares."""
     berth = config.stash[BERTH]
-    with workspace(berth, berth.server(REDIS), berth.run.worker) as opened:
+    with ExitStack() as stack:
+        opened = on_living_server(
+            berth,
+            REDIS,
+            ERRORS,
+            lambda server: stack.enter_context(workspace(berth, server, berth.run.worker)),
+        )
         config.stash[WORKSPACE] = opened
         sweeper = config.pluginmanager.register(Sweeper())
         try:
