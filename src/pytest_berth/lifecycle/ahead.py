@@ -84,15 +84,15 @@ class Ahead:
         """
         try:
             for service in services:
-                # What cannot be imported is told by the test that needs it.
-                with suppress(ImportError):
+                # What cannot be imported, for instance as it warns, is told by the test that needs it.
+                with suppress(Exception):
                     service.load_drivers()
                 self._imported[service.name].set()
         finally:
             for imported in self._imported.values():
                 imported.set()
         for service in services:
-            with suppress(ImportError):
+            with suppress(Exception):
                 self._load(service, items, starts=service.name not in running)
 
     def join(self, service: Service) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import TYPE_CHECKING
 
 from pytest_berth.services.built_in import BuiltIn
@@ -67,6 +68,10 @@ class Kafka(BuiltIn):
         from pytest_berth.services.kafka import items
 
         return items
+
+    def load_drivers(self) -> None:
+        """Import kafka-python, without its warnings."""
+        import_module("pytest_berth.services.kafka.library")
 
     def probe(self, server: Server) -> str:
         """Ask once for the cluster's metadata and return the version, such as ``"4.1.0"``."""
