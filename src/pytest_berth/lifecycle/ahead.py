@@ -84,7 +84,7 @@ class Ahead:
         """
         try:
             for service in services:
-                # What cannot be imported, for instance as it warns, is told by the test that needs it.
+                # What cannot be imported, or only with a warning, the test that needs it tells.
                 with suppress(Exception):
                     service.load_drivers()
                 self._imported[service.name].set()

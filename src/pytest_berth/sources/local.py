@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_berth.errors import StartError
 from pytest_berth.service import LocalRequest, Server
-from pytest_berth.sources import account, ports, programs, shared_memory, snapshots
+from pytest_berth.sources import account, places, ports, programs, shared_memory, snapshots
 from pytest_berth.sources.snapshots import Frozen
 from pytest_berth.waiting import wait_for
 
@@ -136,7 +136,7 @@ class Local:
     def _remove_all(self, pattern: str, spared: Collection[str] = ()) -> None:
         import psutil
 
-        for directory in Path(tempfile.gettempdir()).glob(pattern):
+        for directory in (found for place in places.everywhere() for found in place.glob(pattern)):
             if str(directory) in spared:
                 continue
             for process in psutil.process_iter(["cwd"]):
@@ -171,7 +171,7 @@ class Local:
 
     def _directory(self, plan: Server) -> Path:
         # Beside the run's own directory, not in it: an unprivileged server could not enter there.
-        path = Path(tempfile.mkdtemp(prefix=f"{self._prefix}{plan.key}."))
+        path = Path(tempfile.mkdtemp(prefix=f"{self._prefix}{plan.key}.", dir=places.choose()))
         account.give(path)
         return path
 

@@ -1,0 +1,33 @@
+"""Where local servers have their files: in memory where there is plenty, else on the disk."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from pathlib import Path
+
+MEMORY = Path("/dev/shm")
+_NAMES = ("TMPDIR", "TEMP", "TMP")
+_PLENTY = 1 << 30
+
+
+def choose() -> Path:
+    """Return the directory for a server's own: the temporary one if the user has named one."""
+    named = any(map(os.environ.get, _NAMES))
+    return MEMORY if not named and _is_plenty() else Path(tempfile.gettempdir())
+
+
+def everywhere() -> tuple[Path, ...]:
+    """Return all directories where a server's own may be, which need not exist."""
+    return Path(tempfile.gettempdir()), MEMORY
+
+
+def _is_plenty() -> bool:
+    """Tell whether a gigabyte fits, and the machine has another one left."""
+    import psutil
+
+    if not os.access(MEMORY, os.W_OK | os.X_OK):
+        return False
+    found = os.statvfs(MEMORY)
+    room = found.f_bavail * found.f_frsize
+    return room >= _PLENTY and psutil.virtual_memory().available >= 2 * _PLENTY
