@@ -185,7 +185,7 @@ def _fill(
     if steps:
         place = target(berth, server, database, name)
         _run(steps, dataclasses.replace(place, inherited=environment))
-    # The template of a schema may serve later runs, too; an empty one only this run's tests.
+    # What an empty template holds is soon found out, where a later run needs to know.
     if steps or berth.held.get(REPAIRS):
         _store_baseline(berth, server, database)
 
