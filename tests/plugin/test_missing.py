@@ -39,7 +39,8 @@ def test_the_error_lists_each_source_why_it_cannot_serve_and_what_to_do(unserved
             "       local: there are no binaries of PostgreSQL 99 for this machine.*",
             "  do:  external: berth_pg_url = *",
             "       container: *Docker*",
-            "       local: install PostgreSQL 99*",
+            "       local: set berth_pg_version to one of *",
+            "       or install PostgreSQL 99 *",
         ]
     )
     result.stdout.no_fnmatch_line("*Traceback*")
