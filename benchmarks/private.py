@@ -11,9 +11,9 @@ import psycopg
 
 from benchmarks.repair import SIZES, WRITE, create
 from benchmarks.report import Table, milliseconds, ratio
-from pytest_berth.services.postgres import databases, repair, urls
+from pytest_berth.services.postgres import cloning, databases, repair, urls
+from pytest_berth.services.postgres.application import Application
 from pytest_berth.services.postgres.pool import Pool
-from pytest_berth.services.postgres.repair.application import Application
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -104,7 +104,7 @@ def _lent(pool: Pool, template: str, times: int, statements: bytes) -> list[floa
 def _template(server: Server, tables: int) -> Iterator[tuple[psycopg.Connection[Any], str]]:
     with databases.administration(server) as admin:
         name = databases.database_name(RUN, databases.TEMPLATE)
-        databases.clone(admin, name, databases.EMPTY)
+        cloning.create(admin, name, databases.EMPTY)
         with psycopg.connect(urls.dsn(server, name), autocommit=True) as door:
             create(door, tables)
             repair.store(door, lock_timeout=LOCK_TIMEOUT)
