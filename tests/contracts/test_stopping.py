@@ -18,6 +18,7 @@ import psutil
 import psycopg
 import pytest
 
+from pytest_berth.sources import local
 from pytest_berth.sources.account import is_root
 from pytest_berth.sources.container import Container
 
@@ -143,6 +144,19 @@ def test_the_pid_of_a_server_is_not_trusted_when_another_process_has_it(
         berthed.source.stop(dataclasses.replace(berthed.server, handle=handle))
         assert other.poll() is None
         other.kill()
+
+
+def test_a_process_whose_parent_never_asks_for_its_end_has_ended_all_the_same() -> None:
+    parent = "import subprocess; print(subprocess.Popen(['sleep', '600']).pid, flush=True); input()"
+    with subprocess.Popen(
+        [sys.executable, "-c", parent], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as asked_for_nothing:
+        assert asked_for_nothing.stdout
+        process = psutil.Process(int(asked_for_nothing.stdout.readline()))
+        local._end(process, "SIGTERM")
+        assert process.status() == psutil.STATUS_ZOMBIE
+        assert local._left_after_waiting([process]) == []
+        asked_for_nothing.kill()
 
 
 @pytest.mark.skipif(not is_root(), reason="only root's servers run as another user")

@@ -269,11 +269,37 @@ def _end(process: psutil.Process, signal_name: str) -> None:
     with contextlib.suppress(psutil.NoSuchProcess):
         family += process.children(recursive=True)
         process.send_signal(getattr(signal, signal_name, signal.SIGTERM))
-    _, alive = psutil.wait_procs(family, timeout=_STOP_WITHIN)
-    for straggler in alive:
+    for straggler in _left_after_waiting(family):
         with contextlib.suppress(psutil.NoSuchProcess):
             straggler.kill()
-    psutil.wait_procs(alive, timeout=_STOP_WITHIN)
+    _left_after_waiting(family)
+
+
+def _left_after_waiting(family: Sequence[psutil.Process]) -> list[psutil.Process]:
+    """Wait for the end of processes, and return those that live on.
+
+    What has ended and whose parent has not asked yet how counts as ended: where the worker that
+    started a server is gone, that is up to the system's first process, which may take its time.
+    """
+    import psutil
+
+    def living() -> list[psutil.Process]:
+        return [process for process in family if _lives(process)]
+
+    with contextlib.suppress(TimeoutError):
+        wait_for(lambda: not living(), _STOP_WITHIN)
+    # Children of this very process are asked now.
+    psutil.wait_procs(family, timeout=0)
+    return living()
+
+
+def _lives(process: psutil.Process) -> bool:
+    import psutil
+
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
 
 
 def _removed(directory: Path) -> bool:
