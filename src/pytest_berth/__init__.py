@@ -1,10 +1,18 @@
-"""Real Postgres, Redis and Kafka in pytest, and a clean slate for every test."""
+"""Real Postgres, Redis and Kafka in pytest, and a clean slate for every test.
+
+PYTEST_DONT_REWRITE: there are no assertions here, nor in the modules of this package.
+"""
 
 from __future__ import annotations
 
+import sys
+from importlib.machinery import PathFinder
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from importlib.machinery import ModuleSpec
+
     from pytest_berth.service import Server, Service, Source
     from pytest_berth.services.handle import RunningServer
     from pytest_berth.services.kafka.aio.probe import AsyncProbe as KafkaAsyncProbe
@@ -53,3 +61,23 @@ def __getattr__(name: str) -> object:
 
     module, _, attribute = _HOMES[name].partition(":")
     return getattr(import_module(f"{__name__}.{module}"), attribute)
+
+
+class _CompiledModules:
+    """Finds this package's modules ahead of pytest, so that their bytecode is read.
+
+    pytest rewrites the assertions of each module of a distribution that has plugins: it compiles
+    the module in every process where it may not write the result, or has not done so yet.
+    """
+
+    @staticmethod
+    def find_spec(
+        name: str, path: Sequence[str] | None = None, target: object = None
+    ) -> ModuleSpec | None:
+        if name.startswith(f"{__name__}."):
+            return PathFinder.find_spec(name, path)
+        return None
+
+
+if "_pytest.assertion.rewrite" in sys.modules:
+    sys.meta_path.insert(0, _CompiledModules)

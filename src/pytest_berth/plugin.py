@@ -1,4 +1,7 @@
-"""pytest's hooks, and nothing else: each hands over to the part that answers it."""
+"""pytest's hooks, and nothing else: each hands over to the part that answers it.
+
+PYTEST_DONT_REWRITE: there are no assertions here.
+"""
 
 from __future__ import annotations
 
