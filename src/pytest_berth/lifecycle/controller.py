@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from pytest_berth.lifecycle.run import Run
 
 
-@dataclass
+@dataclass(eq=False)
 class Controller:
     """A plugin that tells workers, before xdist ends them, that nothing is to be started now."""
 

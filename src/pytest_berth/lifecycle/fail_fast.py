@@ -28,7 +28,7 @@ _PATIENCE = 86_400.0
 _CRASHED = "???"
 
 
-@dataclass
+@dataclass(eq=False)
 class FailFast:
     """A plugin that ends the run at the first integration test when a unit test has failed."""
 
