@@ -86,6 +86,8 @@ def pytest_configure(config: pytest.Config) -> None:
             " `pytest -p pytest_berth.plugin`"
         )
     berth = config.stash[BERTH]
+    if berth.is_given_a_server:
+        berth.progress  # noqa: B018  its hooks take the password out of what unit tests print
     if berth.settings[settings.FAIL_FAST]:
         from pytest_berth.lifecycle.fail_fast import FailFast
 

@@ -21,6 +21,7 @@ LEAKY = """
     import logging
     import os
     import sys
+    import warnings
     import pytest
     from sqlalchemy import make_url
 
@@ -71,20 +72,55 @@ LEAKY = """
     def test_expected(pg_url):
         assert pg_url == ""
 
-    def test_property(record_property, pg_url):
+    @pytest.mark.filterwarnings("ignore")
+    def test_property(record_property, record_testsuite_property, record_xml_attribute, pg_url):
         record_property("url", pg_url)
+        record_testsuite_property("url", pg_url)
+        record_xml_attribute("url", pg_url)
+
+    def test_xfailed(pg_url):
+        pytest.xfail("because of " + pg_url)
+
+    def test_warning(pg_url):
+        warnings.warn("slow: " + pg_url)
+
+    def test_values(pg_url):
+        def connect(host, password, settings):
+            raise RuntimeError
+        password = make_url(pg_url).password
+        connect("h", password, {"password": password, "repr": repr([password]), "url": pg_url})
+
+    @pytest.fixture
+    def broken(pg_url):
+        yield
+        raise RuntimeError("teardown of " + pg_url)
+
+    def test_teardown(broken):
+        pass
+"""
+SUBTESTS = """
+    def test_subtests(pg_url, subtests):
+        note(make_url(pg_url).password)
+        with subtests.test(msg=pg_url, url=pg_url):
+            print(pg_url)
+            assert pg_url == ""
+        with subtests.test(msg=pg_url, password=make_url(pg_url).password):
+            pass
 """
 WRITTEN = ("--log-file=file.log", "--junitxml=report.xml")
 STYLES = {
     "plain": (),
     "locals": ("-l", "-vv"),
-    "passing": ("-rA",),
+    "passing": ("-rA", "--setup-show", "--durations=0", "-ojunit_logging=all"),
     "short": ("--tb=short", "-rA"),
     "native": ("--tb=native", "-l"),
     "live": ("--log-cli-level=INFO", "--log-level=INFO"),
     "uncut": ("-vvv", "--showlocals", "--full-trace"),
     "xdist": ("-n2", "-l", "-vv", "-rA"),
 }
+
+
+OUTCOMES = {"passed": 4, "failed": 6, "skipped": 1, "xfailed": 2, "errors": 1, "warnings": 1}
 
 
 @pytest.fixture
@@ -114,7 +150,7 @@ def test_the_password_of_a_started_server_is_nowhere(
 ) -> None:
     require_source("local")
     result = leaky.run("--berth-source=local", *WRITTEN, *STYLES[style])
-    result.assert_outcomes(passed=2, failed=5, skipped=1, xfailed=1)
+    result.assert_outcomes(**OUTCOMES)
     assert "***" in result.stdout.str()
     assert_redacted(leaky, result)
 
@@ -147,9 +183,8 @@ def test_the_password_of_a_given_url_is_nowhere(
 ) -> None:
     secret = "s3cret/with@special:characters"
     (leaky.root / "secrets").write_text("")
-    leaky.write(test_leaks=LEAKY.replace("password = make_url(url).password", ""))
     result = leaky.run(*WRITTEN, *STYLES[style], BERTH_PG_URL=account(secret))
-    result.assert_outcomes(passed=2, failed=5, skipped=1, xfailed=1)
+    result.assert_outcomes(**OUTCOMES)
     assert_redacted(leaky, result, secret, quote(secret, safe=""))
 
 
@@ -161,6 +196,70 @@ def test_a_password_that_is_a_common_word_leaves_other_text_alone(
     result.stdout.fnmatch_lines(
         ["*assert 'rows' in ('rowing', 'postgresql+psycopg://*:[*][*][*]@*"]
     )
+
+
+def test_subtests_do_not_tell_the_password(
+    leaky: Project, require_source: Callable[[str], None]
+) -> None:
+    require_source("local")
+    if not hasattr(pytest, "Subtests"):
+        pytest.skip("this pytest has no subtests")
+    leaky.write(test_leaks=LEAKY.partition("    @pytest.fixture")[0] + SUBTESTS)
+    for arguments in ((), ("-n1",)):
+        result = leaky.run("--berth-source=local", "-vv", "-rA", "-l", *WRITTEN, *arguments)
+        assert_redacted(leaky, result)
+        result.stdout.fnmatch_lines(["*SUBFAIL*:[*][*][*]@*"])
+
+
+def test_what_no_report_holds_is_redacted(
+    leaky: Project, require_source: Callable[[str], None]
+) -> None:
+    require_source("local")
+    leaky.models("berth_export = APP_URL = {pg_url}", "berth_source = local")
+    leaky.conftest(
+        """
+        import os
+        from pathlib import Path
+        import pytest
+
+        Path("secrets").write_text(os.environ["APP_URL"].split(":")[2].split("@")[0])
+
+        def pytest_report_header():
+            return "works on " + os.environ["APP_URL"]
+
+        def pytest_terminal_summary(terminalreporter):
+            terminalreporter.section("worked on " + os.environ["APP_URL"])
+            raise RuntimeError(os.environ["APP_URL"])
+        """
+    )
+    leaky.write(
+        test_broken="import os; raise RuntimeError(os.environ['APP_URL'])",
+        test_leaks="""
+            import os
+            import pytest
+
+            @pytest.mark.parametrize("url", [os.environ["APP_URL"]])
+            def test_named_by_it(url, pg_url):
+                pytest.exit("no more of " + url)
+        """,
+    )
+    for arguments in (
+        ("test_leaks.py",),
+        ("--continue-on-collection-errors", "--setup-show", "-v"),
+    ):
+        result = leaky.run(*WRITTEN, *arguments)
+        assert "***" in result.stdout.str()
+        assert_redacted(leaky, result)
+
+
+def test_the_password_of_a_given_url_is_hidden_where_no_server_is_asked_for(
+    project: Project,
+) -> None:
+    project.write(test_unit="import os\n\ndef test_unit(): assert dict(os.environ) == {}")
+    url = "postgresql://ci:s3cret%2Fword@127.0.0.1:1/x"
+    result = project.run("-vv", "-l", BERTH_PG_URL=url)
+    result.assert_outcomes(failed=1)
+    assert "s3cret" not in result.stdout.str()
 
 
 def test_tests_themselves_see_the_password(

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import html
+import json
 import logging
+from urllib.parse import quote, quote_plus
 
 import pytest
+from psycopg.conninfo import make_conninfo
 
 from pytest_berth.reporting.redact import RedactingFormatter, Redaction
 from pytest_berth.service import Credentials, Server
@@ -26,6 +30,66 @@ def test_the_password_of_a_started_server_is_replaced_everywhere() -> None:
 def test_the_password_of_a_given_url_is_replaced_where_it_stands_as_one() -> None:
     text = "postgres://postgres:postgres@h/postgres password=postgres"
     assert GIVEN.text(text) == "postgres://postgres:***@h/postgres password=***"
+
+
+SPECIAL = "p@s\\s'w \"o%&<r>+d/é$"
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        SPECIAL,
+        repr(SPECIAL),
+        repr({"text": repr(SPECIAL)}),
+        ascii(SPECIAL),
+        json.dumps({"url": SPECIAL}),
+        quote(SPECIAL, safe=""),
+        quote(SPECIAL, safe=" +/").lower(),
+        quote_plus(SPECIAL),
+        make_conninfo(password=SPECIAL),
+        SPECIAL.replace("'", "''"),
+        html.escape(SPECIAL),
+        f"...{SPECIAL[3:]}",
+        f"{SPECIAL[:12]}...",
+    ],
+)
+def test_a_given_password_is_replaced_in_each_form(written: str) -> None:
+    redacted = Redaction.of([server("external", SPECIAL)]).text(f"it is {written}, seen")
+    assert "***" in redacted
+    assert redacted.startswith("it is ")
+    assert redacted.endswith(", seen")
+    assert not any(part in redacted for part in ("s'w", "r>+", "p@s", "%3E", "/é", "+d", "o%"))
+
+
+@pytest.mark.parametrize("common", ["postgres", "test", "a", "1", "correcthorse", "Db1-host9"])
+def test_a_common_word_is_replaced_only_where_it_is_called_a_password(common: str) -> None:
+    given = Server("postgres", "external", "Db1-host9", 1, Credentials("me", common, "db"))
+    redaction = Redaction.of([given])
+    for plain in (
+        f"1 passed, {common} passed: it {common} user={common} '{common}' passes {common}",
+        f"password authentication failed for user {common}",
+        f"password={common}er",
+    ):
+        assert redaction.text(plain) == plain
+    for called in (
+        "password   = '{}'",
+        "{{'password': '{}'}}",
+        "('db_password', '{}')",
+        "PGPASSWORD={}",
+        "ALTER ROLE me PASSWORD '{}'",
+        "postgres://me:{}@h",
+        "requirepass {}",
+    ):
+        assert redaction.text(called.format(common)) == called.format("***")
+
+
+def test_a_common_word_is_replaced_where_its_name_says_that_it_is_a_password() -> None:
+    value = [("password", "'postgres'"), ("user", "'postgres'"), {"PGPASSWORD": "postgres"}]
+    assert GIVEN.everything(value) == [
+        ("password", "'***'"),
+        ("user", "'postgres'"),
+        {"PGPASSWORD": "***"},
+    ]
 
 
 def test_without_a_password_nothing_is_replaced() -> None:

@@ -86,6 +86,13 @@ class Berth:
         return ahead
 
     @property
+    def is_given_a_server(self) -> bool:
+        """Whether a URL in the settings tells the password of a server that is there already."""
+        names = {f"berth_{service.prefix}_url" for service in self.services}
+        values = self.settings.values
+        return any("@" in str(values[name].value) for name in names & values.keys())
+
+    @property
     def has_manager(self) -> bool:
         """Whether anything has asked for a server yet."""
         return "manager" in self.__dict__

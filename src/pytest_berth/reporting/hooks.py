@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pytest_berth.lifecycle.state import BERTH
-from pytest_berth.reporting import sections
+from pytest_berth.reporting import redact, sections
 from pytest_berth.reporting.progress import TerminalProgress
 from pytest_berth.reporting.repeats import Repeats
 
@@ -20,20 +20,38 @@ _NAME = "berth-reporting"
 
 def start(config: pytest.Config) -> TerminalProgress:
     """Register these hooks, and return what tells a waiting user what is going on."""
+    redact.start(config)
     config.pluginmanager.register(sys.modules[__name__], _NAME)
+    config.pluginmanager.register(Redacting(config.stash[redact.SECRETS]), f"{_NAME}-redacting")
     if not hasattr(config, "workerinput"):
         config.pluginmanager.register(Repeats(config.get_verbosity()), f"{_NAME}-repeats")
     progress = TerminalProgress(config)
     berth = config.stash[BERTH]
-    berth.on_server = lambda: sections.redact_live_logs(config)
+    berth.on_server = lambda: redact.redact_outputs(config)
     berth.on_waiting = progress.catch_up
     return progress
 
 
 @pytest.hookimpl(trylast=True)
+def pytest_configure(config: pytest.Config) -> None:
+    """Take the passwords of exported settings out of what is printed, from the header on."""
+    redact.redact_outputs(config)
+
+
+@pytest.hookimpl(trylast=True)
 def pytest_sessionstart(session: pytest.Session) -> None:
-    """Take the passwords of exported settings out of live logs before anything can log them."""
-    sections.redact_live_logs(session.config)
+    """The same, where another plugin has put its own reporter in the place of pytest's."""
+    redact.redact_outputs(session.config)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_sessionfinish(session: pytest.Session) -> Generator[None, Any, Any]:
+    """Take passwords out of the JUnit file, into which properties come past the reports."""
+    result = yield
+    path = session.config.getoption("xmlpath", None)
+    if path and not hasattr(session.config, "workerinput"):
+        redact.redact_file(path, session.config.stash[redact.SECRETS].redaction)
+    return result
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -44,14 +62,37 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
     sections.mark_logs(item, berth)
 
 
-@pytest.hookimpl(wrapper=True)
+@pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_runtest_makereport(
     item: pytest.Item, call: pytest.CallInfo[None]
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     """Show why an integration test failed, and no passwords."""
     report = yield
     sections.complete(report, item, call)
+    item.config.stash[redact.SECRETS].look().report(report)
     return report
+
+
+class Redacting:
+    """Takes passwords out of reports that others make, of subtests for instance, and warnings."""
+
+    def __init__(self, secrets: redact.Secrets) -> None:
+        self._secrets = secrets
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """Redact a test's report before anybody reads it."""
+        self._secrets.look().report(report)
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_collectreport(self, report: pytest.CollectReport) -> None:
+        """Redact what could not be collected: the environment tells passwords by then."""
+        self._secrets.look().report(report)
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_warning_recorded(self, warning_message: Any) -> None:
+        """Redact a warning."""
+        redact.redact_warning(warning_message, self._secrets.look())
 
 
 @pytest.hookimpl(wrapper=True)

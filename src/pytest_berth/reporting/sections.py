@@ -29,7 +29,7 @@ def mark_logs(item: pytest.Item, berth: Berth) -> None:
 
 
 def complete(report: pytest.TestReport, item: pytest.Item, call: pytest.CallInfo[None]) -> None:
-    """Add what berth knows to a report, and take passwords out of it."""
+    """Add what berth knows to a report."""
     from pytest_berth.lifecycle.state import BERTH
 
     berth = item.config.stash[BERTH]
@@ -42,27 +42,12 @@ def complete(report: pytest.TestReport, item: pytest.Item, call: pytest.CallInfo
         _explain(report, call)
     if report.failed and call.excinfo:
         _add_hint(report, call.excinfo.value)
-    if not berth.has_manager:
-        return
-    if report.failed:
+    if report.failed and berth.has_manager:
         _tell_lost(report, call, berth, [service.name for service in services])
         running = {server.service for server in berth.manager.servers}
         for service in [service for service in services if service.name in running]:
             report.sections.append((f"{service.name} isolation", service.isolation(item)))
             _add_log(report, item, berth, service)
-    from pytest_berth.reporting.redact import redaction_for
-
-    redaction = redaction_for(berth)
-    report.longrepr = redaction.everything(report.longrepr)
-    report.sections = redaction.everything(report.sections)
-    report.user_properties = redaction.everything(report.user_properties)
-
-
-def redact_live_logs(config: pytest.Config) -> None:
-    """Take passwords out of live logs and log files, from now on."""
-    from pytest_berth.reporting import redact
-
-    redact.redact_live_logs(config)
 
 
 def status(result: Any, report: pytest.TestReport, verbosity: int) -> Any:
