@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import gc
 import sys
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
@@ -29,17 +30,26 @@ _NOT_THE_CALLER = ("sqlalchemy.", "contextlib", "pytest_berth.services.postgres.
 
 @dataclass(frozen=True)
 class Checkout:
-    """Where a connection was last taken from its pool."""
+    """Where a connection was last taken from its pool, and whether a test was running then."""
 
     pid: int
     database: str
     place: str
+    in_test: bool
 
 
 @dataclass
 class Application:
-    """The connections of this process, as far as they can be found."""
+    """The connections of this process, as far as they can be found.
 
+    Attributes:
+        wider: Process ids of backends whose transactions belong to a fixture of a wider scope, or
+            to a class, and whether what a test writes there stays for the next one. Drivers send
+            BEGIN with the first query only, which may be a test's.
+    """
+
+    wider: dict[int, bool] = field(default_factory=dict, init=False)
+    _in_test: bool = field(default=False, init=False)
     _checkouts: WeakKeyDictionary[ConnectionPoolEntry, Checkout] = field(
         default_factory=WeakKeyDictionary, init=False
     )
@@ -51,6 +61,35 @@ class Application:
     def close(self) -> None:
         """Take note no more."""
         event.remove(Pool, "checkout", self._note)
+
+    @contextmanager
+    def test(self) -> Iterator[None]:
+        """Tell what is begun from now on, until the test has ended, from what a wider scope has."""
+        self.note_wider()
+        self._in_test = True
+        try:
+            yield
+        finally:
+            self._in_test = False
+
+    @contextmanager
+    def wider_fixture(self) -> Iterator[None]:
+        """Take what is begun in the meantime for a fixture's of a wider scope."""
+        in_test, self._in_test = self._in_test, False
+        try:
+            yield
+        finally:
+            self._in_test = in_test
+            self.note_wider()
+
+    def note_wider(self) -> None:
+        """Take note of connections that are in the hands of a wider scope."""
+        held = {
+            checkout.pid: True
+            for entry, checkout in self._checkouts.items()
+            if entry.in_use and not checkout.in_test
+        }
+        self.wider = {**held, **dict(_of_django())}
 
     def place(self, holder: Holder) -> str:
         """Return the file and line that a transaction's connection was taken at; else nothing."""
@@ -97,7 +136,7 @@ class Application:
         # An async driver's connection is wrapped.
         pid, database = _backend(getattr(dbapi_connection, "driver_connection", dbapi_connection))
         if pid:
-            self._checkouts[entry] = Checkout(pid, database, _caller())
+            self._checkouts[entry] = Checkout(pid, database, _caller(), self._in_test)
 
 
 def check_pools(database: str) -> None:
@@ -110,6 +149,21 @@ def check_pools(database: str) -> None:
             conninfo = found.conninfo
             if isinstance(conninfo, str) and _names(conninfo, database):
                 found.check()
+
+
+def _of_django() -> Iterator[tuple[int, bool]]:
+    """Yield the backends of Django's connections that are in an atomic block, in this thread.
+
+    What a test writes in the block of its TestCase is rolled back to a savepoint.
+    """
+    conf, db = sys.modules.get("django.conf"), sys.modules.get("django.db")
+    if conf is None or db is None or not conf.settings.configured:
+        return
+    for wrapper in db.connections.all(initialized_only=True):
+        if wrapper.in_atomic_block and wrapper.connection is not None:
+            blocks = wrapper.atomic_blocks
+            of_test_case = all(getattr(block, "_from_testcase", False) for block in blocks)
+            yield _backend(wrapper.connection)[0], not of_test_case
 
 
 def _names(conninfo: str, database: str) -> bool:

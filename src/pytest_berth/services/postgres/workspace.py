@@ -170,10 +170,10 @@ class Workspace:
     @contextmanager
     def entering(self, place: Place, fixture: object) -> Iterator[None]:
         """Let a fixture of a wider scope write, where what it writes can be put back."""
-        if permission.can_commit(self.rights, self.berth):
-            with self._layers.entering(place, fixture):
-                yield
-        else:
+        with ExitStack() as stack:
+            if permission.can_commit(self.rights, self.berth):
+                stack.enter_context(self._layers.entering(place, fixture))
+            stack.enter_context(self.application.wider_fixture())
             yield
 
     def leave(self, fixture: object, name: str) -> None:
@@ -267,7 +267,8 @@ class Workspace:
     def _put_back(self) -> Iterator[None]:
         self._layers.begin()
         try:
-            yield
+            with self.application.test():
+                yield
         finally:
             self._repair(self._layers.end, _running_test())
 

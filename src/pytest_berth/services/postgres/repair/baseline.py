@@ -48,6 +48,7 @@ class Baseline:
         restless: The sequences that may move without a transaction id.
         sizes: Bytes, as far as known: of tables when captured, or vacuumed since.
         open_before: Transactions of a wider scope, prepared ones included: never ended.
+        used: Relations that these have locked: of sequences, those that are not put back.
         replica: Whether the role may switch foreign keys and triggers off.
         watched: Whether schema changes are noted; else the catalog is compared each time.
         sentinel: What changes by the commands that are not noted.
@@ -69,6 +70,7 @@ class Baseline:
     prepared: Prepared
     mark: Mark
     stored: bool = False
+    used: frozenset[int] = frozenset()
 
 
 @dataclass(frozen=True)

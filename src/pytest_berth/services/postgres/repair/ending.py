@@ -33,6 +33,22 @@ def _younger(connection: Connection, baseline: Baseline) -> list[Holder]:
     ]
 
 
+def with_wider(
+    connection: Connection, baseline: Baseline, application: Application | None
+) -> Baseline:
+    """Leave out of a repair what belongs to transactions of a wider scope.
+
+    They may have begun in the test. The sequences that they have used stay where they are: a
+    value that was given to a row of theirs, which nobody else sees, must not be given away again.
+    """
+    found = holders.open_transactions(connection)
+    wider = application.wider if application else {}
+    before = baseline.open_before | {h.transaction for h in found if h.pid in wider}
+    keep = [h for h in found if h.transaction in before and wider.get(h.pid, True)]
+    used = frozenset(lock.oid for holder in keep for lock in holder.locks)
+    return replace(baseline, open_before=before, used=used)
+
+
 def roll_back_prepared(connection: Connection, baseline: Baseline) -> tuple[str, ...]:
     """Roll back what the test has prepared; return the names."""
     prepared = [holder for holder in _younger(connection, baseline) if holder.gid]

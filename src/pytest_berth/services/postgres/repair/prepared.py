@@ -116,7 +116,7 @@ def prepare(
         "xid": sql.SQL(OWN_XID),
         "storage": storage_query([r.oid for r in (*tables, *relations.views) if _kept(r, kept)]),
         "objects": sql.SQL(large_objects.ALL),
-        "sequences": _set_sequences(sequences),
+        "sequences": set_sequences(sequences),
         **{f"empty_{number}": text for number, text in enumerate(empty)},
         **{f"seeded_{number}(xid, xid[])": text for number, text in enumerate(seeded)},
         **{f"view_{oid}(xid, xid[])": text for oid, text in views.items()},
@@ -173,7 +173,8 @@ def _counts(relations: Sequence[Relation]) -> sql.Composed:
     )
 
 
-def _set_sequences(sequences: Mapping[int, tuple[int, bool]]) -> sql.Composed:
+def set_sequences(sequences: Mapping[int, tuple[int, bool]]) -> sql.Composed:
+    """Return the statement that sets sequences to their values."""
     return sql.SQL(SET_SEQUENCES).format(
         oids=_array("oid", list(sequences)),
         last=_array("int8", [last for last, _ in sequences.values()]),

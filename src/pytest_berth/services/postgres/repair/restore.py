@@ -76,6 +76,7 @@ def restore(
         prepared: tuple[str, ...] = ()
         left: list[Holder] = []
         if signs.writers:
+            baseline = ending.with_wider(connection, baseline, application)
             prepared = ending.roll_back_prepared(connection, baseline)
             left = ending.end_writers(connection, baseline, lock_timeout, application)
         return _put_back(connection, baseline, lock_timeout, prepared, left, application, at_most)

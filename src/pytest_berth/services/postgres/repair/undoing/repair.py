@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from pytest_berth.services.postgres.repair import holders
 from pytest_berth.services.postgres.repair.blocking import waiting_on
 from pytest_berth.services.postgres.repair.contents import storage_of
+from pytest_berth.services.postgres.repair.prepared import set_sequences
 from pytest_berth.services.postgres.repair.session import results
 from pytest_berth.services.postgres.repair.undoing import guards, objects
 from pytest_berth.services.postgres.repair.undoing.rows import Rows
@@ -61,7 +62,8 @@ def _finish(
     """Set all sequences back, read how the database stands, and commit, in one round trip."""
     run, sequences = baseline.prepared.run, baseline.relations.sequences
     oids = ",".join(str(table.oid) for table in dirt.tables)
-    last = [run("sequences"), run("storage"), run("sizes", f"'{{{oids}}}'"), run("xid"), "COMMIT"]
+    put = _put_sequences(connection, baseline) if baseline.used else run("sequences")
+    last = [put, run("storage"), run("sizes", f"'{{{oids}}}'"), run("xid"), "COMMIT"]
     locked = (*dirt.tables, *sequences)
     with writing(dirt.tables), waiting_on(locked, holders.BLOCK_WRITING):
         found = results(connection, [*before, *last])
@@ -73,3 +75,9 @@ def _finish(
         dict(sizes),
         int(xid) if xid else None,
     )
+
+
+def _put_sequences(connection: Connection, baseline: Baseline) -> str:
+    """Return the statement that sets all sequences back but those that are in use."""
+    stood = {oid: value for oid, value in baseline.sequences.items() if oid not in baseline.used}
+    return set_sequences(stood).as_string(connection)
