@@ -27,6 +27,7 @@ class Credentials:
         chosen: Whether the settings have chosen the password, which may be a common word.
         token: What tells the server from others where its account does not, as that can be
             another's as well; empty else.
+        given: Whether the settings fix any of the names or the port.
     """
 
     user: str
@@ -35,6 +36,7 @@ class Credentials:
     fixed: str = ""
     chosen: bool = False
     token: str = ""
+    given: bool = False
 
 
 @dataclass(frozen=True)

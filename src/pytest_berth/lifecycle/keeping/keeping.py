@@ -36,8 +36,8 @@ class Keeping:
         """Tell whether the run's server of a service may come from another run, and outlive it."""
         asked = bool(self.settings[KEEP]) and service.keeps and not self.settings[RYUK]
         # The names that an application has written down are those of one run after the other.
-        chosen = service.credentials(self.settings).token
-        return asked and not chosen and all(map(find_spec, service.packages))
+        given = service.credentials(self.settings).given
+        return asked and not given and all(map(find_spec, service.packages))
 
     def is_there(self, service: Service) -> bool:
         """Tell whether an earlier run has left a server, which may prove useless all the same."""

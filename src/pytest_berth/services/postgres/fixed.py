@@ -39,6 +39,7 @@ def chosen(settings: Settings, account: Credentials) -> Credentials:
         fixed=database,
         chosen=bool(settings[ini.PASSWORD]),
         token=os.urandom(8).hex(),
+        given=True,
     )
 
 

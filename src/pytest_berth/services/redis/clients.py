@@ -12,9 +12,16 @@ from redis.asyncio.retry import Retry as AsyncRetry
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
+from pytest_berth.services.redis import urls
+from pytest_berth.services.redis.options import TOKEN
 
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from pytest_berth.service import Server
+
+# Between tests nothing takes longer: a server that is stopped, or paused, must not hang the run.
+_ANSWERS_WITHIN = 20.0
 _CONNECT_WITHIN = 5.0
 # redis-py 8 gives up reading after 5 s, also within a longer BLPOP, and then tries ten times more.
 _PATIENT: dict[str, Any] = {"socket_timeout": None, "socket_connect_timeout": _CONNECT_WITHIN}
@@ -26,6 +33,55 @@ _UNNAMED: dict[str, Any] = (
     if find_spec("redis.driver_info")
     else {"lib_name": None, "lib_version": None}
 )
+
+
+class ForeignServerError(redis.ConnectionError):
+    """Another server answers at the address of the one that berth has started."""
+
+    def __init__(self, server: Server) -> None:
+        super().__init__(
+            f"the server that answers at {server.host}:{server.port} is not the one that berth has"
+            " started there: nothing was done on it"
+        )
+
+
+def berths_own(server: Server, number: int) -> redis.Redis:
+    """Return a client for berth's own commands, which delete, in a database number of a server.
+
+    Each of its connections, made anew by redis-py or not, asks first whether it has reached the
+    very server that berth has started: only that one knows its token. A password is no proof, as
+    a server without one takes any from redis-py 8 (HELLO 3 AUTH). On an external server, claims
+    are the proof.
+    """
+    options: dict[str, Any] = {"socket_timeout": _ANSWERS_WITHIN}
+    if server.source != "external":
+        options["redis_connect_func"] = _require_token(server)
+    return client(urls.url(server, number), **options)
+
+
+def _require_token(server: Server) -> Callable[[Any], None]:
+    """Return what greets the server on a new connection, and refuses another one's answer."""
+
+    def connect(connection: Any) -> None:
+        connection.on_connect()
+        connection.send_command("CONFIG", "GET", TOKEN, check_health=False)
+        if not _is_told(connection.read_response(), server.credentials.token):
+            connection.disconnect()
+            raise ForeignServerError(server)
+
+    return connect
+
+
+def _is_told(answer: Any, token: str) -> bool:
+    """Tell whether the answer to CONFIG GET, a list or with RESP3 a mapping, is the token."""
+    if isinstance(answer, list):
+        answer = dict(zip(answer[::2], answer[1::2], strict=True))
+    told = {_text(name): _text(value) for name, value in answer.items()}
+    return bool(token) and told == {TOKEN: token}
+
+
+def _text(value: Any) -> str:
+    return value.decode(errors="replace") if isinstance(value, bytes) else str(value)
 
 
 def client(url: str, **options: Any) -> redis.Redis:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import redis
 
-from pytest_berth.services.redis import clients, urls
+from pytest_berth.services.redis import clients
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -89,5 +89,5 @@ def _run(client: redis.Redis, *command: str) -> Any:
 
 @contextmanager
 def _connected(server: Server) -> Iterator[redis.Redis]:
-    with clients.closing(clients.client(urls.url(server, 0))) as client:
+    with clients.closing(clients.berths_own(server, 0)) as client:
         yield client

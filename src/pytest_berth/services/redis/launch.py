@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from pytest_berth.errors import BerthError
 from pytest_berth.service import ContainerSpec, Credentials, LocalSpec
 from pytest_berth.services.redis import options as ini
+from pytest_berth.services.redis.options import TOKEN
 from pytest_berth.settings import ARTIFACT_MIRROR
 from pytest_berth.sources import programs
 
@@ -28,8 +29,8 @@ _CONFIGURATION = "/berth/redis.conf"
 
 
 def credentials() -> Credentials:
-    """Return a new password; the account is Redis's own, ``default``."""
-    return Credentials("", secrets.token_hex(16), "0")
+    """Return a new password, and a token; the account is Redis's own, ``default``."""
+    return Credentials("", secrets.token_hex(16), "0", token=f"berth-{secrets.token_hex(16)}")
 
 
 def container(settings: Settings, credentials: Credentials) -> ContainerSpec:
@@ -97,6 +98,7 @@ def _wanted(settings: Settings) -> str:
 
 def _configuration(settings: Settings, credentials: Credentials, place: dict[str, str]) -> str:
     values = {**FIT_FOR_TESTS, **place, "requirepass": credentials.password}
+    values[TOKEN] = credentials.token
     for pair in settings[ini.SETTINGS]:
         name, _, value = pair.partition("=")
         values[name.strip().lower()] = value.strip()

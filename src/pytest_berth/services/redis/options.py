@@ -9,6 +9,9 @@ from pytest_berth.settings import Option
 
 SCHEMES = ("redis", "rediss", "unix")
 OLDEST = (6, 2)
+# The setting that bears the token by which berth knows its own server. Redis and Valkey tell it,
+# let nobody change it while they run, and use it only where they log to syslog.
+TOKEN = "syslog-ident"
 # Where the server listens, and who may enter, is settled by the source that runs it.
 _SETTLED = {"bind", "daemonize", "dir", "port", "protected-mode", "requirepass", "unixsocket"}
 
@@ -45,7 +48,7 @@ URL: Option[str] = Option(
 )
 SOURCE = common_options.source("redis", "Redis")
 SETTINGS = common_options.server_settings(
-    "redis", "server", "maxmemory = 64mb", lambda name: name.lower() in _SETTLED
+    "redis", "server", "maxmemory = 64mb", lambda name: name.lower() in {*_SETTLED, TOKEN}
 )
 SCOPE = common_options.scope("redis", "server")
 OPTIONS: tuple[Option[Any], ...] = (VERSION, IMAGE, URL, SOURCE, SETTINGS, SCOPE)

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 import redis
 
 from pytest_berth.errors import NotReadyError, StartError
-from pytest_berth.services.redis import clients, urls
+from pytest_berth.services.redis import clients
+from pytest_berth.services.redis.options import TOKEN
 
 if TYPE_CHECKING:
     from pytest_berth.service import Server
@@ -18,21 +19,48 @@ def probe(server: Server) -> str:
 
     Raises:
         NotReadyError: It does not answer yet.
-        StartError: It refuses berth's password.
+        StartError: It refuses berth's password, or is not the server that berth has started.
     """
     try:
-        with clients.closing(clients.client(urls.url(server, 0))) as client:
+        with clients.closing(clients.berths_own(server, 0)) as client:
             client.ping()
             return _version(client)
-    except (redis.AuthenticationError, redis.exceptions.NoPermissionError) as error:
-        whose = "berth_redis_url" if server.source == "external" else f"port {server.port}"
+    except clients.ForeignServerError as error:
         raise StartError(
-            f"the server at {server.host}:{server.port} refuses berth's password.",
+            f"the server at {server.host}:{server.port} is not berth's.",
             why=str(error),
-            remedy=f"check {whose}: another server may be listening there",
+            remedy="end the other server, or run again: berth then starts one at another port",
         ) from None
+    except (redis.AuthenticationError, redis.exceptions.NoPermissionError) as error:
+        raise _refused(server, str(error)) from None
+    except redis.ResponseError as error:
+        if not str(error).startswith("unknown command"):
+            raise NotReadyError(" ".join(str(error).split())) from None
+        raise _untold(server, str(error)) from None
     except redis.RedisError as error:
         raise NotReadyError(" ".join(str(error).split())) from None
+
+
+def _refused(server: Server, message: str) -> StartError:
+    if server.source == "external":
+        return StartError(
+            f"the server at {server.host}:{server.port} refuses the account of berth_redis_url.",
+            why=message,
+            remedy="check user and password in berth_redis_url",
+        )
+    return StartError(
+        f"the server at {server.host}:{server.port} refuses berth's password.",
+        why=message,
+        remedy=f"check port {server.port}: another server may be listening there",
+    )
+
+
+def _untold(server: Server, message: str) -> StartError:
+    return StartError(
+        f"the server at {server.host}:{server.port} does not tell whether it is berth's.",
+        why=f"berth asks it for a setting, CONFIG GET {TOKEN}: {message}",
+        remedy="let CONFIG have its name in berth_redis_settings: no rename-command of it",
+    )
 
 
 def _version(client: redis.Redis) -> str:

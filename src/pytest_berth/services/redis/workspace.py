@@ -89,10 +89,9 @@ class Workspace:
         """Delete what has come after the last test's end, from threads that outlived it.
 
         Called before any fixture of the next test; what those of a wider scope deleted when they
-        ended stays deleted.
+        ended stays deleted. Where the server is lost, the next test that needs it gets another one.
         """
-        self._renew_if_lost()
-        if self._settled:
+        if self._settled and not self.berth.manager.is_lost(self.server):
             with self._told_when_lost():
                 self._require_ours()
                 baseline.remove_others(self.client, self._layers.known)
@@ -131,7 +130,7 @@ def workspace(berth: Berth, server: Server, worker: str) -> Iterator[Workspace]:
     number = databases.number(server, berth.run.id, worker)
     url = urls.url(server, number)
     if server.source != "external":
-        with clients.closing(clients.client(url)) as client:
+        with clients.closing(clients.berths_own(server, number)) as client:
             _require_number(client, number)
             yield Workspace(berth, server, url, client)
         return
