@@ -38,9 +38,9 @@ def age(server: Server, connect: Connect, number: int, home: int = 15) -> None:
 def test_a_worker_gets_the_same_number_each_time(yard: Yard, connect: Connect) -> None:
     server = yard.foreign()
     first, other = claims.take(server, "a:gw0"), claims.take(server, "a:gw1")
-    assert {first, other} == {0, 1}
+    assert (first, other) == (14, 13)
     assert claims.take(server, "a:gw0") == first
-    assert claimed(server, connect) == {0: "a:gw0", 1: "a:gw1"}
+    assert claimed(server, connect) == {14: "a:gw0", 13: "a:gw1"}
 
 
 def test_a_claimed_database_is_empty_to_its_tests(yard: Yard, connect: Connect) -> None:
@@ -72,6 +72,7 @@ def test_when_no_number_is_free_the_error_says_who_has_them(yard: Yard, connect:
     assert "no database number is free on the external Redis at 127.0.0.1:" in message
     assert "of its 3 numbers" in message
     assert "1 by a:gw0" in message
+    assert "0 is taken only where berth_redis_db names it" in message
     assert "FLUSHDB" in message
     assert "databases 256" in message
 
@@ -83,57 +84,75 @@ def test_a_released_run_leaves_the_server_as_it_was(yard: Yard, connect: Connect
     claims.take(server, "a:gw1")
     claims.take(server, "ab:gw0")
     assert claims.release(server, "a") == 2
-    assert claimed(server, connect) == {3: "ab:gw0"}
+    assert claimed(server, connect) == {12: "ab:gw0"}
     assert claims.release(server, "ab") == 1
     assert list(connect(server).info("keyspace")) == ["db0"]
 
 
-def test_what_a_killed_run_has_left_is_used_when_nothing_else_is_free(
+def test_the_number_of_a_killed_run_is_of_use_again_once_it_is_empty(
     yard: Yard, connect: Connect
 ) -> None:
     server = yard.foreign(databases=3)
     number = claims.take(server, "killed:main")
-    connect(server, number).set("left", 1)
+    connect(server, number).set("of whom", 1)
     age(server, connect, number, home=2)
-    assert claims.take(server, "a:gw0") == 1
-    assert claims.take(server, "a:gw1") == number
-    assert connect(server, number).dbsize() == 0
-    with pytest.raises(NoSourceError):
-        claims.take(server, "a:gw2")
+    with pytest.raises(NoSourceError, match="when their numbers are empty"):
+        claims.take(server, "a:gw0")
+    assert claims.release(server, "a") == 0
+    assert claims.release(server, "killed") == 0, "its time is over"
+    assert connect(server, number).keys() == [b"of whom"]
+    assert claimed(server, connect, home=2) == {number: "killed:main"}
+    connect(server, number).flushdb()
+    assert claims.take(server, "a:gw0") == number
 
 
 def test_an_old_claim_is_left_alone_while_its_worker_is_connected(
     yard: Yard, connect: Connect
 ) -> None:
-    server = yard.foreign(databases=2)
+    server = yard.foreign(databases=3)
     number = claims.take(server, "a:main")
     with clients.closing(claims.connect(urls.url(server, number), "a:main")) as worker:
-        worker.set("mine", 1)
-        age(server, connect, number, home=1)
+        age(server, connect, number, home=2)
         with pytest.raises(NoSourceError):
             claims.take(server, "b:main")
         assert claims.release(server, "b") == 0
-        assert worker.get("mine") == b"1"
+        assert worker.ping()
     assert claims.take(server, "b:main") == number
 
 
-def test_the_end_of_a_run_gives_back_what_dead_runs_have_left(yard: Yard, connect: Connect) -> None:
+def test_the_end_of_a_run_gives_back_what_dead_runs_have_left_if_it_is_empty(
+    yard: Yard, connect: Connect
+) -> None:
     server = yard.foreign()
-    dead, living = claims.take(server, "dead:main"), claims.take(server, "living:main")
-    for number in (dead, living):
-        connect(server, number).set("left", 1)
-    age(server, connect, dead)
-    assert claims.release(server, "a") == 0
-    assert claimed(server, connect) == {living: "living:main"}
-    assert connect(server, dead).dbsize() == 0
-    assert connect(server, living).dbsize() == 1
+    dead, filled, living = (claims.take(server, f"{name}:main") for name in ("a", "b", "c"))
+    for number in (filled, living):
+        connect(server, number).set("of whom", 1)
+    for number in (dead, filled):
+        age(server, connect, number)
+    assert claims.release(server, "d") == 0
+    assert claimed(server, connect) == {filled: "b:main", living: "c:main"}
+    assert connect(server, filled).dbsize() == connect(server, living).dbsize() == 1
+
+
+def test_number_0_is_taken_only_by_its_name(yard: Yard, connect: Connect) -> None:
+    server = yard.foreign(databases=2)
+    with pytest.raises(NoSourceError):
+        claims.take(server, "a:main")
+    assert claims.take(server, "a:main", 0) == 0
+    with pytest.raises(NoSourceError, match="database number 0 is in use on the external Redis"):
+        claims.take(server, "b:main", 0)
+    claims.release(server, "a")
+    connect(server, 0).set("foreign", 1)
+    with pytest.raises(NoSourceError, match="redis-cli -n 0 FLUSHDB"):
+        claims.take(server, "b:main", 0)
+    assert connect(server).keys() == [b"foreign"]
 
 
 def test_time_alone_is_no_proof_where_the_server_does_not_tell_who_is_connected(
     yard: Yard, connect: Connect
 ) -> None:
-    server = yard.foreign(databases=2)
-    age(server, connect, claims.take(server, "a:main"), home=1)
+    server = yard.foreign(databases=3)
+    age(server, connect, claims.take(server, "a:main"), home=2)
     connect(server).acl_setuser("default", enabled=True, commands=["-client"])
     with clients.closing(claims.connect(urls.url(server, 0), "c:main")) as nameless:
         assert nameless.ping()
@@ -152,9 +171,9 @@ def test_a_lost_claim_is_told_and_nothing_is_flushed(yard: Yard, connect: Connec
 
 
 def test_renewing_makes_an_old_claim_good_again(yard: Yard, connect: Connect) -> None:
-    server = yard.foreign(databases=2)
+    server = yard.foreign(databases=3)
     number = claims.take(server, "a:main")
-    age(server, connect, number, home=1)
+    age(server, connect, number, home=2)
     claims.claim(connect(server, number), "a:main", number).renew()
     with pytest.raises(NoSourceError):
         claims.take(server, "b:main")
@@ -203,7 +222,7 @@ def test_numbers_exported_but_never_used_are_given_back(
     monkeypatch.setenv("BERTH_REDIS_URL", urls.url(server, 0))
     project.ini("berth_export = REDIS_URL = {redis_url}")
     project.write(
-        test_unit="import os\ndef test_unit(): assert os.environ['REDIS_URL'].endswith('/0')"
+        test_unit="import os\ndef test_unit(): assert os.environ['REDIS_URL'].endswith('/14')"
     )
     project.run().assert_outcomes(passed=1)
     assert connect(server).info("keyspace") == {}

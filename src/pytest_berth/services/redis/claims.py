@@ -2,12 +2,15 @@
 
 A hash in a database of its own, the registry, says who works in which number. One script finds
 the registry, or an empty database for it, and an empty number that nobody has claimed: it runs
-alone on the server, so that any number of processes may do it at once. A database that holds
-anything which is not berth's is never written to, and never flushed.
+alone on the server, so that any number of processes may do it at once. It begins at the highest
+number, and never takes 0, which every program uses that has not been told another, unless the
+settings name it. A database that holds anything which is not berth's is never written to, and
+never flushed.
 
 A worker that has a number keeps a connection open that bears its name. A claim is given up when
 its time is over, a quarter of an hour from the last test, and that connection is gone: one without
-the other says nothing. It goes to whoever finds nothing else free, or with the end of the next run.
+the other says nothing. It goes to whoever finds nothing else free, or with the end of the next run:
+if its number is empty. What a number holds by then may be anybody's, and stays.
 """
 
 from __future__ import annotations
@@ -31,6 +34,7 @@ if TYPE_CHECKING:
 
 REGISTRY = "pytest-berth:claims"
 GOOD_FOR = 900
+ANY = -1
 _CONNECTION = "pytest-berth:"
 _UNKNOWN_DATABASES = 16
 
@@ -54,14 +58,15 @@ _TAKE = (
     + _IS_DEAD
     + """
 local owner, good_for, about = ARGV[2], tonumber(ARGV[3]), ARGV[4]
+local wanted = tonumber(ARGV[6])
 local now = tonumber(redis.call('TIME')[1])
 local function is_empty(n)
   redis.call('SELECT', n)
   return redis.call('DBSIZE') == 0
 end
 if not home then
-  for n = databases - 1, 0, -1 do
-    if is_empty(n) then home = n break end
+  for n = databases - 1, 1, -1 do
+    if n ~= wanted and is_empty(n) then home = n break end
   end
 end
 if not home then return -1 end
@@ -77,14 +82,15 @@ end
 for n, entry in pairs(claimed) do
   if string.match(entry, '^%S+') == owner then return take(n) end
 end
-for n = 0, databases - 1 do
-  if n ~= home and not claimed[n] and is_empty(n) then return take(n) end
+local function is_free(n, or_dead)
+  if n == home or not is_empty(n) then return false end
+  return not claimed[n] or (or_dead and is_dead(claimed[n], ARGV[5]))
 end
-for n, entry in pairs(claimed) do
-  if is_dead(entry, ARGV[5]) then
-    redis.call('SELECT', n)
-    redis.call('FLUSHDB')
-    return take(n)
+local highest, lowest = databases - 1, 1
+if wanted >= 0 then highest, lowest = wanted, wanted end
+for _, or_dead in ipairs({false, true}) do
+  for n = highest, lowest, -1 do
+    if is_free(n, or_dead) then return take(n) end
   end
 end
 return -1
@@ -109,13 +115,17 @@ _RELEASE = (
 local run, connected = ARGV[2], ARGV[3]
 if not home then return 0 end
 local entries, released = redis.call('HGETALL', key), 0
+local now = tonumber(redis.call('TIME')[1])
 for i = 1, #entries, 2 do
-  local is_ours = string.sub(entries[i + 1], 1, #run) == run
-  if is_ours or is_dead(entries[i + 1], connected) then
-    redis.call('SELECT', entries[i])
-    redis.call('FLUSHDB')
-    redis.call('SELECT', home)
-    redis.call('HDEL', key, entries[i])
+  local n, entry = entries[i], entries[i + 1]
+  local is_ours = string.sub(entry, 1, #run) == run
+  local is_good = tonumber(string.match(entry, '^%S+ (%d+)')) >= now
+  redis.call('SELECT', n)
+  if is_ours and is_good then redis.call('FLUSHDB') end
+  local is_empty = redis.call('DBSIZE') == 0
+  redis.call('SELECT', home)
+  if is_empty and (is_ours or is_dead(entry, connected)) then
+    redis.call('HDEL', key, n)
     if is_ours then released = released + 1 end
   end
 end
@@ -136,8 +146,13 @@ def owner(run_id: str, worker: str) -> str:
     return f"{run_id}:{worker}"
 
 
-def take(server: Server, name: str) -> int:
+def take(server: Server, name: str, wanted: int = ANY) -> int:
     """Claim an empty database number and return it; the same one when it is asked again.
+
+    Args:
+        server: The server.
+        name: The owner.
+        wanted: The only number that will do, if the settings name one.
 
     Raises:
         NoSourceError: No number is free, the server cannot be reached, or scripts are forbidden.
@@ -145,16 +160,19 @@ def take(server: Server, name: str) -> int:
     about = f"{platform.node().replace(' ', '-') or '?'} {os.getpid()} {time.time():.0f}"
     with _explained(server), _connected(server) as client:
         count = _databases(client)
-        found = int(_run(client, _TAKE, count, name, GOOD_FOR, about, _connected_owners(client)))
+        owners = _connected_owners(client)
+        found = int(_run(client, _TAKE, count, name, GOOD_FOR, about, owners, wanted))
         if found < 0:
-            raise _none_free(server, count, _run(client, _LIST, count))
+            held = _held(_run(client, _LIST, count))
+            raise _none_free(server, count, held) if wanted < 0 else _in_use(server, wanted, held)
     return found
 
 
 def release(server: Server, run_id: str) -> int:
     """Flush the numbers that a run has claimed, give them back, and return how many they were.
 
-    The same is done with those that dead runs have left.
+    A claim whose time is over says no more whose the keys are: then, and of dead runs, a number is
+    given back only if it is empty.
 
     Where the server is out of reach there is nothing to be done, and claims expire by themselves.
     """
@@ -187,6 +205,14 @@ class Claim:
                 remedy="run again; berth_redis_source = container (or local) starts a server that"
                 " nobody else uses",
             )
+
+    def renew_at_end(self) -> None:
+        """Let the end of the run find the claim good, so that it may empty the number.
+
+        Where the claim is gone, or the server out of reach, nothing is emptied.
+        """
+        with suppress(redis.RedisError, IsolationError):
+            self.renew()
 
 
 def claim(client: redis.Redis, name: str, number: int) -> Claim:
@@ -266,17 +292,32 @@ def _explained(server: Server) -> Iterator[None]:
         ) from None
 
 
-def _none_free(server: Server, count: int, entries: list[bytes]) -> NoSourceError:
+def _held(entries: list[bytes]) -> str:
+    """Return who has claimed which numbers, for people."""
     held = [
         f"{number.decode()} by {entry.decode(errors='replace')}"
         for number, entry in zip(entries[::2], entries[1::2], strict=True)
     ]
-    claimed = "; ".join(sorted(held)) or "none"
+    return "; ".join(sorted(held)) or "none"
+
+
+def _in_use(server: Server, wanted: int, claimed: str) -> NoSourceError:
+    return NoSourceError(
+        f"database number {wanted} is in use on the external Redis at {server.host}:{server.port}.",
+        why="berth_redis_db names it, but a run has claimed it, or it holds keys of others (never"
+        f" touched), or the claims\nclaimed: {claimed}",
+        remedy=f"empty it if nobody needs it: redis-cli -n {wanted} FLUSHDB\n"
+        "or leave berth_redis_db out: an empty number is claimed then, and berth_export tells it",
+    )
+
+
+def _none_free(server: Server, count: int, claimed: str) -> NoSourceError:
     return NoSourceError(
         f"no database number is free on the external Redis at {server.host}:{server.port}.",
-        why=f"of its {count} numbers, one of which holds the claims, each is claimed by a run or"
-        f" holds keys of others (never touched)\nclaimed: {claimed}",
+        why=f"of its {count} numbers, each is claimed by a run or holds keys of others (never"
+        f" touched); one is for the claims, and 0 is taken only where berth_redis_db names it\n"
+        f"claimed: {claimed}",
         remedy="empty a number that nobody needs (redis-cli -n <number> FLUSHDB), give the server"
         " more (databases 256 in redis.conf),\nor run fewer workers; claims of killed runs are of"
-        f" use again after {GOOD_FOR // 60} minutes",
+        f" use again after {GOOD_FOR // 60} minutes, and when their numbers are empty",
     )

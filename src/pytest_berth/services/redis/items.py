@@ -9,6 +9,7 @@ from pytest_berth.errors import SettingsError
 from pytest_berth.lifecycle import scopes
 from pytest_berth.lifecycle.selection import fixtures_reached
 from pytest_berth.lifecycle.state import BERTH
+from pytest_berth.services.redis import fixed
 from pytest_berth.services.redis.options import SCOPE
 from pytest_berth.services.redis.service import REDIS
 from pytest_berth.settings import EXPORT
@@ -31,6 +32,7 @@ def check(items: Sequence[pytest.Item]) -> None:
     if not items:
         return
     berth = items[0].config.stash[BERTH]
+    fixed.check(berth)
     if berth.settings[SCOPE] == scopes.TEST and berth.exports_any(REDIS):
         raise SettingsError(
             "berth_export cannot tell the application of a server that each test has for itself.",

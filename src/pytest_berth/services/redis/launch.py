@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 PORT = 6379
 FIT_FOR_TESTS = {
-    "databases": "256",
+    "databases": str(ini.DATABASES),
     "save": '""',
     "appendonly": "no",
     "maxclients": "4000",
@@ -39,9 +39,14 @@ def container(settings: Settings, credentials: Credentials) -> ContainerSpec:
     A file alone as command makes an image run its own server: Redis's, or Valkey's.
     """
     image = settings[ini.IMAGE] or f"redis:{settings[ini.VERSION]}-alpine"
-    configuration = _configuration(settings, credentials, {"port": str(PORT)})
-    files = {_CONFIGURATION: configuration.encode()}
-    return ContainerSpec(image, PORT, {}, [_CONFIGURATION], files)
+    # The port inside is the one outside, too, where an engine lets containers be reached directly.
+    port = settings[ini.PORT] or PORT
+    place = {"port": str(port)}
+    if not credentials.password:
+        # Else Redis lets in nobody but itself. The port is published on the loopback interface.
+        place["protected-mode"] = "no"
+    files = {_CONFIGURATION: _configuration(settings, credentials, place).encode()}
+    return ContainerSpec(image, port, {}, [_CONFIGURATION], files)
 
 
 def local_obstacle(settings: Settings) -> BerthError | None:
@@ -97,9 +102,15 @@ def _wanted(settings: Settings) -> str:
 
 
 def _configuration(settings: Settings, credentials: Credentials, place: dict[str, str]) -> str:
-    values = {**FIT_FOR_TESTS, **place, "requirepass": credentials.password}
-    values[TOKEN] = credentials.token
+    values = {**FIT_FOR_TESTS, **place, TOKEN: credentials.token}
+    if credentials.password:
+        values["requirepass"] = f'"{_escaped(credentials.password)}"'
     for pair in settings[ini.SETTINGS]:
         name, _, value = pair.partition("=")
         values[name.strip().lower()] = value.strip()
     return "".join(f"{name} {value}\n" for name, value in values.items())
+
+
+def _escaped(text: str) -> str:
+    """Return a text as it stands between double quotes in redis.conf."""
+    return text.replace("\\", "\\\\").replace('"', '\\"')

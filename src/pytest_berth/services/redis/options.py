@@ -5,10 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 from pytest_berth.services import common_options
-from pytest_berth.settings import Option
+from pytest_berth.settings import Option, text
 
 SCHEMES = ("redis", "rediss", "unix")
 OLDEST = (6, 2)
+# Redis's own word for it, in its rules of users.
+NO_PASSWORD = "nopass"
+DATABASES = 256
 # The setting that bears the token by which berth knows its own server. Redis and Valkey tell it,
 # let nobody change it while they run, and use it only where they log to syslog.
 TOKEN = "syslog-ident"
@@ -33,6 +36,20 @@ def _url(value: str) -> str:
     return url
 
 
+def _port(value: str) -> int:
+    if not value.strip():
+        return 0
+    if not value.strip().isdigit() or not 0 < int(value) < 65536:
+        raise ValueError("use a number from 1 to 65535, such as 6379")
+    return int(value)
+
+
+def _number(value: str) -> str:
+    if value.strip() and not value.strip().isdigit():
+        raise ValueError("use the number of a database, such as 0")
+    return value.strip()
+
+
 VERSION: Option[str] = Option(
     "berth_redis_version",
     _version,
@@ -51,4 +68,34 @@ SETTINGS = common_options.server_settings(
     "redis", "server", "maxmemory = 64mb", lambda name: name.lower() in {*_SETTLED, TOKEN}
 )
 SCOPE = common_options.scope("redis", "server")
-OPTIONS: tuple[Option[Any], ...] = (VERSION, IMAGE, URL, SOURCE, SETTINGS, SCOPE)
+PASSWORD: Option[str] = Option(
+    "berth_redis_password",
+    text,
+    "",
+    "password of the server that berth starts, for an application that cannot be told;"
+    f" {NO_PASSWORD}: none (default a new one for each run)",
+)
+PORT: Option[int] = Option(
+    "berth_redis_port",
+    _port,
+    0,
+    "TCP port of the server that berth starts, on this machine (default any that is free)",
+)
+NUMBER: Option[str] = Option(
+    "berth_redis_db",
+    _number,
+    "",
+    "database number that tests work in (default 0, or one for each worker; on an external server"
+    " one that is claimed)",
+)
+OPTIONS: tuple[Option[Any], ...] = (
+    VERSION,
+    IMAGE,
+    URL,
+    SOURCE,
+    SCOPE,
+    PASSWORD,
+    NUMBER,
+    PORT,
+    SETTINGS,
+)

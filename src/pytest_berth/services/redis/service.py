@@ -10,9 +10,9 @@ from pytest_berth.services.redis import options as ini
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from pytest_berth.service import Server, Service
+    from pytest_berth.service import Credentials, Server, Service
     from pytest_berth.services.rooms import Items, Launch, Urls
-    from pytest_berth.settings import Option
+    from pytest_berth.settings import Option, Settings
 
 
 class Redis(BuiltIn):
@@ -26,6 +26,7 @@ class Redis(BuiltIn):
     url = ini.URL
     source = ini.SOURCE
     scope: Option[str] | None = ini.SCOPE
+    port: Option[int] | None = ini.PORT
     own: Mapping[str, str] = {
         "_redis_workspace": "_redis_own_workspace",
         "redis_server": "_redis_own_server",
@@ -37,6 +38,12 @@ class Redis(BuiltIn):
     placeholders = frozenset(
         {"redis_url", "redis_host", "redis_port", "redis_db", "redis_password"}
     )
+
+    def credentials(self, settings: Settings) -> Credentials:
+        """Return the account of a server to be started, with what the settings have chosen."""
+        from pytest_berth.services.redis import fixed
+
+        return fixed.chosen(settings, super().credentials(settings))
 
     @property
     def launch(self) -> Launch:
@@ -90,10 +97,16 @@ class Redis(BuiltIn):
         return emptying.renew(server, condition, password)
 
     def values(self, server: Server, run_id: str, worker: str) -> Mapping[str, object]:
+        """Return nothing: the settings have a say in each value."""
+        return {}
+
+    def further_values(
+        self, server: Server, run_id: str, worker: str, settings: Settings
+    ) -> Mapping[str, object]:
         """Return the placeholders' values for a worker's database number."""
         from pytest_berth.services.redis import databases, urls
 
-        return urls.values(server, databases.number(server, run_id, worker))
+        return urls.values(server, databases.number(server, settings, run_id, worker))
 
 
 REDIS: Service = Redis()

@@ -127,7 +127,7 @@ def workspace(berth: Berth, server: Server, worker: str) -> Iterator[Workspace]:
         NoSourceError: On an external server, no number is free.
         IsolationError: The server has fewer numbers than there are workers.
     """
-    number = databases.number(server, berth.run.id, worker)
+    number = databases.number(server, berth.settings, berth.run.id, worker)
     url = urls.url(server, number)
     if server.source != "external":
         with clients.closing(clients.berths_own(server, number)) as client:
@@ -139,7 +139,9 @@ def workspace(berth: Berth, server: Server, worker: str) -> Iterator[Workspace]:
     name = claims.owner(berth.run.id, worker)
     with clients.closing(claims.connect(url, name)) as client:
         _require_number(client, number)
-        yield Workspace(berth, server, url, client, claims.claim(client, name, number))
+        claim = claims.claim(client, name, number)
+        yield Workspace(berth, server, url, client, claim)
+        claim.renew_at_end()
 
 
 def _require_number(client: redis.Redis, number: int) -> None:
