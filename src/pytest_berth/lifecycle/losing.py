@@ -9,7 +9,7 @@ from __future__ import annotations
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, TypeVar
 
-from pytest_berth.errors import IsolationError, NotReadyError, StartError
+from pytest_berth.errors import IsolationError, NotOursError, NotReadyError, StartError
 from pytest_berth.lifecycle.readiness import log_end
 from pytest_berth.waiting import wait_for
 
@@ -49,7 +49,10 @@ def told_when_lost(
         silent = _silence(berth, service, server)
         told = find_ended(berth, server)
         if told or silent:
-            raise (told or _lost(berth, server, silent)) from error
+            told = told or _lost(berth, server, silent)
+            if isinstance(error, NotOursError):
+                told.why += f"\n{error.what}\n{error.why}"
+            raise told from error
         raise
 
 

@@ -1,46 +1,267 @@
-"""Topics with fixed names: created if missing, emptied, and forgotten by every consumer group.
+"""The clean slate of a test: what was there before it, and the way back to that.
 
-A group's committed offset outlives the records. Where it lies before what is kept, or beyond the
-end of a topic that was made anew, a consumer goes by its ``auto.offset.reset``: with ``latest`` it
-would miss records, with ``none`` it would fail. Without an offset the group is new to the topic, in
-every test as in the first.
+Topics with fixed names keep their settings and partitions, lose their records, and are forgotten by
+every consumer group. A group's committed offset outlives the records. Where it lies before what is
+kept, or beyond the end of a topic that was made anew, a consumer goes by its ``auto.offset.reset``:
+with ``latest`` it would miss records, with ``none`` it would fail. Without an offset the group is
+new to the topic, in every test as in the first.
+
+Where nobody else works on the broker meanwhile, everything is put back: what is there beside these
+topics, groups, and the settings of the broker itself.
 """
 
 from __future__ import annotations
 
 from contextlib import closing
+from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
 from pytest_berth.errors import IsolationError
-from pytest_berth.services.kafka import names, urls
-from pytest_berth.services.kafka.clients import Clients
-from pytest_berth.services.kafka.coordinator import coordinated
-from pytest_berth.services.kafka.library import (
-    KafkaAdminClient,
-    OffsetSpec,
-    TopicPartition,
-)
+from pytest_berth.services.kafka import broker_state, names, topics, transactions, urls
+from pytest_berth.services.kafka.brokers import Brokers
+from pytest_berth.services.kafka.groups import Groups
 from pytest_berth.services.kafka.library import errors as kafka_errors
 from pytest_berth.waiting import wait_for
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+    from uuid import UUID
 
     from pytest_berth.service import Server
-    from pytest_berth.services.kafka.reading import Offsets
+    from pytest_berth.services.kafka.broker_state import BrokerState
+    from pytest_berth.services.kafka.topics import Offsets, Topic
 
-_LED_WITHIN = 10.0
-_GROUP_TYPES = {"classic", "consumer", ""}
-_ALIVE = (
-    kafka_errors.NoError,
-    # A consumer that outlives the test keeps its place, which is no older than what is kept.
-    kafka_errors.GroupSubscribedToTopicError,
-)
+_APPLIED_WITHIN = 5.0
+_GONE_WITHIN = 10.0
+
+
+@dataclass(frozen=True)
+class Mark:
+    """Where reading a topic begins.
+
+    Attributes:
+        id: The topic's id; made anew, it is read from its beginning.
+        offsets: The first offset, by partition.
+    """
+
+    id: UUID
+    offsets: Offsets
+
+
+@dataclass(frozen=True)
+class Before:
+    """What was there before a test.
+
+    Attributes:
+        fixed: The topics with fixed names.
+        marks: Where each topic ended.
+        groups: The consumer groups.
+        state: What the broker was set to; None where others use it, too.
+    """
+
+    fixed: Mapping[str, Topic]
+    marks: dict[str, Mark]
+    groups: frozenset[str]
+    state: BrokerState | None
+
+
+@dataclass
+class Cleaning:
+    """Gives clean slates on a cluster.
+
+    Attributes:
+        brokers: The cluster.
+        fixed: The topics with fixed names, as they are called there.
+        is_ours: Whether berth has started the broker.
+        is_alone: Whether nobody but this worker works on it.
+        prefix: What the names of the worker begin with.
+        spared: Topics that are deleted later, many at once.
+        tell: Tells the user of what could only be put back in a way that others may notice.
+    """
+
+    brokers: Brokers
+    fixed: Collection[str]
+    is_ours: bool
+    is_alone: bool
+    prefix: str
+    spared: Collection[str] = ()
+    tell: Callable[[str], None] = field(default=lambda text: None)
+
+    def begin(self) -> Before:
+        """Empty the topics with fixed names, and return what is there.
+
+        Raises:
+            IsolationError: They cannot be emptied.
+        """
+        topics.create_missing(self.brokers, self.fixed)
+        self._end_transactions()
+        fixed = topics.describe(self.brokers, self.fixed)
+        self._empty(fixed)
+        there = topics.find(self.brokers)
+        led = [topic for topic in there.values() if topic.is_led]
+        ends = topics.offsets(self.brokers, led, topics.LATEST)
+        marks = {name: Mark(there[name].id, offsets) for name, offsets in ends.items()}
+        groups = Groups(self.brokers)
+        if fixed:
+            groups.forget(_partitions(fixed.values()))
+        known = frozenset(groups.all())
+        return Before(
+            fixed,
+            marks,
+            known,
+            broker_state.look(self.brokers) if self.is_alone else None,
+        )
+
+    def end(self, before: Before) -> None:
+        """Put everything back; what fails of it does not keep the rest from it.
+
+        Raises:
+            IsolationError: Something cannot be put back.
+        """
+        problems: list[Exception] = []
+        for step in (self._end_transactions, self._fixed, self._others, self._groups, self._state):
+            try:
+                step(before)
+            except (IsolationError, kafka_errors.KafkaError) as problem:
+                problems.append(problem)
+        if problems:
+            raise problems[0]
+
+    def _end_transactions(self, before: Before | None = None) -> None:
+        for name in transactions.end_all(self.brokers, self._may_end):
+            self.tell(f"left the transaction of {name!r} open: it was aborted, its producer fenced")
+
+    def _may_end(self, written: Collection[str]) -> bool:
+        return self.is_alone or all(
+            name in self.fixed or name.startswith(self.prefix) for name in written
+        )
+
+    def _fixed(self, before: Before) -> None:
+        """Give topics with fixed names their partitions and settings back, and empty them."""
+        if not before.fixed:
+            return
+        after = topics.describe(self.brokers, before.fixed)
+        gone = [each for name, each in before.fixed.items() if name not in after]
+        if gone:
+            topics.create(
+                self.brokers,
+                {each.name: (len(each.leaders), each.replicas, each.configs) for each in gone},
+                there=True,
+            )
+        unlike = [
+            before.fixed[name]
+            for name, topic in after.items()
+            if not topic.is_like(before.fixed[name])
+        ]
+        self._make_anew(unlike, "changed the number of its partitions")
+        rest = {name: topic for name, topic in after.items() if before.fixed[name] not in unlike}
+        changed = {n for n, topic in rest.items() if topic.configs != before.fixed[n].configs}
+        topics.configure_as(self.brokers, before.fixed, {name: rest[name] for name in changed})
+        self._empty({**rest, **{n: before.fixed[n] for n in changed}}, changed)
+        Groups(self.brokers).forget(_partitions(before.fixed.values()))
+
+    def _empty(self, there: Mapping[str, Topic], changed: Collection[str] = ()) -> None:
+        """Delete all records of topics.
+
+        Args:
+            there: The topics, as they are to be.
+            changed: Those whose settings the broker may not have seen yet.
+        """
+        starts = topics.offsets(self.brokers, there.values(), topics.EARLIEST)
+        ends = topics.offsets(self.brokers, there.values(), topics.LATEST)
+        filled = {
+            name: offsets
+            for name, offsets in ends.items()
+            if any(end > starts[name][part] for part, end in offsets.items())
+        }
+        refused = self._delete(there, filled)
+        if refused & set(changed):
+            try:
+                wait_for(lambda: not self._delete(there, filled) & set(changed), _APPLIED_WITHIN)
+                refused -= set(changed)
+            except TimeoutError:
+                pass  # as a last resort, they are made anew
+        self._make_anew(
+            [there[name] for name in sorted(refused)],
+            "wrote to it, and it is compacted (cleanup.policy=compact)",
+        )
+
+    def _delete(self, there: Mapping[str, Topic], filled: Mapping[str, Offsets]) -> set[str]:
+        (refused,) = wait_for(
+            lambda: (topics.delete_records(self.brokers, there.values(), filled),),
+            _APPLIED_WITHIN,
+            ignore=topics.NOT_YET,
+            message="the end of the records",
+        )
+        return refused
+
+    def _make_anew(self, wanted: Sequence[Topic], why: str) -> None:
+        if not wanted:
+            return
+        listed = ", ".join(each.name for each in wanted)
+        if not self.is_ours:
+            raise IsolationError(
+                f"the topic {listed} cannot be put back.",
+                why=f"a test {why}, and the broker is not berth's: nothing is deleted and made"
+                " anew there",
+                remedy="create it for tests with cleanup.policy=compact,delete, leave its"
+                " partitions alone, or use a topic of the test's own:"
+                " kafka_probe.topic(config=...)",
+            )
+        topics.make_anew(self.brokers, wanted)
+        self.tell(f"{why}: the topic {listed} was deleted and made anew")
+
+    def _others(self, before: Before) -> None:
+        """Delete the topics that the test has made, but those that somebody still reads."""
+        there = topics.find(self.brokers)
+        known = {*before.marks, *before.fixed, *self.spared}
+        new = {
+            name: topic
+            for name, topic in there.items()
+            if name not in known and self._is_the_tests(name)
+        }
+        if not new:
+            return
+        held = self._held()
+        topics.delete(self.brokers, [name for name in new if name not in held])
+        self._empty({name: topic for name, topic in new.items() if name in held and topic.is_led})
+
+    def _is_the_tests(self, name: str) -> bool:
+        return self.is_alone or name.startswith(self.prefix)
+
+    def _held(self) -> set[str]:
+        """Return the topics that consumers have which have outlived the test."""
+        groups = Groups(self.brokers)
+        living = [name for name, group in groups.all().items() if not group.has_ended]
+        found = (groups.find(name) for name in living)
+        return {topic for group in found if group for topic, _ in group.held}
+
+    def _groups(self, before: Before) -> None:
+        """Delete the groups of the test that nobody is in any more."""
+        groups = Groups(self.brokers)
+        new = [
+            name
+            for name, group in groups.all().items()
+            if name not in before.groups and group.has_ended and self._is_the_tests(name)
+        ]
+        groups.delete(new)
+
+    def _state(self, before: Before) -> None:
+        if before.state is None:
+            return
+        left = broker_state.put_back(self.brokers, before.state)
+        if left:
+            raise IsolationError(
+                f"what the test has changed on the broker cannot be put back: {', '.join(left)}.",
+                why="Kafka tells nobody what it was before",
+                remedy="give such a test a broker of its own:"
+                " @pytest.mark.berth_kafka(scope='test')",
+            )
 
 
 def require_allowed(
-    topics: Iterable[str], server: Server, run_id: str, allowed: Sequence[str]
+    names_: Iterable[str], server: Server, run_id: str, allowed: Sequence[str]
 ) -> None:
     """Refuse to empty topics on a broker that is not ours, unless the settings name them.
 
@@ -49,127 +270,18 @@ def require_allowed(
     """
     if server.source != "external":
         return
-    for topic in topics:
+    for topic in names_:
         if not any(fnmatchcase(topic, pattern) for pattern in allowed):
             names.require_ours(topic, run_id)
 
 
-def create(admin: KafkaAdminClient, topics: Collection[str]) -> None:
-    """Create those of the topics that are missing, as the broker's defaults say."""
-    missing = sorted(set(topics) - set(admin.list_topics()))
-    if missing:
-        # Another worker may be creating the same.
-        admin.create_topics(missing, raise_errors=False)
-        _wait_for_leaders(admin, missing)
-
-
-def create_one(admin: KafkaAdminClient, topic: str, options: Mapping[str, object]) -> None:
-    """Create a topic that is not there yet, with options of its own."""
-    admin.create_topics({topic: options})
-    _wait_for_leaders(admin, [topic])
-
-
-def _wait_for_leaders(admin: KafkaAdminClient, topics: Collection[str]) -> None:
-    """Wait until topics can be used; kafka-python's own wait looks ten times a second only."""
-    wait_for(
-        lambda: _all_led(admin, topics),
-        _LED_WITHIN,
-        interval=0.001,
-        max_interval=0.02,
-        ignore=kafka_errors.KafkaError,
-        message=f"leaders of {', '.join(topics)}",
-    )
-
-
-def _all_led(admin: KafkaAdminClient, topics: Collection[str]) -> bool:
-    described = admin.describe_topics(list(topics))
-    led = {
-        topic["name"]
-        for topic in described
-        if not topic["error_code"]
-        and topic["partitions"]
-        and all(not each["error_code"] and each["leader_id"] >= 0 for each in topic["partitions"])
-    }
-    return led >= set(topics)
-
-
-def empty(admin: KafkaAdminClient, topics: Collection[str]) -> dict[str, Offsets]:
-    """Delete all records of the topics, and every group's offsets in them; return their ends."""
-    described = admin.describe_topics(sorted(topics))
-    partitions = [
-        TopicPartition(topic["name"], each["partition_index"])
-        for topic in described
-        for each in topic["partitions"]
-    ]
-    starts = admin.list_partition_offsets(dict.fromkeys(partitions, OffsetSpec.EARLIEST))
-    ends = admin.list_partition_offsets(dict.fromkeys(partitions, OffsetSpec.LATEST))
-    filled = {
-        each: ends[each].offset for each in partitions if ends[each].offset > starts[each].offset
-    }
-    if filled:
-        _delete(admin, filled)
-    _forget(admin, partitions)
-    marks: dict[str, Offsets] = {topic: {} for topic in topics}
-    for each in partitions:
-        marks[each.topic][each.partition] = ends[each].offset
-    return marks
-
-
 def release(server: Server, run_id: str) -> None:
     """Delete the topics and groups of a run."""
-    with closing(Clients(urls.bootstrap(server))) as clients:
-        admin, prefix = clients.admin, names.run_prefix(run_id)
-        topics = [topic for topic in admin.list_topics() if topic.startswith(prefix)]
-        if topics:
-            admin.delete_topics(topics, raise_errors=False)
-        own = [group for group in groups(admin) if group.startswith(prefix)]
-        if own:
-            coordinated(lambda: admin.delete_groups(own))
+    with closing(Brokers(urls.bootstrap(server), server.credentials.database)) as brokers:
+        prefix, groups = names.run_prefix(run_id), Groups(brokers)
+        topics.delete(brokers, [name for name in topics.find(brokers) if name.startswith(prefix)])
+        groups.delete([name for name in groups.all() if name.startswith(prefix)])
 
 
-def _delete(admin: KafkaAdminClient, filled: dict[TopicPartition, int]) -> None:
-    try:
-        admin.delete_records(filled)
-    except kafka_errors.PolicyViolationError:
-        topics = sorted({each.topic for each in filled})
-        raise IsolationError(
-            f"the records of {', '.join(topics)} cannot be deleted.",
-            why="one of these topics is compacted (cleanup.policy=compact)",
-            remedy="create it for tests with cleanup.policy=compact,delete,"
-            " or use a topic of the test's own: kafka_probe.topic(config=...)",
-        ) from None
-
-
-def _forget(admin: KafkaAdminClient, partitions: Sequence[TopicPartition]) -> None:
-    known = groups(admin)
-    if not known:
-        return
-    asked = {group: list(partitions) for group in known}
-    found = coordinated(lambda: admin.list_group_offsets(asked))
-    for group, offsets in found.items():
-        committed = [each for each, at in offsets.items() if at.offset >= 0]
-        if committed:
-            _forget_group(admin, group, committed)
-
-
-def _forget_group(admin: KafkaAdminClient, group: str, committed: list[TopicPartition]) -> None:
-    try:
-        results = coordinated(lambda: admin.delete_group_offsets(group, committed))
-    except (kafka_errors.GroupIdNotFoundError, kafka_errors.NonEmptyGroupError):
-        return
-    for partition, result in results.items():
-        if result not in _ALIVE:
-            raise IsolationError(
-                f"the offset of the group {group!r} in {partition.topic} cannot be deleted.",
-                why=result.__name__,
-                remedy="end its consumers before the test ends",
-            )
-
-
-def groups(admin: KafkaAdminClient) -> list[str]:
-    """Return the names of all consumer groups."""
-    return [
-        group["group_id"]
-        for group in coordinated(admin.list_groups)
-        if str(group.get("group_type", "")).lower() in _GROUP_TYPES
-    ]
+def _partitions(there: Iterable[Topic]) -> dict[str, list[int]]:
+    return {topic.name: sorted(topic.leaders) for topic in there}

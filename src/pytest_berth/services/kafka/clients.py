@@ -1,4 +1,4 @@
-"""kafka-python's clients, made when first used and closed within bounds."""
+"""A test's clients, kafka-python's and berth's own: made when first used, closed within bounds."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from contextlib import ExitStack, contextmanager
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+from pytest_berth.services.kafka.brokers import Brokers
 from pytest_berth.services.kafka.library import (
     KafkaAdminClient,
     KafkaConsumer,
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
 
 _CLOSE_WITHIN = 1.0
 _BACKOFF = 5
-_FETCH_WAITS = 20
 # kafka-python's own default waits 30 s for a broker that is gone.
 _BOOTSTRAP = {"bootstrap_timeout_ms": 10_000}
 
@@ -62,9 +62,15 @@ class QuickClient(KafkaNetClient):  # type: ignore[misc]  # kafka-python has no 
 
 
 class Clients:
-    """One test's clients of a cluster; closing it ends them and their threads."""
+    """One test's clients of a cluster; closing it ends them and their threads.
 
-    def __init__(self, bootstrap: str) -> None:
+    Args:
+        bootstrap: The addresses of the cluster's brokers.
+        cluster_id: The cluster that berth's own connections have to lead to.
+    """
+
+    def __init__(self, bootstrap: str, cluster_id: str = "") -> None:
+        self._brokers = bootstrap, cluster_id
         self._common = {
             "bootstrap_servers": bootstrap.split(","),
             "retry_backoff_ms": _BACKOFF,
@@ -94,21 +100,11 @@ class Clients:
         return producer
 
     @cached_property
-    def reader(self) -> KafkaConsumer:
-        """A consumer without a group, which reads what is committed from given offsets."""
-        reader = KafkaConsumer(
-            group_id=None,
-            enable_auto_commit=False,
-            auto_offset_reset="earliest",
-            isolation_level="read_committed",
-            allow_auto_create_topics=False,
-            # On its connection, the next question waits until an empty fetch is over.
-            fetch_max_wait_ms=_FETCH_WAITS,
-            **_BOOTSTRAP,
-            **self._common,
-        )
-        self._open.callback(_close_consumer, reader)
-        return reader
+    def brokers(self) -> Brokers:
+        """Berth's own connections."""
+        brokers = Brokers(*self._brokers)
+        self._open.callback(brokers.close)
+        return brokers
 
     @contextmanager
     def consumer(self, **configs: Any) -> Iterator[KafkaConsumer]:

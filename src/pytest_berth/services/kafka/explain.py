@@ -11,8 +11,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from pytest_berth.services.kafka.clients import Clients
-    from pytest_berth.services.kafka.reading import Offsets
     from pytest_berth.services.kafka.record import Record
+    from pytest_berth.services.kafka.topics import Offsets
 
 _LAST = 5
 _READ_WITHIN = 2.0
@@ -27,7 +27,7 @@ def explain(
     group: str | None = None,
 ) -> str:
     """Return what happened, the topic's partitions, its last records, its groups and their lag."""
-    reader = Reader(clients.reader)
+    reader = Reader(clients.brokers)
     if not begin:
         return "\n".join([what, *_no_topic(reader, topic)])
     starts, ends = reader.starts(topic), reader.ends(topic)
@@ -38,13 +38,12 @@ def explain(
         for part in starts
     ]
     lines += _records(there, where)
-    lines += _groups(Groups(clients), topic, begin, group)
+    lines += _groups(Groups(clients.brokers), topic, begin, group)
     return "\n".join(lines)
 
 
 def _no_topic(reader: Reader, topic: str) -> list[str]:
-    names = sorted(name for name in reader.consumer.topics() if not name.startswith("__"))
-    return [f"  there is no topic {topic!r}; there are: {', '.join(names) or 'none'}"]
+    return [f"  there is no topic {topic!r}; there are: {', '.join(reader.topics()) or 'none'}"]
 
 
 def _records(there: list[Record], where: Callable[[Record], bool] | None) -> list[str]:
@@ -62,9 +61,10 @@ def _groups(groups: Groups, topic: str, begin: Offsets, group: str | None) -> li
     names = sorted({*groups.reading(topic), *([group] if group else [])})
     if not names:
         return ["  no consumer group has committed an offset in it"]
-    lags = [
-        f"    {name}: lag {groups.lag(name, topic, begin)},"
-        f" committed {groups.committed(name, topic) or 'nothing'}"
-        for name in names
-    ]
-    return ["  consumer groups:", *lags]
+    lines = ["  consumer groups:"]
+    for name in names:
+        lag = groups.lag(name, topic, begin)
+        committed = groups.committed(name, topic) or "nothing"
+        lines += [f"    {name}: lag {int(lag)}, committed {committed}"]
+        lines += [f"      {groups.look(name)}"]
+    return lines

@@ -83,7 +83,8 @@ def _kafka_slate(request: pytest.FixtureRequest, _kafka_workspace: Workspace) ->
     """The test's clean slate: its clients, and its topics with fixed names, emptied around it."""
     from pytest_berth.services.kafka.items import topics_of
 
-    with _kafka_workspace.slate(topics_of(request.node), request.node.name) as slate:
+    node = request.node
+    with _kafka_workspace.slate(topics_of(node), node.name, node.nodeid) as slate:
         yield slate
 
 

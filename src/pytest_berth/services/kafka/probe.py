@@ -6,7 +6,9 @@ from concurrent.futures import CancelledError
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from pytest_berth.services.kafka import cleaning, deadletters, explain
+from pytest_berth.services.kafka import deadletters, explain, publishing, topics
+from pytest_berth.services.kafka.arguments import by_name
+from pytest_berth.services.kafka.cleaning import Mark
 from pytest_berth.services.kafka.groups import Groups
 from pytest_berth.services.kafka.reading import Reader
 from pytest_berth.services.kafka.record import Record, encode, encode_headers
@@ -15,10 +17,8 @@ from pytest_berth.waiting import wait_for
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from pytest_berth.services.kafka.reading import Offsets
+    from pytest_berth.services.kafka.topics import Offsets
     from pytest_berth.services.kafka.workspace import Slate
-
-_ACKNOWLEDGED_WITHIN = 10.0
 
 
 @dataclass
@@ -38,9 +38,11 @@ class Probe:
         """The bootstrap servers, ``host:port``."""
         return self._slate.workspace.bootstrap
 
+    @by_name
     def topic(
         self,
         name: str | None = None,
+        *,
         partitions: int = 1,
         config: Mapping[str, object] | None = None,
     ) -> str:
@@ -52,24 +54,22 @@ class Probe:
             config: Settings of the topic, such as ``{"cleanup.policy": "compact"}``.
         """
         real = self._slate.name(name or "")
-        options = {
-            "num_partitions": partitions,
-            "replication_factor": -1,
-            "configs": {key: str(value) for key, value in (config or {}).items()},
-        }
-        cleaning.create_one(self._slate.clients.admin, real, options)
+        configs = {key: str(value) for key, value in (config or {}).items()}
+        made = topics.create(self._slate.clients.brokers, {real: (partitions, -1, configs)})
         self._slate.workspace.discard(real)
-        self._slate.marks[real] = dict.fromkeys(range(partitions), 0)
+        self._slate.marks[real] = Mark(made[real].id, dict.fromkeys(range(partitions), 0))
         return real
 
     def group(self, name: str | None = None) -> str:
         """Return a consumer group's name of this test's own."""
         return self._slate.name(name or "group")
 
+    @by_name
     def publish(
         self,
         topic: str,
         value: object,
+        *,
         key: object = None,
         headers: Mapping[str, object] | list[tuple[str, object]] | None = None,
         partition: int | None = None,
@@ -83,19 +83,23 @@ class Probe:
             headers: Values are encoded the same way; a list where a name occurs twice.
             partition: The partition, else it follows from the key.
         """
-        real, pairs = self._slate.topic(topic), encode_headers(headers)
-        sent = self._slate.clients.producer.send(
-            real, encode(value), key=encode(key), headers=pairs, partition=partition
+        wanted = Record(
+            topic=self._slate.topic(topic),
+            partition=-1 if partition is None else partition,
+            offset=-1,
+            timestamp=-1,
+            key=encode(key),
+            value=encode(value),
+            headers=tuple(encode_headers(headers)),
         )
-        at = sent.get(_ACKNOWLEDGED_WITHIN)
-        return Record(
-            real, at.partition, at.offset, at.timestamp, encode(key), encode(value), tuple(pairs)
-        )
+        return publishing.publish(self._slate.clients.brokers, wanted)
 
+    @by_name
     def collect(
         self,
         topic: str,
         n: int = 1,
+        *,
         timeout: float = 5.0,
         where: Callable[[Record], bool] | None = None,
     ) -> list[Record]:
@@ -119,10 +123,16 @@ class Probe:
             raise AssertionError(self._explain(topic, what, where))
         return found
 
+    @by_name
     def expect_one(
-        self, topic: str, where: Callable[[Record], bool] | None = None, timeout: float = 5.0
+        self, topic: str, *, timeout: float = 5.0, where: Callable[[Record], bool] | None = None
     ) -> Record:
         """Return the one record there is, waiting until it is there.
+
+        Args:
+            topic: The topic.
+            timeout: Seconds to wait.
+            where: Only records for which it is true count.
 
         Raises:
             AssertionError: There was none in time, or there is more than one.
@@ -134,8 +144,9 @@ class Probe:
             raise AssertionError(self._explain(topic, what, where))
         return self._only(topic, where)
 
+    @by_name
     def expect_none(
-        self, topic: str, within: float = 0.5, where: Callable[[Record], bool] | None = None
+        self, topic: str, *, within: float = 0.5, where: Callable[[Record], bool] | None = None
     ) -> None:
         """See to it that no record comes.
 
@@ -151,12 +162,14 @@ class Probe:
         if self._collect(topic, 1, within, where):
             raise AssertionError(self._explain(topic, f"a record came to {topic!r}", where))
 
+    @by_name
     def expect_dead_letter(
         self,
         topic: str,
         source: Record | str | None = None,
-        where: Callable[[Record], bool] | None = None,
+        *,
         timeout: float = 5.0,
+        where: Callable[[Record], bool] | None = None,
     ) -> Record:
         """Return the one dead letter there is, waiting until it is there.
 
@@ -164,8 +177,8 @@ class Probe:
             topic: The dead-letter topic.
             source: The record that could not be handled: its value is in the letter, or headers
                 name its place. Or a topic: a header, or the value, names it.
-            where: Only records for which it is true count.
             timeout: Seconds to wait.
+            where: Only records for which it is true count.
 
         Raises:
             AssertionError: There was none in time, or there is more than one.
@@ -176,28 +189,37 @@ class Probe:
         def fits(record: Record) -> bool:
             return deadletters.comes_from(record, wanted) and (where is None or where(record))
 
-        return self.expect_one(topic, fits, timeout)
+        return self.expect_one(topic, where=fits, timeout=timeout)
 
     def mark(self, topic: str) -> None:
         """Begin to read the topic after what is in it now."""
         real = self._slate.topic(topic)
-        self._slate.marks[real] = self._reader.ends(real)
+        found = self._reader.topic(real)
+        if found:
+            self._slate.marks[real] = Mark(found.id, self._reader.ends(real))
 
-    def wait_assigned(self, group: str, topic: str | None = None, timeout: float = 10.0) -> None:
+    @by_name
+    def wait_assigned(self, group: str, topic: str | None = None, *, timeout: float = 10.0) -> None:
         """Wait until a group has settled and its consumers have their partitions.
 
         Raises:
-            TimeoutError: It did not.
+            TimeoutError: It did not; it says what state the group is in, and who has what.
         """
         real = self._slate.topic(topic) if topic else None
-        wait_for(
-            lambda: self._goes_on() and self._groups.assigned(group, real),
-            timeout,
-            max_interval=0.05,
-            message=f"consumers of the group {group!r} for {topic or 'any topic'}",
-        )
+        try:
+            wait_for(
+                lambda: self._goes_on() and self._groups.assigned(group, real),
+                timeout,
+                max_interval=0.05,
+            )
+        except TimeoutError:
+            raise TimeoutError(
+                f"consumers of the group {group!r} for {topic or 'any topic'}: not there after"
+                f" {timeout:g} s; {self._groups.look(group)}"
+            ) from None
 
-    def wait_caught_up(self, group: str, topic: str, timeout: float = 10.0) -> None:
+    @by_name
+    def wait_caught_up(self, group: str, topic: str, *, timeout: float = 10.0) -> None:
         """Wait until a group has committed all records of a topic.
 
         Raises:
@@ -213,17 +235,21 @@ class Probe:
             raise AssertionError(self._explain(topic, what, None, group)) from None
 
     def lag(self, group: str, topic: str) -> int:
-        """Return how many records of a topic a group has not committed yet."""
+        """Return how many records of a topic a group has not committed yet.
+
+        A group that nobody knows has committed none: the number says so where it is shown.
+        """
         real = self._slate.topic(topic)
-        return self._groups.lag(group, real, self._slate.marks.get(real, {}))
+        mark = self._slate.marks.get(real)
+        return self._groups.lag(group, real, mark.offsets if mark else {})
 
     @property
     def _reader(self) -> Reader:
-        return Reader(self._slate.clients.reader)
+        return Reader(self._slate.clients.brokers)
 
     @property
     def _groups(self) -> Groups:
-        return Groups(self._slate.clients)
+        return Groups(self._slate.clients.brokers)
 
     def _goes_on(self) -> bool:
         """Return true while somebody waits.
@@ -236,16 +262,12 @@ class Probe:
         return True
 
     def _begin(self, real: str) -> Offsets:
-        """Return where reading begins: at the mark, unless the topic has been made anew."""
+        """Return where reading begins: at the mark, unless the topic has been made since."""
+        found, mark = self._reader.topic(real), self._slate.marks.get(real)
         starts = self._reader.starts(real)
-        marks = self._slate.marks.get(real)
-        if marks is None:
-            return self._reader.since(real, self._slate.began)
-        ends = self._reader.ends(real)
-        return {
-            part: max(marks.get(part, start), start) if marks.get(part, 0) <= ends[part] else start
-            for part, start in starts.items()
-        }
+        if mark is None or found is None or found.id != mark.id:
+            return starts
+        return {part: max(mark.offsets.get(part, start), start) for part, start in starts.items()}
 
     def _collect(
         self, topic: str, n: int, timeout: float, where: Callable[[Record], bool] | None

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import time
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from itertools import count
 from typing import TYPE_CHECKING
 
 from pytest_berth.lifecycle.losing import told_when_lost
-from pytest_berth.services.kafka import cleaning, names, urls
+from pytest_berth.services.kafka import cleaning, names, topics, urls
+from pytest_berth.services.kafka.cleaning import Cleaning
 from pytest_berth.services.kafka.clients import Clients
 from pytest_berth.services.kafka.lost import ERRORS
 from pytest_berth.services.kafka.options import ALLOW_RESET
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from pytest_berth.lifecycle.state import Berth
     from pytest_berth.service import Server
-    from pytest_berth.services.kafka.reading import Offsets
+    from pytest_berth.services.kafka.cleaning import Mark
 
 _AT_ONCE = 50
 
@@ -33,17 +33,15 @@ class Slate:
         workspace: The worker's place.
         clients: The test's clients, closed at its end.
         fixed: Topics with fixed names, as the application calls them and as they are called.
-        marks: Where reading begins, by topic.
-        began: When the test began, in milliseconds since 1970.
         title: The test's name, for the names of its topics.
+        marks: Where reading begins, by topic; one without a mark is read from its beginning.
     """
 
     workspace: Workspace
     clients: Clients
     fixed: Mapping[str, str]
     title: str
-    marks: dict[str, Offsets] = field(default_factory=dict)
-    began: int = field(default_factory=lambda: int(time.time() * 1000))
+    marks: dict[str, Mark] = field(default_factory=dict)
 
     def name(self, hint: str = "") -> str:
         """Return a new name of the test's own, for a topic or a group."""
@@ -67,20 +65,37 @@ class Workspace:
     berth: Berth
     server: Server
     prefixed: bool
+    cluster_id: str = field(init=False)
     _names: count[int] = field(default_factory=lambda: count(1))
     _over: list[str] = field(default_factory=list)
+    _told: set[str] = field(default_factory=set)
+
+    def __post_init__(self) -> None:
+        # Of a cluster that is not ours, the first connection tells the id.
+        self.cluster_id = self.server.credentials.database
 
     @property
     def bootstrap(self) -> str:
         """What a client takes as its bootstrap servers."""
         return urls.bootstrap(self.server)
 
+    @property
+    def is_alone(self) -> bool:
+        """Whether nobody but this worker works on the broker."""
+        return self.server.source != "external" and (
+            bool(self.server.slot) or self.berth.run.workers == 1
+        )
+
+    def clients(self) -> Clients:
+        """Return new clients; berth's own connections have to lead to the workspace's cluster."""
+        return Clients(self.bootstrap, self.cluster_id)
+
     def name(self, hint: str) -> str:
         """Return a name that no other test has."""
         run = self.berth.run
         return names.name(run.id, run.worker, next(self._names), hint)
 
-    def open(self, topics: Sequence[str]) -> None:
+    def open(self, topics_: Sequence[str]) -> None:
         """Create the run's topics, in time for consumers that fixtures of a wider scope start.
 
         A consumer that joins its group before there is its topic may be left without partitions
@@ -89,14 +104,19 @@ class Workspace:
         Raises:
             NotOursError: Topics on an external broker may not be emptied.
         """
-        if topics:
-            fixed = self._fixed(topics)
-            with closing(Clients(self.bootstrap)) as clients:
-                cleaning.create(clients.admin, fixed.values())
+        fixed = self._fixed(topics_)
+        with closing(self.clients()) as clients:
+            topics.create_missing(clients.brokers, fixed.values())
+            self.cluster_id = clients.brokers.cluster_id
 
     @contextmanager
-    def slate(self, topics: Sequence[str], title: str) -> Iterator[Slate]:
+    def slate(self, topics_: Sequence[str], title: str, test: str = "") -> Iterator[Slate]:
         """Give a test a clean slate, and clean up behind it.
+
+        Args:
+            topics_: The topics with fixed names that it uses.
+            title: Its name, for the names of its topics.
+            test: Its name, for the user.
 
         Raises:
             NotOursError: Topics on an external broker may not be emptied.
@@ -105,25 +125,40 @@ class Workspace:
         self._renew_if_lost()
         with (
             told_when_lost(self.berth, KAFKA, self.server, ERRORS),
-            self._slate(topics, title) as slate,
+            self._slate(topics_, title, test) as slate,
         ):
             yield slate
 
     @contextmanager
-    def _slate(self, topics: Sequence[str], title: str) -> Iterator[Slate]:
-        fixed = self._fixed(topics)
-        with closing(Clients(self.bootstrap)) as clients:
-            slate = Slate(self, clients, fixed, title)
-            if fixed:
-                cleaning.create(clients.admin, fixed.values())
-                slate.marks.update(cleaning.empty(clients.admin, fixed.values()))
+    def _slate(self, topics_: Sequence[str], title: str, test: str) -> Iterator[Slate]:
+        fixed = self._fixed(topics_)
+        with closing(self.clients()) as clients:
+            cleaner = self._cleaning(clients, fixed, test or title)
+            before = cleaner.begin()
+            self.cluster_id = clients.brokers.cluster_id
             try:
-                yield slate
+                yield Slate(self, clients, fixed, title, dict(before.marks))
             finally:
-                if fixed:
-                    cleaning.create(clients.admin, fixed.values())
-                    cleaning.empty(clients.admin, fixed.values())
+                cleaner.end(before)
                 self._delete_many(clients)
+
+    def _cleaning(self, clients: Clients, fixed: Mapping[str, str], test: str) -> Cleaning:
+        run = self.berth.run
+
+        def tell(text: str) -> None:
+            if text not in self._told:
+                self._told.add(text)
+                self.berth.progress.note(f"kafka: {test} {text}")
+
+        return Cleaning(
+            clients.brokers,
+            tuple(fixed.values()),
+            is_ours=self.server.source != "external",
+            is_alone=self.is_alone,
+            prefix=names.prefix(run.id, run.worker),
+            spared=self._over,
+            tell=tell,
+        )
 
     def _renew_if_lost(self) -> None:
         """Go on with the broker, empty as it is, that takes the place of a lost one."""
@@ -135,9 +170,9 @@ class Workspace:
         """Delete a test's own topic after it; at the latest with the broker, or with the run."""
         self._over.append(topic)
 
-    def _fixed(self, topics: Sequence[str]) -> dict[str, str]:
+    def _fixed(self, topics_: Sequence[str]) -> dict[str, str]:
         """Return what topics are called on the broker, provided that they may be emptied there."""
-        fixed = {topic: self._real(topic) for topic in topics}
+        fixed = {topic: self._real(topic) for topic in topics_}
         run, allowed = self.berth.run, self.berth.settings[ALLOW_RESET]
         cleaning.require_allowed(fixed.values(), self.server, run.id, allowed)
         return fixed
@@ -149,5 +184,5 @@ class Workspace:
     def _delete_many(self, clients: Clients) -> None:
         """Deleting takes milliseconds, most of them however many topics there are."""
         if len(self._over) >= _AT_ONCE:
-            clients.admin.delete_topics(self._over, raise_errors=False)
+            topics.delete(clients.brokers, self._over)
             self._over.clear()

@@ -1,7 +1,7 @@
 """The threads that an async probe works in: one for what is brief, and one for each that waits.
 
-kafka-python's consumer belongs to one thread at a time. So each thread has clients of its own, and
-what the sync probe does meanwhile is not met.
+A connection takes one question at a time. So each thread has clients of its own, and what the sync
+probe does meanwhile is not met.
 """
 
 from __future__ import annotations
@@ -15,7 +15,6 @@ from contextvars import copy_context
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeVar
 
-from pytest_berth.services.kafka.clients import Clients
 from pytest_berth.services.kafka.probe import Probe
 
 if TYPE_CHECKING:
@@ -89,6 +88,6 @@ class Threads:
             self._idle.append(slate)
 
     def _new(self) -> Slate:
-        clients = Clients(self.slate.workspace.bootstrap)
+        clients = self.slate.workspace.clients()
         self._open.callback(clients.close)
         return dataclasses.replace(self.slate, clients=clients)

@@ -1,0 +1,131 @@
+"""A connection to a broker which has proved, on this very connection, to be of the right cluster.
+
+Everything that berth itself asks of Kafka goes over such connections. kafka-python's clients, which
+tests and applications use, connect again by themselves, and so to whatever listens at a port by
+then; and their deadlines stand still where a test has frozen the clock.
+"""
+
+from __future__ import annotations
+
+import io
+import socket
+import struct
+import threading
+from typing import TYPE_CHECKING, Any
+
+from pytest_berth.errors import NotOursError
+from pytest_berth.services.kafka.library import BrokerVersionData, errors, metadata_messages
+from pytest_berth.waiting import now
+
+if TYPE_CHECKING:
+    from pytest_berth.services.kafka.library import ApiMessage
+
+_CLIENT = "berth"
+_CONNECTED_WITHIN = 5.0
+_ANSWERED_WITHIN = 20.0
+_LARGEST = 1 << 28
+
+
+class ForeignBrokerError(NotOursError):
+    """A broker of another cluster listens where ours did; nothing is asked of it."""
+
+
+class Connection:
+    """A connection to one broker; requests of several threads go over it one after the other.
+
+    Args:
+        host: Its host.
+        port: Its port.
+        cluster_id: The cluster that it must be of; empty where any will do.
+
+    Raises:
+        ForeignBrokerError: It is of another cluster.
+        OSError: It does not answer, or not as a broker.
+    """
+
+    def __init__(self, host: str, port: int, cluster_id: str) -> None:
+        self.address = (host, port)
+        self._lock = threading.Lock()
+        self._number = 0
+        self._socket = socket.create_connection(self.address, _CONNECTED_WITHIN)
+        try:
+            self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            self._versions = self._api_versions()
+            self.cluster_id = self._prove(cluster_id)
+        except BaseException:
+            self.close()
+            raise
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._socket.close()
+
+    def ask(self, request: ApiMessage, within: float = _ANSWERED_WITHIN) -> Any:
+        """Send a request, in the newest version that both sides know, and return the answer.
+
+        Raises:
+            kafka.errors.IncompatibleBrokerVersion: The broker does not know such requests.
+            OSError: There is no answer.
+        """
+        if request.API_VERSION is None:
+            request.API_VERSION = self._versions.api_version(request)
+        with self._lock:
+            self._number += 1
+            request.with_header(correlation_id=self._number, client_id=_CLIENT)
+            deadline = now() + within
+            self._socket.settimeout(within)
+            self._socket.sendall(request.encode(framed=True, header=True))
+            answer = self._receive_message(deadline)
+        return self._decode(request, answer)
+
+    def _api_versions(self) -> BrokerVersionData:
+        # Every broker answers this version, whatever else it knows.
+        answer = self.ask(metadata_messages.ApiVersionsRequest(version=0), _CONNECTED_WITHIN)
+        known = {each.api_key: (each.min_version, each.max_version) for each in answer.api_keys}
+        return BrokerVersionData(api_versions=known)
+
+    def _prove(self, expected: str) -> str:
+        request = metadata_messages.MetadataRequest(topics=[], allow_auto_topic_creation=False)
+        found = self.ask(request, _CONNECTED_WITHIN).cluster_id or ""
+        if expected and found != expected:
+            host, port = self.address
+            raise ForeignBrokerError(
+                f"the broker at {host}:{port} is not the one that this run works with.",
+                why=f"its cluster is {found!r}, and {expected!r} was expected: nothing was"
+                " done there",
+                remedy="end what listens there, and run again",
+            )
+        return str(found)
+
+    def _receive_message(self, deadline: float) -> bytes:
+        (size,) = struct.unpack(">i", self._receive(4, deadline))
+        if not 4 <= size <= _LARGEST:
+            raise ConnectionError("what answers at {}:{} is no broker".format(*self.address))
+        return self._receive(size, deadline)
+
+    def _receive(self, size: int, deadline: float) -> bytes:
+        received = bytearray()
+        while len(received) < size:
+            # The socket's own clock is the system's, which no test can freeze.
+            self._socket.settimeout(max(0.001, deadline - now()))
+            part = self._socket.recv(min(size - len(received), 1 << 20))
+            if not part:
+                raise ConnectionError("the broker closed the connection")
+            received += part
+        return bytes(received)
+
+    def _decode(self, request: ApiMessage, answer: bytes) -> Any:
+        kind = request.header.get_response_class()
+        stream = io.BytesIO(answer)
+        try:
+            if kind.parse_header(stream).correlation_id != request.header.correlation_id:
+                raise ConnectionError("the broker answered another request")
+            return kind.decode(stream.read())
+        except (ValueError, struct.error) as error:
+            raise ConnectionError(f"the broker's answer cannot be read: {error}") from error
+
+
+def require(code: int, message: str | None = None) -> None:
+    """Raise kafka-python's error for an error code, unless there is none."""
+    if code:
+        raise errors.for_code(code)(message or "")

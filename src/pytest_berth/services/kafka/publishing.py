@@ -1,0 +1,110 @@
+"""Publishing a record, and waiting until the broker has it."""
+
+from __future__ import annotations
+
+import random
+import time
+from typing import TYPE_CHECKING, Any
+
+from pytest_berth.services.kafka.connection import require
+from pytest_berth.services.kafka.library import (
+    MemoryRecordsBuilder,
+    errors,
+    murmur2,
+    producer_messages,
+)
+from pytest_berth.services.kafka.record import Record
+from pytest_berth.services.kafka.topics import NOT_YET
+from pytest_berth.waiting import now, wait_for
+
+if TYPE_CHECKING:
+    from pytest_berth.services.kafka.brokers import Brokers
+
+_ACKNOWLEDGED_WITHIN = 10.0
+_ALL = -1
+_ANY = random.SystemRandom()  # the test's own random numbers stay as they are
+# All that such an answer leaves open is whether to ask again.
+_REFUSED = (*NOT_YET, errors.NotEnoughReplicasError)
+
+
+def publish(brokers: Brokers, record: Record) -> Record:
+    """Publish a record, and return it as the broker has it.
+
+    Args:
+        brokers: Where.
+        record: Its offset is not known yet; its partition follows from the key where it is -1.
+
+    Raises:
+        TimeoutError: There is no such topic, and the broker creates none.
+        kafka.errors.KafkaError: The broker refuses it.
+        OSError: There is no answer.
+    """
+    deadline = now() + _ACKNOWLEDGED_WITHIN
+
+    def send() -> Record:
+        leaders = _leaders(brokers, record.topic)
+        part = _partition(record, sorted(leaders))
+        return _send(brokers, record, part, leaders[part])
+
+    return wait_for(
+        send,
+        max(0.0, deadline - now()),
+        interval=0.002,
+        ignore=_REFUSED,
+        message=f"the topic {record.topic!r} to publish to",
+    )
+
+
+def _leaders(brokers: Brokers, topic: str) -> dict[int, int]:
+    (described,) = brokers.metadata([topic], create=True).topics
+    require(described.error_code, topic)
+    return {each.partition_index: each.leader_id for each in described.partitions}
+
+
+def _partition(record: Record, partitions: list[int]) -> int:
+    """Choose the partition as Java's producer does, and those that follow it."""
+    if record.partition in partitions:
+        return record.partition
+    if record.partition >= 0:
+        raise ValueError(
+            f"the topic {record.topic!r} has no partition {record.partition}, but"
+            f" {len(partitions)}, from 0"
+        )
+    if record.key is None:
+        return _ANY.choice(partitions)
+    hashed: int = murmur2(record.key) & 0x7FFFFFFF
+    return partitions[hashed % len(partitions)]
+
+
+def _send(brokers: Brokers, record: Record, part: int, node: int) -> Record:
+    # The time is the test's, frozen or not, as that of its application's producer would be.
+    at = int(time.time() * 1000)
+    message = producer_messages.ProduceRequest
+    data = message.TopicProduceData(
+        name=record.topic,
+        partition_data=[
+            message.TopicProduceData.PartitionProduceData(index=part, records=_batch(record, at))
+        ],
+    )
+    # Newer versions know topics by their ids only.
+    request = message(
+        transactional_id=None,
+        acks=_ALL,
+        timeout_ms=int(_ACKNOWLEDGED_WITHIN * 1000),
+        topic_data=[data],
+        max_version=12,
+    )
+    (answer,) = brokers.ask_once(request, node).responses[0].partition_responses
+    require(answer.error_code, answer.error_message)
+    if answer.log_append_time_ms >= 0:
+        at = answer.log_append_time_ms
+    return Record(
+        record.topic, part, answer.base_offset, at, record.key, record.value, record.headers
+    )
+
+
+def _batch(record: Record, at: int) -> Any:
+    builder = MemoryRecordsBuilder(magic=2, compression_type=0, batch_size=1 << 14)
+    builder.append(at, record.key, record.value, list(record.headers))
+    builder.close()
+    return bytes(builder.buffer())
