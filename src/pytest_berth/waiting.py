@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
@@ -11,6 +12,13 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
 T = TypeVar("T")
+# It runs on while the machine sleeps, where there is one that does.
+_SINCE_BOOT = (
+    partial(time.clock_gettime, time.CLOCK_BOOTTIME)
+    if hasattr(time, "CLOCK_BOOTTIME")
+    else time.monotonic
+)
+_EPOCH = time.time() - _SINCE_BOOT()
 
 
 def now(clock: Callable[[], float] = time.monotonic) -> float:
@@ -20,6 +28,19 @@ def now(clock: Callable[[], float] = time.monotonic) -> float:
     what a function has taken as a default stays.
     """
     return clock()
+
+
+def pause(seconds: float, sleep: Callable[[float], None] = time.sleep) -> None:
+    """Sleep, also where a test has replaced ``time.sleep``; the function was taken as `now`'s."""
+    sleep(seconds)
+
+
+def wall_clock() -> float:
+    """Return the seconds since the epoch, also where a test has frozen time or travels in it.
+
+    What replaces ``time.time`` under every name that it has does not reach the clock of the boot.
+    """
+    return _EPOCH + _SINCE_BOOT()
 
 
 def wait_for(
@@ -57,7 +78,7 @@ def wait_for(
         if remaining <= 0:
             name = message or getattr(condition, "__name__", repr(condition))
             raise TimeoutError(f"{name}: not so after {timeout:g} s; {last}")
-        time.sleep(min(interval, remaining))
+        pause(min(interval, remaining))
         interval = min(interval * 2, max_interval)
 
 

@@ -408,6 +408,59 @@ def test_what_a_unit_test_changes_for_the_whole_process_harms_no_start(
     project.run(f"--berth-source={source}").assert_outcomes(passed=2)
 
 
+def test_a_fake_file_system_waits_for_what_is_being_started(
+    project: Project, temporary: Path, require_source: Callable[[str], None]
+) -> None:
+    require_source("local")
+    project.plugins = ("fakefs",)
+    project.conftest(
+        """
+        import threading
+        import pytest
+        from pytest_berth.sources.local import Local
+
+        start, asked = Local.start, threading.Event()
+
+        def starting(*args):
+            asked.wait(60)
+            return start(*args)
+
+        Local.start = starting
+
+        @pytest.fixture
+        def asking():
+            asked.set()
+        """
+    )
+    project.write(
+        test_a="""
+            import pytest
+            from pyfakefs.fake_filesystem_unittest import Patcher, TestCase
+
+            @pytest.mark.parametrize("n", range(20))
+            def test_fake(asking, fs, n):
+                fs.create_file("/x", contents="1")
+                assert open("/x").read() == "1"
+
+            class Test(TestCase):
+                def test_fake(self):
+                    self.setUpPyfakefs()
+                    assert not self.fs.exists("/x")
+        """,
+        test_b="""
+            from models import User
+
+            def test_of_both(fs, pg_session, pg_engine):
+                fs.create_file("/x")
+                assert pg_session.query(User).all() == []
+
+            def test_it(pg_session):
+                assert pg_session.query(User).all() == []
+        """,
+    )
+    project.run("--berth-source=local").assert_outcomes(passed=23)
+
+
 def test_a_source_that_only_seems_to_fail_is_taken_all_the_same(
     project: Project, temporary: Path, require_source: Callable[[str], None]
 ) -> None:

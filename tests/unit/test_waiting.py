@@ -4,10 +4,16 @@ from __future__ import annotations
 
 import time
 from itertools import count
+from typing import TYPE_CHECKING
 
+import freezegun
 import pytest
+import time_machine
 
-from pytest_berth import wait_for
+from pytest_berth import wait_for, waiting
+
+if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
 
 
 def test_the_first_truthy_value_is_returned() -> None:
@@ -18,7 +24,7 @@ def test_the_first_truthy_value_is_returned() -> None:
 def test_a_condition_that_holds_already_is_asked_once_and_without_waiting(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(time, "sleep", lambda _: pytest.fail("it slept"))
+    monkeypatch.setattr(waiting, "pause", lambda _: pytest.fail("it slept"))
     assert wait_for(lambda: 7, timeout=0) == 7
 
 
@@ -63,15 +69,30 @@ def test_any_other_exception_is_raised_at_once() -> None:
 
 def test_the_waits_double_up_to_the_longest(monkeypatch: pytest.MonkeyPatch) -> None:
     waits: list[float] = []
-    monkeypatch.setattr(time, "sleep", waits.append)
+    monkeypatch.setattr(waiting, "pause", waits.append)
     values = iter([False] * 5 + [True])
     wait_for(lambda: next(values), 60, interval=0.01, max_interval=0.05)
     assert waits == [0.01, 0.02, 0.04, 0.05, 0.05]
 
 
+@pytest.mark.parametrize(
+    "frozen",
+    [freezegun.freeze_time("2099-01-01"), time_machine.travel("1999-01-01", tick=False)],
+    ids=["freezegun", "time-machine"],
+)
+def test_neither_deadlines_nor_the_date_stand_still_where_a_test_freezes_time(
+    frozen: AbstractContextManager[object],
+) -> None:
+    today = time.time()
+    with frozen:
+        with pytest.raises(TimeoutError):
+            wait_for(lambda: False, 0.01)
+        assert abs(waiting.wall_clock() - today) < 3600
+
+
 def test_the_condition_is_asked_once_more_at_the_deadline(monkeypatch: pytest.MonkeyPatch) -> None:
     now = count(step=10)
     monkeypatch.setattr(time, "monotonic", lambda: float(next(now)))
-    monkeypatch.setattr(time, "sleep", lambda _: None)
+    monkeypatch.setattr(waiting, "pause", lambda _: None)
     values = iter([False, True])
     assert wait_for(lambda: next(values), 15) is True

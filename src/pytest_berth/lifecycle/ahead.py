@@ -8,9 +8,11 @@ that needs the server tries again, and only then a failure counts.
 from __future__ import annotations
 
 import os
+import sys
 import threading
 from concurrent.futures import Future, wait
 from contextlib import suppress
+from functools import wraps
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
@@ -33,6 +35,7 @@ if TYPE_CHECKING:
 
 _LOOK_EVERY = 0.1
 _ENDS_WITHIN = 30.0
+_FAKES_WAIT_FOR = 600.0
 _THREADS = "berth-start-"
 
 
@@ -102,6 +105,21 @@ class Ahead:
             self.berth.on_waiting()
             wait([begun], _LOOK_EVERY)
 
+    def hold_fakes_off(self) -> None:
+        """Let pyfakefs wait for the threads, whose files it would take away in the middle."""
+        module: Any = sys.modules.get("pyfakefs.fake_filesystem_unittest")
+        if module is None:
+            return
+        set_up = module.Patcher.setUp
+
+        @wraps(set_up)
+        def set_up_later(*args: Any, **kwargs: Any) -> Any:
+            wait(self._begun.values(), _FAKES_WAIT_FOR)
+            return set_up(*args, **kwargs)
+
+        module.Patcher.setUp = set_up_later
+        self.berth.at_end.callback(setattr, module.Patcher, "setUp", set_up)
+
     def end(self) -> None:
         """Let nothing be in flight any more: called when this process has run its tests.
 
@@ -145,6 +163,7 @@ def start(berth: Berth, session: pytest.Session) -> None:
     running = {service.name for service, _ in needed if berth.ahead.finds_kept(service)}
     for service, item in needed:
         berth.ahead.begin(service, item)
+    berth.ahead.hold_fakes_off()
     berth.ahead.load([service for service, _ in reversed(needed)], session.items, running)
 
 

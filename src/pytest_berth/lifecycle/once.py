@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import json
-import os
-from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from pytest_berth import errors
-from pytest_berth.errors import BerthError, RunEndedError
+from pytest_berth.errors import BerthError
+from pytest_berth.locking import locked
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
+    from contextlib import AbstractContextManager
     from pathlib import Path
 
 
@@ -39,44 +39,15 @@ def once(directory: Path, name: str, work: Callable[[], None]) -> None:
         result.touch()
 
 
-@contextmanager
-def lock(directory: Path, name: str, *, blocking: bool = True) -> Iterator[None]:
-    """Hold the lock that one process of the run at a time holds, for work of a name.
+def lock(directory: Path, name: str, *, blocking: bool = True) -> AbstractContextManager[None]:
+    """Return the lock that one process of the run at a time holds, for work of a name.
 
-    Raises:
+    Entering it raises:
         RunEndedError: The run's directory is gone.
+        TimedOutError: Another process has held it for an hour.
         filelock.Timeout: Another process holds it, and *blocking* is false.
     """
-    from filelock import FileLock
-
-    path = directory / f"{name}.lock"
-    with _watched(directory) as is_gone, FileLock(path, blocking=blocking):
-        try:
-            if is_gone():
-                raise RunEndedError
-            yield
-        finally:
-            if is_gone():
-                # Where it finds no directory, a lock makes one.
-                path.unlink(missing_ok=True)
-                with suppress(OSError):
-                    directory.rmdir()
-
-
-@contextmanager
-def _watched(directory: Path) -> Iterator[Callable[[], bool]]:
-    """Yield a function that tells whether the directory was removed, even if it is there anew."""
-    if os.name != "posix":  # Windows removes no directory that has an open lock in it
-        yield lambda: not directory.exists()
-        return
-    try:
-        descriptor = os.open(directory, os.O_RDONLY)
-    except FileNotFoundError:
-        raise RunEndedError from None
-    try:
-        yield lambda: not os.fstat(descriptor).st_nlink
-    finally:
-        os.close(descriptor)
+    return locked(directory / f"{name}.lock", blocking=blocking)
 
 
 def remember(path: Path, error: BerthError) -> None:

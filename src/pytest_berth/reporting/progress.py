@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import sys
 import threading
-import time
 from collections import deque
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TextIO
 
 from pytest_berth.lifecycle.state import BERTH
+from pytest_berth.waiting import now
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -100,9 +100,9 @@ class TerminalProgress:
         return self._bars
 
     def _tell(self, label: str, done: int, total: int | None) -> None:
-        now = time.monotonic()
-        if label not in self._told or now - self._told[label] > _TELL_EVERY or done == total:
-            self._told[label] = now
+        at = now()
+        if label not in self._told or at - self._told[label] > _TELL_EVERY or done == total:
+            self._told[label] = at
             of = f" of {total / 1e6:.0f}" if total else ""
             self.note(f"{label}: {done / 1e6:.0f}{of} MB")
 

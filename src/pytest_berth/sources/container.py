@@ -6,7 +6,6 @@ import dataclasses
 import io
 import tarfile
 import threading
-import time
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -28,6 +27,7 @@ from pytest_berth.sources.engine import (
 )
 from pytest_berth.sources.labels import INSIDE, RUN
 from pytest_berth.sources.snapshots import Frozen
+from pytest_berth.waiting import wall_clock
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
@@ -236,7 +236,7 @@ class Container:
 
     def mark(self, server: Server) -> float:
         """Return the engine's present position in the log: the time."""
-        return time.time()
+        return wall_clock()
 
     def log(self, server: Server, since: float) -> str:
         """Return what the container printed since a mark."""

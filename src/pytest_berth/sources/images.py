@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import time
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from pytest_berth.sources.snapshots import KEPT, UNUSED
+from pytest_berth.waiting import wall_clock
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -84,7 +84,7 @@ def keep(container: Any, name: str) -> None:
     # The container's own labels say whose it is, to us and to testcontainers' reaper. What starts
     # from the image is not that run's.
     labels = dict.fromkeys(filter(_is_ours, container.labels), '""')
-    labels |= {_SESSION: "none", SNAPSHOT: name, MADE: f"{time.time():.3f}"}
+    labels |= {_SESSION: "none", SNAPSHOT: name, MADE: f"{wall_clock():.3f}"}
     changes = " ".join(f"{label}={value}" for label, value in labels.items())
     container.commit(REPOSITORY, name, changes=f"LABEL {changes}")
 
@@ -110,7 +110,7 @@ def prune(engine: Engine, name: str) -> None:
     from docker.errors import APIError
 
     found = snapshots(engine)
-    group, long_ago = f"{name.rpartition('-')[0]}-", time.time() - UNUSED
+    group, long_ago = f"{name.rpartition('-')[0]}-", wall_clock() - UNUSED
     ours = [image for image in found if image.attrs["Labels"][SNAPSHOT].startswith(group)]
     for old in {*ours[KEPT:], *(image for image in found if _made(image) < long_ago)}:
         with suppress(APIError):  # a run may be using it

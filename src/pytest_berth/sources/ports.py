@@ -48,7 +48,7 @@ def reserve() -> Reservation:
     """
     clients = _client_ports()
     candidates = [port for port in range(_LOWEST, 65536) if port not in clients]
-    for port in random.sample(candidates, _ATTEMPTS):
+    for port in random.SystemRandom().sample(candidates, _ATTEMPTS):
         lock = _lock(port)
         if lock and _is_free(port):
             return Reservation(port, lock)

@@ -13,18 +13,19 @@ import shutil
 import subprocess
 import sys
 import tempfile
-import time
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pytest_berth import locking
 from pytest_berth.errors import BerthError, StartError
 from pytest_berth.settings import SNAPSHOTS
 from pytest_berth.sources import cache
+from pytest_berth.waiting import wall_clock
 
 if TYPE_CHECKING:
-    from filelock import FileLock
+    from contextlib import AbstractContextManager
 
     from pytest_berth.service import Server, Service, Source
     from pytest_berth.settings import Settings
@@ -166,17 +167,15 @@ class Frozen:
         shutil.rmtree(self.path, ignore_errors=True)
 
     def _prune(self) -> None:
-        group, long_ago = self.name.rpartition("-")[0], time.time() - UNUSED
+        group, long_ago = self.name.rpartition("-")[0], wall_clock() - UNUSED
         there = sorted(filter(Path.is_dir, _place().iterdir()), key=_used, reverse=True)
         # A killed run may have left a part of one, which has a suffix.
         ours = [path for path in there if path.name.startswith(f"{group}-") and not path.suffix]
         for old in {*ours[KEPT:], *(path for path in there if _used(path) < long_ago)}:
             shutil.rmtree(old, ignore_errors=True)
 
-    def _lock(self) -> FileLock:
-        from filelock import FileLock
-
-        return FileLock(_place() / f"{self.name.rpartition('-')[0]}.lock")
+    def _lock(self) -> AbstractContextManager[None]:
+        return locking.locked(_place() / f"{self.name.rpartition('-')[0]}.lock")
 
 
 def directories() -> list[Path]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass, replace
 from functools import cached_property
 from importlib.util import find_spec
@@ -12,7 +11,7 @@ from pytest_berth.errors import BerthError
 from pytest_berth.lifecycle.keeping import keeper, records
 from pytest_berth.settings import KEEP, RYUK
 from pytest_berth.sources.choose import Sources, may_serve
-from pytest_berth.waiting import now
+from pytest_berth.waiting import now, wall_clock
 
 if TYPE_CHECKING:
     from pytest_berth.lifecycle.keeping.records import Record, Records
@@ -103,7 +102,7 @@ class Keeping:
                 self._source(server).stop(server)
             elif record.user == ours:  # else this run was held for dead, and another one has it
                 lasts = self.settings[KEEP].total_seconds() or record.lasts
-                left = replace(record, lasts=lasts, ends=time.time() + lasts)
+                left = replace(record, lasts=lasts, ends=wall_clock() + lasts)
                 keeper.register(self._all, left)
 
     def forget(self, server: Server) -> None:
@@ -161,7 +160,7 @@ class Keeping:
             project=str(self.settings.root),
             user=str(self.run.directory),
             lasts=lasts,
-            ends=time.time() + lasts,
+            ends=wall_clock() + lasts,
         )
 
     def _source(self, server: Server) -> Source:

@@ -9,7 +9,6 @@ import json
 import os
 import platform
 import tempfile
-import time
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_berth.lifecycle import heartbeat, leases, process, run
 from pytest_berth.lifecycle.run import OWNER
+from pytest_berth.waiting import wall_clock
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -78,14 +78,14 @@ class Record:
     @property
     def is_over(self) -> bool:
         """Whether its time has passed, or its machine was started anew."""
-        return time.time() >= self.ends or self._is_of_earlier_boot
+        return wall_clock() >= self.ends or self._is_of_earlier_boot
 
     @property
     def rest(self) -> str:
         """How much time it has left, for people."""
         if self.is_used:
             return "in use"
-        seconds = max(0.0, self.ends - time.time())
+        seconds = max(0.0, self.ends - wall_clock())
         return f"{seconds / 60:.0f} min left" if seconds >= 100 else f"{seconds:.0f} s left"
 
     @property

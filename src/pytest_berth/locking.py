@@ -1,0 +1,107 @@
+"""Locks on files, which are let go even while a test replaces what Python opens files with.
+
+A thread that starts a server works beside tests. What fakes a file system, or the clock, replaces
+functions for all threads of the process: a lock could be taken on a real file and let go on a fake
+one, and would be held for ever. So what is called here was taken when this module was imported.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+from contextlib import contextmanager
+from types import SimpleNamespace
+from typing import TYPE_CHECKING
+
+from pytest_berth.errors import RunEndedError, TimedOutError
+from pytest_berth.waiting import wait_for
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+_MOST = 3600.0
+if sys.platform != "win32":
+    import fcntl
+
+    _REAL = SimpleNamespace(
+        open=os.open,
+        close=os.close,
+        stat=os.fstat,
+        read=os.pread,
+        write=os.pwrite,
+        cut=os.ftruncate,
+        lock=fcntl.flock,
+    )
+
+
+@contextmanager
+def locked(path: Path, *, blocking: bool = True, within: float = _MOST) -> Iterator[None]:
+    """Hold the lock on a file, which is made; its directory has to be there.
+
+    Args:
+        path: The file.
+        blocking: Whether to wait for whoever holds it.
+        within: Seconds to wait.
+
+    Raises:
+        RunEndedError: The directory is gone.
+        TimedOutError: Somebody has held it all that time.
+        filelock.Timeout: Somebody holds it, and *blocking* is false.
+    """
+    if sys.platform == "win32":
+        from filelock import FileLock
+
+        with FileLock(path, blocking=blocking):
+            yield
+    else:
+        descriptor = _open(path)
+        try:
+            _take(descriptor, path, within if blocking else None)
+            yield
+        finally:
+            # Said, too, as a process that a test has forked may have the descriptor as well.
+            _REAL.lock(descriptor, fcntl.LOCK_UN)
+            _REAL.close(descriptor)
+
+
+if sys.platform != "win32":
+
+    def _open(path: Path) -> int:
+        try:
+            descriptor: int = _REAL.open(str(path), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except FileNotFoundError:
+            raise RunEndedError from None
+        return descriptor
+
+    def _take(descriptor: int, path: Path, within: float | None) -> None:
+        if not _is_taken(descriptor):
+            if within is None:
+                from filelock import Timeout
+
+                raise Timeout(str(path))
+            _wait(descriptor, path, within)
+        if not _REAL.stat(descriptor).st_nlink:
+            raise RunEndedError
+        holder = f"process {os.getpid()}, {threading.current_thread().name}"
+        _REAL.cut(descriptor, 0)
+        _REAL.write(descriptor, holder.encode(), 0)
+
+    def _wait(descriptor: int, path: Path, within: float) -> None:
+        try:
+            wait_for(lambda: _is_taken(descriptor), within, max_interval=0.05)
+        except TimeoutError:
+            holder = _REAL.read(descriptor, 200, 0).decode(errors="replace")
+            raise TimedOutError(
+                f"{path.name} was locked by another process for {within:g} s.",
+                why=f"{path} is held by {holder or 'one that has not said who it is'}",
+                remedy="end that process where it hangs, and run again",
+            ) from None
+
+    def _is_taken(descriptor: int) -> bool:
+        try:
+            _REAL.lock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        return True
