@@ -116,6 +116,10 @@ def pytest_collection_modifyitems(
         from pytest_berth.lifecycle import usage
 
         usage.end_run(berth.run, items, error)
+    if integration and berth.settings[settings.FOREIGN] != "allow":
+        from pytest_berth.lifecycle import foreign
+
+        foreign.start(config, berth, items)
     failed_first = config.getoption("failedfirst", False)
     if integration and berth.settings[settings.ORDER] == "unit-first" and not failed_first:
         from pytest_berth.lifecycle import order

@@ -209,6 +209,20 @@ AUTOUSE_PATHS: Option[tuple[str, ...]] = Option(
     "directories or files of the tests that berth_autouse is about (default all)",
     type="linelist",
 )
+FOREIGN: Option[str] = Option(
+    "berth_foreign",
+    choice("warn", "fail", "allow"),
+    "warn",
+    "what happens when an integration test connects to a server that is not of this run: warn"
+    " (default), fail or allow",
+)
+FOREIGN_ALLOW: Option[tuple[str, ...]] = Option(
+    "berth_foreign_allow",
+    words,
+    (),
+    "host:port (globs) of servers of others that integration tests may connect to",
+    type="linelist",
+)
 START_TIMEOUT: Option[float] = Option(
     "berth_start_timeout",
     seconds,
@@ -250,6 +264,8 @@ OPTIONS: tuple[Option[Any], ...] = (
     EXPORT,
     AUTOUSE,
     AUTOUSE_PATHS,
+    FOREIGN,
+    FOREIGN_ALLOW,
     START_TIMEOUT,
     SNAPSHOTS,
     KEEP,

@@ -28,13 +28,14 @@ A connection was used in another event loop than the one that it was opened in.
 
 def hint(error: BaseException) -> str:
     """Return what to set where an error comes from a pool in several event loops; else nothing."""
-    for each in _chain(error):
+    for each in chain(error):
         if _SIGNS.search(str(each)) and any(map(_is_pooled, _modules(each.__traceback__))):
             return HINT
     return ""
 
 
-def _chain(error: BaseException | None) -> Iterator[BaseException]:
+def chain(error: BaseException | None) -> Iterator[BaseException]:
+    """Yield an error, and those that it came from."""
     seen: set[int] = set()
     while error is not None and id(error) not in seen:
         seen.add(id(error))

@@ -42,6 +42,8 @@ def complete(report: pytest.TestReport, item: pytest.Item, call: pytest.CallInfo
         _explain(report, call)
     if report.failed and call.excinfo:
         _add_hint(report, call.excinfo.value)
+        if berth.exports:
+            _tell_refused(report, call.excinfo.value, berth, services)
     if report.failed and berth.has_manager:
         _tell_lost(report, call, berth, [service.name for service in services])
         running = {server.service for server in berth.manager.servers}
@@ -75,6 +77,16 @@ def _add_hint(report: pytest.TestReport, error: BaseException) -> None:
     hint = loops.hint(error)
     if hint:
         report.sections.append((loops.TITLE, hint))
+
+
+def _tell_refused(
+    report: pytest.TestReport, error: BaseException, berth: Berth, services: list[Service]
+) -> None:
+    from pytest_berth.reporting import refused
+
+    hint = refused.hint(error, berth, services)
+    if hint:
+        report.sections.append((refused.TITLE, hint))
 
 
 def _tell_lost(
