@@ -14,14 +14,14 @@ from pytest_berth.errors import SettingsError, StartError
 from pytest_berth.lifecycle.keeping.keeping import Keeping
 from pytest_berth.reporting.redact import Redaction
 from pytest_berth.service import Server
-from pytest_berth.services.postgres import fixed, isolation
+from pytest_berth.services.postgres import connecting, fixed, isolation
 from pytest_berth.services.postgres import options as ini
 from pytest_berth.services.postgres.service import POSTGRES
 from pytest_berth.settings import OPTIONS, Setting, Settings, describe
 from pytest_berth.sources import ports
 
 
-def settings(**given: str) -> Settings:
+def settings(**given: Any) -> Settings:
     """Return settings as an ini file gives them."""
     values = {
         option.name: Setting(option.parse(given[option.name]), "pytest.ini")
@@ -106,12 +106,24 @@ def test_names_that_a_run_can_have_are_taken(workers: int, given: dict[str, str]
 
 def test_a_server_without_chosen_names_is_as_ever() -> None:
     account = POSTGRES.credentials(settings())
-    assert (account.user, account.database, account.fixed, account.token) == (
+    assert (account.user, account.database, account.fixed, account.given) == (
         "berth",
         "postgres",
         "",
-        "",
+        False,
     )
+
+
+def test_each_server_has_a_token_of_its_own_that_no_setting_replaces() -> None:
+    given = settings(berth_pg_settings=["pytest_berth.server = known", "work_mem = 8MB"])
+    accounts = [POSTGRES.credentials(given) for _ in range(2)]
+    tokens = [each.token for each in accounts]
+    assert all(tokens)
+    assert len(set(tokens)) == 2
+    command = POSTGRES.container(given, accounts[0]).command
+    assert f"{connecting.TOKEN}={tokens[0]}" in command
+    assert not any("known" in word for word in command)
+    assert POSTGRES.local_shape(given) == POSTGRES.local_shape(given)
 
 
 def test_the_administrator_leaves_the_database_that_tests_are_to_have() -> None:

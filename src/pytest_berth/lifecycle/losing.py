@@ -41,11 +41,12 @@ def told_when_lost(
         errors: What its drivers raise when a connection fails.
 
     Raises:
-        LostError: The server has ended, or does not answer.
+        LostError: The server has ended, does not answer, or another one has taken its place.
     """
+    caught: tuple[type[Exception], ...] = (NotOursError, *errors)
     try:
         yield
-    except errors as error:
+    except caught as error:
         silent = _silence(berth, service, server)
         told = find_ended(berth, server)
         if told or silent:
@@ -110,6 +111,9 @@ def _silence(berth: Berth, service: Service, server: Server) -> str:
         except (NotReadyError, StartError) as error:
             reason = error.why or error.what
             return False
+        except NotOursError as error:
+            reason = f"{error.what} {error.why}"
+            return True
         reason = ""
         return True
 

@@ -38,6 +38,11 @@ def _unprivileged() -> tuple[int, int]:
     )
 
 
+def environment() -> dict[str, str]:
+    """Return what a server inherits: nothing that PostgreSQL would take for its settings."""
+    return {name: value for name, value in os.environ.items() if not name.startswith("PG")}
+
+
 def identity() -> dict[str, Any]:
     """Return the arguments that make `subprocess.Popen` run as the server's user."""
     if not is_root():
@@ -71,5 +76,6 @@ def run(command: Sequence[str], directory: Path) -> subprocess.CompletedProcess[
         stderr=subprocess.STDOUT,
         text=True,
         check=False,
+        env=environment(),
         **identity(),
     )

@@ -198,6 +198,7 @@ def _launch(spec: LocalSpec, directory: Path) -> dict[str, Any]:
             stderr=subprocess.STDOUT,
             # Ctrl-C belongs to pytest: the server must outlive it until the run's end.
             start_new_session=True,
+            env=account.environment(),
             **account.identity(),
         )
     # The run's end finds the process by its pid, from whichever process that is.

@@ -11,7 +11,7 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 from pytest_berth.errors import IsolationError, NotOursError
-from pytest_berth.services.postgres import fixed, rights, urls
+from pytest_berth.services.postgres import connecting, rights
 from pytest_berth.services.postgres.advice import PRIVATE
 from pytest_berth.waiting import wait_for
 
@@ -88,11 +88,7 @@ def administration(server: Server) -> Iterator[psycopg.Connection[Any]]:
     Raises:
         NotOursError: Another server has taken the place of the one that berth has started.
     """
-    import psycopg
-
-    dsn = urls.dsn(server, server.credentials.database)
-    with psycopg.connect(dsn, autocommit=True) as connection:
-        fixed.require_ours(connection, server.credentials)
+    with connecting.connect(server, server.credentials.database) as connection:
         # What is done to databases must outlive a crash, also where commits are not waited for.
         connection.execute("SET synchronous_commit = on")
         yield connection
@@ -257,16 +253,12 @@ def _prefix(run_id: str) -> str:
 
 def _roll_back_prepared(connection: psycopg.Connection[Any], name: str) -> None:
     """Roll back what holds a database that is to be dropped; only from inside of it one can."""
-    import psycopg
     from psycopg import sql
 
     query = "SELECT gid FROM pg_catalog.pg_prepared_xacts WHERE database = %s"
     found = connection.execute(query, [name]).fetchall()
     if found:
-        inside = psycopg.conninfo.make_conninfo(
-            connection.info.dsn, dbname=name, password=connection.info.password
-        )
-        with psycopg.connect(inside, autocommit=True) as door:
+        with connecting.beside(connection, name) as door:
             for (gid,) in found:
                 door.execute(sql.SQL("ROLLBACK PREPARED {}").format(sql.Literal(gid)))
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import psycopg
 
-from pytest_berth.services.postgres import databases, kept, urls
+from pytest_berth.services.postgres import connecting, databases, kept
 from pytest_berth.waiting import wait_for
 
 if TYPE_CHECKING:
@@ -96,7 +96,7 @@ def renew(server: Server, run_id: str, there: Sequence[str], password: str) -> l
 
 def connected(server: Server, database: str) -> psycopg.Connection[Any]:
     """Connect to a database of the server, in autocommit mode."""
-    return psycopg.connect(urls.dsn(server, database), autocommit=True)
+    return connecting.connect(server, database)
 
 
 def _drop_roles(

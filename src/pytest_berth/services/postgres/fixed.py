@@ -1,28 +1,20 @@
-"""Names that an application cannot be told, so that the server has to have them.
-
-Where user and password are chosen, they do not tell our server from another one at the same port,
-which would let us in as well. A setting of our server's own tells that.
-"""
+"""Names that an application cannot be told, so that the server has to have them."""
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING, Any
 
-from pytest_berth.errors import NotOursError, SettingsError
+from pytest_berth.errors import SettingsError
 from pytest_berth.lifecycle import scopes
 from pytest_berth.service import Credentials
 from pytest_berth.services.postgres import options as ini
 from pytest_berth.settings import EXPORT, SOURCE, Option
 
 if TYPE_CHECKING:
-    import psycopg
-
     from pytest_berth.lifecycle.state import Berth
     from pytest_berth.settings import Settings
 
 NAMES: tuple[Option[Any], ...] = (ini.USER, ini.PASSWORD, ini.DATABASE_NAME, ini.PORT)
-TOKEN = "pytest_berth.server"
 _OTHER = "template1"
 
 
@@ -38,27 +30,9 @@ def chosen(settings: Settings, account: Credentials) -> Credentials:
         _OTHER if database == account.database else account.database,
         fixed=database,
         chosen=bool(settings[ini.PASSWORD]),
-        token=os.urandom(8).hex(),
+        token=account.token,
         given=True,
     )
-
-
-def require_ours(connection: psycopg.Connection[Any], account: Credentials) -> None:
-    """Refuse a server that has let us in, and is not the one that berth has started.
-
-    Raises:
-        NotOursError: It is another one.
-    """
-    if not account.token:
-        return
-    query = "SELECT pg_catalog.current_setting(%s, true)"
-    if connection.execute(query, [TOKEN]).fetchone() != (account.token,):
-        raise NotOursError(
-            f"the server at {connection.info.host}:{connection.info.port} is not berth's.",
-            why=f"it takes the user {account.user!r} and the password of the settings, but it is"
-            " not the server that this run has started: nothing was done there",
-            remedy=f"end it, or set another port by {ini.PORT.name}",
-        )
 
 
 def check(berth: Berth) -> None:

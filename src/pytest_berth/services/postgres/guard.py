@@ -11,7 +11,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from pytest_berth.services.postgres import urls
+from pytest_berth.services.postgres import connecting
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 # The first half of the key says whose lock it is: no other program's, and of which kind.
 RUN, TEMPLATE, BUILDING = 0x62657201, 0x62657202, 0x62657203
 # Routers forget a connection that says nothing.
-_KEEP_ALIVE = {"keepalives": 1, "keepalives_idle": 30, "keepalives_interval": 10}
+_KEEP_ALIVE: dict[str, Any] = {"keepalives": 1, "keepalives_idle": 30, "keepalives_interval": 10}
 _ALONE, _SHARED = "advisory_lock", "advisory_lock_shared"
 _TRY = f"SELECT pg_catalog.pg_try_{_ALONE}(%s, %s)"
 _HELD = """
@@ -131,11 +131,7 @@ def _end(connection: psycopg.Connection[Any]) -> None:
 
 def session(server: Server) -> psycopg.Connection[Any]:
     """Open a session that waits as long as it must, and that nothing ends while it is idle."""
-    import psycopg
-
-    dsn = urls.dsn(server, server.credentials.database)
-    conninfo = psycopg.conninfo.make_conninfo(dsn, **_KEEP_ALIVE)
-    connection = psycopg.connect(conninfo, autocommit=True)
+    connection = connecting.connect(server, server.credentials.database, **_KEEP_ALIVE)
     for name in ("statement_timeout", "lock_timeout", "idle_session_timeout"):
         # Not every version knows the last one.
         known = "SELECT pg_catalog.set_config(name, '0', false) FROM pg_catalog.pg_settings"

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import re
 import secrets
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from pytest_berth.errors import BerthError, NotReadyError, StartError
 from pytest_berth.service import ContainerSpec, Credentials, LocalSpec
-from pytest_berth.services.postgres import fixed, urls
+from pytest_berth.services.postgres import connecting
 from pytest_berth.services.postgres import options as ini
 from pytest_berth.settings import ARTIFACT_MIRROR
 from pytest_berth.sources import programs
@@ -33,6 +34,7 @@ FIT_FOR_TESTS = {
 }
 _ENTRY = r"\S+ \S+ \S+ \[\d+\] (?P<database>\S*) "
 _PORT = 5432
+_ANSWERS_WITHIN = 5
 _USER = "berth"
 _PASSWORD_FILE = "/berth/password"
 _DATA = "/berth/data"
@@ -48,7 +50,7 @@ _HOPELESS = (
 
 def credentials() -> Credentials:
     """Return a new administrator's account."""
-    return Credentials(_USER, secrets.token_hex(16), "postgres")
+    return Credentials(_USER, secrets.token_hex(16), "postgres", token=secrets.token_hex(16))
 
 
 def container(settings: Settings, credentials: Credentials) -> ContainerSpec:
@@ -127,18 +129,19 @@ def local_shape(settings: Settings) -> list[str]:
     pin = binaries.artifact(version)
     pinned = [cache_directory() / pin.directory] if pin else []
     found = programs.stamps([*binaries.programs(), *pinned])
-    return [version, *found, *_arguments(settings, credentials())]
+    # The token is another one with each start.
+    return [version, *found, *_arguments(settings, replace(credentials(), token=""))]
 
 
 def probe(server: Server) -> str:
     """Connect once and return the server's version, such as ``"17.6"``."""
     import psycopg
 
-    dsn = urls.dsn(server, server.credentials.database)
     try:
-        with psycopg.connect(dsn, connect_timeout=5, autocommit=True) as connection:
+        with connecting.connect(
+            server, server.credentials.database, connect_timeout=_ANSWERS_WITHIN
+        ) as connection:
             reported = connection.info.parameter_status("server_version") or "?"
-            fixed.require_ours(connection, server.credentials)
     except psycopg.OperationalError as error:
         raise _not_connected(server, str(error)) from None
     return reported.split()[0]
@@ -167,11 +170,11 @@ def own_log(log: str, database: str, fixed_name: str) -> str:
 
 def _arguments(settings: Settings, credentials: Credentials) -> list[str]:
     values = dict(FIT_FOR_TESTS)
-    if credentials.token:
-        values[fixed.TOKEN] = credentials.token
     for pair in settings[ini.SETTINGS]:
         name, _, value = pair.partition("=")
         values[name.strip()] = value.strip()
+    if credentials.token:
+        values[connecting.TOKEN] = credentials.token
     return [part for name, value in values.items() for part in ("-c", f"{name}={value}")]
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contextlib import closing
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING
 
 import psycopg
@@ -14,7 +14,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.pool import QueuePool
 
 from pytest_berth.errors import IsolationError
-from pytest_berth.services.postgres import urls
+from pytest_berth.services.postgres import connecting, urls
 from pytest_berth.services.postgres.repair import CloneIsFasterError
 from pytest_berth.services.postgres.repair.connection import RepairConnection
 
@@ -69,8 +69,8 @@ class Private:
         return create_engine(urls.url(self.server, self.name))
 
     def __post_init__(self) -> None:
-        dsn = urls.dsn(self.server, self.name)
-        self._door = RepairConnection(dsn, self.lock_timeout, ours=True)
+        connect = partial(connecting.named, self.server, self.name)
+        self._door = RepairConnection(connect, self.lock_timeout, ours=True)
 
     def begin(self) -> Baseline:
         """Remember what the database holds, which is what its template holds."""

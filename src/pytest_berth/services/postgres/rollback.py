@@ -7,7 +7,7 @@ ends a savepoint.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn, Protocol
 
 import psycopg
 from psycopg.pq import ExecStatus, TransactionStatus
@@ -35,6 +35,13 @@ _END = (
     b"ROLLBACK TO SAVEPOINT berth_outer; ROLLBACK; SELECT pg_catalog.pg_advisory_unlock_all(); "
     + _SEQUENCES
 )
+
+
+class Connect(Protocol):
+    """Opens a connection in autocommit mode."""
+
+    def __call__(self, *, kind: type[psycopg.Connection[Any]]) -> psycopg.Connection[Any]:
+        """Return a new connection of a kind."""
 
 
 class OuterTransaction(psycopg.Connection[Any]):
@@ -103,13 +110,15 @@ class OuterTransaction(psycopg.Connection[Any]):
         return result
 
 
-def pinned_engine(url: str, dsn: str) -> Engine:
+def pinned_engine(url: str, connect: Connect) -> Engine:
     """Return an engine whose only connection is an `OuterTransaction`."""
-    return create_engine(
-        url,
-        creator=lambda: OuterTransaction.connect(dsn),
-        poolclass=StaticPool,
-    )
+
+    def creator() -> psycopg.Connection[Any]:
+        connection = connect(kind=OuterTransaction)
+        connection.autocommit = False
+        return connection
+
+    return create_engine(url, creator=creator, poolclass=StaticPool)
 
 
 def outer_transaction(engine: Engine) -> OuterTransaction:

@@ -25,13 +25,13 @@ class RolledBack:
 
     Attributes:
         url: SQLAlchemy URL of the database.
-        dsn: libpq URI of the database.
+        connect: Opens a connection of a kind, and proves that it leads to the right server.
         ours: Whether the run has created the database: only then its sequences are set back.
         start_over: Makes the database anew, where a test has got out of its transaction.
     """
 
     url: str = field(repr=False)
-    dsn: str = field(repr=False)
+    connect: rollback.Connect = field(repr=False)
     ours: bool
     start_over: Callable[[], None] = field(repr=False)
     connection: Connection | None = field(default=None, init=False, repr=False)
@@ -68,7 +68,7 @@ class RolledBack:
 
     @cached_property
     def _engine(self) -> Engine:
-        return rollback.pinned_engine(self.url, self.dsn)
+        return rollback.pinned_engine(self.url, self.connect)
 
     @cached_property
     def _sequences(self) -> Sequences:

@@ -13,6 +13,7 @@ from pytest_berth.lifecycle.selection import overridden_in
 from pytest_berth.lifecycle.state import BERTH
 from pytest_berth.services.postgres import (
     cloning,
+    connecting,
     databases,
     guard,
     rights,
@@ -59,6 +60,7 @@ def target(berth: Berth, server: Server, database: str, name: str = "") -> Targe
         },
         root=berth.settings.root,
         secrets=(server.credentials.password,) if server.credentials.password else (),
+        is_ours=server.source != "external",
     )
 
 
@@ -216,11 +218,9 @@ def _tables(steps: tuple[Step, ...]) -> str:
 
 def _store_baseline(berth: Berth, server: Server, name: str) -> None:
     """Let every clone of the template know what it holds, which spares finding out."""
-    import psycopg
-
     from pytest_berth.services.postgres import repair
 
-    with psycopg.connect(urls.dsn(server, name), autocommit=True) as connection:
+    with connecting.connect(server, name) as connection:
         repair.store(connection, lock_timeout=berth.settings[LOCK_TIMEOUT])
 
 

@@ -10,6 +10,7 @@ from urllib.parse import parse_qsl, quote, unquote, urlencode, urlsplit
 
 from pytest_berth.errors import SettingsError
 from pytest_berth.service import Credentials, Server
+from pytest_berth.services.postgres import libpq
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -22,6 +23,8 @@ def url(server: Server, database: str, driver: str = "psycopg") -> str:
     if server.credentials.password:
         account += ":" + quote(server.credentials.password, safe="")
     query = dict(server.parameters)
+    if server.source != "external":
+        query |= libpq.given_parameters(server.host, driver)
     if driver == "asyncpg" and "sslmode" in query:
         query["ssl"] = query.pop("sslmode")  # the same values by another name
     # SQLAlchemy 2.0 takes the database's name as it stands, libpq quoted; 2.1 takes either.

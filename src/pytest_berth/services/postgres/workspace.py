@@ -5,13 +5,20 @@ from __future__ import annotations
 import os
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING
 
 from sqlalchemy import Connection, Engine, create_engine
 from sqlalchemy.orm import Session
 
-from pytest_berth.services.postgres import cloning, databases, permission, template, urls
+from pytest_berth.services.postgres import (
+    cloning,
+    connecting,
+    databases,
+    permission,
+    template,
+    urls,
+)
 from pytest_berth.services.postgres.advice import PRIVATE
 from pytest_berth.services.postgres.application import Application, check_pools
 from pytest_berth.services.postgres.failures import LeftOpen, NotRepairable, SchemaChanged
@@ -103,7 +110,8 @@ class Workspace:
 
     @cached_property
     def _rolled_back(self) -> RolledBack:
-        return RolledBack(self.url, self.dsn, self.is_ours, self.start_over)
+        connect = partial(connecting.connect, self.server, self.database)
+        return RolledBack(self.url, connect, self.is_ours, self.start_over)
 
     @cached_property
     def _layers(self) -> DatabaseLayers:
@@ -111,7 +119,8 @@ class Workspace:
         from pytest_berth.services.postgres.repair.connection import RepairConnection
 
         timeout = self.berth.settings[LOCK_TIMEOUT]
-        return DatabaseLayers(RepairConnection(self.dsn, timeout, self.is_ours, self.application))
+        connect = partial(connecting.named, self.server, self.database)
+        return DatabaseLayers(RepairConnection(connect, timeout, self.is_ours, self.application))
 
     @property
     def used(self) -> Workspace | Database:

@@ -6,14 +6,12 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-import psycopg
-
 from pytest_berth.services.postgres.repair.capture import capture
 from pytest_berth.services.postgres.repair.restore import confirm, restore
 from pytest_berth.services.postgres.repair.stored import adopt
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Callable, Collection
 
     from pytest_berth.services.postgres.application import Application
     from pytest_berth.services.postgres.repair.baseline import Baseline
@@ -26,21 +24,21 @@ class RepairConnection:
     """A connection of berth's own to one database; it keeps what baselines have copied.
 
     Attributes:
-        dsn: libpq URI of the database.
+        connect: Opens the connection, and proves that it leads to the right server.
         lock_timeout: Seconds to wait for locks that a test has left.
         ours: Whether the run has created the database: only then it gets an event trigger.
         application: What knows the application's connections in this process.
     """
 
-    dsn: str = field(repr=False)
+    connect: Callable[[], Connection] = field(repr=False)
     lock_timeout: float
     ours: bool = False
     application: Application | None = field(default=None, repr=False)
 
     @cached_property
     def psycopg(self) -> Connection:
-        """The connection itself, in autocommit mode."""
-        return psycopg.connect(self.dsn, autocommit=True, application_name="pytest-berth")
+        """The connection itself, in autocommit mode; a new one proves anew where it leads."""
+        return self.connect()
 
     def adopt(self, like: Baseline | None = None) -> Baseline | None:
         """Return the baseline that the template had, if the database still holds it.

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, NoReturn, Protocol
 from urllib.parse import quote
 
 from pytest_berth.errors import SettingsError, nearest
+from pytest_berth.services.postgres import libpq
 from pytest_berth.services.postgres.advice import COMMITS
 
 if TYPE_CHECKING:
@@ -39,6 +40,7 @@ class Target:
         secrets: Texts that no message may show.
         inherited: What programs inherit: this process's environment, as it was at the beginning of
             the tests where these run meanwhile.
+        is_ours: Whether berth has started the server: libpq's variables lead to others.
     """
 
     url: str = field(repr=False)
@@ -47,10 +49,12 @@ class Target:
     root: Path
     secrets: tuple[str, ...] = field(default=(), repr=False)
     inherited: Mapping[str, str] = field(default_factory=lambda: dict(os.environ), repr=False)
+    is_ours: bool = False
 
     def variables(self) -> dict[str, str]:
         """Return the whole environment of a program that works on this database."""
-        return {**self.inherited, **self.environment}
+        inherited = libpq.without_variables(self.inherited) if self.is_ours else self.inherited
+        return {**inherited, **self.environment}
 
     def redact(self, text: str) -> str:
         """Return *text* with ``***`` in place of every secret, also where it is URL-quoted."""
