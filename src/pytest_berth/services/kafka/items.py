@@ -10,6 +10,7 @@ from pytest_berth.lifecycle import scopes
 from pytest_berth.lifecycle.once import once
 from pytest_berth.lifecycle.run import MAIN
 from pytest_berth.lifecycle.state import BERTH
+from pytest_berth.services.kafka import fixed
 from pytest_berth.services.kafka.options import SCOPE, TOPICS, topic_name
 from pytest_berth.services.kafka.service import KAFKA
 from pytest_berth.settings import EXPORT
@@ -35,6 +36,7 @@ def check(items: Sequence[pytest.Item]) -> None:
         _check_scope(item)
     if items:
         berth = items[0].config.stash[BERTH]
+        fixed.check(berth)
         _check_exports(berth)
         _hint(items, berth)
 

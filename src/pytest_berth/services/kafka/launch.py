@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from pytest_berth.service import LocalRequest
     from pytest_berth.settings import Settings
 
-_PORT, _CONTROLLER, _INTERNAL = 9092, "127.0.0.1:9093", "127.0.0.1:9094"
+_PORT = 9092
 # Outside the image's VOLUMEs, which every start would have to fill anew.
 _DATA = "/tmp/berth-kafka"
 _ADDRESS, _GO = "/berth/address", "/berth/go"
@@ -59,7 +59,11 @@ def container(settings: Settings, credentials: Credentials) -> ContainerSpec:
     container runs: the image's own launch waits for it.
     """
     image = settings[ini.IMAGE] or f"apache/kafka:{settings[ini.VERSION]}"
-    node = properties.of_node(f"0.0.0.0:{_PORT}", _CONTROLLER, _DATA, internal=_INTERNAL)
+    # The port inside is the one outside, too, where an engine lets containers be reached directly.
+    port = settings[ini.PORT] or _PORT
+    controller, internal = (f"127.0.0.1:{each}" for each in _others(port))
+    node = properties.of_node(f"0.0.0.0:{port}", controller, _DATA, internal=internal)
+    late_files = partial(_late_files, internal)
     values = {**properties.given(settings), **node}
     environment = {
         "CLUSTER_ID": credentials.database,
@@ -68,21 +72,26 @@ def container(settings: Settings, credentials: Credentials) -> ContainerSpec:
         **properties.variables(values),
     }
     plain = ContainerSpec(
-        image, _PORT, environment, ["sh", "-c", _RUN], files={}, late_files=_late_files
+        image, port, environment, ["sh", "-c", _RUN], files={}, late_files=late_files
     )
-    start = partial(_formatted, plain, values, credentials)
+    start = partial(_formatted, plain, values, credentials, internal)
     identity = properties.render(properties.given(settings)).decode()
     return replace(plain, kept_file=KeptFile(f"{_DATA}/{storage.CHECKPOINT}", identity, start))
 
 
 def _formatted(
-    plain: ContainerSpec, values: Mapping[str, str], credentials: Credentials, checkpoint: bytes
+    plain: ContainerSpec,
+    values: Mapping[str, str],
+    credentials: Credentials,
+    internal: str,
+    checkpoint: bytes,
 ) -> ContainerSpec:
     """Describe a container whose storage need not be formatted."""
 
     def late_files(host: str, port: int) -> Mapping[str, bytes]:
-        told = {"advertised.listeners": properties.advertised(f"{host}:{port}", _INTERNAL)}
-        return {_PROPERTIES: properties.render({**values, **told}), **_late_files(host, port)}
+        told = {"advertised.listeners": properties.advertised(f"{host}:{port}", internal)}
+        late = _late_files(internal, host, port)
+        return {_PROPERTIES: properties.render({**values, **told}), **late}
 
     return replace(
         plain,
@@ -96,9 +105,14 @@ def _formatted(
     )
 
 
-def _late_files(host: str, port: int) -> Mapping[str, bytes]:
+def _others(port: int) -> list[int]:
+    """Return the ports inside of the controller, and of the broker itself."""
+    return [each for each in (9093, 9094, 9095) if each != port][:2]
+
+
+def _late_files(internal: str, host: str, port: int) -> Mapping[str, bytes]:
     # The order matters: the launch goes on when the last file is there.
-    return {_ADDRESS: properties.advertised(f"{host}:{port}", _INTERNAL).encode(), _GO: b""}
+    return {_ADDRESS: properties.advertised(f"{host}:{port}", internal).encode(), _GO: b""}
 
 
 def local_obstacle(settings: Settings) -> BerthError | None:

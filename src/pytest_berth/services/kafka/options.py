@@ -46,6 +46,14 @@ def _servers(value: str) -> str:
     return servers
 
 
+def _port(value: str) -> int:
+    if not value.strip():
+        return 0
+    if not value.strip().isdigit() or not 0 < int(value) < 65536:
+        raise ValueError("use a number from 1 to 65535, such as 9092")
+    return int(value)
+
+
 VERSION: Option[str] = Option(
     "berth_kafka_version", _version, "4.1.0", "version of Kafka (default 4.1.0)"
 )
@@ -57,6 +65,12 @@ URL: Option[str] = Option(
     "bootstrap servers of a Kafka that is there already: host:9092,other:9092",
 )
 SOURCE = common_options.source("kafka", "Kafka")
+PORT: Option[int] = Option(
+    "berth_kafka_port",
+    _port,
+    0,
+    "TCP port of the broker that berth starts, on this machine (default any that is free)",
+)
 SETTINGS = common_options.server_settings(
     "kafka", "broker", "num.partitions = 3", lambda name: re.fullmatch(_SETTLED, name)
 )
@@ -74,6 +88,7 @@ OPTIONS: tuple[Option[Any], ...] = (
     IMAGE,
     URL,
     SOURCE,
+    PORT,
     SETTINGS,
     SCOPE,
     TOPICS,

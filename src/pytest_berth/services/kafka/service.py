@@ -11,9 +11,9 @@ from pytest_berth.services.kafka import options as ini
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from pytest_berth.service import Server, Service
+    from pytest_berth.service import Credentials, Server, Service
     from pytest_berth.services.rooms import Items, Launch, Urls
-    from pytest_berth.settings import Option
+    from pytest_berth.settings import Option, Settings
 
 
 class Kafka(BuiltIn):
@@ -27,6 +27,7 @@ class Kafka(BuiltIn):
     url = ini.URL
     source = ini.SOURCE
     scope: Option[str] | None = ini.SCOPE
+    port: Option[int] | None = ini.PORT
     snapshots = True
     own: Mapping[str, str] = {
         "_kafka_workspace": "_kafka_own_workspace",
@@ -47,6 +48,12 @@ class Kafka(BuiltIn):
         }
     )
     placeholders = frozenset({"kafka_bootstrap", "kafka_prefix"})
+
+    def credentials(self, settings: Settings) -> Credentials:
+        """Return the account of a broker to be started: the id of a new cluster."""
+        from pytest_berth.services.kafka import fixed
+
+        return fixed.chosen(settings, super().credentials(settings))
 
     @property
     def launch(self) -> Launch:
