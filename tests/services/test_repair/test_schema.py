@@ -8,6 +8,7 @@ import psycopg
 import pytest
 
 from pytest_berth.services.postgres import repair
+from pytest_berth.services.postgres.repair import reading
 
 if TYPE_CHECKING:
     from .conftest import Slate
@@ -73,6 +74,76 @@ def test_a_schema_change_is_named(slate: Slate, change: str, named: str) -> None
 
 
 @pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        ("!CREATE UNIQUE INDEX CONCURRENTLY bad ON twice (x)", "index bad was created"),
+        ("REINDEX INDEX CONCURRENTLY item_pkey", "index item_pkey was created"),
+        ("!CREATE UNIQUE INDEX CONCURRENTLY bad ON twice (x); DROP INDEX CONCURRENTLY bad", ""),
+        ("CLUSTER item USING item_pkey", "index item_pkey was altered"),
+        ("ALTER TABLE part DETACH PARTITION part_1 CONCURRENTLY", "table part_1 was altered"),
+        ("UPDATE pg_index SET indisvalid = false WHERE indrelid = 'item'::regclass", "index"),
+        ("UPDATE pg_attribute SET attnotnull = true WHERE attname = 'name'", "column name of"),
+        ("DELETE FROM pg_enum", "type mood was altered"),
+        ("UPDATE pg_proc SET prosrc = 'SELECT 7' WHERE proname = 'one'", "function one() was"),
+        ("COMMENT ON DATABASE slate IS 'mine'", "database slate was altered"),
+        ("REVOKE CONNECT ON DATABASE slate FROM PUBLIC", "database slate was altered"),
+        ("ALTER DATABASE slate CONNECTION LIMIT 7", "database slate was altered"),
+        ("REVOKE EXECUTE ON FUNCTION pg_sleep(float8) FROM PUBLIC", "system in pg_proc was"),
+        ("COMMENT ON FUNCTION now() IS 'mine'", "system in pg_description was altered"),
+        ("GRANT SELECT ON pg_authid TO PUBLIC", "table pg_authid was altered"),
+        (
+            "CREATE SUBSCRIPTION sub CONNECTION 'port=1' PUBLICATION p WITH (connect = false)",
+            "subscription sub was created",
+        ),
+    ],
+)
+def test_what_no_event_trigger_tells_of_is_named(slate: Slate, change: str, named: str) -> None:
+    slate.app.autocommit = True
+    slate.app.execute(SCHEMA)
+    slate.app.execute("ALTER TABLE part ATTACH PARTITION part_1 FOR VALUES FROM (0) TO (9)")
+    slate.app.execute("CREATE TABLE twice (x int); INSERT INTO twice VALUES (1), (1)")
+    slate.capture()
+    for statement in change.split("; "):
+        try:
+            slate.app.execute(statement.removeprefix("!").encode())
+        except psycopg.errors.UniqueViolation:
+            assert statement.startswith("!")
+    assert slate.changed()
+    try:
+        if not named:
+            slate.restore_only()
+            return
+        with pytest.raises(repair.SchemaChanged) as caught:
+            slate.restore_only()
+    finally:
+        _drop_subscriptions(slate)
+    assert any(named in difference for difference in caught.value.differences)
+
+
+def _drop_subscriptions(slate: Slate) -> None:
+    for (name,) in slate.app.execute("SELECT subname FROM pg_subscription").fetchall():
+        slate.app.execute(f"ALTER SUBSCRIPTION {name} SET (slot_name = NONE)")
+        slate.app.execute(f"DROP SUBSCRIPTION {name}")
+
+
+def test_writing_rows_is_not_followed_by_counting_those_of_the_catalogs(
+    slate: Slate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def forbidden(*_: object) -> None:
+        raise AssertionError("the catalogs were counted")
+
+    slate.app.execute(SCHEMA)
+    slate.capture()
+    monkeypatch.setattr(reading, "_require_entries", forbidden)
+    slate.app.execute("INSERT INTO item (name) VALUES ('a')")
+    slate.app.execute("BEGIN; UPDATE item SET name = 'b'; ROLLBACK")
+    slate.restore()
+    slate.app.execute("SELECT setval('free', 9)")
+    with pytest.raises(AssertionError, match="were counted"):
+        slate.restore_only()
+
+
+@pytest.mark.parametrize(
     "change",
     [
         "VACUUM FULL item",
@@ -98,14 +169,14 @@ def test_what_leaves_the_schema_as_it_was_is_no_change(slate: Slate, change: str
     slate.restore()
 
 
-def test_tables_of_an_extension_are_left_alone(slate: Slate) -> None:
-    slate.app.execute("CREATE TABLE config (x int); INSERT INTO config VALUES (1)")
+def test_tables_of_an_extension_come_back(slate: Slate) -> None:
+    slate.app.execute("CREATE TABLE config (x serial); INSERT INTO config VALUES (1)")
     slate.app.execute("CREATE EXTENSION IF NOT EXISTS plpgsql")
     slate.app.execute("ALTER EXTENSION plpgsql ADD TABLE config")
     slate.capture()
-    slate.app.execute("INSERT INTO config VALUES (2)")
-    assert slate.restore_only().tables == ()
-    assert slate.app.execute("SELECT count(*) FROM config").fetchone() == (2,)
+    slate.app.execute("UPDATE config SET x = 7; INSERT INTO config DEFAULT VALUES")
+    restored = slate.restore()
+    assert (restored.tables, restored.sequences) == (("public.config",), ("public.config_x_seq",))
 
 
 def test_rows_the_schema_refuses_by_now_are_a_reason_to_replace_the_database(slate: Slate) -> None:

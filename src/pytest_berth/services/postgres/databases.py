@@ -36,9 +36,21 @@ WHERE datname = %s AND {CLIENTS} AND NOT pid = ANY (%s) ORDER BY pid
 _IS_TEMPLATE = "SELECT 1 FROM pg_catalog.pg_database WHERE datname = %s AND datistemplate"
 # A backend that was told to end needs a moment to roll back.
 _BACKENDS_END_WITHIN = 10.0
+# A logical replication that is under way is a connection to the database, too.
 _END_BACKENDS = """
 SELECT pg_catalog.pg_terminate_backend(pid) FROM pg_catalog.pg_stat_activity
-WHERE datname = %s AND backend_type = 'client backend'
+WHERE datname = %s AND backend_type IN ('client backend', 'walsender')
+"""
+_IS_HELD = """
+SELECT FROM pg_catalog.pg_prepared_xacts WHERE database = %(name)s
+UNION ALL
+SELECT FROM pg_catalog.pg_subscription s JOIN pg_catalog.pg_database d ON d.oid = s.subdbid
+WHERE d.datname = %(name)s
+"""
+_PREPARED = "SELECT gid FROM pg_catalog.pg_prepared_xacts WHERE database = current_database()"
+_SUBSCRIPTIONS = """
+SELECT s.subname FROM pg_catalog.pg_subscription s
+JOIN pg_catalog.pg_database d ON d.oid = s.subdbid WHERE d.datname = current_database()
 """
 
 
@@ -134,7 +146,7 @@ def remove(connection: psycopg.Connection[Any], name: str) -> None:
     """
     # DROP DATABASE WITH (FORCE) would look again after a tenth of a second only.
     _end_backends(connection, name)
-    _roll_back_prepared(connection, name)
+    _let_go(connection, name)
     unseal(connection, name)
     execute(connection, "DROP DATABASE {} WITH (FORCE)", name)
 
@@ -251,16 +263,21 @@ def _prefix(run_id: str) -> str:
     return f"berth_{run_id}_"
 
 
-def _roll_back_prepared(connection: psycopg.Connection[Any], name: str) -> None:
-    """Roll back what holds a database that is to be dropped; only from inside of it one can."""
+def _let_go(connection: psycopg.Connection[Any], name: str) -> None:
+    """Remove what holds a database that is to be dropped; only from inside of it one can."""
     from psycopg import sql
 
-    query = "SELECT gid FROM pg_catalog.pg_prepared_xacts WHERE database = %s"
-    found = connection.execute(query, [name]).fetchall()
-    if found:
-        with connecting.beside(connection, name) as door:
-            for (gid,) in found:
-                door.execute(sql.SQL("ROLLBACK PREPARED {}").format(sql.Literal(gid)))
+    if not connection.execute(_IS_HELD, {"name": name}).fetchall():
+        return
+    execute(connection, "ALTER DATABASE {} ALLOW_CONNECTIONS true", name)
+    with connecting.beside(connection, name) as door:
+        for (gid,) in door.execute(_PREPARED).fetchall():
+            door.execute(sql.SQL("ROLLBACK PREPARED {}").format(sql.Literal(gid)))
+        for (subscription,) in door.execute(_SUBSCRIPTIONS).fetchall():
+            # Without its slot, which another server has, and which need not be there.
+            execute(door, "ALTER SUBSCRIPTION {} DISABLE", subscription)
+            execute(door, "ALTER SUBSCRIPTION {} SET (slot_name = NONE)", subscription)
+            execute(door, "DROP SUBSCRIPTION {}", subscription)
 
 
 def comment(connection: psycopg.Connection[Any], name: str, text: str) -> None:

@@ -100,10 +100,11 @@ class DatabaseLayers(Layers[Baseline]):
 
     def _without_schema_change(self, before: Baseline, known: Baseline) -> Baseline:
         """Look for changes that the newer baseline took for granted, and so does not note."""
+        found = repair.named(before.sentinel, known.sentinel)
         if before.fingerprint.kept != known.fingerprint.kept:
-            found = repair.differences(self.door.psycopg, before.fingerprint)
-            if found:
-                raise repair.SchemaChanged(found)
+            found += repair.differences(self.door.psycopg, before.fingerprint)
+        if found:
+            raise repair.SchemaChanged(found)
         return replace(before, sentinel=known.sentinel)
 
     def _is_same(self, one: Baseline, other: Baseline) -> bool:

@@ -2,8 +2,8 @@
 
 Not covered: rows behind foreign tables, objects of the system itself that are altered, system
 catalogs written by hand while an event trigger watches the schema, sequence values that another
-session has cached (``CACHE`` above 1), large objects above 1 GB. Where foreign keys cannot be
-switched off (no superuser), rows of many widths may lie in another order.
+session has cached (``CACHE`` above 1). Where the role is no superuser: tables of extensions, of
+large objects what lies behind 256 MB, and the order of rows of many widths.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from pytest_berth.services.postgres.failures import (
 )
 from pytest_berth.services.postgres.repair.baseline import Baseline, changed
 from pytest_berth.services.postgres.repair.capture import capture, release
+from pytest_berth.services.postgres.repair.ddl import named
 from pytest_berth.services.postgres.repair.fingerprint import differences
 from pytest_berth.services.postgres.repair.holders import Holder
 from pytest_berth.services.postgres.repair.rebase import rebase
@@ -37,6 +38,7 @@ __all__ = [
     "changed",
     "confirm",
     "differences",
+    "named",
     "rebase",
     "release",
     "restore",

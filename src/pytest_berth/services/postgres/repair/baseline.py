@@ -52,6 +52,7 @@ class Baseline:
         replica: Whether the role may switch foreign keys and triggers off.
         watched: Whether schema changes are noted; else the catalog is compared each time.
         sentinel: What changes by the commands that are not noted.
+        entries: How many rows users' and the system's objects have in the catalogs.
     """
 
     relations: Relations
@@ -67,10 +68,19 @@ class Baseline:
     replica: bool
     watched: bool
     sentinel: tuple[str, ...]
+    entries: Entries
     prepared: Prepared
     mark: Mark
     stored: bool = False
     used: frozenset[int] = frozenset()
+
+
+@dataclass(frozen=True)
+class Entries:
+    """How many rows the catalogs have: of users' objects, and of the system's own."""
+
+    users: int = 0
+    system: int = 0
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,12 @@ from pytest_berth.services.postgres.repair import (
     large_objects,
     prepared,
 )
-from pytest_berth.services.postgres.repair.baseline import Baseline, Kept, restless
+from pytest_berth.services.postgres.repair.baseline import (
+    Baseline,
+    Entries,
+    Kept,
+    restless,
+)
 from pytest_berth.services.postgres.repair.contents import read_sequences, storage_of, with_rows
 from pytest_berth.services.postgres.repair.marks import Mark, Snapshot
 from pytest_berth.services.postgres.repair.session import (
@@ -96,28 +101,31 @@ def _capture(
             "SELECT xid, 'berth_' || xid "
             "FROM pg_catalog.text(pg_catalog.pg_current_xact_id()) AS xid",
         )
+        kept_catalog = sql.Identifier("pg_temp", f"{prefix}_catalog")
+        found = same.fingerprint if same else fingerprint.take(connection, kept_catalog)
         kept = keep(connection, relations, lambda oid: sql.Identifier("pg_temp", f"{prefix}_{oid}"))
         statements = prepared.prepare(
             connection,
             prefix,
             relations,
             kept,
-            {oid: found.value for oid, found in standing.items()},
+            {oid: stands.value for oid, stands in standing.items()},
             open_before,
+            found,
             watched=watched,
         )
         kept_objects = sql.Identifier("pg_temp", f"{prefix}_objects")
-        kept_catalog = sql.Identifier("pg_temp", f"{prefix}_catalog")
         oids = ",".join(str(oid) for oid in kept)
         storage, sizes = results(
             connection, [statements.run("storage"), statements.run("sizes", f"'{{{oids}}}'")]
         )
+        mark = mark.renewed(mark.snapshot, int(own))
         return Baseline(
             relations=relations,
-            fingerprint=same.fingerprint if same else fingerprint.take(connection, kept_catalog),
+            fingerprint=found,
             kept=kept,
             storage=storage_of(storage),
-            sequences={oid: found.value for oid, found in standing.items()},
+            sequences={oid: stands.value for oid, stands in standing.items()},
             restless=restless(relations.sequences, standing, open_before),
             sizes=dict(sizes),
             large_objects=large_objects.keep(connection, kept_objects),
@@ -125,16 +133,20 @@ def _capture(
             open_before=open_before,
             replica=replica,
             watched=watched,
-            sentinel=_watch(connection, statements) if watched else (),
+            sentinel=_sentinel(connection, statements, watched=watched),
+            entries=entries(connection, statements, mark) if watched else Entries(),
             prepared=statements,
-            mark=mark.renewed(mark.snapshot, int(own)),
+            mark=mark,
         )
 
 
 def _has_schema_of(connection: Connection, known: Baseline) -> bool:
-    run = known.prepared.run
-    ((noted,),), ((seen,),) = results(connection, [run("noted"), run("sentinel")])
-    return not noted and tuple(seen) == known.sentinel
+    run, mark = known.prepared.run, known.mark.arguments
+    statements = [run("noted"), run("sentinel"), run("catalog", *mark)]
+    ((noted,),), ((seen,),), ((found, changed),) = results(connection, statements)
+    return (
+        not noted and tuple(seen) == known.sentinel and (found, changed) == (known.entries.users, 0)
+    )
 
 
 def keep(
@@ -160,8 +172,17 @@ def _is_populated(connection: Connection, view: Relation) -> bool:
     return bool(row(connection, query, view.oid)[0])
 
 
-def _watch(connection: Connection, statements: Prepared) -> tuple[str, ...]:
+def _sentinel(connection: Connection, statements: Prepared, *, watched: bool) -> tuple[str, ...]:
     """Begin to watch: what has been noted is part of the baseline."""
-    noted, sentinel = results(connection, [statements.run("noted"), statements.run("sentinel")])
-    ddl.forget(connection, noted[0][0])
-    return tuple(sentinel[0][0])
+    if watched:
+        ((noted,),) = results(connection, [statements.run("noted")])[0]
+        ddl.forget(connection, noted)
+    ((sentinel,),) = results(connection, [statements.run("sentinel")])[0]
+    return tuple(sentinel)
+
+
+def entries(connection: Connection, statements: Prepared, mark: Mark) -> Entries:
+    """Count the rows of the catalogs."""
+    signs = [statements.run(name, *mark.arguments) for name in ("catalog", "system")]
+    (users, *_), (system, *_) = (found[0] for found in results(connection, signs))
+    return Entries(users, system)

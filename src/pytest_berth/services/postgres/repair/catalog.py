@@ -103,16 +103,13 @@ WHERE c.relkind IN ('r', 'p', 'm', 'S')
 AND c.relpersistence <> 't'
 AND c.oid >= %s
 AND NOT (n.nspname = 'information_schema' AND c.relname ~ '^berth_(ddl$|kept_)')
-AND NOT EXISTS (
+AND (%s OR NOT EXISTS (
     SELECT FROM pg_catalog.pg_depend d
-    WHERE d.classid = 'pg_catalog.pg_class'::regclass AND d.objid = c.oid AND d.deptype = 'e'
-)
-AND NOT EXISTS (
-    SELECT FROM pg_catalog.pg_depend d
-    JOIN pg_catalog.pg_depend e ON e.classid = d.refclassid AND e.objid = d.refobjid
+    LEFT JOIN pg_catalog.pg_depend e ON e.classid = d.refclassid AND e.objid = d.refobjid
+    AND c.relkind = 'S' AND d.deptype IN ('a', 'i')
     WHERE d.classid = 'pg_catalog.pg_class'::regclass AND d.objid = c.oid
-    AND c.relkind = 'S' AND d.deptype IN ('a', 'i') AND e.deptype = 'e'
-)
+    AND 'e' IN (d.deptype, e.deptype)
+))
 ORDER BY c.oid
 """
 
@@ -134,7 +131,10 @@ AND (c.relreplident = 'n' OR c.relreplident = 'd' AND NOT EXISTS (
 
 
 def read(connection: Connection, *, replica: bool) -> Relations:
-    """Return all relations but those of the system, of extensions and temporary ones."""
+    """Return all relations but those of the system and temporary ones.
+
+    Those of extensions only where the role may write them.
+    """
     guards = _guards(connection, replica=replica)
     found = [
         Relation(
@@ -149,7 +149,7 @@ def read(connection: Connection, *, replica: bool) -> Relations:
             unlogged,
         )
         for oid, schema, name, kind, columns, referencing, leaves, unlogged in rows(
-            connection, RELATIONS, FIRST_USER_OID
+            connection, RELATIONS, FIRST_USER_OID, replica
         )
     ]
     return Relations(*(_of_kind(found, kind) for kind in "rmSp"))

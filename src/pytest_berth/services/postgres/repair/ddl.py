@@ -3,7 +3,7 @@
 Comparing the whole catalog takes ten milliseconds; this takes none where nothing was altered.
 Only a superuser may create event triggers, and only databases made for the tests get one.
 It sees all commands but those that the sentinel shows (CREATE, ALTER, DROP EVENT TRIGGER, ALTER
-DATABASE, REASSIGN OWNED), and but what is written into system catalogs by hand.
+DATABASE, REASSIGN OWNED), and but those that `explained` tells of.
 """
 
 from __future__ import annotations
@@ -50,18 +50,31 @@ ALTER EVENT TRIGGER berth_ddl ENABLE ALWAYS;
 COMMIT;
 """
 NOTED = "SELECT ARRAY(SELECT transaction::text FROM information_schema.berth_ddl)"
+# What has a name before the line's end is told by it; the rest only leads to a comparison.
 SENTINEL = """
 SELECT ARRAY(
-    SELECT ROW(t.*, (
+    SELECT format('database %s', d.datname) || chr(10) || ROW(
+        d.datdba, d.datallowconn, d.datistemplate, d.datconnlimit, d.dattablespace, d.datacl,
+        pg_catalog.shobj_description(d.oid, 'pg_database')
+    )::text
+    FROM pg_catalog.pg_database d WHERE d.oid = {database}
+    UNION ALL
+    SELECT format('subscription %s', s.subname) || chr(10) || ROW(
+        s.oid, s.subowner, s.subenabled, pg_catalog.obj_description(s.oid, 'pg_subscription')
+    )::text
+    FROM pg_catalog.pg_subscription s WHERE s.subdbid = {database}
+    UNION ALL
+    SELECT chr(10) || ROW(t.*, (
         SELECT d.description FROM pg_catalog.pg_description d
         WHERE d.objoid = t.oid AND d.objsubid = 0
         AND d.classoid = 'pg_catalog.pg_event_trigger'::pg_catalog.regclass
     ))::text
     FROM pg_catalog.pg_event_trigger t
     UNION ALL
-    SELECT ROW(s.*)::text FROM pg_catalog.pg_db_role_setting s WHERE s.setdatabase = {database}
+    SELECT chr(10) || ROW(s.*)::text
+    FROM pg_catalog.pg_db_role_setting s WHERE s.setdatabase = {database}
     UNION ALL
-    SELECT ROW(count(*), sum(pg_catalog.hashtextextended(ROW(
+    SELECT chr(10) || ROW(count(*), sum(pg_catalog.hashtextextended(ROW(
         o.classid, o.objid, o.objsubid, o.refclassid, o.refobjid, o.deptype
     )::text, 0)))::text
     FROM pg_catalog.pg_shdepend o WHERE o.dbid = {database}
@@ -81,6 +94,20 @@ def install(connection: Connection) -> bool:
 def sentinel(database: sql.Literal) -> sql.Composed:
     """Return the query for what changes by the commands for which no event trigger fires."""
     return sql.SQL(SENTINEL).format(database=database)
+
+
+def named(before: Collection[str], after: Collection[str]) -> list[str]:
+    """Return what differs between two sentinels, of that which has a name."""
+    old, new = (dict(each.split("\n", 1) for each in found) for found in (before, after))
+    return [
+        f"{name} was {'altered' if name in old and name in new else _gone_or_new(name in old)}"
+        for name in sorted(filter(None, old.keys() | new.keys()))
+        if old.get(name) != new.get(name)
+    ]
+
+
+def _gone_or_new(gone: bool) -> str:
+    return "dropped" if gone else "created"
 
 
 def forget(connection: Connection, transactions: Collection[str]) -> None:

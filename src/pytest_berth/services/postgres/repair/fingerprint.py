@@ -1,17 +1,24 @@
 """Whether the schema is the one of the baseline, and what differs.
 
 Every row that a user's object has in a system catalog is compared, without the columns that
-VACUUM, TRUNCATE, CLUSTER and REFRESH change. Objects of the system itself are not compared.
+VACUUM, TRUNCATE, CLUSTER and REFRESH change. That takes ten milliseconds and more, so two cheaper
+questions come first: whether the rows of users' objects are as many as they were, and none of
+them newer than the mark; and, where a command was noted, the same of the system's own objects.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 from psycopg import sql
 
 from pytest_berth.services.postgres.repair.catalog import FIRST_USER_OID
+from pytest_berth.services.postgres.repair.marks import NEWER
 from pytest_berth.services.postgres.repair.session import Connection, row, rows, union_all
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
 
 DATABASE = "(SELECT d.oid FROM pg_catalog.pg_database d WHERE d.datname = current_database())"
 STORAGE = (
@@ -44,7 +51,7 @@ class Catalog:
 
 CATALOGS = (
     Catalog("pg_namespace", where="c.nspname !~ '^pg_(toast_)?temp_'"),
-    Catalog("pg_class", without=STORAGE),
+    Catalog("pg_class", where="true", without=STORAGE),
     Catalog(
         "pg_attribute",
         key="attrelid",
@@ -99,7 +106,8 @@ CATALOGS = (
         key="objoid",
         of="c.classoid",
         sub="c.objsubid",
-        where=f"(c.objoid >= {FIRST_USER_OID} OR c.classoid = 'pg_namespace'::regclass)",
+        where=f"(c.objoid >= {FIRST_USER_OID} OR c.classoid = 'pg_namespace'::regclass)"
+        " AND c.classoid <> 'pg_largeobject'::regclass",
     ),
     Catalog("pg_seclabel", key="objoid", of="c.classoid", sub="c.objsubid"),
     Catalog(
@@ -141,8 +149,8 @@ SELECT (SELECT ROW(count(*)::numeric, sum(entry.hash)) FROM entry)
 OBJECTS = """
 SELECT object.*, pg_catalog.pg_describe_object(object.class, object.id, object.sub) AS name
 FROM (
-    SELECT class, id, sub, sum(hash) AS hash, count(*) AS entries
-    FROM entry GROUP BY class, id, sub
+    SELECT class, id, sub, catalog, sum(hash) AS hash, count(*) AS entries
+    FROM entry GROUP BY class, id, sub, catalog
 ) object
 """
 DIFFERENCES = """
@@ -150,9 +158,56 @@ DIFFERENCES = """
 SELECT coalesce(now.name, kept.name),
     kept.name IS NULL AND class <> 'pg_catalog.pg_database'::regclass,
     now.name IS NULL AND class <> 'pg_catalog.pg_database'::regclass
-FROM now FULL JOIN {kept} kept USING (class, id, sub)
+FROM (
+    SELECT class, id, sub, sum(hash) AS hash, min(name) AS name FROM now GROUP BY class, id, sub
+) now FULL JOIN (
+    SELECT class, id, sub, sum(hash) AS hash, min(name) AS name FROM {kept}
+    GROUP BY class, id, sub
+) kept USING (class, id, sub)
 WHERE now.hash IS DISTINCT FROM kept.hash
 ORDER BY class <> 'pg_catalog.pg_class'::regclass, sub, id
+"""
+# Small ones are looked at as a whole; of others the rows of users' objects are found by an index.
+SMALL = frozenset(
+    {
+        *("pg_namespace", "pg_policy", "pg_inherits", "pg_partitioned_table", "pg_statistic_ext"),
+        *("pg_enum", "pg_range", "pg_aggregate", "pg_opclass", "pg_opfamily", "pg_am", "pg_cast"),
+        *("pg_conversion", "pg_language", "pg_transform", "pg_extension", "pg_event_trigger"),
+        *("pg_ts_config", "pg_ts_dict", "pg_ts_parser", "pg_ts_template", "pg_default_acl"),
+        *("pg_foreign_data_wrapper", "pg_foreign_server", "pg_foreign_table", "pg_user_mapping"),
+        *("pg_publication", "pg_publication_rel", "pg_publication_namespace", "pg_seclabel"),
+    }
+)
+_COUNTED_APART = frozenset({"pg_class", "pg_attribute", "pg_db_role_setting"})
+_SCHEMAS = {"pg_type": "typnamespace", "pg_proc": "pronamespace"}
+_EXTENSION = "'pg_extension'"
+# TOAST tables come and go with VACUUM FULL and REFRESH; the ids of their schema is fixed.
+_TOAST = 99
+_PASSING = f"(t.relnamespace = {_TOAST} OR t.relpersistence = 't')"
+SIGN = f"""
+WITH temporary AS MATERIALIZED (
+    SELECT ARRAY(SELECT t.oid FROM pg_catalog.pg_class t WHERE t.relpersistence = 't') AS relations,
+    ARRAY(SELECT n.oid FROM pg_catalog.pg_namespace n
+        WHERE n.nspname ~ '^pg_(toast_)?temp_') AS schemas
+)
+SELECT sum(entries)::int8, sum(changed)::int8 FROM (
+    SELECT count(*) AS entries, count(*) FILTER (WHERE {NEWER} AND {{hash}} NOT IN (
+        SELECT k.hash FROM {{kept}} k WHERE k.catalog = 'pg_class'
+    )) AS changed
+    FROM pg_catalog.pg_class c WHERE c.oid >= {FIRST_USER_OID}
+    AND c.relpersistence <> 't' AND c.relnamespace <> {_TOAST}
+    UNION ALL
+    SELECT 0, count(*) FROM pg_catalog.pg_attribute c
+    WHERE c.attrelid >= {FIRST_USER_OID} AND {NEWER} AND NOT EXISTS (
+        SELECT FROM pg_catalog.pg_class t WHERE t.oid = c.attrelid AND {_PASSING}
+    )
+    UNION ALL {{others}}
+) catalog
+"""
+# The small catalogs are part of the first question already.
+SYSTEM = """
+SELECT sum(entries)::int8, sum(changed)::int8, array_agg(name) FILTER (WHERE changed > 0)
+FROM ({catalogs}) catalog
 """
 
 
@@ -195,7 +250,91 @@ def differences(connection: Connection, fingerprint: Fingerprint) -> list[str]:
     ]
 
 
+def sign(connection: Connection, fingerprint: Fingerprint) -> sql.Composed:
+    """Return the query for how many rows users' objects have, and how many are not as they were.
+
+    Its parameters are those of `NEWER`.
+    """
+    columns = _columns(connection)
+    (own,) = (each for each in CATALOGS if each.name == "pg_class")
+    others = [_counted(each) for each in _counted_catalogs(columns)]
+    return sql.SQL(SIGN).format(
+        hash=_hash(own, columns[own.name]), kept=fingerprint.kept, others=union_all(others)
+    )
+
+
+def system_sign(connection: Connection) -> sql.Composed:
+    """Return the query for the rows of the system's objects, and for those newer than the mark."""
+    columns = _columns(connection)
+    parts = [
+        sql.SQL(
+            "SELECT {label} AS name, count(*) AS entries, count(*) FILTER (WHERE {newer})"
+            " AS changed FROM pg_catalog.{name} c WHERE c.{key}::oid < {first}"
+        ).format(
+            label=sql.Literal(catalog.name),
+            newer=sql.SQL(NEWER),
+            name=sql.Identifier(catalog.name),
+            key=sql.Identifier(catalog.key),
+            first=sql.Literal(FIRST_USER_OID),
+        )
+        for catalog in CATALOGS
+        if catalog.name in columns
+        and catalog.name not in {*SMALL, "pg_class", "pg_user_mappings", "pg_db_role_setting"}
+    ]
+    return sql.SQL(SYSTEM).format(catalogs=union_all(parts))
+
+
+def _counted_catalogs(columns: Mapping[str, object]) -> Iterator[Catalog]:
+    for catalog in CATALOGS:
+        if catalog.name == "pg_user_mappings":  # a view
+            yield Catalog("pg_user_mapping")
+        elif catalog.name == "pg_depend":
+            yield replace(catalog, where=f"c.refclassid = {_EXTENSION}::regclass")
+            yield replace(
+                catalog,
+                where=f"c.classid = 'pg_class'::regclass AND c.objid >= {FIRST_USER_OID}",
+                owner="objid",
+            )
+        elif catalog.name == "pg_description":
+            yield replace(catalog, where=f"c.objoid >= {FIRST_USER_OID}")
+            yield replace(
+                catalog,
+                where="c.classoid = 'pg_namespace'::regclass AND c.objoid = ANY (ARRAY("
+                f"SELECT n.oid FROM pg_catalog.pg_namespace n WHERE n.oid < {FIRST_USER_OID}))",
+            )
+        elif catalog.name in columns and catalog.name not in _COUNTED_APART:
+            where = "true" if catalog.name in SMALL else ""
+            yield replace(catalog, where=where)
+
+
+def _counted(catalog: Catalog) -> sql.Composed:
+    where = catalog.where or f"c.{catalog.key} >= {FIRST_USER_OID}"
+    newer = NEWER
+    if catalog.owner or catalog.of == "pg_class":
+        owner = f"c.{catalog.owner or catalog.key}"
+        where += f" AND {owner} <> ALL ((SELECT relations FROM temporary)::oid[])"
+        newer += (
+            f" AND NOT EXISTS (SELECT FROM pg_catalog.pg_class t WHERE t.oid = {owner}"
+            f" AND {_PASSING})"
+        )
+    elif catalog.name in _SCHEMAS:
+        where += f" AND c.{_SCHEMAS[catalog.name]} <> ALL ((SELECT schemas FROM temporary)::oid[])"
+    elif catalog.name == "pg_namespace":
+        where = "c.nspname !~ '^pg_(toast_)?temp_'"
+    return sql.SQL(
+        "SELECT count(*), count(*) FILTER (WHERE {newer}) FROM pg_catalog.{name} c WHERE {where}"
+    ).format(newer=sql.SQL(newer), name=sql.Identifier(catalog.name), where=sql.SQL(where))
+
+
 def _entries(connection: Connection) -> sql.Composed:
+    columns = _columns(connection)
+    return union_all(
+        [_entry(catalog, columns[catalog.name]) for catalog in CATALOGS if catalog.name in columns]
+    )
+
+
+def _columns(connection: Connection) -> dict[str, list[str]]:
+    """Return the columns of the catalogs that this server's version has."""
     columns: dict[str, list[str]] = {}
     for catalog, column in rows(
         connection,
@@ -206,17 +345,22 @@ def _entries(connection: Connection) -> sql.Composed:
         [catalog.name for catalog in CATALOGS],
     ):
         columns.setdefault(catalog, []).append(column)
-    return union_all(
-        [_entry(catalog, columns[catalog.name]) for catalog in CATALOGS if catalog.name in columns]
+    return columns
+
+
+def _hash(catalog: Catalog, columns: list[str]) -> sql.Composed:
+    compared = [name for name in columns if name not in catalog.without.split()]
+    return sql.SQL("pg_catalog.hashtextextended({name} || ROW({columns})::text, 0)").format(
+        name=sql.Literal(catalog.name),
+        columns=sql.SQL(", ").join(sql.Identifier("c", name) for name in compared),
     )
 
 
 def _entry(catalog: Catalog, columns: list[str]) -> sql.Composed:
     of = catalog.of or catalog.name
-    compared = [name for name in columns if name not in catalog.without.split()]
     return sql.SQL(
         "SELECT {of} AS class, c.{key}::oid AS id, {sub}::int AS sub, "
-        "pg_catalog.hashtextextended({name} || ROW({columns})::text, 0) AS hash "
+        "{name}::text AS catalog, {hash} AS hash "
         "FROM pg_catalog.{catalog} c "
         "WHERE {where} AND c.{owner}::oid NOT IN (SELECT h.oid FROM hidden h)"
     ).format(
@@ -224,7 +368,7 @@ def _entry(catalog: Catalog, columns: list[str]) -> sql.Composed:
         key=sql.Identifier(catalog.key),
         sub=sql.SQL(catalog.sub),
         name=sql.Literal(catalog.name),
-        columns=sql.SQL(", ").join(sql.Identifier("c", name) for name in compared),
+        hash=_hash(catalog, columns),
         catalog=sql.Identifier(catalog.name),
         where=sql.SQL(catalog.where or f"c.{catalog.key}::oid >= {FIRST_USER_OID}"),
         owner=sql.Identifier(catalog.owner or catalog.key),

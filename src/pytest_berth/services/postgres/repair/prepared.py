@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from psycopg import sql
 
-from pytest_berth.services.postgres.repair import ddl, large_objects
+from pytest_berth.services.postgres.repair import ddl, fingerprint, large_objects
 from pytest_berth.services.postgres.repair.contents import batches, storage_query
 from pytest_berth.services.postgres.repair.marks import NEWER
 from pytest_berth.services.postgres.repair.session import (
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
 
     from pytest_berth.services.postgres.repair.catalog import Relation, Relations
+    from pytest_berth.services.postgres.repair.fingerprint import Fingerprint
 
 # Only backends of this database, as far as the role may see what they do: those that write since
 # the mark, and those that may have begun before it.
@@ -96,6 +97,7 @@ def prepare(
     kept: Collection[int],
     sequences: Mapping[int, tuple[int, bool]],
     open_before: Collection[str],
+    found: Fingerprint,
     *,
     watched: bool,
 ) -> Prepared:
@@ -115,25 +117,43 @@ def prepare(
         "snapshot": sql.SQL(SNAPSHOT),
         "xid": sql.SQL(OWN_XID),
         "storage": storage_query([r.oid for r in (*tables, *relations.views) if _kept(r, kept)]),
-        "objects": sql.SQL(large_objects.ALL),
+        "objects": large_objects.query(connection),
+        "sentinel": ddl.sentinel(database),
         "sequences": set_sequences(sequences),
         **{f"empty_{number}": text for number, text in enumerate(empty)},
         **{f"seeded_{number}(xid, xid[])": text for number, text in enumerate(seeded)},
         **{f"view_{oid}(xid, xid[])": text for oid, text in views.items()},
     }
     if watched:
-        texts |= {"noted": sql.SQL(ddl.NOTED), "sentinel": ddl.sentinel(database)}
-    statements = [
-        sql.SQL("PREPARE {} AS {}").format(_signature(prefix, name), text)
-        for name, text in texts.items()
-    ]
-    connection.execute(sql.SQL("; ").join(statements), prepare=False)
+        texts |= {"noted": sql.SQL(ddl.NOTED), **_signs(connection, found)}
+    _prepare(connection, prefix, texts)
     return Prepared(
         prefix,
         tuple(f"empty_{number}" for number in range(len(empty))),
         tuple(f"seeded_{number}" for number in range(len(seeded))),
         {oid: f"view_{oid}" for oid in views},
     )
+
+
+def signs(connection: Connection, prefix: str, found: Fingerprint) -> Prepared:
+    """Prepare only the statements that count the rows of the catalogs."""
+    _prepare(connection, prefix, _signs(connection, found))
+    return Prepared(prefix, (), (), {})
+
+
+def _signs(connection: Connection, found: Fingerprint) -> dict[str, sql.Composed]:
+    return {
+        "catalog(xid, xid[])": fingerprint.sign(connection, found),
+        "system(xid, xid[])": fingerprint.system_sign(connection),
+    }
+
+
+def _prepare(connection: Connection, prefix: str, texts: Mapping[str, sql.Composable]) -> None:
+    statements = [
+        sql.SQL("PREPARE {} AS {}").format(_signature(prefix, name), text)
+        for name, text in texts.items()
+    ]
+    connection.execute(sql.SQL("; ").join(statements), prepare=False)
 
 
 def deallocate(connection: Connection, prepared: Prepared) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -13,13 +13,14 @@ from pytest_berth.errors import IsolationError
 from pytest_berth.services.postgres.failures import SchemaChanged
 from pytest_berth.services.postgres.repair import ddl, dirt, fingerprint, holders
 from pytest_berth.services.postgres.repair.blocking import BlockedError, waiting_on
+from pytest_berth.services.postgres.repair.explained import explained
 from pytest_berth.services.postgres.repair.marks import Snapshot
-from pytest_berth.services.postgres.repair.session import transaction
+from pytest_berth.services.postgres.repair.session import results, transaction
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from pytest_berth.services.postgres.repair.baseline import Baseline
+    from pytest_berth.services.postgres.repair.baseline import Baseline, Entries
     from pytest_berth.services.postgres.repair.dirt import Dirt
     from pytest_berth.services.postgres.repair.session import Connection, Row
 
@@ -31,11 +32,13 @@ class Reading:
     Attributes:
         snapshot: From before everything else was read.
         sentinel: What changes by commands that are not noted.
+        entries: How many rows the catalogs have.
         dirt: What differs.
     """
 
     snapshot: Snapshot
     sentinel: tuple[str, ...]
+    entries: Entries
     dirt: Dirt
 
 
@@ -63,27 +66,54 @@ def reading(
             with waiting_on(everything, holders.BLOCK_READING), begin(first=signs) as seen:
                 _require_schema(connection, baseline, seen)
             raise
+        entries = baseline.entries
         snapshot, sentinel = _require_schema(connection, baseline, found[: len(signs)])
         with waiting_on(everything, holders.BLOCK_READING):
             differing = dirt.find(connection, baseline, found[len(signs) :])
-        yield Reading(snapshot, sentinel, differing)
+        if baseline.watched and not explained(connection, baseline, snapshot, differing):
+            entries = _require_entries(connection, baseline)
+        yield Reading(snapshot, sentinel, entries, differing)
 
 
 def _signs(baseline: Baseline) -> list[str]:
     """Return the statements for what tells of the schema; the snapshot comes first."""
-    names = ("snapshot", "noted", "sentinel") if baseline.watched else ("snapshot",)
-    return [baseline.prepared.run(name) for name in names]
+    run = baseline.prepared.run
+    return [run("snapshot"), run("sentinel"), *([run("noted")] if baseline.watched else ())]
 
 
 def _require_schema(
     connection: Connection, baseline: Baseline, found: Sequence[list[Row]]
 ) -> tuple[Snapshot, tuple[str, ...]]:
     """Refuse a changed schema; return the snapshot of that moment, and the sentinel."""
-    ((now,),) = found[0]
-    noted, sentinel = (found[1][0][0], tuple(found[2][0][0])) if baseline.watched else ((), ())
-    if noted or sentinel != baseline.sentinel or not baseline.watched:
-        differences = fingerprint.differences(connection, baseline.fingerprint)
+    ((now,),), ((seen,),), *watched = found
+    noted, sentinel = watched[0][0][0] if watched else (), tuple(seen)
+    if noted or sentinel != baseline.sentinel or not watched:
+        differences = [
+            *ddl.named(baseline.sentinel, sentinel),
+            *fingerprint.differences(connection, baseline.fingerprint),
+            *(_of_system(connection, baseline) if watched else ()),
+        ]
         if differences:
             raise SchemaChanged(differences)
         ddl.forget(connection, noted)
     return Snapshot.parse(now), sentinel
+
+
+def _require_entries(connection: Connection, baseline: Baseline) -> Entries:
+    """Refuse a schema that was changed by what is not noted; return how many rows it has."""
+    sign = baseline.prepared.run("catalog", *baseline.mark.arguments)
+    (((users, changed),),) = results(connection, [sign])
+    if changed or users != baseline.entries.users:
+        differences = fingerprint.differences(connection, baseline.fingerprint)
+        if differences:
+            raise SchemaChanged(differences)
+    return replace(baseline.entries, users=users)
+
+
+def _of_system(connection: Connection, baseline: Baseline) -> list[str]:
+    """Tell which catalogs have other rows of the system's own objects than they had."""
+    sign = baseline.prepared.run("system", *baseline.mark.arguments)
+    (((entries, changed, names),),) = results(connection, [sign])
+    if changed:
+        return [f"an object of the system in {name} was altered" for name in names]
+    return [] if entries == baseline.entries.system else ["an object of the system was dropped"]

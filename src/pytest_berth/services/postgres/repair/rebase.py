@@ -84,6 +84,7 @@ class _Rebase:
             kept,
             sequences,
             later.open_before,
+            later.fingerprint,
             watched=later.watched,
         )
         (stored,) = results(self.connection, [statements.run("storage")])

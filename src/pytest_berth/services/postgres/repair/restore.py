@@ -108,6 +108,7 @@ def confirm(connection: Connection, baseline: Baseline, *, lock_timeout: float) 
         baseline,
         restless=restless(baseline.relations.sequences, standing, baseline.open_before),
         sentinel=found.sentinel,
+        entries=found.entries,
         mark=baseline.mark.renewed(found.snapshot, None),
     )
 
@@ -155,6 +156,7 @@ def _repair(
         storage=finished.storage,
         restless=tuple(s for s in relations.sequences if s.unlogged or open_before),
         sentinel=found.sentinel,
+        entries=found.entries,
         mark=baseline.mark.renewed(found.snapshot, finished.xid),
     )
     return Restored(

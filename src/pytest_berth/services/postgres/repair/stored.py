@@ -19,8 +19,13 @@ from pytest_berth.services.postgres.repair import (
     large_objects,
     prepared,
 )
-from pytest_berth.services.postgres.repair.baseline import Baseline, Kept, restless
-from pytest_berth.services.postgres.repair.capture import keep
+from pytest_berth.services.postgres.repair.baseline import (
+    Baseline,
+    Entries,
+    Kept,
+    restless,
+)
+from pytest_berth.services.postgres.repair.capture import entries, keep
 from pytest_berth.services.postgres.repair.contents import read_sequences, storage_of
 from pytest_berth.services.postgres.repair.marks import Mark, Snapshot
 from pytest_berth.services.postgres.repair.restore import confirm
@@ -35,18 +40,19 @@ from pytest_berth.services.postgres.repair.session import (
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from pytest_berth.services.postgres.repair.fingerprint import Fingerprint
     from pytest_berth.services.postgres.repair.prepared import Prepared
 
 PREFIX = "berth_kept"
 # Settings of a database are not cloned with it, so that the clone's catalog is another one.
 IS_STORED = """
-SELECT pg_catalog.to_regclass('information_schema.berth_kept_state') IS NOT NULL AND NOT EXISTS (
+SELECT pg_catalog.to_regclass('information_schema.berth_kept_mark') IS NOT NULL AND NOT EXISTS (
     SELECT FROM pg_catalog.pg_db_role_setting WHERE setdatabase = (
         SELECT oid FROM pg_catalog.pg_database WHERE datname = current_database()
     )
 )
 """
-STATE = "SELECT snapshot, kept FROM information_schema.berth_kept_state"
+STATE = "SELECT snapshot, own, kept, users, system FROM information_schema.berth_kept_mark"
 
 
 def store(connection: Connection, *, lock_timeout: float) -> bool:
@@ -64,10 +70,11 @@ def store(connection: Connection, *, lock_timeout: float) -> bool:
         return False
     with transaction(connection, lock_timeout=lock_timeout, isolation="REPEATABLE READ"):
         snapshot = Snapshot.now(connection)
-        kept = keep(connection, catalog.read(connection, replica=replica), _place)
+        relations = catalog.read(connection, replica=replica)
+        kept = keep(connection, relations, _place)
         large_objects.keep(connection, _place("objects"))
-        fingerprint.take(connection, _place("catalog"))
-        _store_state(connection, snapshot, {oid: found.rows for oid, found in kept.items()})
+        found = fingerprint.take(connection, _place("catalog"))
+        _store_mark(connection, snapshot, {oid: each.rows for oid, each in kept.items()}, found)
     ((noted,),) = results(connection, [ddl.NOTED])[0]
     ddl.forget(connection, noted)
     return True
@@ -94,22 +101,37 @@ def adopt(
     return confirm(connection, adopted, lock_timeout=lock_timeout)
 
 
-def _store_state(connection: Connection, snapshot: Snapshot, rows: Mapping[int, int]) -> None:
+def _store_mark(
+    connection: Connection, snapshot: Snapshot, rows: Mapping[int, int], found: Fingerprint
+) -> None:
+    (own,) = row(connection, "SELECT pg_catalog.pg_current_xact_id()::text")
     connection.execute(
-        sql.SQL("CREATE TABLE {} AS SELECT {}::text AS snapshot, {}::text AS kept").format(
-            _place("state"), sql.Literal(str(snapshot)), sql.Literal(json.dumps(rows))
+        sql.SQL(
+            "CREATE TABLE {} AS SELECT {}::text AS snapshot, {}::int8 AS own, {}::text AS kept,"
+            " 0::int8 AS users, 0::int8 AS system"
+        ).format(_place("mark"), *map(sql.Literal, (str(snapshot), int(own), json.dumps(rows))))
+    )
+    # Last, as the tables of the baseline have entries, too.
+    statements = prepared.signs(connection, f"{PREFIX}_new", found)
+    mark = Mark(snapshot, frozenset([int(own)]))
+    counted = entries(connection, statements, mark)
+    prepared.deallocate(connection, statements)
+    connection.execute(
+        sql.SQL("UPDATE {} SET users = {}, system = {}").format(
+            _place("mark"), *map(sql.Literal, (counted.users, counted.system))
         )
     )
 
 
 def _read(connection: Connection) -> Baseline:
-    snapshot, rows = row(connection, STATE)
+    snapshot, own, rows, *counted = row(connection, STATE)
     relations = catalog.read(connection, replica=True)
-    kept = {int(oid): Kept(_place(oid), found) for oid, found in json.loads(rows).items()}
+    kept = {int(oid): Kept(_place(oid), count) for oid, count in json.loads(rows).items()}
     standing = read_sequences(connection, relations.sequences)
-    sequences = {oid: found.value for oid, found in standing.items()}
+    sequences = {oid: stands.value for oid, stands in standing.items()}
+    found = fingerprint.kept_in(connection, _place("catalog"))
     statements = prepared.prepare(
-        connection, PREFIX, relations, kept, sequences, frozenset(), watched=True
+        connection, PREFIX, relations, kept, sequences, frozenset(), found, watched=True
     )
     oids = ",".join(map(str, kept))
     storage, sizes, ((sentinel,),) = results(
@@ -122,7 +144,7 @@ def _read(connection: Connection) -> Baseline:
     )
     return Baseline(
         relations=relations,
-        fingerprint=fingerprint.kept_in(connection, _place("catalog")),
+        fingerprint=found,
         kept=kept,
         storage=storage_of(storage),
         sequences=sequences,
@@ -134,19 +156,23 @@ def _read(connection: Connection) -> Baseline:
         replica=True,
         watched=True,
         sentinel=tuple(sentinel),
+        entries=Entries(*counted),
         prepared=statements,
-        mark=Mark(Snapshot.parse(snapshot)),
+        mark=Mark(Snapshot.parse(snapshot), frozenset([own])),
         stored=True,
     )
 
 
 def _alike(connection: Connection, like: Baseline) -> Baseline:
     """Return a clone's baseline: ids and files are the same, statements are the connection's."""
-    snapshot, _ = row(connection, STATE)
+    snapshot, own, *_ = row(connection, STATE)
+    statements = _prepare(connection, like)
+    ((sentinel,),) = results(connection, [statements.run("sentinel")])[0]
     return replace(
         like,
-        prepared=_prepare(connection, like),
-        mark=Mark(Snapshot.parse(snapshot)),
+        prepared=statements,
+        sentinel=tuple(sentinel),
+        mark=Mark(Snapshot.parse(snapshot), frozenset([own])),
     )
 
 
@@ -158,6 +184,7 @@ def _prepare(connection: Connection, like: Baseline) -> Prepared:
         like.kept,
         like.sequences,
         like.open_before,
+        like.fingerprint,
         watched=True,
     )
 

@@ -6,8 +6,7 @@ from typing import TYPE_CHECKING
 
 from psycopg import sql
 
-from pytest_berth.services.postgres.advice import PRIVATE
-from pytest_berth.services.postgres.failures import NotRepairable
+from pytest_berth.services.postgres.failures import SchemaChanged
 from pytest_berth.services.postgres.repair import large_objects
 from pytest_berth.services.postgres.repair.session import rows
 
@@ -25,17 +24,30 @@ def put_back(connection: Connection, baseline: Baseline, dirt: Dirt) -> None:
             "SELECT pg_catalog.lo_unlink(oid) FROM unnest(%s::oid[]) AS added (oid)",
             list(dirt.added_objects),
         )
+    put_back_one = _put_pages_back if large_objects.by_pages(connection) else _put_contents_back
     for oid in dirt.altered_objects:
-        _put_back_one(connection, baseline, oid)
-    if dirt.altered_objects and large_objects.read(connection) != baseline.large_objects:
-        raise NotRepairable(
-            "Large objects of the baseline cannot be put back.",
-            why=f"owner or rights of {list(dirt.altered_objects)} were changed",
-            remedy=f"give the test a private database: {PRIVATE}",
-        )
+        put_back_one(connection, baseline, oid)
+    if dirt.altered_objects:
+        found = large_objects.read(connection)
+        altered = [oid for oid, each in baseline.large_objects.items() if found.get(oid) != each]
+        if altered:
+            # Whose they are, who may use them, what is said of them.
+            raise SchemaChanged([f"large object {oid} was altered" for oid in altered])
 
 
-def _put_back_one(connection: Connection, baseline: Baseline, oid: int) -> None:
+def _put_pages_back(connection: Connection, baseline: Baseline, oid: int) -> None:
+    there = "SELECT FROM pg_catalog.pg_largeobject_metadata WHERE oid = %s"
+    if not rows(connection, there, oid):
+        rows(connection, "SELECT pg_catalog.lo_create(%s)", oid)
+    connection.execute("DELETE FROM pg_catalog.pg_largeobject WHERE loid = %s", [oid])
+    put = sql.SQL(
+        "INSERT INTO pg_catalog.pg_largeobject (loid, pageno, data)"
+        " SELECT id, pageno, data FROM {} WHERE id = %s AND pageno IS NOT NULL"
+    )
+    connection.execute(put.format(baseline.kept_objects), [oid])
+
+
+def _put_contents_back(connection: Connection, baseline: Baseline, oid: int) -> None:
     exists = rows(
         connection,
         "SELECT pg_catalog.lo_truncate64(pg_catalog.lo_open(oid, 131072), 0) "
