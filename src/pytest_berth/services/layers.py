@@ -117,6 +117,11 @@ class Layers(Generic[B]):
         if over:
             self._return_to(over.before)
 
+    def forget_test(self) -> None:
+        """Drop the layer of a test that could not be put back, as its data is gone."""
+        self._layers = [layer for layer in self._layers if layer.place is not _TEST]
+        self._held.clear()
+
     def _lay(self, before: B) -> None:
         self._layers.append(Layer(_TEST, before, {object()}))
 

@@ -1,16 +1,25 @@
-"""What a database number holds, so that it can be put back."""
+"""What a worker's database numbers hold, and what stands beside, so that it can be put back."""
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 import redis
 
+from pytest_berth.errors import IsolationError
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
+    from pytest_berth.services.redis.places import Place
+    from pytest_berth.services.redis.standing import Standing
+
 _AT_ONCE = 1000
+_CHANGES = re.compile(rb"^(?:rdb_changes_since_last_save|rdb_last_save_time):(\d+)", re.MULTILINE)
+
+Key = tuple[int, bytes]
 
 
 class Value(NamedTuple):
@@ -22,63 +31,103 @@ class Value(NamedTuple):
 
 @dataclass(frozen=True)
 class Baseline:
-    """All keys of a database number.
+    """All keys of a worker's database numbers, and what stands on the server beside them.
 
     Attributes:
-        values: The values by key.
-        token: What the server said of its changes; equal tokens mean that nothing has changed.
+        values: The values by number and key.
+        token: What the server said of its changes; equal tokens mean that no key has changed.
+        standing: What stands beside keys; None where others use the server, too.
     """
 
-    values: Mapping[bytes, Value] = field(default_factory=dict, repr=False)
-    token: tuple[int, int] | None = None
+    values: Mapping[Key, Value] = field(default_factory=dict, repr=False)
+    token: tuple[int, ...] | None = None
+    standing: Standing | None = field(default=None, repr=False)
+
+    def on_another(self, began: Standing | None, there: Standing | None) -> Baseline:
+        """Return this as it is to be on another server."""
+        if self.standing is None or began is None or there is None:
+            return Baseline(self.values)
+        return Baseline(self.values, standing=self.standing.on_another(began, there))
+
+    @property
+    def numbers(self) -> set[int]:
+        """The numbers that hold keys."""
+        return {number for number, _ in self.values}
 
 
-EMPTY = Baseline()
+class NotPutBackError(IsolationError):
+    """A test has changed something on the server that cannot be put back."""
+
+    def __init__(self, left: list[str]) -> None:
+        super().__init__(
+            "what the test has changed on the Redis server cannot be put back.",
+            why=", ".join(left),
+            remedy="later tests get another server; a test that does so is best on one of its own:"
+            ' @pytest.mark.berth_redis(scope="test")',
+        )
 
 
-def capture(client: redis.Redis, known: Baseline) -> Baseline:
-    """Return what the database holds, *known* itself if nothing has changed since."""
-    if not client.dbsize():
-        return EMPTY
-    token = _token(client)
-    if known.values and token is not None and token == known.token:
+def capture(place: Place, known: Baseline) -> Baseline:
+    """Return what there is, *known* itself if nothing has changed since."""
+    look = place.look()
+    standing = place.standing(look)
+    if not look.filled:
+        same = not known.values and known.standing == standing
+        return known if same else Baseline(standing=standing)
+    token = _token(place.home)
+    if known.values and token is not None and token == known.token and known.standing == standing:
         return known
-    values: dict[bytes, Value] = {}
-    for keys in _batches(client):
-        values.update(_read(client, keys))
-    return Baseline(values, token)
+    values: dict[Key, Value] = {}
+    for number in look.filled:
+        for keys in _batches(place.at(number)):
+            values.update(_read(place.at(number), number, keys))
+    return Baseline(values, token, standing)
 
 
-def restore(client: redis.Redis, baseline: Baseline) -> Baseline:
-    """Put everything back; return the baseline as it is from now on."""
-    if not baseline.values:
-        client.flushdb()
-        return EMPTY
-    if baseline.token is not None and _token(client) == baseline.token:
+def restore(place: Place, baseline: Baseline) -> Baseline:
+    """Put everything back; return the baseline as it is from now on.
+
+    Raises:
+        NotPutBackError: Something beside the keys cannot be put back.
+    """
+    look = place.look(ending=True, flush=place.number not in baseline.numbers)
+    if baseline.standing is not None:
+        left = place.put_back(look, baseline.standing)
+        if left:
+            raise NotPutBackError(left)
+    if not baseline.values and not look.filled:
         return baseline
+    if baseline.token is not None and _token(place.home) == baseline.token:
+        return baseline
+    for number in look.filled | baseline.numbers:
+        _refill(place.at(number), number, baseline)
+    return Baseline(baseline.values, _token(place.home), baseline.standing)
+
+
+def remove_others(place: Place, baseline: Baseline) -> None:
+    """Delete the keys that the baseline does not have."""
+    filled = place.look().filled
+    if not filled or (baseline.token is not None and _token(place.home) == baseline.token):
+        return
+    for number in filled:
+        client = place.at(number)
+        for keys in _batches(client):
+            others = [key for key in keys if (number, key) not in baseline.values]
+            if others:
+                client.unlink(*others)
+
+
+def _refill(client: redis.Redis, number: int, baseline: Baseline) -> None:
     pipeline = client.pipeline(transaction=True)
     pipeline.flushdb()
-    for key, value in baseline.values.items():
-        pipeline.restore(key, value.expires, cast("str", value.dump), absttl=bool(value.expires))
+    for (of, key), value in baseline.values.items():
+        if of == number:
+            dump = cast("str", value.dump)
+            pipeline.restore(key, value.expires, dump, absttl=bool(value.expires))
     pipeline.execute()
-    return Baseline(baseline.values, _token(client))
 
 
-def remove_others(client: redis.Redis, baseline: Baseline) -> None:
-    """Delete the keys that the baseline does not have."""
-    if not baseline.values:
-        if client.dbsize():
-            client.flushdb()
-        return
-    if baseline.token is not None and _token(client) == baseline.token:
-        return
-    for keys in _batches(client):
-        others = [key for key in keys if key not in baseline.values]
-        if others:
-            client.unlink(*others)
-
-
-def _read(client: redis.Redis, keys: list[bytes]) -> Iterable[tuple[bytes, Value]]:
+def _read(client: redis.Redis, number: int, keys: list[bytes]) -> Iterable[tuple[Key, Value]]:
     pipeline = client.pipeline(transaction=True)
     pipeline.time()
     for key in keys:
@@ -88,7 +137,7 @@ def _read(client: redis.Redis, keys: list[bytes]) -> Iterable[tuple[bytes, Value
     now = seconds * 1000 + microseconds // 1000
     for key, dump, left in zip(keys, found[::2], found[1::2], strict=True):
         if dump is not None:
-            yield key, Value(dump, now + left if left >= 0 else 0)
+            yield (number, key), Value(dump, now + left if left >= 0 else 0)
 
 
 def _batches(client: redis.Redis) -> Iterator[list[bytes]]:
@@ -101,10 +150,10 @@ def _batches(client: redis.Redis) -> Iterator[list[bytes]]:
             return
 
 
-def _token(client: redis.Redis) -> tuple[int, int] | None:
+def _token(client: redis.Redis) -> tuple[int, ...] | None:
     """Return the server's count of changes, and when it last began anew; None if it is secret."""
     try:
-        found = cast("dict[str, int]", client.info("persistence"))
+        found = cast("bytes", client.info("persistence"))
     except redis.exceptions.NoPermissionError:
         return None
-    return found["rdb_changes_since_last_save"], found["rdb_last_save_time"]
+    return tuple(map(int, _CHANGES.findall(found)))

@@ -225,11 +225,13 @@ def connect(url: str, name: str) -> redis.Redis:
 
     A role that may not name its connections is left with the time that a claim is good for.
     """
-    named = clients.client(url, client_name=_connection_name(name))
+    named = clients.client(
+        url, client_name=_connection_name(name), socket_timeout=clients.ANSWERS_WITHIN
+    )
     try:
         named.ping()
     except redis.exceptions.NoPermissionError:
-        return clients.client(url)
+        return clients.client(url, socket_timeout=clients.ANSWERS_WITHIN)
     except redis.ResponseError:
         return named  # told by whoever uses it first
     return named

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from contextlib import contextmanager, suppress
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
@@ -21,8 +22,9 @@ if TYPE_CHECKING:
     from pytest_berth.service import Server
 
 # Between tests nothing takes longer: a server that is stopped, or paused, must not hang the run.
-_ANSWERS_WITHIN = 20.0
+ANSWERS_WITHIN = 20.0
 _CONNECT_WITHIN = 5.0
+_USUAL_PORT = 6379
 # redis-py 8 gives up reading after 5 s, also within a longer BLPOP, and then tries ten times more.
 _PATIENT: dict[str, Any] = {"socket_timeout": None, "socket_connect_timeout": _CONNECT_WITHIN}
 
@@ -45,7 +47,9 @@ class ForeignServerError(redis.ConnectionError):
         )
 
 
-def berths_own(server: Server, number: int) -> redis.Redis:
+def berths_own(
+    server: Server, number: int, *, answers_within: float = ANSWERS_WITHIN
+) -> redis.Redis:
     """Return a client for berth's own commands, which delete, in a database number of a server.
 
     Each of its connections, made anew by redis-py or not, asks first whether it has reached the
@@ -53,7 +57,7 @@ def berths_own(server: Server, number: int) -> redis.Redis:
     a server without one takes any from redis-py 8 (HELLO 3 AUTH). On an external server, claims
     are the proof.
     """
-    options: dict[str, Any] = {"socket_timeout": _ANSWERS_WITHIN}
+    options: dict[str, Any] = {"socket_timeout": answers_within}
     if server.source != "external":
         options["redis_connect_func"] = _require_token(server)
     return client(urls.url(server, number), **options)
@@ -117,6 +121,20 @@ def closing_async(opened: redis.asyncio.Redis) -> Iterator[redis.asyncio.Redis]:
         pool: Any = opened.connection_pool
         for connection in [*pool._available_connections, *pool._in_use_connections]:
             _abort(connection)
+
+
+def drop_idle(server: Server) -> None:
+    """Let the pools of asyncio in this process connect anew to a server that was replaced.
+
+    redis-py looks whether a connection was closed before it uses it. For asyncio, the loop would
+    have had to run meanwhile, and the first command fails.
+    """
+    for found in gc.get_objects():
+        # By its type: an object may pretend to be of another class, or do something when asked.
+        if issubclass(type(found), redis.asyncio.ConnectionPool):
+            port = found.connection_kwargs.get("port", _USUAL_PORT)
+            for connection in list(found._available_connections) if port == server.port else ():
+                _abort(connection)
 
 
 def _abort(connection: Any) -> None:

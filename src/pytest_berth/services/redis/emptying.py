@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import redis
 
-from pytest_berth.services.redis import clients
+from pytest_berth.services.redis import clients, standing
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -58,7 +58,8 @@ def _condition(client: redis.Redis) -> list[str]:
     config = cast("dict[str, str]", client.config_get())
     set_to = {name: value for name, value in config.items() if name not in _PASSWORDS}
     found = [f"{_SETTING}{name}={value}" for name, value in set_to.items()]
-    found += [f"{_USER}{_HASH.sub('#', each)}" for each in _texts(client, "ACL LIST")]
+    users = map(standing.rules, _texts(client, "ACL LIST"))
+    found += [f"{_USER}{_HASH.sub('#', each)}" for each in users]
     found += [f"keys in {name}" for name in client.info("keyspace")]
     # Redis 7 and newer.
     with suppress(redis.ResponseError):

@@ -1,4 +1,4 @@
-"""The clean slate: a database number is put back as it was before a test, or a fixture."""
+"""The clean slate: database numbers are put back as they were before a test, or a fixture."""
 
 from __future__ import annotations
 
@@ -10,33 +10,52 @@ from pytest_berth.services.redis import baseline
 from pytest_berth.services.redis.baseline import Baseline
 
 if TYPE_CHECKING:
-    import redis
+    from pytest_berth.services.redis.places import Place
 
 
 @dataclass
 class KeyLayers(Layers[Baseline]):
-    """The layers of a database number.
+    """The layers of a worker's place.
 
     Attributes:
-        client: berth's own client.
-        known: What the database held when it was last looked at, or put back.
+        place: The database numbers.
+        known: What there was when it was last looked at, or put back.
+        untouched: No keys, and what stood beside before any test.
     """
 
-    client: redis.Redis
-    known: Baseline = field(default=baseline.EMPTY, init=False, repr=False)
+    place: Place
+    known: Baseline = field(default_factory=Baseline, init=False, repr=False)
+    untouched: Baseline = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        standing = baseline.capture(self.place, self.known).standing
+        self.known = self.untouched = Baseline(standing=standing)
+
+    def refill(self) -> None:
+        """Put on a server that has taken the place of a lost one what fixtures had written.
+
+        What the test wrote in which the server was lost is gone.
+        """
+        self.forget_test()
+        began, there = self.untouched.standing, baseline.capture(self.place, Baseline()).standing
+        for layer in self._layers:
+            layer.before = layer.before.on_another(began, there)
+        self.known = self.known.on_another(began, there)
+        self.untouched = self.untouched.on_another(began, there)
+        self._return_to(self.known)
 
     def _settle(self) -> Baseline:
-        self.known = baseline.capture(self.client, self.known)
+        self.known = baseline.capture(self.place, self.known)
         return self.known
 
     def _return_to(self, before: Baseline) -> None:
-        self.known = baseline.restore(self.client, before)
+        self.known = baseline.restore(self.place, before)
         for layer in self._layers:
             if layer.before is before:
                 layer.before = self.known
 
     def _is_same(self, one: Baseline, other: Baseline) -> bool:
-        return one.values == other.values
+        return one.values == other.values and one.standing == other.standing
 
     def _rebased(self, before: Baseline, earlier: Baseline, later: Baseline) -> Baseline:
         untouched = {
@@ -47,4 +66,6 @@ class KeyLayers(Layers[Baseline]):
         changed = {
             key: value for key, value in later.values.items() if earlier.values.get(key) != value
         }
-        return Baseline({**untouched, **changed})
+        is_set = later.standing != earlier.standing
+        standing = later.standing if is_set else before.standing
+        return Baseline({**untouched, **changed}, standing=standing)

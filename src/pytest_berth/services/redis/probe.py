@@ -13,6 +13,8 @@ from pytest_berth.services.redis.options import TOKEN
 if TYPE_CHECKING:
     from pytest_berth.service import Server
 
+_ANSWERS_WITHIN = 5.0
+
 
 def probe(server: Server) -> str:
     """Connect once and return the server's version, such as ``"8.2.1"``.
@@ -22,7 +24,9 @@ def probe(server: Server) -> str:
         StartError: It refuses berth's password, or is not the server that berth has started.
     """
     try:
-        with clients.closing(clients.berths_own(server, 0)) as client:
+        with clients.closing(
+            clients.berths_own(server, 0, answers_within=_ANSWERS_WITHIN)
+        ) as client:
             client.ping()
             return _version(client)
     except clients.ForeignServerError as error:

@@ -1,52 +1,52 @@
-"""A worker's place on the server: its database number, berth's connection, its clean slates."""
+"""A worker's place on the server: its database numbers, berth's connections, its clean slates."""
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import cached_property
 from typing import TYPE_CHECKING
 
+import redis
+
 from pytest_berth.errors import IsolationError
-from pytest_berth.lifecycle.losing import told_when_lost
-from pytest_berth.services.redis import baseline, clients, databases, urls
+from pytest_berth.lifecycle.losing import LostError, told_when_lost
+from pytest_berth.services.redis import baseline, clients, databases, places, urls
+from pytest_berth.services.redis.baseline import NotPutBackError
 from pytest_berth.services.redis.layers import KeyLayers
 from pytest_berth.services.redis.lost import ERRORS
+from pytest_berth.services.redis.places import Place
 from pytest_berth.services.redis.service import REDIS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    import redis
-
     from pytest_berth.lifecycle.state import Berth
     from pytest_berth.service import Server
-    from pytest_berth.services.layers import Place
+    from pytest_berth.services.layers import Place as FixturesPlace
     from pytest_berth.services.redis.claims import Claim
 
 
 @dataclass
 class Workspace:
-    """A database number that tests of one process work in, one after the other.
+    """Database numbers that tests of one process work in, one after the other.
 
     Attributes:
         berth: The run.
         server: The server.
-        url: URL of the database.
-        client: berth's own client.
+        url: URL of the database that tests are told.
+        place: The numbers, and berth's own clients.
         claim: On an external server, what makes the number ours.
     """
 
     berth: Berth
     server: Server
     url: str = field(repr=False)
-    client: redis.Redis
+    place: Place
     claim: Claim | None = None
     _settled: bool = field(default=False, init=False)
 
-    @cached_property
-    def _layers(self) -> KeyLayers:
-        return KeyLayers(self.client)
+    def __post_init__(self) -> None:
+        self._layers = KeyLayers(self.place)
 
     @contextmanager
     def slate(self) -> Iterator[None]:
@@ -55,10 +55,11 @@ class Workspace:
         Fixtures of a wider scope have written by now: what they wrote is put back, too.
 
         Raises:
-            IsolationError: The database number is no longer ours, or the server is lost.
+            IsolationError: The database number is no longer ours, the server is lost, or the test
+                has changed something that cannot be put back.
         """
         self._renew_if_lost()
-        with self._told_when_lost():
+        with self._told():
             self._require_ours()
             self._settled = False
             self._layers.begin()
@@ -70,10 +71,11 @@ class Workspace:
                 self._settled = True
 
     @contextmanager
-    def entering(self, place: Place, fixture: object) -> Iterator[None]:
+    def entering(self, place: FixturesPlace, fixture: object) -> Iterator[None]:
         """Let a fixture of a wider scope write."""
         self._renew_if_lost()
-        with self._told_when_lost():
+        # What else the fixture may raise is its own.
+        with told_when_lost(self.berth, REDIS, self.server, ERRORS):
             self._require_ours()
             with self._layers.entering(place, fixture):
                 yield
@@ -81,7 +83,7 @@ class Workspace:
     def leave(self, fixture: object, _: str) -> None:
         """Put back what a fixture of a wider scope wrote, as it has ended."""
         if not self.berth.manager.is_lost(self.server):
-            with self._told_when_lost():
+            with self._told():
                 self._require_ours()
                 self._layers.leave(fixture)
 
@@ -92,27 +94,45 @@ class Workspace:
         ended stays deleted. Where the server is lost, the next test that needs it gets another one.
         """
         if self._settled and not self.berth.manager.is_lost(self.server):
-            with self._told_when_lost():
+            with self._told():
                 self._require_ours()
-                baseline.remove_others(self.client, self._layers.known)
+                baseline.remove_others(self.place, self._layers.known)
 
     def start_over(self) -> None:
-        """Empty the database."""
-        with self._told_when_lost():
+        """Empty the numbers."""
+        with self._told():
             self._require_ours()
-            self._layers.known = baseline.restore(self.client, baseline.EMPTY)
+            self._layers.known = baseline.restore(self.place, self._layers.untouched)
             self._settled = True
 
     def _renew_if_lost(self) -> None:
-        """Go on with the server, empty as it is, that takes the place of a lost one."""
+        """Go on with the server that takes the place of a lost one, with what fixtures wrote."""
         if self.berth.manager.is_lost(self.server):
-            self.client.connection_pool.disconnect()
-            self.server = self.berth.server(REDIS, self.server.slot)
-            self.__dict__.pop("_layers", None)
+            self.place.forget()
+            self.server = self.place.server = self.berth.server(REDIS, self.server.slot)
             self._settled = False
+            clients.drop_idle(self.server)
+            with self._told():
+                self._layers.refill()
 
-    def _told_when_lost(self) -> AbstractContextManager[None]:
-        return told_when_lost(self.berth, REDIS, self.server, ERRORS)
+    @contextmanager
+    def _told(self) -> Iterator[None]:
+        """Say what is wrong with a server; one of ours of which no use can be made is replaced.
+
+        It may not answer any more, be another one, refuse what puts it back, or stay changed.
+        """
+        try:
+            with told_when_lost(self.berth, REDIS, self.server, ERRORS):
+                yield
+        except redis.ResponseError as error:
+            if self.server.source == "external":
+                raise
+            self.berth.manager.mark_lost(self.server)
+            raise NotPutBackError([str(error)]) from error
+        except (LostError, NotPutBackError):
+            if self.server.source != "external":
+                self.berth.manager.mark_lost(self.server)
+            raise
 
     def _require_ours(self) -> None:
         if self.claim:
@@ -121,7 +141,7 @@ class Workspace:
 
 @contextmanager
 def workspace(berth: Berth, server: Server, worker: str) -> Iterator[Workspace]:
-    """Open a worker's database number.
+    """Open a worker's database numbers.
 
     Raises:
         NoSourceError: On an external server, no number is free.
@@ -132,7 +152,8 @@ def workspace(berth: Berth, server: Server, worker: str) -> Iterator[Workspace]:
     if server.source != "external":
         with clients.closing(clients.berths_own(server, number)) as client:
             _require_number(client, number)
-            yield Workspace(berth, server, url, client)
+            with places.closing(_place(berth, server, number, client)) as place:
+                yield Workspace(berth, server, url, place)
         return
     from pytest_berth.services.redis import claims
 
@@ -140,13 +161,21 @@ def workspace(berth: Berth, server: Server, worker: str) -> Iterator[Workspace]:
     with clients.closing(claims.connect(url, name)) as client:
         _require_number(client, number)
         claim = claims.claim(client, name, number)
-        yield Workspace(berth, server, url, client, claim)
+        with places.closing(Place(server, number, range(number, number + 1), client)) as place:
+            yield Workspace(berth, server, url, place, claim)
         claim.renew_at_end()
 
 
-def _require_number(client: redis.Redis, number: int) -> None:
-    import redis
+def _place(berth: Berth, server: Server, number: int, client: redis.Redis) -> Place:
+    """Return the place on a server of ours: all of it, where no other worker uses it."""
+    count = databases.count(berth.settings)
+    if server.slot or berth.run.workers == 1:
+        return Place(server, number, range(count), client, is_alone=True)
+    further = databases.further(count, berth.run.workers)
+    return Place(server, number, range(number, number + further), client)
 
+
+def _require_number(client: redis.Redis, number: int) -> None:
     try:
         client.ping()
     except redis.ResponseError as error:

@@ -1,0 +1,132 @@
+"""The database numbers that are a worker's own, and berth's connections to them."""
+
+from __future__ import annotations
+
+import re
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
+
+from pytest_berth.services.redis import clients, standing
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from collections.abc import Set as AbstractSet
+
+    import redis
+
+    from pytest_berth.service import Server
+    from pytest_berth.services.redis.standing import Marks, Standing
+
+_NUMBER = re.compile(rb"^db(\d+):keys=", re.MULTILINE)
+
+
+class Look(NamedTuple):
+    """What one round trip tells.
+
+    Attributes:
+        filled: The worker's numbers that hold keys.
+        marks: What tells of commands that concern the whole server; None where others use it, too.
+    """
+
+    filled: AbstractSet[int]
+    marks: Marks | None
+
+
+@dataclass
+class Place:
+    """A worker's place on a server.
+
+    Attributes:
+        server: The server.
+        number: The number that its tests are told.
+        numbers: All that are the worker's own, that one included.
+        home: berth's own client in the number.
+        is_alone: Whether nobody else uses the server, so that all of it can be put back.
+    """
+
+    server: Server
+    number: int
+    numbers: range
+    home: redis.Redis
+    is_alone: bool = False
+    _others: dict[int, redis.Redis] = field(default_factory=dict, init=False, repr=False)
+    _seen: tuple[Marks, Standing] | None = field(default=None, init=False, repr=False)
+
+    def at(self, number: int) -> redis.Redis:
+        """Return berth's own client in one of the numbers."""
+        if number == self.number:
+            return self.home
+        if number not in self._others:
+            self._others[number] = clients.berths_own(self.server, number)
+        return self._others[number]
+
+    def look(self, *, ending: bool = False, flush: bool = False) -> Look:
+        """Look which numbers hold keys, and what has been done to the server.
+
+        Args:
+            ending: Whether a test has ended, which may have paused all clients.
+            flush: Whether to empty the number of the tests in the same round trip.
+        """
+        pipeline = self.home.pipeline(transaction=False)
+        pipeline.info("keyspace") if len(self.numbers) > 1 else pipeline.dbsize()
+        if self.is_alone:
+            pipeline.info("commandstats")
+            if ending:
+                pipeline.client_unpause()
+        if flush:
+            pipeline.flushdb()
+        found, *more = pipeline.execute(raise_on_error=False)
+        is_flushed = flush and more.pop() is True
+        for answer in (found, *more):
+            if isinstance(answer, Exception):
+                raise answer
+        filled = self._filled(found)
+        return Look(
+            filled - {self.number} if is_flushed else filled,
+            standing.marks(more[0]) if self.is_alone else None,
+        )
+
+    def standing(self, look: Look) -> Standing | None:
+        """Return what stands on the server beside keys; None where others use it, too."""
+        if look.marks is None:
+            return None
+        if self._seen is None or self._seen[0] != look.marks:
+            found = standing.read(self.home)
+            self._seen = (self.look().marks or (), found)
+        return self._seen[1]
+
+    def put_back(self, look: Look, before: Standing) -> list[str]:
+        """Put back what stands on the server beside keys; return the names of what cannot be."""
+        if self._seen == (look.marks, before):
+            return []
+        left = standing.put_back(self.home, before)
+        self._seen = (self.look().marks or (), before)
+        return left
+
+    def forget(self) -> None:
+        """Close the connections to a server that another one has taken the place of."""
+        self._seen = None
+        for client in (self.home, *self._others.values()):
+            client.connection_pool.disconnect()
+
+    def _filled(self, found: Any) -> AbstractSet[int]:
+        if isinstance(found, int):
+            return {self.number} if found else set()
+        return {number for number in map(int, _NUMBER.findall(found)) if number in self.numbers}
+
+
+@contextmanager
+def closing(place: Place) -> Iterator[Place]:
+    """Close all connections of a place but its home's."""
+    place.home.set_response_callback("INFO", _raw)  # most of it would be parsed for nothing
+    try:
+        yield place
+    finally:
+        for client in place._others.values():
+            with clients.closing(client):
+                pass
+
+
+def _raw(answer: Any, **_: Any) -> bytes:
+    return cast("bytes", answer)
