@@ -7,8 +7,9 @@ go on with its connection; the server could only end the connection.
 from __future__ import annotations
 
 import gc
+import logging
 import sys
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
     from pytest_berth.services.postgres.repair.holders import Holder
 
+_log = logging.getLogger(__name__)
 _NOT_THE_CALLER = ("sqlalchemy.", "contextlib", "pytest_berth.services.postgres.")
 
 
@@ -86,7 +88,7 @@ class Application:
         """Take note of connections that are in the hands of a wider scope."""
         held = {
             checkout.pid: True
-            for entry, checkout in self._checkouts.items()
+            for entry, checkout in self._known()
             if entry.in_use and not checkout.in_test
         }
         self.wider = {**held, **dict(_of_django())}
@@ -101,8 +103,7 @@ class Application:
             return False
         for connection in _connections():
             if _backend(connection) == (holder.pid, database):
-                connection.rollback()
-                return True
+                return _rolled_back(connection)
         return False
 
     def lost(self, holder: Holder) -> None:
@@ -117,18 +118,26 @@ class Application:
             database: Its name.
             kept: Process ids of the backends that stay.
         """
-        for entry, checkout in list(self._checkouts.items()):
+        for entry, checkout in self._known():
             if checkout.database == database and checkout.pid not in kept:
                 entry.invalidate(soft=True)
 
     def backends(self, database: str) -> set[int]:
         """Return the process ids of the backends that this process is connected to."""
-        pooled = {each.pid for each in self._checkouts.values() if each.database == database}
+        pooled = {each.pid for _, each in self._known() if each.database == database}
         found = map(_backend, (*_connections(), *_async_connections()))
         return pooled | {pid for pid, name in found if name == database}
 
     def _of(self, pid: int) -> list[tuple[ConnectionPoolEntry, Checkout]]:
-        return [(entry, each) for entry, each in self._checkouts.items() if each.pid == pid]
+        return [(entry, each) for entry, each in self._known() if each.pid == pid]
+
+    def _known(self) -> Iterator[tuple[ConnectionPoolEntry, Checkout]]:
+        # Other threads add to it at any time; only the references are copied in one go.
+        for reference in self._checkouts.keyrefs():
+            entry = reference()
+            checkout = None if entry is None else self._checkouts.get(entry)
+            if entry is not None and checkout is not None:
+                yield entry, checkout
 
     def _note(
         self, dbapi_connection: Any, entry: ConnectionPoolEntry, _: PoolProxiedConnection
@@ -145,9 +154,9 @@ def check_pools(database: str) -> None:
     if pools is None:
         return
     for found in gc.get_objects():
-        if issubclass(type(found), pools.ConnectionPool) and not found.closed:
-            conninfo = found.conninfo
-            if isinstance(conninfo, str) and _names(conninfo, database):
+        if issubclass(type(found), pools.ConnectionPool) and _leads_to(found, database):
+            # It may be closed by now: then there is nothing to check.
+            with suppress(pools.PoolClosed):
                 found.check()
 
 
@@ -166,7 +175,10 @@ def _of_django() -> Iterator[tuple[int, bool]]:
             yield _backend(wrapper.connection)[0], not of_test_case
 
 
-def _names(conninfo: str, database: str) -> bool:
+def _leads_to(pool: Any, database: str) -> bool:
+    conninfo = "" if pool.closed else pool.conninfo
+    if not isinstance(conninfo, str):
+        return False
     return psycopg.conninfo.conninfo_to_dict(conninfo).get("dbname") == database
 
 
@@ -174,20 +186,14 @@ def _connections() -> Iterator[Any]:
     """Yield the open connections of drivers that can roll back in a thread."""
     psycopg2 = sys.modules.get("psycopg2.extensions")
     kinds = (psycopg.Connection, psycopg2.connection) if psycopg2 else (psycopg.Connection,)
-    for found in _objects(kinds):
-        if not found.closed:
-            yield found
+    yield from _objects(kinds)
 
 
 def _async_connections() -> Iterator[Any]:
     """Yield the open connections of drivers for asyncio."""
     asyncpg = sys.modules.get("asyncpg")
-    for found in _objects((psycopg.AsyncConnection,)):
-        if not found.closed:
-            yield found
-    for found in _objects((asyncpg.Connection,)) if asyncpg else ():
-        if not found.is_closed():
-            yield found
+    kinds = (psycopg.AsyncConnection, asyncpg.Connection) if asyncpg else (psycopg.AsyncConnection,)
+    yield from _objects(kinds)
 
 
 def _objects(kinds: tuple[type, ...]) -> Iterator[Any]:
@@ -197,8 +203,29 @@ def _objects(kinds: tuple[type, ...]) -> Iterator[Any]:
             yield found
 
 
+def _rolled_back(connection: Any) -> bool:
+    """Roll back a connection that its owner may use, or close, at the same time."""
+    try:
+        connection.rollback()
+    except Exception as error:  # each driver has its own kinds
+        _log.debug("a connection could not be rolled back: %s", error)
+        return False
+    return True
+
+
 def _backend(connection: Any) -> tuple[int, str]:
-    """Return a connection's backend and database; nothing where the driver does not tell."""
+    """Return a connection's backend and database; nothing where that cannot be told.
+
+    It is the application's: a thread may close it meanwhile, and it may not even be open yet.
+    """
+    try:
+        return _told_backend(connection)
+    except Exception as error:  # each driver has its own kinds
+        _log.debug("a connection cannot be looked at: %s", error)
+        return 0, ""
+
+
+def _told_backend(connection: Any) -> tuple[int, str]:
     info = getattr(connection, "info", None)
     if info is not None:
         return getattr(info, "backend_pid", 0), getattr(info, "dbname", "")

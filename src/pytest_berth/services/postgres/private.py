@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from contextlib import closing
 from dataclasses import dataclass, field
 from functools import cached_property, partial
 from typing import TYPE_CHECKING
 
 import psycopg
-from psycopg.pq import ExecStatus
 from sqlalchemy import Engine, create_engine
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.pool import QueuePool
@@ -17,17 +15,12 @@ from pytest_berth.errors import IsolationError
 from pytest_berth.services.postgres import connecting, urls
 from pytest_berth.services.postgres.repair import CloneIsFasterError
 from pytest_berth.services.postgres.repair.connection import RepairConnection
+from pytest_berth.services.postgres.sessions import PooledSessions
 
 if TYPE_CHECKING:
     from pytest_berth.service import Server
     from pytest_berth.services.postgres.application import Application
     from pytest_berth.services.postgres.repair import Baseline
-
-# All that DISCARD ALL does but for prepared statements, which the driver counts on.
-_AS_NEW = (
-    b"CLOSE ALL; SET SESSION AUTHORIZATION DEFAULT; RESET ALL; UNLISTEN *;"
-    b" SELECT pg_catalog.pg_advisory_unlock_all(); DISCARD TEMP; DISCARD SEQUENCES"
-)
 
 # Microseconds that a clone takes, at least: in the background, but the next test may wait for it.
 _CLONING = 100_000
@@ -68,6 +61,10 @@ class Private:
     def _pooled(self) -> Engine:
         return create_engine(urls.url(self.server, self.name))
 
+    @cached_property
+    def _sessions(self) -> PooledSessions:
+        return PooledSessions(self._pooled)
+
     def __post_init__(self) -> None:
         connect = partial(connecting.named, self.server, self.name)
         self._door = RepairConnection(connect, self.lock_timeout, ours=True)
@@ -85,7 +82,7 @@ class Private:
     def engine(self) -> Engine:
         """Return an engine for one test; those of all tests share their connections."""
         # Listeners that a test adds to its engine do not outlive it.
-        return self._pooled.execution_options()
+        return self._sessions.engine.execution_options()
 
     def put_back(self) -> bool:
         """Put the database back; tell whether the next test can have it."""
@@ -113,19 +110,8 @@ class Private:
         pool = self._pooled.pool
         if isinstance(pool, QueuePool) and (pool.checkedin(), pool.checkedout()) == (1, 0):
             try:
-                return self._reset()
+                return self._sessions.make_new()
             except (SQLAlchemyError, psycopg.OperationalError):
                 pass  # the test has ended it: a new one is opened when one is needed
         self._pooled.dispose()
-        return ()
-
-    def _reset(self) -> tuple[int, ...]:
-        with closing(self._pooled.raw_connection()) as pooled:
-            found = pooled.dbapi_connection
-            if (
-                isinstance(found, psycopg.Connection)
-                and found.pgconn.exec_(_AS_NEW).status != ExecStatus.FATAL_ERROR
-            ):
-                return (found.info.backend_pid,)
-            pooled.invalidate()
         return ()

@@ -16,6 +16,7 @@ from sqlalchemy.pool import StaticPool
 
 from pytest_berth.errors import IsolationError
 from pytest_berth.services.postgres.advice import COMMITS
+from pytest_berth.services.postgres.sessions import PAST_ROLLBACK, Driver, make_new
 
 if TYPE_CHECKING:
     from psycopg.pq.abc import PGresult
@@ -31,10 +32,7 @@ _BEGIN = b"BEGIN; SAVEPOINT berth_outer; SAVEPOINT berth_commit; " + _SEQUENCES
 _COMMIT = b"RELEASE SAVEPOINT berth_commit; SAVEPOINT berth_commit"
 _ROLLBACK = b"ROLLBACK TO SAVEPOINT berth_commit"
 # The first statement fails when the test has ended the outer transaction behind our back.
-_END = (
-    b"ROLLBACK TO SAVEPOINT berth_outer; ROLLBACK; SELECT pg_catalog.pg_advisory_unlock_all(); "
-    + _SEQUENCES
-)
+_END = b"ROLLBACK TO SAVEPOINT berth_outer; ROLLBACK; " + PAST_ROLLBACK + b"; " + _SEQUENCES
 
 
 class Connect(Protocol):
@@ -48,9 +46,11 @@ class OuterTransaction(psycopg.Connection[Any]):
     """A psycopg connection that can be put into an outer transaction."""
 
     _in_test = False
+    _before_tests: Driver | None = None
 
     def begin_test(self) -> bytes:
         """Open the outer transaction; return a signature of where the sequences stand."""
+        self._before_tests = self._before_tests or Driver.of(self)
         signature = _value(self.send(_BEGIN))
         self._in_test = True
         return signature
@@ -61,15 +61,18 @@ class OuterTransaction(psycopg.Connection[Any]):
         Raises:
             IsolationError: The test has ended it by SQL, so its changes may have stayed.
         """
+        assert self._before_tests, "begin_test() comes first"
         self._in_test = False
         result = self.pgconn.exec_(_END)
         if result.status == ExecStatus.FATAL_ERROR:
             self.pgconn.exec_(b"ROLLBACK")
+            make_new(self, self._before_tests)
             raise IsolationError(
                 "the test ended the transaction that it was to be rolled back with.",
                 why="it sent COMMIT, ROLLBACK or BEGIN as SQL text on a rolled-back connection",
                 remedy=f"give it real transactions: {COMMITS}",
             )
+        self._before_tests.put_back(self)
         return _value(result)
 
     def commit(self) -> None:
@@ -89,18 +92,44 @@ class OuterTransaction(psycopg.Connection[Any]):
         elif self.pgconn.exec_(_ROLLBACK).status == ExecStatus.FATAL_ERROR:
             # The outer transaction is gone, by SQL or with the server: end_test will tell.
             super().rollback()
+        elif self._prepared.clear():
+            # As psycopg does after each rollback: what was prepared for may not be there any more.
+            self.wait(self._prepared.maintain_gen(self))
 
     def set_autocommit(self, value: bool) -> None:
         """Switch autocommit; refused inside a test."""
-        if self._in_test:
+        if not self._in_test:
+            super().set_autocommit(value)
+        elif value:
             refuse("autocommit")
-        super().set_autocommit(value)
 
     def set_isolation_level(self, value: psycopg.IsolationLevel | None) -> None:
-        """Set the isolation level; refused inside a test."""
-        if self._in_test:
-            refuse("another isolation level")
-        super().set_isolation_level(value)
+        """Set the isolation level; inside a test, another one than the test's is refused."""
+        if not self._in_test:
+            super().set_isolation_level(value)
+        elif value is not None:
+            asked = psycopg.IsolationLevel(value).name.replace("_", " ")
+            if asked != self._isolation_of_test():
+                refuse(f"the isolation level {asked}")
+
+    def set_read_only(self, value: bool | None) -> None:
+        """Let transactions only read; refused inside a test."""
+        if not self._in_test:
+            super().set_read_only(value)
+        elif value:
+            refuse("read-only transactions")
+
+    def set_deferrable(self, value: bool | None) -> None:
+        """Let serializable transactions wait at their beginning; refused inside a test."""
+        if not self._in_test:
+            super().set_deferrable(value)
+        elif value:
+            refuse("deferrable transactions")
+
+    def _isolation_of_test(self) -> str:
+        result = self.pgconn.exec_(b"SHOW transaction_isolation")
+        failed = result.status == ExecStatus.FATAL_ERROR
+        return "" if failed else _value(result).decode().upper()
 
     def send(self, statements: bytes) -> PGresult:
         """Send statements past psycopg, and return the last one's result."""

@@ -25,6 +25,7 @@ from pytest_berth.services.postgres.failures import LeftOpen, NotRepairable, Sch
 from pytest_berth.services.postgres.options import DATABASE, DATABASES, LOCK_TIMEOUT
 from pytest_berth.services.postgres.rolled_back import RolledBack
 from pytest_berth.services.postgres.service import POSTGRES
+from pytest_berth.services.postgres.sessions import PooledSessions
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -92,7 +93,11 @@ class Workspace:
     @cached_property
     def engine(self) -> Engine:
         """An engine for tests that commit."""
-        return create_engine(self.url)
+        return self._sessions.engine
+
+    @cached_property
+    def _sessions(self) -> PooledSessions:
+        return PooledSessions(create_engine(self.url))
 
     @cached_property
     def named(self) -> NamedDatabases:
@@ -174,6 +179,8 @@ class Workspace:
             if self._spoilt:
                 self.start_over()
             self._enter(stack, isolation, seeds)
+            # Before the database is put back, as temporary tables write to its catalog.
+            stack.callback(self._make_sessions_new)
             yield
 
     @contextmanager
@@ -234,6 +241,10 @@ class Workspace:
         for name in ("lending", "named"):
             if name in self.__dict__:
                 self.__dict__[name].close()
+
+    def _make_sessions_new(self) -> None:
+        if "_sessions" in self.__dict__:
+            self._sessions.make_new()
 
     def _opened(self) -> list[Workspace]:
         return [self, *(self.named.opened if "named" in self.__dict__ else ())]

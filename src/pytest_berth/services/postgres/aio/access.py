@@ -117,12 +117,12 @@ class Access:
         view, engine = self._view(outer)
         view.begin_test()
         self._joined = self._made_by.connect(engine)
-        view.quiet = False
+        view.hand_over()
         try:
             yield self._joined
         finally:
             joined, self._joined = self._joined, None
-            view.quiet = True
+            view.take_back()
             self._made_by.close(joined)
 
     def _view(self, outer: OuterTransaction) -> tuple[OuterView, AsyncEngine]:

@@ -16,7 +16,7 @@ from psycopg.pq import ConnStatus
 from pytest_berth.errors import IsolationError
 from pytest_berth.services.postgres.advice import COMMITS
 from pytest_berth.services.postgres.aio.driving import has_loop
-from pytest_berth.services.postgres.rollback import refuse
+from pytest_berth.services.postgres.sessions import Driver
 
 if TYPE_CHECKING:
     from psycopg.abc import PQGen
@@ -87,6 +87,7 @@ class OuterView(LoopFree):
         self._prepared = sync._prepared
         self.sync = sync
         self.quiet = True
+        self._before_tests: Driver | None = None
         self._take_turns()
 
     def __del__(self, *_: Any) -> None:
@@ -95,6 +96,19 @@ class OuterView(LoopFree):
     def begin_test(self) -> None:
         """Forget the event loop of the last test."""
         self.lock = asyncio.Lock()
+        # The sync connection has forgotten what the last test has prepared.
+        self._prepared = self.sync._prepared
+
+    def hand_over(self) -> None:
+        """Give the connection to a test; SQLAlchemy has set it up."""
+        self._before_tests = self._before_tests or Driver.of(self)
+        self.quiet = False
+
+    def take_back(self) -> None:
+        """Take the connection from a test, and back what that has set on it."""
+        self.quiet = True
+        if self._before_tests:
+            self._before_tests.put_back(self)
 
     async def wait(self, gen: PQGen[T], *args: Any, **kwargs: Any) -> T:
         """Run what psycopg has to say to the server, when it is this connection's turn."""
@@ -122,11 +136,19 @@ class OuterView(LoopFree):
 
     async def set_autocommit(self, value: bool) -> None:
         """Refuse autocommit."""
-        refuse("autocommit")
+        self.sync.set_autocommit(value)
 
     async def set_isolation_level(self, value: psycopg.IsolationLevel | None) -> None:
         """Refuse another isolation level."""
-        refuse("another isolation level")
+        self.sync.set_isolation_level(value)
+
+    async def set_read_only(self, value: bool | None) -> None:
+        """Refuse transactions that only read."""
+        self.sync.set_read_only(value)
+
+    async def set_deferrable(self, value: bool | None) -> None:
+        """Refuse transactions that wait at their beginning."""
+        self.sync.set_deferrable(value)
 
     def _take_turns(self) -> None:
         self.sync.lock = cast("threading.Lock", Turns())

@@ -1,0 +1,170 @@
+"""Sessions of berth's own connections: what one test leaves in them does not reach the next.
+
+What SET, PREPARE, LISTEN, advisory locks and temporary tables leave in a session outlives commits
+and rollbacks. A connection that tests share is made as new in one round trip, which takes a tenth
+of what connecting takes, and psycopg's own books are kept in step with it.
+"""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import psycopg
+from psycopg.adapt import AdaptersMap
+from psycopg.pq import ExecStatus, TransactionStatus
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping
+    from typing import TypeAlias
+
+    from sqlalchemy import Engine
+    from sqlalchemy.pool import ConnectionPoolEntry, PoolProxiedConnection
+
+    AnyConnection: TypeAlias = psycopg.Connection[Any] | psycopg.AsyncConnection[Any]
+
+# What a rollback does not take back.
+PAST_ROLLBACK = b"DEALLOCATE ALL; SELECT pg_catalog.pg_advisory_unlock_all(); DISCARD SEQUENCES"
+# All that DISCARD ALL does, which cannot be sent with anything else.
+_AS_NEW = (
+    b"CLOSE ALL; SET SESSION AUTHORIZATION DEFAULT; RESET ALL; UNLISTEN *; "
+    b"DISCARD PLANS; DISCARD TEMP; " + PAST_ROLLBACK
+)
+_ATTRIBUTES = ("row_factory", "cursor_factory", "server_cursor_factory")
+# Setting one asks whether there is a transaction, so that it is set only where it differs.
+_CHARACTERISTICS = ("autocommit", "isolation_level", "read_only", "deferrable")
+_HANDLERS = ("_notice_handlers", "_notify_handlers")
+_BEFORE_TESTS = "pytest_berth.driver"
+
+
+@dataclass(frozen=True)
+class Driver:
+    """What psycopg's connection itself was set to before tests had it.
+
+    Attributes:
+        values: Attributes, by their names.
+        handlers: What is told of notices and notifications.
+        adapters: How types are converted.
+    """
+
+    values: Mapping[str, object]
+    handlers: Mapping[str, Collection[object]]
+    adapters: AdaptersMap
+
+    @classmethod
+    def of(cls, connection: AnyConnection) -> Driver:
+        """Return what a connection is set to now."""
+        return cls(
+            {name: getattr(connection, name) for name in (*_ATTRIBUTES, *_CHARACTERISTICS)},
+            {name: tuple(getattr(connection, name)) for name in _HANDLERS},
+            AdaptersMap(connection.adapters),
+        )
+
+    def put_back(self, connection: AnyConnection) -> None:
+        """Set a connection to this, which is outside a transaction."""
+        for name, value in self.values.items():
+            if getattr(connection, name) != value:
+                setattr(connection, name, value)
+        for name, handlers in self.handlers.items():
+            getattr(connection, name)[:] = handlers
+        connection._adapters = AdaptersMap(self.adapters)
+        # Statements were deallocated past psycopg. Not by its ``clear()``: that would send
+        # DEALLOCATE ALL beside the next test's first statement, which may be a PREPARE.
+        connection._prepared = type(connection._prepared)()
+
+
+def make_new(connection: object, driver: Driver) -> bool:
+    """Make a session as new; tell whether that could be done.
+
+    Args:
+        connection: psycopg's.
+        driver: What it was set to before tests had it.
+    """
+    if not isinstance(connection, psycopg.Connection):
+        return False
+    try:
+        if connection.info.transaction_status != TransactionStatus.IDLE:
+            return False
+        if connection.pgconn.exec_(_AS_NEW).status == ExecStatus.FATAL_ERROR:
+            return False
+        driver.put_back(connection)
+    except psycopg.OperationalError:
+        return False  # it is closed, or lost
+    return True
+
+
+@dataclass
+class PooledSessions:
+    """The sessions of an engine that tests share.
+
+    Attributes:
+        engine: The engine, whose pool keeps connections of psycopg.
+    """
+
+    engine: Engine
+    # Process ids of backends, not connections: other threads may add some at any time.
+    _used: set[int] = field(default_factory=set, init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        from sqlalchemy import event
+
+        event.listen(self.engine, "checkout", self._note)
+
+    def make_new(self) -> tuple[int, ...]:
+        """Make those sessions as new that were used since the last time, and are idle now.
+
+        Returns:
+            The process ids of the backends behind all idle ones; they are not looked for where
+            none was used.
+        """
+        used = self._used.copy()
+        kept = []
+        with ExitStack() as stack:
+            # The pool gives the oldest first, not the used ones.
+            for pooled in [self._taken(stack) for _ in range(self._idle() if used else 0)]:
+                pid = _backend(pooled.dbapi_connection)
+                self._used.discard(pid)
+                if pid not in used or self._renew(pooled):
+                    kept.append(pid)
+                else:
+                    pooled.invalidate()
+        return tuple(kept)
+
+    def _note(
+        self, dbapi_connection: object, entry: ConnectionPoolEntry, _: PoolProxiedConnection
+    ) -> None:
+        pid = _backend(dbapi_connection)
+        if isinstance(dbapi_connection, psycopg.Connection) and pid:
+            if _BEFORE_TESTS not in entry.info:
+                entry.info[_BEFORE_TESTS] = Driver.of(dbapi_connection)
+            self._used.add(pid)
+
+    def _idle(self) -> int:
+        from sqlalchemy.pool import QueuePool
+
+        pool = self.engine.pool
+        return pool.checkedin() if isinstance(pool, QueuePool) else 0
+
+    def _taken(self, stack: ExitStack) -> PoolProxiedConnection:
+        pooled = self.engine.raw_connection()
+        stack.callback(pooled.close)
+        return pooled
+
+    def _renew(self, pooled: PoolProxiedConnection) -> bool:
+        if self._is_set_up():
+            return False
+        return make_new(pooled.dbapi_connection, pooled.info[_BEFORE_TESTS])
+
+    def _is_set_up(self) -> bool:
+        """Tell whether the application sets new sessions up: only connecting anew does so again."""
+        listeners = self.engine.pool.dispatch.connect
+        modules = (getattr(listener, "__module__", None) or "" for listener in listeners)
+        return not all(module.startswith("sqlalchemy.") for module in modules)
+
+
+def _backend(connection: object) -> int:
+    try:
+        return connection.info.backend_pid if isinstance(connection, psycopg.Connection) else 0
+    except psycopg.OperationalError:
+        return 0  # it is closed

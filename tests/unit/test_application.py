@@ -1,0 +1,20 @@
+"""The application's connections are looked at while the application goes on with them."""
+
+from __future__ import annotations
+
+import psycopg
+import psycopg2.extensions
+
+from pytest_berth.services.postgres.application import Application
+from pytest_berth.services.postgres.repair.holders import Holder
+
+
+def test_a_connection_that_cannot_be_looked_at_fails_nobody() -> None:
+    # As one is that another thread is opening, or has just closed.
+    kinds = (psycopg.Connection, psycopg.AsyncConnection, psycopg2.extensions.connection)
+    unborn = [kind.__new__(kind) for kind in kinds]
+    application = Application()
+    holder = Holder(1, "1/1", "", "idle in transaction", 1.0, "", wrote=True, locks=())
+    assert application.backends("shop") == set()
+    assert not application.roll_back(holder, "shop")
+    assert len(unborn) == len(kinds)
