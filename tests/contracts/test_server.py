@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -64,8 +65,41 @@ def test_databases_are_in_utf_8(berthed: Berthed) -> None:
     assert berthed.query(encodings) == "UTF8"
 
 
-def test_upper_case_follows_unicode(started: Berthed) -> None:
-    assert started.query("SELECT upper('straße, über')") in {"STRASSE, ÜBER", "STRAßE, ÜBER"}
+TEXT = r"""
+    SELECT array_agg(word ORDER BY word) FROM unnest('{b,A,a,B,é,z,É,_,10,9,ß}'::text[]) word
+    UNION ALL SELECT ARRAY[
+        upper('straße école'), lower('ÉCOLE ΣÀ'), initcap('été'),
+        to_tsvector('simple', 'ÉCOLE')::text, to_tsvector('french', 'ÉCOLES')::text,
+        ('É' ILIKE 'é')::text, ('École' ~* 'éCOLE')::text, ('é' ~ '^\w$')::text,
+        to_char(1234567.5, '9G999G999D9'), 12.5::money::text, to_char(date '2026-05-01', 'TMMonth')]
+    UNION ALL SELECT ARRAY[datcollate, datctype, pg_encoding_to_char(encoding)]
+        FROM pg_database WHERE datname = current_database()
+"""
+SAME_TEXT = [
+    ["10", "9", "A", "B", "_", "a", "b", "z", "É", "ß", "é"],
+    [
+        *("STRAßE ÉCOLE", "école σà", "Été", "'école':1", "'écol':1"),
+        *("true", "true", "true", " 1,234,567.5", "$12.50", "May"),
+    ],
+    ["C", "UTF-8" if sys.platform == "darwin" else "C.UTF-8", "UTF8"],
+]
+
+
+def _text(berthed: Berthed) -> list[list[str]]:
+    with psycopg.connect(berthed.dsn) as connection:
+        return [words for (words,) in connection.execute(TEXT)]
+
+
+def test_text_has_the_same_order_and_letters_from_every_source(started: Berthed) -> None:
+    assert _text(started) == SAME_TEXT
+
+
+@pytest.mark.parametrize("version", ["13", "18"])
+def test_text_has_the_same_order_and_letters_in_every_version(
+    stage: Stage, require_source: Callable[[str], None], version: str
+) -> None:
+    require_source("local")
+    assert _text(stage.start("local", berth_pg_version=version)) == SAME_TEXT
 
 
 def test_only_loopback_addresses_listen(started: Berthed) -> None:

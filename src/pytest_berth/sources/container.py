@@ -170,7 +170,9 @@ class Container:
             started = spec.kept_file.start(content) if content else spec
             started = dataclasses.replace(started, image=spec.image, kept_file=spec.kept_file)
             return started, kept_as, bool(content)
-        kept_as = snapshots.name(self.settings, plan, secret, identity)
+        secrets = plan.credentials.password, secret
+        made = [value for value in spec.environment.values() if value not in secrets]
+        kept_as = snapshots.name(self.settings, plan, secret, identity, *made)
         spec = dataclasses.replace(spec, in_memory=())
         frozen = images.snapshot(self.engine, kept_as)
         return dataclasses.replace(spec, image=frozen or spec.image), kept_as, bool(frozen)

@@ -87,7 +87,7 @@ class Local:
         if not secret:
             return None
         identity = (secret, spec.version, spec.command[0], str(account.identity()))
-        return Frozen(snapshots.name(self.settings, plan, *identity))
+        return Frozen(snapshots.name(self.settings, plan, *identity, *_options(spec)))
 
     def stop(self, server: Server) -> None:
         """End the process with its children and remove its directory."""
@@ -174,6 +174,16 @@ class Local:
         path = Path(tempfile.mkdtemp(prefix=f"{self._prefix}{plan.key}.", dir=places.choose()))
         account.give(path)
         return path
+
+
+def _options(spec: LocalSpec) -> list[str]:
+    """Return how the data is made: what is initialised otherwise is another snapshot."""
+    return [
+        part
+        for command in spec.prepare
+        for part in command
+        if part[:2] == "--" and os.sep not in part
+    ]
 
 
 def _prepare(command: Sequence[str], directory: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import secrets
+import sys
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -33,6 +34,11 @@ FIT_FOR_TESTS = {
     "lc_messages": "C",
 }
 _ENTRY = r"\S+ \S+ \S+ \[\d+\] (?P<database>\S*) "
+# The same for all sources and versions: an order by code point, and Unicode's letters. These are
+# the C library's, which full-text search asks even where a database has a provider of its own.
+_INITDB = ("--no-sync", "--encoding=UTF8", "--locale=C")
+_LETTERS = "--lc-ctype=C.UTF-8"
+_LETTERS_HERE = "--lc-ctype=UTF-8" if sys.platform == "darwin" else _LETTERS
 _PORT = 5432
 _ANSWERS_WITHIN = 5
 _USER = "berth"
@@ -60,7 +66,7 @@ def container(settings: Settings, credentials: Credentials) -> ContainerSpec:
         "POSTGRES_USER": credentials.user,
         "POSTGRES_DB": credentials.database,
         "POSTGRES_PASSWORD_FILE": _PASSWORD_FILE,
-        "POSTGRES_INITDB_ARGS": "--no-sync",
+        "POSTGRES_INITDB_ARGS": " ".join([*_INITDB, _LETTERS]),
         # Outside the image's VOLUME, which every start would have to fill anew.
         "PGDATA": _DATA,
     }
@@ -100,7 +106,8 @@ def local(settings: Settings, request: LocalRequest) -> LocalSpec:
         progress=request.progress,
     )
     data = str(request.directory / "data")
-    initdb = [str(found.directory / "initdb"), "-D", data, *_initdb_arguments(found.version)]
+    initdb = [str(found.directory / "initdb"), "-D", data, *_INITDB, _LETTERS_HERE]
+    initdb += ["--auth=scram-sha-256"]
     initdb += ["-U", request.credentials.user, f"--pwfile={request.directory / 'password'}"]
     server = [str(found.directory / "postgres"), "-D", data, "-p", str(request.port)]
     server += ["-c", "listen_addresses=127.0.0.1", "-c", "unix_socket_directories="]
@@ -130,7 +137,8 @@ def local_shape(settings: Settings) -> list[str]:
     pinned = [cache_directory() / pin.directory] if pin else []
     found = programs.stamps([*binaries.programs(), *pinned])
     # The token is another one with each start.
-    return [version, *found, *_arguments(settings, replace(credentials(), token=""))]
+    arguments = _arguments(settings, replace(credentials(), token=""))
+    return [version, *found, *_INITDB, _LETTERS_HERE, *arguments]
 
 
 def probe(server: Server) -> str:
@@ -176,15 +184,6 @@ def _arguments(settings: Settings, credentials: Credentials) -> list[str]:
     if credentials.token:
         values[connecting.TOKEN] = credentials.token
     return [part for name, value in values.items() for part in ("-c", f"{name}={value}")]
-
-
-def _initdb_arguments(version: str) -> list[str]:
-    common = ["--no-sync", "--encoding=UTF8", "--auth=scram-sha-256"]
-    if int(version.split(".")[0]) >= 17:
-        # Unicode's case rules and an order by code point, whatever locales the machine has.
-        builtin = ["--locale-provider=builtin", "--builtin-locale=C.UTF-8"]
-        return [*common, "--locale=C", *builtin]
-    return [*common, "--locale=C.UTF-8"]
 
 
 def _not_connected(server: Server, message: str) -> BerthError:
