@@ -153,3 +153,55 @@ def test_a_time_that_is_none_is_a_usage_error(project: Project) -> None:
             "*do:  use a number with its unit: 90s, 15m or 1h; 0 for not at all",
         ]
     )
+
+
+CRASHES = """
+    import psycopg
+    import pytest
+
+    def crash(dsn):
+        with psycopg.connect(dsn, autocommit=True) as connection:
+            connection.execute("INSERT INTO logged VALUES (9)")
+            own = connection.info.backend_pid
+            with pytest.raises(psycopg.OperationalError):
+                connection.execute(f"COPY (SELECT 1) TO PROGRAM 'kill -9 {own}; sleep 60'")
+
+    def look(connection):
+        found = connection.exec_driver_sql(
+            "SELECT (SELECT count(*) FROM unlogged), (SELECT count(*) FROM logged)"
+        )
+        assert found.one() == (2, 2)
+
+    @pytest.fixture(params=["pg_connection", "pg_database", "pg_engine"])
+    def connection(request):
+        found = request.getfixturevalue(request.param)
+        if request.param == "pg_connection":
+            yield found
+        else:
+            with getattr(found, "engine", found).connect() as connection:
+                yield connection
+
+    def test_before(connection): look(connection)
+    def test_crash(pg_dsn): crash(pg_dsn)
+    def test_after(connection): look(connection)
+    def test_crash_beside(pg_session, pg_database): crash(pg_database.dsn)
+    def test_after_that(connection): look(connection)
+    def test_crash_at_last(pg_dsn): crash(pg_dsn)
+"""
+
+
+def test_after_a_crash_of_the_server_unlogged_tables_hold_what_they_are_seeded_with(
+    project: Project, temporary: Path
+) -> None:
+    project.write(test_it=CRASHES)
+    (project.root / "schema.sql").write_text(
+        "CREATE UNLOGGED TABLE unlogged AS SELECT generate_series(1, 2) AS n;"
+        " CREATE TABLE logged AS SELECT generate_series(1, 2) AS n;"
+    )
+    first = project.run("-v")
+    first.assert_outcomes(passed=12)
+    first.stdout.fnmatch_lines(["berth: postgres: while test_it.py::test_crash ran, *crashed *"])
+    second = project.run("-v", "-k", "not crash")
+    second.assert_outcomes(passed=9, deselected=3)
+    second.stdout.fnmatch_lines(["*postgres * ready in * kept by an earlier run, *"])
+    assert len(kept(temporary)) == 1

@@ -63,6 +63,10 @@ class DatabaseLayers(Layers[Baseline]):
                 self._return_to(known)
             self._swept = True
 
+    def is_cut_off(self) -> bool:
+        """Tell whether the server has ended the connection."""
+        return self.door.is_lost()
+
     def close(self) -> None:
         """Close the connection, and with it everything that is kept."""
         self._current = None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from itertools import count
 from typing import TYPE_CHECKING
 
 from pytest_berth.services.postgres import databases, environment
@@ -29,6 +30,8 @@ class Lending:
 
     workspace: Workspace = field(repr=False)
     own: Database | None = field(default=None, init=False)
+    # A pool that takes the place of another one must not give its names again.
+    _numbers: count[int] = field(default_factory=lambda: count(1), init=False, repr=False)
     _pool: Pool | None = field(default=None, init=False, repr=False)
 
     @contextmanager
@@ -59,6 +62,10 @@ class Lending:
         place = self.workspace
         return environment.exported(place.berth, place.server, own.name, place.name)
 
+    def is_cut_off(self) -> bool:
+        """Tell whether the server has ended connections of berth's."""
+        return self._pool is not None and self._pool.is_cut_off()
+
     def close(self) -> None:
         """Close all connections, and end what is done in the background."""
         if self._pool:
@@ -79,4 +86,6 @@ class Lending:
         place, berth = self.workspace, self.workspace.berth
         part = databases.part(berth.run.worker, place.name)
         timeout, note = berth.settings[LOCK_TIMEOUT], berth.progress.note
-        return Pool(place.server, berth.run.id, part, timeout, place.application, note)
+        return Pool(
+            place.server, berth.run.id, part, timeout, place.application, note, self._numbers
+        )

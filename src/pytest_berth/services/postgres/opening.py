@@ -86,13 +86,14 @@ def _open(berth: Berth, server: Server, steps: tuple[Step, ...], name: str) -> W
             _tell_rights(berth, server, found, steps)
         if found.own_databases:
             made = template.build(berth, server, steps, name)
+            life = template.renew_if_crashed(berth, server, connection, steps, name)
             database = databases.of_worker(server, berth.run.id, berth.run.worker, name)
             if database == server.credentials.fixed:
                 # A worker that has crashed had the same name for it.
                 databases.drop_if_there(connection, berth.run.id, database, database)
             if name or not spare.take(berth, server, connection, made, database):
                 cloning.create(connection, database, made)
-            return Workspace(berth, server, database, found, steps, name)
+            return Workspace(berth, server, database, found, steps, name, life)
     if found.may_reset(berth.settings[ALLOW_RESET]):
         template.apply(berth, server, found.database, steps)
     return Workspace(berth, server, found.database, found, steps)

@@ -39,6 +39,7 @@ class Pool:
         lock_timeout: Seconds to wait for locks that a test has left.
         application: The application's connections in this process.
         note: Tells the user what is left behind.
+        numbers: What tells their names apart.
     """
 
     server: Server
@@ -47,7 +48,8 @@ class Pool:
     lock_timeout: float
     application: Application
     note: Callable[[str], None]
-    _numbers: count[int] = field(default_factory=lambda: count(1), init=False)
+    numbers: count[int] = field(default_factory=lambda: count(1), repr=False)
+    _cut_off: bool = field(default=False, init=False)
     _open: list[Private] = field(default_factory=list, init=False)
     _idle: dict[str, list[Private]] = field(default_factory=dict, init=False)
     _baselines: dict[str, Baseline] = field(default_factory=dict, init=False)
@@ -71,6 +73,10 @@ class Pool:
             yield private
         finally:
             self._give_back(private)
+
+    def is_cut_off(self) -> bool:
+        """Tell whether the server has ended connections of berth's."""
+        return self._cut_off or any(each.is_lost() for idle in self._idle.values() for each in idle)
 
     def close(self) -> None:
         """Close all connections; the databases go at the end of the run."""
@@ -97,6 +103,7 @@ class Pool:
         if private.put_back():
             self._idle[private.template].append(private)
         else:
+            self._cut_off |= private.is_lost()
             self._replace(private)
 
     def _replace(self, private: Private) -> None:
@@ -107,7 +114,7 @@ class Pool:
 
     def _clone(self, template: str) -> Private:
         with databases.administration(self.server) as connection:
-            part = f"{self.part}_{next(self._numbers)}"
+            part = f"{self.part}_{next(self.numbers)}"
             name = databases.database_name(self.run_id, part)
             try:
                 cloning.create(connection, name, template)

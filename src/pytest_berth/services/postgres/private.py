@@ -79,6 +79,10 @@ class Private:
         self._baseline = self._baseline and self._door.confirm(self._baseline)
         return self._baseline is not None
 
+    def is_lost(self) -> bool:
+        """Tell whether the server has ended berth's connection."""
+        return self._door.is_lost()
+
     def engine(self) -> Engine:
         """Return an engine for one test; those of all tests share their connections."""
         # Listeners that a test adds to its engine do not outlive it.

@@ -8,7 +8,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from pytest_berth.errors import IsolationError
-from pytest_berth.services.postgres import rollback
+from pytest_berth.services.postgres import recovery, rollback
 from pytest_berth.services.postgres.sequences import Sequences
 
 if TYPE_CHECKING:
@@ -60,6 +60,11 @@ class RolledBack:
         finally:
             self.connection = None
             self._end(outer)
+
+    def is_cut_off(self) -> bool:
+        """Tell whether the server has ended the connection between two tests."""
+        opened = "_engine" in self.__dict__
+        return opened and recovery.is_lost(rollback.outer_transaction(self._engine))
 
     def close(self) -> None:
         """Close the connection."""

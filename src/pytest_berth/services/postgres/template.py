@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pytest_berth.lifecycle import exports
 from pytest_berth.lifecycle.once import lock, once
@@ -16,17 +16,19 @@ from pytest_berth.services.postgres import (
     connecting,
     databases,
     guard,
+    recovery,
     rights,
     schema,
     shared,
     spare,
     urls,
 )
-from pytest_berth.services.postgres.kept import kept
+from pytest_berth.services.postgres.kept import drop_all, is_intact, kept
 from pytest_berth.services.postgres.options import ALEMBIC_DRIFT, LOCK_TIMEOUT, SCHEMA, SEED
 from pytest_berth.services.postgres.service import POSTGRES
 
 if TYPE_CHECKING:
+    import psycopg
     import pytest
 
     from pytest_berth.lifecycle.state import Berth
@@ -93,6 +95,41 @@ def build(berth: Berth, server: Server, steps: tuple[Step, ...], name: str = "")
     return _template(berth, name)
 
 
+def renew_if_crashed(
+    berth: Berth,
+    server: Server,
+    connection: psycopg.Connection[Any],
+    steps: tuple[Step, ...],
+    name: str = "",
+) -> str:
+    """Build the template anew where a crash of the server has emptied its unlogged tables.
+
+    Nothing is known of that on external servers.
+
+    Args:
+        berth: The run.
+        server: Where it is.
+        connection: To the administrator's database.
+        steps: What makes it.
+        name: Which of the application's databases.
+
+    Returns:
+        What the server's life is called since its last crash; empty for external ones.
+
+    Raises:
+        SchemaError: A step failed.
+    """
+    if server.source == "external":
+        return ""
+    made = _template(berth, name)
+    if not is_intact(connection, made):
+        with lock(berth.run.directory, databases.part(_name(server), name)):
+            if not is_intact(connection, made):
+                drop_all(connection)
+                _make(berth, server, steps, dict(os.environ), name)
+    return recovery.sign(connection)
+
+
 def build_ahead(server: Server, item: pytest.Item) -> None:
     """Build the template, and the worker's clone, if the settings alone say what they hold.
 
@@ -157,11 +194,13 @@ def _make(
             cloning.create(connection, working, common or databases.EMPTY)
         if server.source == "external":
             shared.mark_run(berth, server, connection, made)
+        keeps = bool(common) and server.kept != ""
         if not common:
             _fill(berth, server, steps, environment, working, name)
             # Modules that were imported meanwhile may have added tables.
-            if kept(berth, server, steps, connection) == known:
-                known.mark(working)
+            keeps = kept(berth, server, steps, connection) == known
+        if server.source != "external":
+            known.mark(working, keeps=keeps)
         if working != made:
             databases.rename(connection, working, made)
         databases.seal(connection, made)

@@ -16,12 +16,18 @@ from pytest_berth.services.postgres import (
     connecting,
     databases,
     permission,
+    recovery,
     template,
     urls,
 )
 from pytest_berth.services.postgres.advice import PRIVATE
 from pytest_berth.services.postgres.application import Application, check_pools
-from pytest_berth.services.postgres.failures import LeftOpen, NotRepairable, SchemaChanged
+from pytest_berth.services.postgres.failures import (
+    BaselineLost,
+    LeftOpen,
+    NotRepairable,
+    SchemaChanged,
+)
 from pytest_berth.services.postgres.options import DATABASE, DATABASES, LOCK_TIMEOUT
 from pytest_berth.services.postgres.rolled_back import RolledBack
 from pytest_berth.services.postgres.service import POSTGRES
@@ -54,6 +60,7 @@ class Workspace:
         rights: What the role may do on the server.
         steps: What the template is made by.
         name: Which of the application's databases; empty for the one that has no name.
+        life: What the server's life is called since its last crash, as far as that is known.
         application: The application's connections in this process.
     """
 
@@ -63,6 +70,7 @@ class Workspace:
     rights: Rights
     steps: tuple[Step, ...] = ()
     name: str = ""
+    life: str = ""
     application: Application = field(default_factory=Application, init=False)
     _spoilt: bool = field(default=False, init=False, repr=False)
 
@@ -176,8 +184,8 @@ class Workspace:
             if self.berth.settings[DATABASES] and not self.name:
                 stack.enter_context(self.named.slates(isolation))
             permission.require(isolation, self.server, self.rights, self.berth)
-            if self._spoilt:
-                self.start_over()
+            if self._spoilt or self._is_cut_off():
+                self._recover()
             self._enter(stack, isolation, seeds)
             # Before the database is put back, as temporary tables write to its catalog.
             stack.callback(self._make_sessions_new)
@@ -200,7 +208,9 @@ class Workspace:
     def sweep(self) -> None:
         """Put back what has come after the last test's end, before any fixture of the next one."""
         for workspace in self._opened():
-            if workspace._can_put_back():
+            if workspace._is_cut_off():
+                workspace._recover()
+            elif workspace._can_put_back():
                 workspace._repair(workspace._layers.sweep, "what outlived a test")
 
     def expect_changes(self) -> None:
@@ -212,6 +222,8 @@ class Workspace:
     def start_over(self) -> None:
         """Put a new clone of the template in the place of the database.
 
+        Where the server has crashed, the template is made anew, too.
+
         Raises:
             IsolationError: Somebody else is connected: it is tried again before the next test.
         """
@@ -220,7 +232,10 @@ class Workspace:
         self._disconnect()
         self._spoilt = True
         self.application.leave(self.database)
-        with databases.administration(self.server) as connection:
+        with recovery.administration(self.server) as connection:
+            self.life = template.renew_if_crashed(
+                self.berth, self.server, connection, self.steps, self.name
+            )
             known = self.application.backends(self.database)
             fixed_name = self.server.credentials.fixed
             databases.drop_unused(connection, self.berth.run.id, self.database, known, fixed_name)
@@ -228,11 +243,25 @@ class Workspace:
         self._spoilt = False
         check_pools(self.database)
 
+    def _is_cut_off(self) -> bool:
+        """Tell whether the server has ended berth's own connections: it may have crashed."""
+        if not self.is_ours or self.berth.manager.is_lost(self.server):
+            return False
+        places = (self.__dict__.get(name) for name in ("_layers", "_rolled_back", "lending"))
+        return any(place.is_cut_off() for place in places if place)
+
+    def _recover(self) -> None:
+        """Make everything anew; what was made ahead comes from the template as it was."""
+        if "lending" in self.__dict__:
+            self.lending.close()
+        self.start_over()
+
     def move(self, new: Workspace) -> None:
         """Take the place of another one, on another server."""
         self._disconnect()
         self.application.close()
         self.server, self.rights, self.application = new.server, new.rights, new.application
+        self.life = new.life
 
     def close(self) -> None:
         """Close every connection that berth has opened, private databases' included."""
@@ -307,9 +336,16 @@ class Workspace:
             self.start_over()
             self._tell_changed_schema(error, who)
         except (LeftOpen, NotRepairable) as error:
+            life = self.life
             if getattr(error, "restored", None) is None:
                 self.start_over()
-            raise
+            if not isinstance(error, BaselineLost) or self.life == life:
+                raise
+            self.berth.progress.note(
+                f"postgres: while {who} ran, the server crashed and recovered, as one of its"
+                " processes was killed; that empties unlogged tables, so the template and the"
+                " database were made anew; what fixtures of a wider scope had written is gone"
+            )
 
     def _tell_changed_schema(self, error: SchemaChanged, who: str) -> None:
         self.berth.progress.note(

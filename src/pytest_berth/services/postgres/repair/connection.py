@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING
 
+from pytest_berth.services.postgres.recovery import is_lost
 from pytest_berth.services.postgres.repair.capture import capture
 from pytest_berth.services.postgres.repair.restore import confirm, restore
 from pytest_berth.services.postgres.repair.stored import adopt
@@ -91,6 +92,10 @@ class RepairConnection:
         return restore(
             self.psycopg, baseline, lock_timeout=self.lock_timeout, alone=kept, at_most=at_most
         )
+
+    def is_lost(self) -> bool:
+        """Tell whether the server has ended the connection, without asking it."""
+        return "psycopg" in self.__dict__ and is_lost(self.psycopg)
 
     def close(self) -> None:
         """Close the connection, and with it everything that is kept."""
