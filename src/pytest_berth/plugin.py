@@ -148,7 +148,7 @@ def pytest_xdist_setupnodes(config: pytest.Config, specs: Sequence[Any]) -> None
         spec.env.update(berth.run.variables())
     relay = Relay(berth.run, berth.progress.note)
     relay.start()
-    berth.at_end.callback(relay.stop)
+    berth.after_tests.callback(relay.stop)
     config.pluginmanager.register(Controller(berth.run), "berth-controller")
 
 
@@ -162,14 +162,27 @@ def pytest_xdist_node_collection_finished(node: Any) -> None:
 
 @pytest.hookimpl(trylast=True)
 def pytest_sessionfinish(session: pytest.Session) -> None:
-    """Stop what this run has started; xdist has ended its workers by now."""
-    session.config.stash[BERTH].end()
+    """Let an xdist worker undo what it has done; what the run has started outlives the results."""
+    berth = session.config.stash[BERTH]
+    if berth.run.is_owner:
+        berth.finish_testing()
+    else:
+        berth.end()
 
 
+@pytest.hookimpl(trylast=True)
 def pytest_unconfigure(config: pytest.Config) -> None:
-    """Stop what is left where the session did not come to its end."""
-    if BERTH in config.stash:
-        config.stash[BERTH].end()
+    """Stop what this run has started, when its results have been printed."""
+    if BERTH not in config.stash:
+        return
+    berth = config.stash[BERTH]
+    if berth.served:
+        from pytest_berth.reporting import quiet
+
+        with quiet.while_servers_end(config):
+            berth.end()
+    else:
+        berth.end()
 
 
 def _offer(

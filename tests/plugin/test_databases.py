@@ -281,3 +281,46 @@ def test_the_application_works_as_a_role_of_few_rights(served: Project, role: st
     )
     result.assert_outcomes(passed=3)
     result.stdout.fnmatch_lines(["*(postgres truncation: pg_url is another way in)*"])
+
+
+def test_fixtures_are_asked_for_while_a_test_runs_in_each_order(shop: Project) -> None:
+    result = run(
+        shop,
+        """
+        from itertools import permutations
+
+        FIXTURES = ["pg_url", "pg_engine", "pg_session", "pg_database", "pg_databases"]
+
+        def use(found, name):
+            if name == "pg_session":
+                assert found.scalar(text("SELECT count(*) FROM main")) == 0
+                found.execute(text("INSERT INTO main VALUES (1)"))
+                found.commit()
+            elif name == "pg_databases":
+                session = found["audit"].session
+                assert session.scalar(text("SELECT count(*) FROM invoice")) == 0
+                session.execute(text("INSERT INTO invoice (name) VALUES ('new')"))
+                session.commit()
+
+        def test_first(pg_databases):
+            use(pg_databases, "pg_databases")
+
+        def test_session_comes_late(request):
+            use(request.getfixturevalue("pg_session"), "pg_session")
+
+        def test_session_comes_late_and_databases_do_not(request, pg_databases):
+            use(pg_databases, "pg_databases")
+            use(request.getfixturevalue("pg_session"), "pg_session")
+
+        @pytest.mark.parametrize("names", permutations(FIXTURES, 2), ids="-".join)
+        def test_two_come_late(request, names):
+            for name in names:
+                use(request.getfixturevalue(name), name)
+
+        def test_nothing_is_left(pg_databases, pg_engine):
+            assert names(pg_databases["audit"].engine) == []
+            with pg_engine.connect() as connection:
+                assert connection.scalar(text("SELECT count(*) FROM main")) == 0
+        """,
+    )
+    result.assert_outcomes(passed=24)

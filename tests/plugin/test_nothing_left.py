@@ -106,6 +106,49 @@ def test_a_local_server_is_gone_under_xdist(
     nothing_left(temporary)
 
 
+@pytest.mark.parametrize("workers", [0, 2])
+def test_the_results_are_shown_before_the_server_ends(
+    project: Project, temporary: Path, require_source: Callable[[str], None], workers: int
+) -> None:
+    require_source("local")
+    project.plugins = ("xdist",)
+    project.write(
+        test_it="""
+            from pathlib import Path
+            def test_it(pg_dsn): Path("dsn").write_text(pg_dsn)
+        """
+    )
+    project.conftest(
+        """
+        import psycopg, pytest, threading
+        from pathlib import Path
+
+        @pytest.hookimpl(trylast=True)
+        def pytest_terminal_summary(terminalreporter):
+            server = Path("dsn").read_text().rpartition("/")[0]
+            psycopg.connect(f"{server}/postgres").close()
+            terminalreporter.write_line("it answers")
+
+        @pytest.hookimpl(tryfirst=True)
+        def pytest_unconfigure(config):
+            print("shown")
+
+        def pytest_configure(config):
+            berth = config.pluginmanager.get_plugin("berth")
+            ended = berth.Berth.end
+            def end(self):
+                print("not shown")
+                ended(self)
+            berth.Berth.end = end
+        """
+    )
+    result = project.run("--berth-source=local", "-n", str(workers))
+    result.assert_outcomes(passed=1)
+    result.stdout.fnmatch_lines(["it answers", "*= 1 passed*", "shown"])
+    assert "not shown" not in str(result.stdout)
+    nothing_left(temporary)
+
+
 @pytest.mark.parametrize("end", ENDS)
 def test_a_container_is_gone(
     project: Project, temporary: Path, require_source: Callable[[str], None], end: str

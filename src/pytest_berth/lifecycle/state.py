@@ -39,7 +39,8 @@ class Berth:
         may_need_servers: Whether any of the collected tests is an integration test.
         on_server: Called whenever a server has been handed out.
         on_waiting: Called now and then while pytest's own thread waits for another one.
-        served: The servers of a run that has ended.
+        served: The servers of a run whose tests have ended.
+        after_tests: What is to be done before the results are printed.
         at_end: What is to be undone at the end.
         held: What a service keeps for the life of this process, by a name of its own.
     """
@@ -60,6 +61,7 @@ class Berth:
         self.on_server: Callable[[], None] = lambda: None
         self.on_waiting: Callable[[], None] = lambda: None
         self.served: tuple[Server, ...] = ()
+        self.after_tests = ExitStack()
         self.at_end = ExitStack()
         self.held: dict[str, Any] = {}
         self._start_reporting = start_reporting
@@ -119,11 +121,18 @@ class Berth:
                 problems.append(error)
         return problems
 
+    def finish_testing(self) -> None:
+        """Print what is still to be told, and remember the servers, for the summary."""
+        self.after_tests.close()
+        if self.has_manager or self.run.has_directory:
+            self.served = tuple(self.manager.leases.all("ready"))
+            self.on_waiting()
+
     def end(self) -> None:
         """Stop what this run has started and undo what it has set; may be called twice."""
+        self.after_tests.close()
         self.at_end.close()
         if self.has_manager or self.run.has_directory:
-            self.served = self.served or tuple(self.manager.leases.all("ready"))
             self.manager.stop()
             self.on_waiting()
 

@@ -68,11 +68,11 @@ class Application:
     def test(self) -> Iterator[None]:
         """Tell what is begun from now on, until the test has ended, from what a wider scope has."""
         self.note_wider()
-        self._in_test = True
+        outer, self._in_test = self._in_test, True
         try:
             yield
         finally:
-            self._in_test = False
+            self._in_test = outer
 
     @contextmanager
     def wider_fixture(self) -> Iterator[None]:

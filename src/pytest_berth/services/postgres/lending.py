@@ -37,11 +37,13 @@ class Lending:
     @contextmanager
     def instead(self) -> Iterator[Database]:
         """Yield a private database that a test has in the place of the worker's."""
-        with self._lent(self.workspace.template) as self.own:
+        outer = self.own
+        with self._lent(self.workspace.template) as own:
+            self.own = own
             try:
-                yield self.own
+                yield own
             finally:
-                self.own = None
+                self.own = outer
 
     @contextmanager
     def private(self) -> Iterator[PrivateDatabase]:

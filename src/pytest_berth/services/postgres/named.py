@@ -67,14 +67,19 @@ class NamedDatabase:
 
     @contextmanager
     def slate(self, isolation: Isolation) -> Iterator[None]:
-        """Give a test a clean slate in this database, and clean up behind it."""
+        """Give a test a clean slate in this database, and clean up behind it.
+
+        There may be one around it, where a test asks for fixtures while it runs.
+        """
         opening.renew_if_lost(self._workspace)
+        outer = self._slate, self._connection, self._session
         with self._workspace.slate(isolation, ()), ExitStack() as self._slate:
+            self._connection = self._session = None
             try:
                 yield
             finally:
-                slate, self._slate = self._slate, None
-                self._connection = self._session = None
+                slate = self._slate
+                self._slate, self._connection, self._session = outer
                 slate.close()
 
     def close(self) -> None:
@@ -132,11 +137,11 @@ class NamedDatabases(Mapping[str, NamedDatabase]):
                 self[name]
             for database in self._open.values():
                 stack.enter_context(database.slate(isolation))
-            self._test = isolation, stack
+            outer, self._test = self._test, (isolation, stack)
             try:
                 yield
             finally:
-                self._test = None
+                self._test = outer
 
     @property
     def opened(self) -> list[Workspace]:
