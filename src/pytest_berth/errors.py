@@ -91,6 +91,24 @@ class NotOursError(BerthError):
     """A destructive step was refused: the database is not provably ours."""
 
 
+def together(problems: Iterable[SettingsError]) -> SettingsError | None:
+    """Return one error that tells all problems, each kind of mistake once; None without any."""
+    found: dict[tuple[str, str], list[SettingsError]] = {}
+    for problem in problems:
+        alike = found.setdefault((problem.what, problem.remedy), [])
+        if problem.why not in [each.why for each in alike]:
+            alike.append(problem)
+    told = [_with_count(*alike) for alike in found.values()]
+    if len(told) <= 1:
+        return told[0] if told else None
+    return SettingsError("\n\n".join(map(str, told)))
+
+
+def _with_count(first: SettingsError, *further: SettingsError) -> SettingsError:
+    why = f"{first.why}, and {len(further)} more times" if further else first.why
+    return SettingsError(first.what, why=why, remedy=first.remedy)
+
+
 def nearest(name: str, valid: Iterable[str]) -> str:
     """Return ``did you mean 'x'?`` for the valid name nearest to *name*, or all valid names."""
     import difflib

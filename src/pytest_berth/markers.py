@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from pytest_berth.errors import SettingsError, nearest
+from pytest_berth.errors import SettingsError, nearest, together
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Collection, Sequence
 
     import pytest
 
@@ -62,15 +62,26 @@ def berth_kafka(*, topics: Sequence[str] = (), scope: str | None = None) -> Kafk
     return KafkaMarker([topics] if isinstance(topics, str) else topics, scope)
 
 
-def check(item: pytest.Item) -> None:
-    """Check the arguments of a test's markers, whether it reaches a server or not.
+def check(item: pytest.Item, registered: Collection[str]) -> None:
+    """Check the names and arguments of a test's markers, whether it reaches a server or not.
+
+    Args:
+        item: The test.
+        registered: Names of the markers that pytest knows.
 
     Raises:
-        SettingsError: A marker was given an argument that it does not have.
+        SettingsError: A marker looks like one of ours and is none, or has a wrong argument.
     """
-    for signature in (berth_pg, berth_redis, berth_kafka):
-        if item.get_closest_marker(signature.__name__):
-            read(item, signature)
+    signatures = {each.__name__: each for each in (berth_pg, berth_redis, berth_kafka)}
+    for mark in item.iter_markers():
+        if mark.name in signatures:
+            read(item, signatures[mark.name])
+        elif mark.name.startswith("berth") and mark.name not in registered:
+            raise SettingsError(
+                f"there is no marker {mark.name!r}.",
+                why=f"it is given at {item.nodeid}",
+                remedy=nearest(mark.name, signatures),
+            )
 
 
 class RedisMarker(NamedTuple):
@@ -92,25 +103,33 @@ def read(item: pytest.Item, signature: Callable[..., Any]) -> dict[str, Any]:
     """Return the arguments of all of a test's markers of a name, the nearest first.
 
     Raises:
-        SettingsError: A marker was given an argument that it does not have.
+        SettingsError: Markers were given arguments that they do not have; it tells all of them.
     """
     import inspect
 
     name = signature.__name__
     known = inspect.signature(signature).parameters
     arguments: dict[str, Any] = {}
+    problems = []
     for mark in item.iter_markers(name):
-        for argument in mark.kwargs.keys() - known.keys():
-            raise SettingsError(
+        problems += [
+            SettingsError(
                 f"@pytest.mark.{name} has no argument {argument!r}.",
                 why=f"it is given at {item.nodeid}",
                 remedy=nearest(argument, known),
             )
+            for argument in mark.kwargs
+            if argument not in known
+        ]
         if mark.args:
-            raise SettingsError(
+            problem = SettingsError(
                 f"@pytest.mark.{name} takes its arguments by name only.",
                 why=f"{', '.join(map(repr, mark.args))} is given at {item.nodeid}",
                 remedy=f"use {', '.join(f'{key}=...' for key in known)}",
             )
+            problems.append(problem)
         arguments = {**mark.kwargs, **arguments}
+    found = together(problems)
+    if found:
+        raise found
     return arguments

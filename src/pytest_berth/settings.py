@@ -16,8 +16,9 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
-_UNITS = {"": "seconds", "s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
-_DURATION = r"(?P<number>\d+(?:\.\d+)?)\s*(?P<unit>[smhd]?)"
+_SIZES = ((3600, "h"), (60, "m"), (1, "s"))
+_UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
+_DURATION = r"(?P<number>\d+(?:\.\d+)?)\s*(?P<unit>[smhd])|0+"
 _PASSWORD = r"(?P<before>://[^:/?#@\s]*:).*(?=@)|(?P<name>[?&]password=)[^&\s]*"
 
 
@@ -83,9 +84,20 @@ class Settings:
 def describe(name: str, setting: Setting) -> str:
     """Return ``name = value (origin)``."""
     value = "***" if setting.value and name.endswith("_password") else setting.value
+    return f"{name} = {mask(_shown(value))} ({setting.origin})"
+
+
+def _shown(value: Any) -> str:
+    """Return a value as it is written in an ini file; ``not set`` for none."""
+    if value in (None, "", (), 0, timedelta()) and not isinstance(value, bool):
+        return "not set"
+    if isinstance(value, timedelta):
+        seconds = value.total_seconds()
+        size, unit = next((n, u) for n, u in _SIZES if n <= 1 or not seconds % n)
+        return f"{seconds / size:g}{unit}"
     if isinstance(value, tuple):
-        value = " | ".join(map(str, value))
-    return f"{name} = {mask('' if value is None else str(value))} ({setting.origin})"
+        return " | ".join(map(str, value))
+    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def mask(text: str) -> str:
@@ -131,10 +143,14 @@ def seconds(value: str) -> float:
 
 
 def duration(value: str) -> timedelta:
-    """Take a time such as ``15m``, ``90s``, ``1.5h``, or a number of seconds."""
+    """Take a time such as ``15m``, ``90s`` or ``1.5h``; ``0`` needs no unit."""
     match = re.fullmatch(_DURATION, value.strip())
     if not match:
-        raise ValueError("use a number with its unit: 90s, 15m or 1h; 0 for not at all")
+        number = re.fullmatch(r"\s*(\d+)\s*", value)
+        meant = f"did you mean {number[1]}m or {number[1]}s? " if number else ""
+        raise ValueError(f"{meant}use a number with its unit: 90s, 15m or 1h; 0 for not at all")
+    if not match["unit"]:
+        return timedelta()
     try:
         return timedelta(**{_UNITS[match["unit"]]: float(match["number"])})
     except OverflowError:

@@ -85,6 +85,43 @@ def test_a_mistake_is_a_usage_error_before_the_first_test(marked: Project, argum
     assert text.count("test_marked.py::test_pg") == 1
 
 
+def test_all_mistakes_are_told_together_and_each_kind_once(marked: Project) -> None:
+    marked.write(
+        test_marked="""
+            import pytest
+
+            @pytest.mark.berth_postgres(isolation="rollback")
+            def test_misspelt(): pass
+
+            @pytest.mark.berth_pg("rollback", isolaton="rollback")
+            def test_two(pg_session): pass
+
+            @pytest.mark.berth_pg(isolation="rolback")
+            class TestClass:
+                def test_one(self, pg_session): pass
+                def test_another(self, pg_session): pass
+
+            @pytest.mark.berth_redis(scop="test")
+            def test_redis(redis_url): pass
+
+            @pytest.mark.berth_kafka(scope="tset")
+            def test_kafka(kafka_bootstrap): pass
+        """
+    )
+    text = refusal(marked.run())
+    for part in (
+        "there is no marker 'berth_postgres'.",
+        "did you mean 'berth_pg'?",
+        "@pytest.mark.berth_pg has no argument 'isolaton'.",
+        "@pytest.mark.berth_pg takes its arguments by name only.",
+        "unknown isolation 'rolback'.",
+        "::test_one, and 1 more times",
+        "@pytest.mark.berth_redis has no argument 'scop'.",
+        "'tset'",
+    ):
+        assert text.count(part) == 1, text
+
+
 @pytest.mark.parametrize("arguments", list(MISTAKES)[:3])
 def test_a_mistake_is_told_once_under_xdist(marked: Project, arguments: str) -> None:
     marked.plugins = ("xdist",)

@@ -40,14 +40,16 @@ def test_without_settings_the_header_says_so(unit: Project) -> None:
 
 
 def test_with_vv_every_value_and_its_origin_are_shown(unit: Project) -> None:
-    unit.ini("berth_pg_lock_timeout = 7")
+    unit.ini("berth_pg_lock_timeout = 7", "berth_keep = 90s")
     result = unit.run("-vv")
     result.stdout.fnmatch_lines(
         [
             "berth:",
             "  berth_source = auto (default)",
+            "  berth_export = not set (default)",
+            "  berth_keep = 90s (pytest.ini)",
             "  berth_pg_version = 17 (default)",
-            "  berth_pg_lock_timeout = 7.0 (pytest.ini)",
+            "  berth_pg_lock_timeout = 7 (pytest.ini)",
         ]
     )
 

@@ -101,13 +101,13 @@ def broker_of(cluster: str) -> Iterator[int]:
 
 
 @pytest.mark.parametrize(
-    ("text", "seconds"), [("15m", 900), ("90s", 90), ("1.5h", 5400), ("2 d", 172800), ("30", 30)]
+    ("text", "seconds"), [("15m", 900), ("90s", 90), ("1.5h", 5400), ("2 d", 172800), ("0", 0)]
 )
-def test_a_duration_has_a_unit_or_is_in_seconds(text: str, seconds: int) -> None:
+def test_a_duration_has_a_unit(text: str, seconds: int) -> None:
     assert duration(text) == timedelta(seconds=seconds)
 
 
-@pytest.mark.parametrize("text", ["15x", "m", "", "-1m", "1m30s", "inf", f"{10**20}d"])
+@pytest.mark.parametrize("text", ["15x", "15", "1.5", "m", "", "-1m", "1m30s", "inf", f"{10**20}d"])
 def test_what_is_no_duration_is_refused_with_an_example(text: str) -> None:
     with pytest.raises(ValueError, match="15m"):
         duration(text)

@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pytest_berth import markers
+from pytest_berth.errors import SettingsError, together
 from pytest_berth.lifecycle import autouse, scopes
 from pytest_berth.lifecycle.state import BERTH
 from pytest_berth.markers import INTEGRATION_NAME
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from collections.abc import Set as AbstractSet
 
     from pytest_berth.service import Service
@@ -48,16 +49,33 @@ def check(items: Sequence[pytest.Item], services: Sequence[Service]) -> None:
     """Check markers, and what is written about each service for the tests that reach it.
 
     Raises:
-        SettingsError: A marker, a path, a module or an attribute is wrong.
+        SettingsError: Markers, paths, modules or attributes are wrong; it tells all of them.
     """
-    if items:
-        autouse.check(items[0].config.stash[BERTH].settings, services)
+    if not items:
+        return
+    berth = items[0].config.stash[BERTH]
+    problems = [*_caught(autouse.check, berth.settings, services)]
+    known = {line.partition("(")[0].partition(":")[0] for line in items[0].config.getini("markers")}
     for item in items:
-        markers.check(item)
+        problems += _caught(markers.check, item, known)
     for service in services:
         concerned = [item for item in items if fixtures_reached(item, service)]
-        if concerned:
-            service.check(concerned)
+        found = _caught(service.check, concerned) if concerned else []
+        # What is wrong with other tests is looked for only where something is.
+        for item in concerned if found else ():
+            found += _caught(service.check, [item])
+        problems += found
+    problem = together(problems)
+    if problem:
+        raise problem
+
+
+def _caught(check: Callable[..., None], *arguments: object) -> list[SettingsError]:
+    try:
+        check(*arguments)
+    except SettingsError as error:
+        return [error]
+    return []
 
 
 def fixtures_reached(item: pytest.Item, service: Service) -> frozenset[str]:

@@ -138,9 +138,9 @@ def test_a_refusal_is_told_at_once(
     result.assert_outcomes(errors=1)
     result.stdout.fnmatch_lines(
         [
-            "the server at 127.0.0.1:* refuses berth's account.",
+            "the server at 127.0.0.1:* refuses the account of berth_pg_url.",
             f"  why: *{reason}*",
-            "  do:  check berth_pg_url*",
+            "  do:  check user, password and database in berth_pg_url*",
         ]
     )
     assert "Traceback" not in result.stdout.str()

@@ -189,10 +189,16 @@ def _arguments(settings: Settings, credentials: Credentials) -> list[str]:
 def _not_connected(server: Server, message: str) -> BerthError:
     text = " ".join(message.split())
     if any(sign in text for sign in _HOPELESS):
-        whose = "berth_pg_url" if server.source == "external" else f"port {server.port}"
+        if server.source == "external":
+            return StartError(
+                f"the server at {server.host}:{server.port} refuses the account of berth_pg_url.",
+                why=text,
+                remedy="check user, password and database in berth_pg_url"
+                " (the environment's BERTH_PG_URL goes before the ini file)",
+            )
         return StartError(
             f"the server at {server.host}:{server.port} refuses berth's account.",
             why=text,
-            remedy=f"check {whose}: another server may be listening there",
+            remedy=f"check port {server.port}: another server may be listening there",
         )
     return NotReadyError(text)
