@@ -226,3 +226,12 @@ def test_numbers_exported_but_never_used_are_given_back(
     )
     project.run().assert_outcomes(passed=1)
     assert connect(server).info("keyspace") == {}
+
+
+def test_a_server_with_too_many_clients_is_told_as_such(yard: Yard, connect: Connect) -> None:
+    server = yard.foreign()
+    holder = connect(server)
+    holder.ping()
+    holder.config_set("maxclients", 1)
+    with pytest.raises(NoSourceError, match="or raise its maxclients"):
+        claims.take(server, "a:main")

@@ -128,7 +128,7 @@ def test_what_cannot_be_put_back_is_told_once_and_later_tests_find_what_fixtures
             loop = asyncio.new_event_loop()
             client = redis.asyncio.Redis.from_url(redis_url)
             yield lambda *command: loop.run_until_complete(client.execute_command(*command))
-            loop.run_until_complete(client.aclose())
+            loop.run_until_complete(client.connection_pool.disconnect())
             loop.close()
 
         @pytest.fixture(scope="module")
@@ -206,3 +206,33 @@ def test_numbers_that_the_application_derives_are_the_worker_s_own(local: Projec
         """
     )
     local.run("-n", "2").assert_outcomes(passed=20)
+
+
+def test_a_server_that_does_not_answer_is_told_and_replaced(local: Project) -> None:
+    local.conftest(
+        """
+        from pytest_berth.services.redis import clients
+
+        clients.ANSWERS_WITHIN = 1.0
+        """
+    )
+    local.write(
+        test_all="""
+        import os, signal
+
+        def test_stops(redis_client, redis_server):
+            redis_client.set("key", 1)
+            os.kill(redis_server._server.handle["pid"], signal.SIGSTOP)
+
+        def test_next(redis_client):
+            assert redis_client.keys() == []
+        """
+    )
+    result = local.run("-p", "no:randomly")
+    result.assert_outcomes(passed=2, errors=1)
+    result.stdout.fnmatch_lines(
+        [
+            "the redis server is lost.",
+            "  do:  where nobody has stopped it, or paused its clients, *",
+        ]
+    )

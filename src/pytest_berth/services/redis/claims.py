@@ -37,6 +37,8 @@ GOOD_FOR = 900
 ANY = -1
 _CONNECTION = "pytest-berth:"
 _UNKNOWN_DATABASES = 16
+_MANY = "max number of clients reached"
+_FULL = "end programs that hold connections there (redis-cli CLIENT LIST), or raise its maxclients"
 
 _FIND = """
 local key, databases = KEYS[1], tonumber(ARGV[1])
@@ -283,7 +285,7 @@ def _explained(server: Server) -> Iterator[None]:
         raise NoSourceError(
             f"the external Redis at {place} cannot be reached.",
             why=str(error),
-            remedy="start it, or check berth_redis_url",
+            remedy=_FULL if _MANY in str(error) else "start it, or check berth_redis_url",
         ) from None
     except redis.ResponseError as error:
         raise NoSourceError(

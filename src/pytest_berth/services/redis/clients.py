@@ -47,9 +47,7 @@ class ForeignServerError(redis.ConnectionError):
         )
 
 
-def berths_own(
-    server: Server, number: int, *, answers_within: float = ANSWERS_WITHIN
-) -> redis.Redis:
+def berths_own(server: Server, number: int, *, answers_within: float | None = None) -> redis.Redis:
     """Return a client for berth's own commands, which delete, in a database number of a server.
 
     Each of its connections, made anew by redis-py or not, asks first whether it has reached the
@@ -57,7 +55,7 @@ def berths_own(
     a server without one takes any from redis-py 8 (HELLO 3 AUTH). On an external server, claims
     are the proof.
     """
-    options: dict[str, Any] = {"socket_timeout": answers_within}
+    options: dict[str, Any] = {"socket_timeout": answers_within or ANSWERS_WITHIN}
     if server.source != "external":
         options["redis_connect_func"] = _require_token(server)
     return client(urls.url(server, number), **options)

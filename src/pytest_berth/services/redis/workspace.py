@@ -25,6 +25,11 @@ if TYPE_CHECKING:
     from pytest_berth.services.layers import Place as FixturesPlace
     from pytest_berth.services.redis.claims import Claim
 
+_SILENT = (
+    "where nobody has stopped it, or paused its clients, its log says why it does not answer; later"
+    " tests get another one"
+)
+
 
 @dataclass
 class Workspace:
@@ -129,9 +134,12 @@ class Workspace:
                 raise
             self.berth.manager.mark_lost(self.server)
             raise NotPutBackError([str(error)]) from error
-        except (LostError, NotPutBackError):
-            if self.server.source != "external":
-                self.berth.manager.mark_lost(self.server)
+        except (LostError, NotPutBackError) as error:
+            manager = self.berth.manager
+            if self.server.source != "external" and not manager.is_lost(self.server):
+                if isinstance(error, LostError):
+                    error.remedy = _SILENT
+                manager.mark_lost(self.server)
             raise
 
     def _require_ours(self) -> None:
@@ -169,6 +177,8 @@ def workspace(berth: Berth, server: Server, worker: str) -> Iterator[Workspace]:
 def _place(berth: Berth, server: Server, number: int, client: redis.Redis) -> Place:
     """Return the place on a server of ours: all of it, where no other worker uses it."""
     count = databases.count(berth.settings)
+    if server.slot not in {"", berth.run.worker}:
+        return Place(server, number, range(number, number + 1), client)  # it ends with its test
     if server.slot or berth.run.workers == 1:
         return Place(server, number, range(count), client, is_alone=True)
     further = databases.further(count, berth.run.workers)
