@@ -93,6 +93,18 @@ def test_the_log_of_a_test_leaves_out_other_workers() -> None:
     assert names.own_lines(log, "ab12", "gw0") == "berth-ab12-gw0-1-t here\nno name"
 
 
+def test_the_log_of_a_test_leaves_out_what_a_broker_notes_of_its_work() -> None:
+    told = [
+        "[2026-01-02 03:04:05,678] WARN slow (kafka.server)",
+        "03:04:05.678 ERROR kafka.server - broken",
+        "java.io.IOException: disk",
+        "    at kafka.Log.append",
+    ]
+    noted = ["[main] INFO org.apache.kafka - started", "  with this", "03:04:05.678 INFO more"]
+    log = "\n".join([*noted, *told, *noted])
+    assert names.own_lines(log, "ab12", "main").splitlines() == told
+
+
 def test_properties_become_variables_of_the_official_image() -> None:
     found = properties.variables({"log.dirs": "/d", "a-b_c": "1"})
     assert found == {"KAFKA_LOG_DIRS": "/d", "KAFKA_A__B___C": "1"}

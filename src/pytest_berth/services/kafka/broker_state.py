@@ -6,12 +6,14 @@ SCRAM. What an earlier version of the broker does not know of cannot be changed 
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from pytest_berth.services.kafka import topics
 from pytest_berth.services.kafka.connection import require
 from pytest_berth.services.kafka.library import admin_messages, errors
+from pytest_berth.waiting import wait_for
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -23,7 +25,12 @@ _BROKER, _LOGGER, _METRICS, _GROUP = 4, 8, 16, 32
 # Where a setting was set: while the broker ran, or as the default of all brokers; a logger's level.
 _SET_LATER = {2, 3, 6, 7, 8}
 _ANY, _ANY_PATTERN = 1, 1
+_CAUGHT_UP_WITHIN = 10.0
+_NUMBERS = itertools.count(1 << 40)  # bytes per second, so that nobody is slowed down
 Entity = tuple[tuple[str, str | None], ...]
+_OURS: Entity = (("client-id", "berth-catches-up"),)
+_RATE = "producer_byte_rate"
+_METADATA = "__cluster_metadata"
 Acl = tuple[int, str, int, str, str, int, int]
 
 
@@ -79,6 +86,44 @@ def put_back(brokers: Brokers, before: BrokerState) -> list[str]:
     return _put_back_users(brokers, before.users, after.users)
 
 
+def position(brokers: Brokers) -> int:
+    """Return how much the controller has written down, of whatever changes; -1 if unknown.
+
+    It also writes twice a second that there is nothing new.
+    """
+    message = admin_messages.DescribeQuorumRequest
+    parts = [message.TopicData.PartitionData(partition_index=0)]
+    request = message(topics=[message.TopicData(topic_name=_METADATA, partitions=parts)])
+    answer = _asked(brokers, request)
+    if answer is None or answer.error_code:
+        return -1
+    (written,) = (each.high_watermark for topic in answer.topics for each in topic.partitions)
+    return int(written)
+
+
+def catch_up(brokers: Brokers) -> None:
+    """Wait until the brokers of a cluster of ours have seen all that was changed before this call.
+
+    A controller answers when a change is written; brokers learn of it, in the same order, a
+    moment later. What is written here, a limit for a client that is not there, they have seen then.
+    """
+    number = float(next(_NUMBERS))
+    try:
+        _put_back_quotas(brokers, {_OURS: {_RATE: number}}, {})
+    except errors.IncompatibleBrokerVersion:
+        return
+    try:
+        wait_for(
+            lambda: _all_quotas(brokers).get(_OURS, {}).get(_RATE) == number,
+            _CAUGHT_UP_WITHIN,
+            interval=0.0005,
+            max_interval=0.02,
+            message="the broker's view of the cluster",
+        )
+    finally:
+        _put_back_quotas(brokers, {}, {_OURS: {_RATE: number}})
+
+
 def _configs(brokers: Brokers) -> dict[tuple[int, str], dict[str, str]]:
     message = admin_messages.DescribeConfigsRequest
     found: dict[tuple[int, str], dict[str, str]] = {}
@@ -117,6 +162,10 @@ def _resources(brokers: Brokers) -> list[tuple[int, str]]:
 
 
 def _quotas(brokers: Brokers) -> dict[Entity, dict[str, float]]:
+    return {entity: each for entity, each in _all_quotas(brokers).items() if entity != _OURS}
+
+
+def _all_quotas(brokers: Brokers) -> dict[Entity, dict[str, float]]:
     request = admin_messages.DescribeClientQuotasRequest(components=[], strict=False)
     answer = _asked(brokers, request)
     if answer is None or answer.error_code:

@@ -58,12 +58,14 @@ class Before:
         marks: Where each topic ended.
         groups: The consumer groups.
         state: What the broker was set to; None where others use it, too.
+        position: How much the controller had written down; -1 if unknown.
     """
 
     fixed: Mapping[str, Topic]
     marks: dict[str, Mark]
     groups: frozenset[str]
     state: BrokerState | None
+    position: int
 
 
 @dataclass
@@ -96,6 +98,7 @@ class Cleaning:
         """
         topics.create_missing(self.brokers, self.fixed)
         self._end_transactions()
+        position = broker_state.position(self.brokers) if self.is_ours else -1
         fixed = topics.describe(self.brokers, self.fixed)
         self._empty(fixed)
         there = topics.find(self.brokers)
@@ -111,6 +114,7 @@ class Cleaning:
             marks,
             known,
             broker_state.look(self.brokers) if self.is_alone else None,
+            position,
         )
 
     def end(self, before: Before) -> None:
@@ -119,14 +123,33 @@ class Cleaning:
         Raises:
             IsolationError: Something cannot be put back.
         """
+        steps: list[Callable[[Before], None]] = [self._end_transactions]
+        if self._is_as_before(before):
+            steps += [self._emptied, self._groups]
+        else:
+            steps += [self._fixed, self._others, self._groups, self._state]
         problems: list[Exception] = []
-        for step in (self._end_transactions, self._fixed, self._others, self._groups, self._state):
+        for step in steps:
             try:
                 step(before)
             except (IsolationError, kafka_errors.KafkaError) as problem:
                 problems.append(problem)
         if problems:
             raise problems[0]
+
+    def _is_as_before(self, before: Before) -> bool:
+        """Tell whether the controller has written nothing down; else see to it that it is seen."""
+        if not self.is_ours:
+            return False
+        if 0 <= before.position == broker_state.position(self.brokers):
+            return True
+        broker_state.catch_up(self.brokers)
+        return False
+
+    def _emptied(self, before: Before) -> None:
+        if before.fixed:
+            self._empty(before.fixed)
+            Groups(self.brokers).forget(_partitions(before.fixed.values()))
 
     def _end_transactions(self, before: Before | None = None) -> None:
         for name in transactions.end_all(self.brokers, self._may_end):

@@ -32,6 +32,7 @@ def renew(server: Server) -> list[str]:
         ForeignBrokerError: Another broker answers in its place; nothing is done there.
     """
     with closing(_brokers(server)) as brokers:
+        broker_state.catch_up(brokers)
         groups = Groups(brokers)
         groups.delete(groups.all())
         topics.delete(brokers, list(topics.find(brokers)))

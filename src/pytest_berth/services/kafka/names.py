@@ -7,10 +7,17 @@ on a broker that is not ours only that is ever deleted without being allowed by 
 from __future__ import annotations
 
 import re
+from typing import TYPE_CHECKING
 
 from pytest_berth.errors import NotOursError
 
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
 _LONGEST = 249
+# A time or a thread, in brackets or not, and the level.
+_ENTRY = r"(\[[^\]]*\]|\S+) (?P<level>TRACE|DEBUG|INFO|WARN|ERROR|FATAL) "
+_NOTES = {"TRACE", "DEBUG", "INFO"}
 
 
 def run_prefix(run_id: str) -> str:
@@ -41,6 +48,21 @@ def require_ours(topic: str, run_id: str) -> None:
 
 
 def own_lines(log: str, run_id: str, worker: str) -> str:
-    """Leave out of a log the lines that name other workers' topics and groups."""
+    """Leave of a log the warnings and errors that do not name other workers' topics and groups.
+
+    A broker notes a dozen long lines for each topic that it makes; what went wrong gets lost there.
+    """
     every, own = run_prefix(run_id), prefix(run_id, worker)
-    return "\n".join(line for line in log.splitlines() if every not in line or own in line)
+    worth = _worth_telling(log.splitlines())
+    return "\n".join(line for line in worth if every not in line or own in line)
+
+
+def _worth_telling(lines: list[str]) -> Iterator[str]:
+    """Yield the entries from warnings upwards, with the lines that belong to them."""
+    is_told = True
+    for line in lines:
+        entry = re.match(_ENTRY, line)
+        if entry:
+            is_told = entry["level"] not in _NOTES
+        if is_told:
+            yield line

@@ -36,6 +36,9 @@ FIT_FOR_TESTS: Mapping[str, str] = {
     "num.recovery.threads.per.data.dir": "1",
     "log.cleaner.dedupe.buffer.size": "2097152",
     "log.segment.delete.delay.ms": "1000",
+    # Records bear the time of a test, which may be frozen years ago, or ahead.
+    "log.message.timestamp.after.max.ms": str(2**63 - 1),
+    "log.retention.ms": "-1",
     # Kafka's own default, said because production often differs.
     "auto.create.topics.enable": "true",
 }
