@@ -182,3 +182,43 @@ def test_each_test_has_its_sessions_as_new(served: Project) -> None:
 def test_what_the_application_does_with_each_new_connection_stays_done(served: Project) -> None:
     served.write(test_it=SET_UP)
     served.run("-q").assert_outcomes(passed=4)
+
+
+POOLS = """
+import asyncio
+import asyncpg
+import psycopg2.pool
+import pytest
+
+LOOP = asyncio.new_event_loop()
+
+@pytest.fixture(scope="session")
+def tasks(pg_dsn):
+    pool = asyncpg.create_pool(pg_dsn, min_size=2, max_size=3, loop=LOOP)
+    yield LOOP.run_until_complete(pool)
+    LOOP.run_until_complete(pool.close())
+    LOOP.close()
+
+@pytest.fixture(scope="session")
+def threads(pg_dsn):
+    pool = psycopg2.pool.ThreadedConnectionPool(2, 3, pg_dsn)
+    yield pool
+    pool.closeall()
+
+@pytest.mark.parametrize("columns", ["x int", "x int, y text", "x int, z date"])
+def test_it(tasks, threads, columns):
+    LOOP.run_until_complete(tasks.execute(f"CREATE TABLE added ({columns})"))
+    LOOP.run_until_complete(tasks.execute("INSERT INTO added (x) VALUES (1)"))
+    assert len(LOOP.run_until_complete(tasks.fetch("SELECT * FROM added"))) == 1
+    connection = threads.getconn()
+    with connection, connection.cursor() as cursor:
+        cursor.execute("INSERT INTO added (x) VALUES (2)")
+        cursor.execute("SELECT count(*) FROM added")
+        assert cursor.fetchone() == (2,)
+    threads.putconn(connection)
+"""
+
+
+def test_pools_of_other_drivers_connect_anew_after_a_change_of_the_schema(served: Project) -> None:
+    served.write(test_it=POOLS)
+    served.run("-q").assert_outcomes(passed=3)

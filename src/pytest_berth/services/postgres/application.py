@@ -9,7 +9,7 @@ from __future__ import annotations
 import gc
 import logging
 import sys
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
@@ -148,6 +148,37 @@ class Application:
             self._checkouts[entry] = Checkout(pid, database, _caller(), self._in_test)
 
 
+def hang_up(database: str) -> None:
+    """Close what other drivers keep idle, so that they connect anew when it is next used.
+
+    The server's word that it ends a connection would reach them in the middle of their next query.
+    """
+    asyncpg, psycopg2 = sys.modules.get("asyncpg"), sys.modules.get("psycopg2.pool")
+    for connection in _objects((asyncpg.Connection,)) if asyncpg else ():
+        if _backend(connection)[1] == database:
+            _terminate(connection)
+    for pool in _objects((psycopg2.AbstractConnectionPool,)) if psycopg2 else ():
+        with getattr(pool, "_lock", nullcontext()):
+            for connection in [each for each in pool._pool if _backend(each)[1] == database]:
+                pool._pool.remove(connection)
+                connection.close()
+    for wrapper in _wrappers_of_django():
+        if not wrapper.in_atomic_block and _backend(wrapper.connection)[1] == database:
+            wrapper.close()
+
+
+def _terminate(connection: Any) -> None:
+    """Close a connection of asyncpg's, in its event loop where that runs in another thread."""
+    loop = connection._loop
+    try:
+        if loop.is_running():
+            loop.call_soon_threadsafe(connection.terminate)
+        else:
+            connection.terminate()
+    except RuntimeError as error:  # the loop is closed
+        _log.debug("a connection of asyncpg's could not be closed: %s", error)
+
+
 def check_pools(database: str) -> None:
     """Let psycopg's own pools replace the connections to a database that are lost."""
     pools = sys.modules.get("psycopg_pool")
@@ -165,14 +196,21 @@ def _of_django() -> Iterator[tuple[int, bool]]:
 
     What a test writes in the block of its TestCase is rolled back to a savepoint.
     """
+    for wrapper in _wrappers_of_django():
+        if wrapper.in_atomic_block:
+            blocks = wrapper.atomic_blocks
+            of_test_case = all(getattr(block, "_from_testcase", False) for block in blocks)
+            yield _backend(wrapper.connection)[0], not of_test_case
+
+
+def _wrappers_of_django() -> Iterator[Any]:
+    """Yield what Django's open connections are wrapped in, in this thread."""
     conf, db = sys.modules.get("django.conf"), sys.modules.get("django.db")
     if conf is None or db is None or not conf.settings.configured:
         return
     for wrapper in db.connections.all(initialized_only=True):
-        if wrapper.in_atomic_block and wrapper.connection is not None:
-            blocks = wrapper.atomic_blocks
-            of_test_case = all(getattr(block, "_from_testcase", False) for block in blocks)
-            yield _backend(wrapper.connection)[0], not of_test_case
+        if wrapper.connection is not None:
+            yield wrapper
 
 
 def _leads_to(pool: Any, database: str) -> bool:

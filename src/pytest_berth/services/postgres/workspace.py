@@ -21,7 +21,7 @@ from pytest_berth.services.postgres import (
     urls,
 )
 from pytest_berth.services.postgres.advice import PRIVATE
-from pytest_berth.services.postgres.application import Application, check_pools
+from pytest_berth.services.postgres.application import Application, check_pools, hang_up
 from pytest_berth.services.postgres.failures import (
     BaselineLost,
     LeftOpen,
@@ -232,11 +232,12 @@ class Workspace:
         self._disconnect()
         self._spoilt = True
         self.application.leave(self.database)
+        known = self.application.backends(self.database)
+        hang_up(self.database)
         with recovery.administration(self.server) as connection:
             self.life = template.renew_if_crashed(
                 self.berth, self.server, connection, self.steps, self.name
             )
-            known = self.application.backends(self.database)
             fixed_name = self.server.credentials.fixed
             databases.drop_unused(connection, self.berth.run.id, self.database, known, fixed_name)
             cloning.create(connection, self.database, self.template)
