@@ -72,11 +72,12 @@ def _explain(report: pytest.TestReport, call: pytest.CallInfo[None]) -> None:
 
 
 def _add_hint(report: pytest.TestReport, error: BaseException) -> None:
-    from pytest_berth.reporting import loops
+    from pytest_berth.reporting import clients, loops
 
-    hint = loops.hint(error)
-    if hint:
-        report.sections.append((loops.TITLE, hint))
+    for each in (loops, clients):
+        hint = each.hint(error)
+        if hint:
+            report.sections.append((each.TITLE, hint))
 
 
 def _tell_refused(
