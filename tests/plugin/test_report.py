@@ -191,3 +191,13 @@ def test_quiet_shows_no_header(served: Project) -> None:
     served.models()
     served.write(test_it="def test_pg(pg_session): pass")
     served.run("-q").stdout.no_fnmatch_line("berth: berth_pg_url*")
+
+
+def test_a_program_that_takes_long_in_each_run_is_told_with_what_spares_it(served: Project) -> None:
+    served.ini("berth_pg_schema = command: python -c 'import time; time.sleep(1.1)'")
+    served.write(test_it="def test_it(pg_url): pass")
+    told = "postgres: schema and seeds took *next run*berth_pg_fingerprint names these files"
+    first = served.run(BERTH_SNAPSHOTS="on")
+    first.stdout.fnmatch_lines([told])
+    again = served.run("-oberth_pg_fingerprint=test_it.py", BERTH_SNAPSHOTS="on")
+    again.stdout.no_fnmatch_line(told)

@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from pytest_berth.service import Progress, Server, Service
     from pytest_berth.settings import Settings
 
+_HINTS = "hints"
+
 
 class Berth:
     """The settings, the run and its servers, as one process sees them.
@@ -40,6 +42,7 @@ class Berth:
         on_server: Called whenever a server has been handed out.
         on_waiting: Called now and then while pytest's own thread waits for another one.
         served: The servers of a run whose tests have ended.
+        hints: What the summary tells beside them.
         after_tests: What is to be done before the results are printed.
         at_end: What is to be undone at the end.
         held: What a service keeps for the life of this process, by a name of its own.
@@ -61,6 +64,7 @@ class Berth:
         self.on_server: Callable[[], None] = lambda: None
         self.on_waiting: Callable[[], None] = lambda: None
         self.served: tuple[Server, ...] = ()
+        self.hints: tuple[str, ...] = ()
         self.after_tests = ExitStack()
         self.at_end = ExitStack()
         self.held: dict[str, Any] = {}
@@ -126,7 +130,14 @@ class Berth:
         self.after_tests.close()
         if self.has_manager or self.run.has_directory:
             self.served = tuple(self.manager.leases.all("ready"))
+            path = self.run.directory / _HINTS
+            self.hints = tuple(path.read_text("utf-8").splitlines()) if path.exists() else ()
             self.on_waiting()
+
+    def hint(self, text: str) -> None:
+        """Let the summary give the user a hint, from whatever worker it comes."""
+        with (self.run.directory / _HINTS).open("a", encoding="utf-8") as hints:
+            hints.write(f"{text}\n")
 
     def end(self) -> None:
         """Stop what this run has started and undo what it has set; may be called twice."""

@@ -105,8 +105,8 @@ def pytest_report_teststatus(
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Show what ran where."""
-    servers = terminalreporter.config.stash[BERTH].served
-    if servers:
+    berth = terminalreporter.config.stash[BERTH]
+    if berth.served:
         terminalreporter.write_sep("=", "berth")
-        for server in servers:
-            terminalreporter.write_line(str(server))
+        for line in (*map(str, berth.served), *berth.hints):
+            terminalreporter.write_line(line)

@@ -24,8 +24,17 @@ from pytest_berth.services.postgres import (
     urls,
 )
 from pytest_berth.services.postgres.kept import drop_all, is_intact, kept
-from pytest_berth.services.postgres.options import ALEMBIC_DRIFT, LOCK_TIMEOUT, SCHEMA, SEED
+from pytest_berth.services.postgres.options import (
+    ALEMBIC_DRIFT,
+    FINGERPRINT,
+    LOCK_TIMEOUT,
+    SCHEMA,
+    SEED,
+)
 from pytest_berth.services.postgres.service import POSTGRES
+from pytest_berth.settings import KEEP
+from pytest_berth.sources import snapshots
+from pytest_berth.waiting import now
 
 if TYPE_CHECKING:
     import psycopg
@@ -38,6 +47,8 @@ if TYPE_CHECKING:
 FIXTURES = ("pg_schema", "pg_seed")
 # Under this name `Berth.held` tells whether tests of this run have their databases put back.
 REPAIRS = "postgres.repairs"
+# Seconds.
+_NOTICEABLE = 1.0
 
 
 def parse(berth: Berth, *items: object) -> tuple[Step, ...]:
@@ -225,10 +236,23 @@ def _fill(
 ) -> None:
     if steps:
         place = target(berth, server, database, name)
+        began = now()
         _run(steps, dataclasses.replace(place, inherited=environment))
+        _hint_fingerprint(berth, server, steps, now() - began)
     # What an empty template holds is soon found out, where a later run needs to know.
     if steps or berth.held.get(REPAIRS):
         _store_baseline(berth, server, database)
+
+
+def _hint_fingerprint(berth: Berth, server: Server, steps: tuple[Step, ...], took: float) -> None:
+    """Say in the summary that a later run need not do it again, where it could be spared."""
+    may_keep = snapshots.wanted(berth.settings, POSTGRES) or berth.settings[KEEP]
+    if took > _NOTICEABLE and may_keep and shared.fingerprint_of(berth, server, steps) is None:
+        berth.hint(
+            f"postgres: schema and seeds took {took:.1f} s, and will in the next run: what"
+            " functions and commands depend on is not known. Later runs start from the database"
+            f" that is there where {FINGERPRINT.name} names these files"
+        )
 
 
 def _rebuild_if_gone(berth: Berth, server: Server, steps: tuple[Step, ...], name: str) -> None:
