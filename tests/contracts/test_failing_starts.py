@@ -5,7 +5,9 @@ from __future__ import annotations
 import dataclasses
 import io
 import json
+import os
 import socket
+import subprocess
 import tarfile
 import tempfile
 from contextlib import closing
@@ -37,6 +39,34 @@ def test_a_server_that_ends_while_it_starts_is_an_error_with_its_log(
     assert "it may be a line of berth_pg_settings = work_memory = 64MB" in error.remedy
     assert 'unrecognized configuration parameter "work_memory"' in error.why
     _stop_and_look(manager)
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """The temporary directory, on a file system of its own with few megabytes."""
+    place = tmp_path / "small"
+    place.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=20m,mode=1777", "tmpfs", str(place)]
+    try:
+        subprocess.run(mount, check=True, capture_output=True)
+    except (OSError, subprocess.CalledProcessError):
+        pytest.skip("nothing can be mounted here")
+    for parent in place.parents:
+        if parent.stat().st_uid == os.getuid() and parent != Path(parent.anchor):
+            parent.chmod(parent.stat().st_mode | 0o011)
+    monkeypatch.setenv("TMPDIR", str(place))
+    monkeypatch.setattr(tempfile, "tempdir", str(place))
+    yield place
+    subprocess.run(["umount", "--lazy", str(place)], check=True)
+
+
+def test_a_disk_that_is_full_is_told_as_that(stage: Stage, small_disk: Path) -> None:
+    manager = stage.manager("local")
+    error = _failure(manager, StartError)
+    assert error.what == f"the files of a local server cannot be written to {small_disk}."
+    assert "No space left on device" in error.why or "Check free disk space" in error.why
+    assert f"{small_disk} was taken: TMPDIR = {small_disk}" in error.why
+    assert not list(small_disk.glob("berth-server-*"))
 
 
 def test_a_server_that_does_not_answer_in_time_is_an_error_with_its_log(

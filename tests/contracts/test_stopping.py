@@ -21,6 +21,7 @@ import pytest
 from pytest_berth.sources import local
 from pytest_berth.sources.account import is_root
 from pytest_berth.sources.container import Container
+from pytest_berth.waiting import wait_for
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -46,6 +47,20 @@ def test_stopping_an_external_server_leaves_it_alone(
     berthed = stage.start("external", berth_pg_url=url)
     berthed.manager.stop()
     assert berthed.query("SELECT 1") == 1
+
+
+def test_a_server_that_is_held_is_lost_and_goes_like_any_other(starting: str, stage: Stage) -> None:
+    berthed = stage.start(starting)
+    remains = _remains(berthed)
+    if starting == "local":
+        psutil.Process(berthed.server.handle["pid"]).suspend()
+        told = f"the process {berthed.server.handle['pid']} is stopped (SIGSTOP)"
+    else:
+        berthed.container().pause()
+        told = "the container is paused"
+    assert wait_for(lambda: berthed.source.exit_status(berthed.server), 30) == told
+    berthed.manager.stop()
+    assert not any(remains().values())
 
 
 def test_a_server_may_be_stopped_twice(starting: str, stage: Stage) -> None:

@@ -395,6 +395,17 @@ def test_a_full_disk_is_an_error_that_names_the_cache(
     assert contents(tmp_path) == []
 
 
+@pytest.mark.parametrize("name", ["file", "file/below/it"])
+def test_a_cache_that_is_a_file_is_told_with_the_variable_that_names_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("BERTH_CACHE", str(tmp_path / name))
+    with pytest.raises(ArtifactError, match="the cache cannot be at") as raised:
+        cache_directory()
+    assert f"{tmp_path / 'file'} is a file, and BERTH_CACHE = {tmp_path / name}" in raised.value.why
+
+
 def test_a_cache_that_cannot_be_made_is_an_error(get: Get, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(ArtifactError, match="cannot be stored in") as raised:

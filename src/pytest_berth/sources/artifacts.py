@@ -6,6 +6,7 @@ another one, by one process at a time, and renamed.
 
 from __future__ import annotations
 
+import errno
 import shutil
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -26,6 +27,11 @@ if TYPE_CHECKING:
 __all__ = ["Artifact", "cache_directory", "fetch"]
 
 PARTIAL = ".partial"
+_TO_DO = {
+    errno.ENOSPC: "make room there",
+    errno.EDQUOT: "make room there",
+    errno.EROFS: "mount it so that it can be written to",
+}
 
 
 @dataclass(frozen=True)
@@ -190,6 +196,6 @@ def _explained(artifact: Artifact, cache: Path) -> Iterator[None]:
         raise ArtifactError(
             f"{artifact.name} {artifact.version} cannot be stored in {cache}.",
             why=str(error),
-            remedy=f"make room or give permission there, or set another place: "
-            f"{CACHE_VARIABLE}=<directory>",
+            remedy=f"{_TO_DO.get(error.errno or 0, 'give permission there')},"
+            f" or set another place: {CACHE_VARIABLE}=<directory>",
         ) from error

@@ -6,7 +6,7 @@ import os
 import stat
 from pathlib import Path
 
-from pytest_berth.errors import MissingExtraError
+from pytest_berth.errors import ArtifactError, MissingExtraError
 from pytest_berth.sources.account import is_root
 
 APPLICATION = "pytest-berth"
@@ -20,11 +20,12 @@ def cache_directory() -> Path:
     for root it is the machine's cache where root's own cannot be read by others.
 
     Raises:
+        ArtifactError: What ``BERTH_CACHE`` names is, or is below, a file.
         MissingExtraError: platformdirs is not installed.
     """
     chosen = os.environ.get(CACHE_VARIABLE)
     if chosen:
-        return Path(chosen).expanduser().absolute()
+        return _chosen(Path(chosen).expanduser().absolute())
     try:
         from platformdirs import site_cache_path, user_cache_path
     except ImportError:
@@ -33,6 +34,17 @@ def cache_directory() -> Path:
     if is_root() and not (is_open(own) and _nearest(own).stat().st_uid == 0):
         return site_cache_path(APPLICATION, appauthor=False)
     return own
+
+
+def _chosen(path: Path) -> Path:
+    there = _nearest(path)
+    if not there.is_dir():
+        raise ArtifactError(
+            f"the cache cannot be at {path}.",
+            why=f"{there} is a file, and {CACHE_VARIABLE} = {os.environ[CACHE_VARIABLE]}",
+            remedy=f"set a directory, or one to be made: {CACHE_VARIABLE}=<directory>",
+        )
+    return path
 
 
 def is_open(path: Path) -> bool:

@@ -263,6 +263,8 @@ class Container:
             return None  # the engine itself is gone
         if state["Status"] in {"created", "running", "restarting"}:
             return None
+        if state["Status"] == "paused":
+            return "the container is paused"
         killed = ", out of memory" if state.get("OOMKilled") else ""
         return f"the container {state['Status']} with status {state['ExitCode']}{killed}"
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import errno
 import os
+import shlex
 import shutil
 import signal
 import subprocess
@@ -31,6 +33,8 @@ if TYPE_CHECKING:
 
 _LOG = "server.log"
 _STOP_WITHIN = 10
+_FULL = (os.strerror(errno.ENOSPC), os.strerror(errno.EDQUOT), "Check free disk space")
+_NO_PLACE = {errno.ENOSPC, errno.EDQUOT, errno.EROFS}
 _TELLS_WITHIN = 2.0
 
 
@@ -70,8 +74,10 @@ class Local:
             for command in () if thawed else spec.prepare:
                 _prepare(command, directory)
             handle = _launch(spec, directory)
-        except BaseException:
+        except BaseException as error:
             shutil.rmtree(directory)
+            if isinstance(error, OSError) and error.errno in _NO_PLACE:
+                raise places.unusable(directory.parent, str(error)) from error
             raise
         return dataclasses.replace(
             plan,
@@ -161,8 +167,11 @@ class Local:
 
     def exit_status(self, server: Server) -> str | None:
         """Describe how the process ended, None while it runs."""
-        pid = server.handle["pid"]
-        return None if _process(server) else f"the process {pid} {_how_it_ended(pid)}"
+        pid, process = server.handle["pid"], _process(server)
+        if process is None:
+            return f"the process {pid} {_how_it_ended(pid)}"
+        # It would never answer again.
+        return f"the process {pid} is stopped (SIGSTOP)" if _is_stopped(process) else None
 
     def _reserve(self) -> int:
         reservation = ports.reserve()
@@ -188,12 +197,22 @@ def _options(spec: LocalSpec) -> list[str]:
 
 def _prepare(command: Sequence[str], directory: Path) -> None:
     result = account.run(command, directory)
-    if result.returncode:
-        raise StartError(
-            f"{Path(command[0]).name} failed with status {result.returncode}.",
-            why=result.stdout.strip()[-2000:],
-            remedy=f"try the command by hand: {' '.join(command)}",
-        )
+    if not result.returncode:
+        return
+    said = result.stdout.strip()[-2000:]
+    if any(sign in said for sign in _FULL):
+        raise places.unusable(directory.parent, said)
+    raise StartError(
+        f"{Path(command[0]).name} failed with status {result.returncode}.",
+        why=said,
+        remedy=f"try it by hand, as another user than root: {_by_hand(command, directory)}",
+    )
+
+
+def _by_hand(command: Sequence[str], directory: Path) -> str:
+    """Return a command that does the same in a new directory: ours is gone by then."""
+    kept = [part for part in command if not part.startswith("--pwfile")]
+    return shlex.join(kept).replace(str(directory), '"$(mktemp -d)"')
 
 
 def _launch(spec: LocalSpec, directory: Path) -> dict[str, Any]:
@@ -252,6 +271,15 @@ def _process(server: Server) -> psutil.Process | None:
         return None
 
 
+def _is_stopped(process: psutil.Process) -> bool:
+    import psutil
+
+    try:
+        return process.status() == psutil.STATUS_STOPPED
+    except psutil.NoSuchProcess:
+        return False
+
+
 def _is_below(path: str | None, directory: Path) -> bool:
     found = Path(path or os.sep)
     return directory in (found, *found.parents)
@@ -280,6 +308,8 @@ def _end(process: psutil.Process, signal_name: str) -> None:
     with contextlib.suppress(psutil.NoSuchProcess):
         family += process.children(recursive=True)
         process.send_signal(getattr(signal, signal_name, signal.SIGTERM))
+        # One that is stopped would not hear it.
+        process.resume()
     for straggler in _left_after_waiting(family):
         with contextlib.suppress(psutil.NoSuchProcess):
             straggler.kill()

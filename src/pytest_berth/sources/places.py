@@ -6,6 +6,8 @@ import os
 import tempfile
 from pathlib import Path
 
+from pytest_berth.errors import StartError
+
 MEMORY = Path("/dev/shm")
 _NAMES = ("TMPDIR", "TEMP", "TMP")
 _PLENTY = 1 << 30
@@ -20,6 +22,16 @@ def choose() -> Path:
 def everywhere() -> tuple[Path, ...]:
     """Return all directories where a server's own may be, which need not exist."""
     return Path(tempfile.gettempdir()), MEMORY
+
+
+def unusable(place: Path, why: str) -> StartError:
+    """Return the error that a server's files cannot be written, with whose choice the place was."""
+    named = next((f"{name} = {os.environ[name]}" for name in _NAMES if os.environ.get(name)), "")
+    return StartError(
+        f"the files of a local server cannot be written to {place}.",
+        why=f"{why}\n{place} was taken: {named or 'no TMPDIR is set'}",
+        remedy=f"make room there (df -h {place}), or name another place: TMPDIR=<directory>",
+    )
 
 
 def _is_plenty() -> bool:

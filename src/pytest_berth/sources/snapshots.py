@@ -6,6 +6,7 @@ whose service has left nothing of a test on it.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import secrets
@@ -210,7 +211,11 @@ def _copy(source: Path, target: Path) -> None:
     if by_reference is None:
         shutil.copytree(source, target)
     else:
-        subprocess.run(["cp", *by_reference, str(source), str(target)], check=True)
+        command = ["cp", *by_reference, str(source), str(target)]
+        done = subprocess.run(command, stderr=subprocess.PIPE, text=True, check=False)
+        if done.returncode:
+            is_full = os.strerror(errno.ENOSPC) in done.stderr
+            raise OSError(errno.ENOSPC if is_full else errno.EIO, done.stderr.strip()[-500:])
 
 
 def _secret(place: Path) -> str:

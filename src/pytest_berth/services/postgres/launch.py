@@ -45,13 +45,14 @@ _USER = "berth"
 _PASSWORD_FILE = "/berth/password"
 _DATA = "/berth/data"
 # Of a connection that failed, libpq tells no SQLSTATE, only this text, in the server's language.
-_HOPELESS = (
-    "password authentication failed",
-    "no pg_hba.conf entry",
-    "does not exist",
-    "does not support SSL",
-    "certificate verify failed",
-)
+_HOPELESS = {
+    "password authentication failed": "user and password, with special characters quoted",
+    "no pg_hba.conf entry": "the user, whom that server's pg_hba.conf has to let in from here",
+    "does not exist": "user and database, which have to be there already",
+    "does not support SSL": "sslmode",
+    "certificate verify failed": "sslrootcert and the host's name",
+}
+_CLOSED = "server closed the connection unexpectedly"
 
 
 def credentials() -> Credentials:
@@ -190,10 +191,11 @@ def _not_connected(server: Server, message: str) -> BerthError:
     text = " ".join(message.split())
     if any(sign in text for sign in _HOPELESS):
         if server.source == "external":
+            hint = next(what for sign, what in _HOPELESS.items() if sign in text)
             return StartError(
                 f"the server at {server.host}:{server.port} refuses the account of berth_pg_url.",
                 why=text,
-                remedy="check user, password and database in berth_pg_url"
+                remedy=f"check {hint}, in berth_pg_url"
                 " (the environment's BERTH_PG_URL goes before the ini file)",
             )
         return StartError(
@@ -201,4 +203,7 @@ def _not_connected(server: Server, message: str) -> BerthError:
             why=text,
             remedy=f"check port {server.port}: another server may be listening there",
         )
+    if _CLOSED in text:
+        # libpq adds that the server has ended, which it does not know.
+        return NotReadyError("it closes connections before it answers: it may be coming up")
     return NotReadyError(text)
