@@ -112,8 +112,7 @@ async def wait_for_async(
     while True:
         remaining = max(0.0, deadline - now())
         task = asyncio.ensure_future(_awaited(condition))
-        done, _ = await asyncio.wait({task}, timeout=remaining)
-        if not done:
+        if not await _is_done_within(task, remaining):
             await _cancel(task)
             raise TimeoutError(f"{name}: not so after {timeout:g} s; {last}")
         try:
@@ -126,8 +125,35 @@ async def wait_for_async(
         remaining = deadline - now()
         if remaining <= 0:
             raise TimeoutError(f"{name}: not so after {timeout:g} s; {last}")
-        await asyncio.sleep(min(interval, remaining))
+        await _pause(min(interval, remaining))
         interval = min(interval * 2, max_interval)
+
+
+def _is_frozen(real: Callable[[], float] = time.monotonic) -> bool:
+    """Tell whether the clock that event loops go by has been replaced, and may stand still."""
+    return time.monotonic is not real
+
+
+async def _pause(seconds: float) -> None:
+    import asyncio
+
+    if _is_frozen():
+        await asyncio.get_running_loop().run_in_executor(None, pause, seconds)
+    else:
+        await asyncio.sleep(seconds)
+
+
+async def _is_done_within(task: asyncio.Future[T], timeout: float) -> bool:
+    import asyncio
+
+    if not _is_frozen():
+        done, _ = await asyncio.wait({task}, timeout=timeout)
+        return bool(done)
+    deadline = now() + timeout
+    await asyncio.sleep(0)
+    while not task.done() and now() < deadline:
+        await _pause(0.005)
+    return task.done()
 
 
 async def _awaited(condition: Callable[[], Awaitable[T] | T]) -> T:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from itertools import count
 
+import freezegun
 import pytest
 
 from pytest_berth import wait_for_async
@@ -61,3 +62,20 @@ def test_a_condition_that_does_not_end_is_cancelled() -> None:
     with pytest.raises(TimeoutError, match="the first attempt had not ended"):
         asyncio.run(wait_for_async(condition, 0.05))
     assert cancelled == [True]
+
+
+def test_a_deadline_passes_also_where_a_test_freezes_time() -> None:
+    async def never() -> bool:
+        await asyncio.Event().wait()
+        return True
+
+    async def main() -> str:
+        with pytest.raises(TimeoutError):
+            await wait_for_async(lambda: False, 0.02)
+        with pytest.raises(TimeoutError):
+            await wait_for_async(never, 0.02)
+        values = iter([False, "ready"])
+        return str(await wait_for_async(lambda: next(values)))
+
+    with freezegun.freeze_time("2099-01-01"):
+        assert asyncio.run(main()) == "ready"
