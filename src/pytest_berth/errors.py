@@ -44,6 +44,10 @@ class MissingExtraError(BerthError):
         )
 
 
+class PackageError(BerthError):
+    """A Python package is too old for what is asked of it, or lacks its driver."""
+
+
 class NoSourceError(BerthError):
     """No source can serve a service (or the one asked for by name cannot)."""
 

@@ -7,7 +7,7 @@ application know of it becomes wrong.
 from __future__ import annotations
 
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, TypeAlias, TypeVar
 
 from pytest_berth.errors import IsolationError, NotOursError, NotReadyError, StartError
 from pytest_berth.lifecycle.readiness import log_end
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from pytest_berth.service import Server, Service
 
 T = TypeVar("T")
+# What drivers raise when a connection fails; a function where some may be imported meanwhile.
+Errors: TypeAlias = "tuple[type[Exception], ...] | Callable[[], tuple[type[Exception], ...]]"
 # A server that lives may be recovering: Postgres does so when one of its processes was killed.
 _RECOVERS_WITHIN = 5.0
 
@@ -30,7 +32,7 @@ class LostError(IsolationError):
 
 @contextmanager
 def told_when_lost(
-    berth: Berth, service: Service, server: Server, errors: tuple[type[Exception], ...]
+    berth: Berth, service: Service, server: Server, errors: Errors
 ) -> Iterator[None]:
     """Raise a clear error in place of a failed connection where the server is lost.
 
@@ -43,10 +45,12 @@ def told_when_lost(
     Raises:
         LostError: The server has ended, does not answer, or another one has taken its place.
     """
-    caught: tuple[type[Exception], ...] = (NotOursError, *errors)
     try:
         yield
-    except caught as error:
+    except Exception as error:
+        caught = errors() if callable(errors) else errors
+        if not isinstance(error, (NotOursError, *caught)):
+            raise
         silent = _silence(berth, service, server)
         told = find_ended(berth, server)
         if told or silent:
@@ -78,7 +82,7 @@ def find_ended(berth: Berth, server: Server) -> LostError | None:
 def on_living_server(
     berth: Berth,
     service: Service,
-    errors: tuple[type[Exception], ...],
+    errors: Errors,
     work: Callable[[Server], T],
 ) -> T:
     """Do what must come before a test on the server that the worker shares.

@@ -11,16 +11,15 @@ import logging
 import sys
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
 import psycopg
-from sqlalchemy import event
-from sqlalchemy.pool import Pool
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
-    from types import FrameType
+    from types import FrameType, ModuleType
 
     from sqlalchemy.pool import ConnectionPoolEntry, PoolProxiedConnection
 
@@ -55,14 +54,26 @@ class Application:
     _checkouts: WeakKeyDictionary[ConnectionPoolEntry, Checkout] = field(
         default_factory=WeakKeyDictionary, init=False
     )
+    _watched: ModuleType | None = field(default=None, init=False)
 
-    def watch(self) -> None:
-        """Take note, from now on, of what is taken from SQLAlchemy's pools, and where."""
-        event.listen(Pool, "checkout", self._note)
+    def watch(self) -> bool:
+        """Take note, from now on, of what is taken from SQLAlchemy's pools, and where.
+
+        Returns:
+            Whether this has begun now: as long as nobody has imported SQLAlchemy, it cannot.
+        """
+        alchemy = sys.modules.get("sqlalchemy")
+        if self._watched or alchemy is None or "sqlalchemy.pool" not in sys.modules:
+            return False
+        self._watched = alchemy
+        alchemy.event.listen(alchemy.pool.Pool, "checkout", self._note)
+        return True
 
     def close(self) -> None:
         """Take note no more."""
-        event.remove(Pool, "checkout", self._note)
+        if self._watched:
+            self._watched.event.remove(self._watched.pool.Pool, "checkout", self._note)
+            self._watched = None
 
     @contextmanager
     def test(self) -> Iterator[None]:
@@ -86,6 +97,7 @@ class Application:
 
     def note_wider(self) -> None:
         """Take note of connections that are in the hands of a wider scope."""
+        self._catch_up(in_test=False)
         held = {
             checkout.pid: True
             for entry, checkout in self._known()
@@ -111,6 +123,17 @@ class Application:
         for entry, _ in self._of(holder.pid):
             entry.invalidate(soft=True)
 
+    def _catch_up(self, *, in_test: bool = True) -> None:
+        """Find what was taken from pools since SQLAlchemy was imported, which nobody told."""
+        if not self.watch():
+            return
+        for entry in _objects((import_module("sqlalchemy.pool.base")._ConnectionRecord,)):
+            # The name of 1.4 and later, and that of before.
+            connection = getattr(entry, "dbapi_connection", None) or entry.connection
+            pid, database = _backend(getattr(connection, "driver_connection", connection))
+            if pid:
+                self._checkouts[entry] = Checkout(pid, database, "", in_test)
+
     def leave(self, database: str, kept: Collection[int] = ()) -> None:
         """Let all pools replace their connections to a database, when they are next used.
 
@@ -132,6 +155,7 @@ class Application:
         return [(entry, each) for entry, each in self._known() if each.pid == pid]
 
     def _known(self) -> Iterator[tuple[ConnectionPoolEntry, Checkout]]:
+        self._catch_up()
         # Other threads add to it at any time; only the references are copied in one go.
         for reference in self._checkouts.keyrefs():
             entry = reference()

@@ -23,6 +23,7 @@ EXTERNAL = "external"
 # A busy server may take long to answer; one that is stopped, or paused, never does.
 _CONNECT_WITHIN = 30
 _ASK = "SELECT pg_catalog.current_setting(%s, true)"
+ASK_TOKEN = f"SELECT pg_catalog.current_setting('{TOKEN}', true)"
 
 
 def connect(
@@ -96,6 +97,20 @@ def require_ours(connection: psycopg.Connection[Any], server: Server) -> None:
     expected = server.credentials.token
     if not expected or _token(connection) != expected:
         raise _not_ours(server.host, server.port, server.credentials.user)
+
+
+def require_same(connection: psycopg.Connection[Any], token: str | None) -> None:
+    """Refuse a server, reached by another driver, that is not the one that a connection leads to.
+
+    Args:
+        connection: One that has proved where it leads.
+        token: What the other one has been told by `ASK_TOKEN`.
+
+    Raises:
+        NotOursError: Another server has taken its place meanwhile.
+    """
+    if token != _token(connection):
+        raise _not_ours(connection.info.host, connection.info.port, connection.info.user)
 
 
 def _token(connection: psycopg.Connection[Any]) -> str | None:

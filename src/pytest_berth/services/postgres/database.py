@@ -7,8 +7,6 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from sqlalchemy.orm import Session
-
 from pytest_berth.errors import SettingsError
 from pytest_berth.services.postgres import urls
 
@@ -16,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from sqlalchemy import Connection, Engine
+    from sqlalchemy.orm import Session
 
     from pytest_berth.service import Server
 
@@ -26,13 +25,12 @@ class Database:
 
     Attributes:
         name: Its name on the server.
-        engine: SQLAlchemy engine (psycopg 3).
         server: Where it is.
     """
 
     name: str
-    engine: Engine
     server: Server = field(repr=False)
+    _make_engine: Callable[[], Engine] = field(repr=False)
     _at_end: ExitStack = field(default_factory=ExitStack, init=False, repr=False)
 
     @property
@@ -51,6 +49,11 @@ class Database:
         return urls.dsn(self.server, self.name)
 
     @cached_property
+    def engine(self) -> Engine:
+        """SQLAlchemy engine (psycopg 3; psycopg2 with SQLAlchemy 1.4)."""
+        return self._make_engine()
+
+    @cached_property
     def connection(self) -> Connection:
         """SQLAlchemy connection, opened when first used and closed after the test."""
         return self._at_end.enter_context(self.engine.connect())
@@ -58,7 +61,10 @@ class Database:
     @cached_property
     def session(self) -> Session:
         """SQLAlchemy session, opened when first used and closed after the test."""
-        return self._at_end.enter_context(Session(self.engine))
+        engine = self.engine  # which tells where SQLAlchemy is missing
+        from sqlalchemy.orm import Session
+
+        return self._at_end.enter_context(Session(engine))
 
     def close(self) -> None:
         """Close connection and session."""

@@ -93,9 +93,11 @@ def _pg_workspace(
 @pytest.fixture
 def _pg_slate(request: pytest.FixtureRequest, _pg_workspace: Workspace) -> Iterator[None]:
     """The test's clean slate: set up before, and cleaned up after all that the test uses."""
+    from pytest_berth.services.postgres import alchemy
     from pytest_berth.services.postgres.items import demand_of
     from pytest_berth.services.postgres.opening import slate
 
+    alchemy.require_for(request.fixturenames)
     demand = demand_of(request.node)
     with slate(_pg_workspace, demand.isolation, demand.seeds):
         yield

@@ -12,7 +12,7 @@ from pytest_berth import markers
 from pytest_berth.errors import SettingsError, nearest
 from pytest_berth.lifecycle.selection import fixtures_reached, overridden_in, wider_users
 from pytest_berth.lifecycle.state import BERTH
-from pytest_berth.services.postgres import fixed, template
+from pytest_berth.services.postgres import alchemy, fixed, template
 from pytest_berth.services.postgres.advice import TRUNCATION
 from pytest_berth.services.postgres.isolation import DOORS, Isolation, choose
 from pytest_berth.services.postgres.options import DATABASE, DATABASES, ISOLATIONS, SCHEMA, SEED
@@ -64,6 +64,12 @@ def is_repaired(item: pytest.Item) -> bool:
     """Tell whether what a test has written is looked for, and put back."""
     kind = demand_of(item).isolation.kind
     return kind in {"truncation", DATABASE} or "pg_database" in fixtures_reached(item, POSTGRES)
+
+
+def need_alchemy(items: Sequence[pytest.Item]) -> bool:
+    """Tell whether a fixture gives a test something of SQLAlchemy."""
+    given = {*alchemy.FIXTURES, *alchemy.ASYNC_FIXTURES}
+    return any(not given.isdisjoint(fixtures_reached(item, POSTGRES)) for item in items)
 
 
 def need_repairs(items: Sequence[pytest.Item], *, starts: bool) -> bool:

@@ -54,8 +54,8 @@ class Lending:
                 found = databases.EMPTY if empty else template or self.workspace.template
                 return stack.enter_context(self._lent(found))
 
-            own = self.own or another(None, False)
-            first = PrivateDatabase(own.name, own.engine, self.workspace.server, another)
+            own, place = self.own or another(None, False), self.workspace
+            first = PrivateDatabase(own.name, place.server, lambda: own.engine, another)
             stack.callback(first.close)
             yield first
 
@@ -78,7 +78,7 @@ class Lending:
     def _lent(self, template: str) -> Iterator[Database]:
         self._pool = self._pool or self._new_pool()
         with self._pool.lend(template) as private:
-            database = Database(private.name, private.engine(), self.workspace.server)
+            database = Database(private.name, self.workspace.server, private.engine)
             try:
                 yield database
             finally:

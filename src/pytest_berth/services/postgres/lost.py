@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
-import psycopg
-from sqlalchemy.exc import DBAPIError
+import sys
 
-ERRORS = (psycopg.OperationalError, DBAPIError)
+import psycopg
+
+
+def errors() -> tuple[type[Exception], ...]:
+    """Return what psycopg raises, and SQLAlchemy where something has imported it."""
+    alchemy = sys.modules.get("sqlalchemy.exc")
+    return (psycopg.OperationalError, *([alchemy.DBAPIError] if alchemy else ()))

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from pytest_berth.lifecycle.losing import on_living_server, told_when_lost
 from pytest_berth.lifecycle.once import once
 from pytest_berth.services.postgres import cloning, databases, rights, spare, template
-from pytest_berth.services.postgres.lost import ERRORS
+from pytest_berth.services.postgres.lost import errors
 from pytest_berth.services.postgres.options import ALLOW_RESET
 from pytest_berth.services.postgres.service import POSTGRES
 from pytest_berth.services.postgres.workspace import Workspace
@@ -36,7 +36,7 @@ def open_workspace(berth: Berth, steps: tuple[Step, ...], name: str = "") -> Wor
         SchemaError: A step failed.
     """
     return on_living_server(
-        berth, POSTGRES, ERRORS, lambda server: _open(berth, server, steps, name)
+        berth, POSTGRES, errors, lambda server: _open(berth, server, steps, name)
     )
 
 
@@ -75,7 +75,7 @@ def entering(workspace: Workspace, place: Place, fixture: object) -> Iterator[No
 def _renewed(workspace: Workspace) -> Iterator[None]:
     """Work on a server that was not lost before, and tell where it is lost meanwhile."""
     renew_if_lost(workspace)
-    with told_when_lost(workspace.berth, POSTGRES, workspace.server, ERRORS):
+    with told_when_lost(workspace.berth, POSTGRES, workspace.server, errors):
         yield
 
 

@@ -7,17 +7,16 @@ from functools import cached_property, partial
 from typing import TYPE_CHECKING
 
 import psycopg
-from sqlalchemy import Engine, create_engine
-from sqlalchemy.exc import SQLAlchemyError
-from sqlalchemy.pool import QueuePool
 
 from pytest_berth.errors import IsolationError
-from pytest_berth.services.postgres import connecting, urls
+from pytest_berth.services.postgres import alchemy, connecting, urls
 from pytest_berth.services.postgres.repair import CloneIsFasterError
 from pytest_berth.services.postgres.repair.connection import RepairConnection
 from pytest_berth.services.postgres.sessions import PooledSessions
 
 if TYPE_CHECKING:
+    from sqlalchemy import Engine
+
     from pytest_berth.service import Server
     from pytest_berth.services.postgres.application import Application
     from pytest_berth.services.postgres.repair import Baseline
@@ -59,7 +58,7 @@ class Private:
 
     @cached_property
     def _pooled(self) -> Engine:
-        return create_engine(urls.url(self.server, self.name))
+        return alchemy.engine(urls.url(self.server, self.name), "the engine of a private database")
 
     @cached_property
     def _sessions(self) -> PooledSessions:
@@ -111,6 +110,9 @@ class Private:
         """Make the pooled connection as new; return the process id of its backend, if it stays."""
         if "_pooled" not in self.__dict__:
             return ()
+        from sqlalchemy.exc import SQLAlchemyError
+        from sqlalchemy.pool import QueuePool
+
         pool = self._pooled.pool
         if isinstance(pool, QueuePool) and (pool.checkedin(), pool.checkedout()) == (1, 0):
             try:

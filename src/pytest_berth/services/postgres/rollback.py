@@ -7,20 +7,22 @@ ends a savepoint.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NoReturn, Protocol
+from typing import TYPE_CHECKING, Any, NoReturn, Protocol, cast
 
 import psycopg
 from psycopg.pq import ExecStatus, TransactionStatus
-from sqlalchemy import create_engine
-from sqlalchemy.pool import StaticPool
 
 from pytest_berth.errors import IsolationError
+from pytest_berth.services.postgres import alchemy
 from pytest_berth.services.postgres.advice import COMMITS
 from pytest_berth.services.postgres.sessions import PAST_ROLLBACK, Driver, make_new
 
 if TYPE_CHECKING:
+    from psycopg import sql
     from psycopg.pq.abc import PGresult
     from sqlalchemy import Connection, Engine
+
+    from pytest_berth.services.postgres.rollback_psycopg2 import OuterTransaction2
 
 # What it returns changes whenever a sequence does; a transaction's end does not put them back.
 _SEQUENCES = (
@@ -28,11 +30,12 @@ _SEQUENCES = (
     b"coalesce(pg_catalog.pg_sequence_last_value(seqrelid)::text, '-'), ' '), '') "
     b"FROM pg_catalog.pg_sequence"
 )
-_BEGIN = b"BEGIN; SAVEPOINT berth_outer; SAVEPOINT berth_commit; " + _SEQUENCES
-_COMMIT = b"RELEASE SAVEPOINT berth_commit; SAVEPOINT berth_commit"
-_ROLLBACK = b"ROLLBACK TO SAVEPOINT berth_commit"
+SAVEPOINTS = b"SAVEPOINT berth_outer; SAVEPOINT berth_commit; " + _SEQUENCES
+COMMIT = b"RELEASE SAVEPOINT berth_commit; SAVEPOINT berth_commit"
+ROLLBACK = b"ROLLBACK TO SAVEPOINT berth_commit"
 # The first statement fails when the test has ended the outer transaction behind our back.
-_END = b"ROLLBACK TO SAVEPOINT berth_outer; ROLLBACK; " + PAST_ROLLBACK + b"; " + _SEQUENCES
+END_OUTER = b"ROLLBACK TO SAVEPOINT berth_outer"
+SETTLE = PAST_ROLLBACK + b"; " + _SEQUENCES
 
 
 class Connect(Protocol):
@@ -51,7 +54,7 @@ class OuterTransaction(psycopg.Connection[Any]):
     def begin_test(self) -> bytes:
         """Open the outer transaction; return a signature of where the sequences stand."""
         self._before_tests = self._before_tests or Driver.of(self)
-        signature = _value(self.send(_BEGIN))
+        signature = _value(self.send(b"BEGIN; " + SAVEPOINTS))
         self._in_test = True
         return signature
 
@@ -63,15 +66,11 @@ class OuterTransaction(psycopg.Connection[Any]):
         """
         assert self._before_tests, "begin_test() comes first"
         self._in_test = False
-        result = self.pgconn.exec_(_END)
+        result = self.pgconn.exec_(END_OUTER + b"; ROLLBACK; " + SETTLE)
         if result.status == ExecStatus.FATAL_ERROR:
             self.pgconn.exec_(b"ROLLBACK")
             make_new(self, self._before_tests)
-            raise IsolationError(
-                "the test ended the transaction that it was to be rolled back with.",
-                why="it sent COMMIT, ROLLBACK or BEGIN as SQL text on a rolled-back connection",
-                remedy=f"give it real transactions: {COMMITS}",
-            )
+            refuse_ended()
         self._before_tests.put_back(self)
         return _value(result)
 
@@ -81,15 +80,15 @@ class OuterTransaction(psycopg.Connection[Any]):
         if not self._in_test:
             super().commit()
         elif status == TransactionStatus.INERROR:
-            self.send(_ROLLBACK)  # as the server does with COMMIT in a failed transaction
+            self.send(ROLLBACK)  # as the server does with COMMIT in a failed transaction
         elif status == TransactionStatus.INTRANS:
-            self.send(_COMMIT)
+            self.send(COMMIT)
 
     def rollback(self) -> None:
         """Roll back; inside a test, to the savepoint that stands for the transaction."""
         if not self._in_test:
             super().rollback()
-        elif self.pgconn.exec_(_ROLLBACK).status == ExecStatus.FATAL_ERROR:
+        elif self.pgconn.exec_(ROLLBACK).status == ExecStatus.FATAL_ERROR:
             # The outer transaction is gone, by SQL or with the server: end_test will tell.
             super().rollback()
         elif self._prepared.clear():
@@ -131,6 +130,10 @@ class OuterTransaction(psycopg.Connection[Any]):
         failed = result.status == ExecStatus.FATAL_ERROR
         return "" if failed else _value(result).decode().upper()
 
+    def fetch(self, query: str | sql.Composed) -> list[tuple[Any, ...]]:
+        """Return the rows of a query."""
+        return self.execute(query).fetchall()
+
     def send(self, statements: bytes) -> PGresult:
         """Send statements past psycopg, and return the last one's result."""
         result = self.pgconn.exec_(statements)
@@ -140,7 +143,13 @@ class OuterTransaction(psycopg.Connection[Any]):
 
 
 def pinned_engine(url: str, connect: Connect) -> Engine:
-    """Return an engine whose only connection is an `OuterTransaction`."""
+    """Return an engine whose only connection is one that can be put into an outer transaction."""
+    if not alchemy.is_two():
+        from pytest_berth.services.postgres import rollback_psycopg2
+
+        return rollback_psycopg2.pinned_engine(url, connect)
+    from sqlalchemy import create_engine
+    from sqlalchemy.pool import StaticPool
 
     def creator() -> psycopg.Connection[Any]:
         connection = connect(kind=OuterTransaction)
@@ -150,21 +159,34 @@ def pinned_engine(url: str, connect: Connect) -> Engine:
     return create_engine(url, creator=creator, poolclass=StaticPool)
 
 
-def outer_transaction(engine: Engine) -> OuterTransaction:
+def outer_transaction(engine: Engine) -> OuterTransaction | OuterTransaction2:
     """Return the only connection of a pinned engine."""
     with engine.connect() as connection:
         return behind(connection)
 
 
-def behind(connection: Connection) -> OuterTransaction:
+def behind(connection: Connection) -> OuterTransaction | OuterTransaction2:
     """Return what SQLAlchemy's connection of a pinned engine stands for."""
-    found = connection.connection.dbapi_connection
-    assert isinstance(found, OuterTransaction)
-    return found
+    found: Any = connection.connection.dbapi_connection
+    assert hasattr(found, "begin_test")
+    return cast("OuterTransaction | OuterTransaction2", found)
 
 
 def _value(result: PGresult) -> bytes:
     return result.get_value(0, 0) or b""
+
+
+def refuse_ended() -> NoReturn:
+    """Tell that a test has got out of its outer transaction.
+
+    Raises:
+        IsolationError: Always.
+    """
+    raise IsolationError(
+        "the test ended the transaction that it was to be rolled back with.",
+        why="it sent COMMIT, ROLLBACK or BEGIN as SQL text on a rolled-back connection",
+        remedy=f"give it real transactions: {COMMITS}",
+    )
 
 
 def refuse(what: str) -> NoReturn:

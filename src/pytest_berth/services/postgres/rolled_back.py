@@ -8,7 +8,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from pytest_berth.errors import IsolationError
-from pytest_berth.services.postgres import recovery, rollback
+from pytest_berth.services.postgres import alchemy, recovery, rollback
 from pytest_berth.services.postgres.sequences import Sequences
 
 if TYPE_CHECKING:
@@ -16,7 +16,10 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Connection, Engine
 
+    from pytest_berth.services.postgres.rollback_psycopg2 import OuterTransaction2
     from pytest_berth.services.postgres.schema import Step
+
+ROLLBACK = "the isolation 'rollback'"
 
 
 @dataclass
@@ -37,7 +40,7 @@ class RolledBack:
     connection: Connection | None = field(default=None, init=False, repr=False)
 
     @property
-    def outer(self) -> rollback.OuterTransaction | None:
+    def outer(self) -> rollback.OuterTransaction | OuterTransaction2 | None:
         """The connection of the test that runs now, if one does."""
         # Not by a new connection: giving that back would roll the test back.
         return rollback.behind(self.connection) if self.connection else None
@@ -49,13 +52,17 @@ class RolledBack:
         Raises:
             IsolationError: The test has ended it by SQL.
         """
+        if not seeds and alchemy.obstacle(ROLLBACK):
+            # Nobody can get at the connection, which is SQLAlchemy's.
+            yield
+            return
         outer = self._open()
         self._sequences.remember(outer.begin_test())
         try:
             with self._engine.connect() as self.connection:
-                for step in seeds:
-                    step.run_in(self.connection)
-                self.connection.commit()
+                with alchemy.committing(self.connection):
+                    for step in seeds:
+                        step.run_in(self.connection)
                 yield
         finally:
             self.connection = None
@@ -73,13 +80,14 @@ class RolledBack:
 
     @cached_property
     def _engine(self) -> Engine:
+        alchemy.require(ROLLBACK)
         return rollback.pinned_engine(self.url, self.connect)
 
     @cached_property
     def _sequences(self) -> Sequences:
         return Sequences(rollback.outer_transaction(self._engine))
 
-    def _open(self) -> rollback.OuterTransaction:
+    def _open(self) -> rollback.OuterTransaction | OuterTransaction2:
         """Return the connection, a new one where the last test lost it."""
         outer = rollback.outer_transaction(self._engine)
         if outer.closed:
@@ -90,7 +98,7 @@ class RolledBack:
             self._sequences = Sequences(outer)
         return outer
 
-    def _end(self, outer: rollback.OuterTransaction) -> None:
+    def _end(self, outer: rollback.OuterTransaction | OuterTransaction2) -> None:
         if outer.closed:
             # The test may have gone on, and committed, on a connection that SQLAlchemy opened.
             self.start_over()

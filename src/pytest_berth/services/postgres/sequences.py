@@ -9,6 +9,7 @@ from psycopg import sql
 
 if TYPE_CHECKING:
     from pytest_berth.services.postgres.rollback import OuterTransaction
+    from pytest_berth.services.postgres.rollback_psycopg2 import OuterTransaction2
 
 _NAMES = """
 SELECT s.seqrelid::text, n.nspname, c.relname
@@ -30,7 +31,7 @@ class Sequences:
         connection: The connection of rolled-back tests, outside a transaction of its own.
     """
 
-    connection: OuterTransaction
+    connection: OuterTransaction | OuterTransaction2
     _signature: bytes | None = field(default=None, init=False)
     _states: dict[bytes, bytes] = field(default_factory=dict, init=False)
 
@@ -52,7 +53,7 @@ class Sequences:
 
     def _read(self) -> dict[bytes, bytes]:
         """Return the arguments of ``setval`` that bring each sequence back, by its oid."""
-        names = self.connection.execute(_NAMES).fetchall()
+        names = self.connection.fetch(_NAMES)
         queries = [
             sql.SQL("SELECT {}::text, last_value || ', ' || is_called FROM {}").format(
                 oid, sql.Identifier(schema, name)
@@ -61,5 +62,5 @@ class Sequences:
         ]
         if not queries:
             return {}
-        found = self.connection.execute(sql.SQL(" UNION ALL ").join(queries)).fetchall()
+        found = self.connection.fetch(sql.SQL(" UNION ALL ").join(queries))
         return {oid.encode(): arguments.encode() for oid, arguments in found}

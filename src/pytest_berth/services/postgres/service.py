@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from importlib import import_module
 from typing import TYPE_CHECKING
 
@@ -24,7 +25,7 @@ class Postgres(BuiltIn):
     name = "postgres"
     prefix = "pg"
     extra = "postgres"
-    packages: tuple[str, ...] = ("psycopg", "sqlalchemy")
+    packages: tuple[str, ...] = ("psycopg",)
     options = ini.OPTIONS
     url = ini.URL
     source = ini.SOURCE
@@ -86,15 +87,21 @@ class Postgres(BuiltIn):
         return fixed.chosen(settings, super().credentials(settings))
 
     def load_drivers(self) -> None:
-        """Import its packages, and the dialect, which every engine needs."""
+        """Import its packages, and SQLAlchemy's dialect where the suite has imported that."""
+        from pytest_berth.services.postgres import alchemy
+
         super().load_drivers()
-        import_module("sqlalchemy.dialects.postgresql")
+        if "sqlalchemy" in sys.modules and alchemy.version():
+            alchemy.load()
 
     def load(self, items: Sequence[pytest.Item], *, starts: bool) -> None:
         """Import what else its tests need; what puts data back is much, and seldom needed."""
-        from pytest_berth.services.postgres.items import need_repairs
+        from pytest_berth.services.postgres import alchemy
+        from pytest_berth.services.postgres.items import need_alchemy, need_repairs
 
         super().load(items, starts=starts)
+        if need_alchemy(items):
+            alchemy.load()
         if need_repairs(items, starts=starts):
             for room in ("layers", "lending"):
                 import_module(f"pytest_berth.services.postgres.{room}")

@@ -99,7 +99,7 @@ class PooledSessions:
     """The sessions of an engine that tests share.
 
     Attributes:
-        engine: The engine, whose pool keeps connections of psycopg.
+        engine: The engine, whose pool keeps connections of psycopg, or psycopg2.
     """
 
     engine: Engine
@@ -135,10 +135,11 @@ class PooledSessions:
         self, dbapi_connection: object, entry: ConnectionPoolEntry, _: PoolProxiedConnection
     ) -> None:
         pid = _backend(dbapi_connection)
-        if isinstance(dbapi_connection, psycopg.Connection) and pid:
-            if _BEFORE_TESTS not in entry.info:
-                entry.info[_BEFORE_TESTS] = Driver.of(dbapi_connection)
-            self._used.add(pid)
+        if not pid:
+            return
+        self._used.add(pid)
+        if isinstance(dbapi_connection, psycopg.Connection) and _BEFORE_TESTS not in entry.info:
+            entry.info[_BEFORE_TESTS] = Driver.of(dbapi_connection)
 
     def _idle(self) -> int:
         from sqlalchemy.pool import QueuePool
@@ -154,7 +155,9 @@ class PooledSessions:
     def _renew(self, pooled: PoolProxiedConnection) -> bool:
         if self._is_set_up():
             return False
-        return make_new(pooled.dbapi_connection, pooled.info[_BEFORE_TESTS])
+        driver = pooled.info.get(_BEFORE_TESTS)
+        # psycopg2, which SQLAlchemy 1.4 works with, connects anew.
+        return driver is not None and make_new(pooled.dbapi_connection, driver)
 
     def _is_set_up(self) -> bool:
         """Tell whether the application sets new sessions up: only connecting anew does so again."""
@@ -165,6 +168,6 @@ class PooledSessions:
 
 def _backend(connection: object) -> int:
     try:
-        return connection.info.backend_pid if isinstance(connection, psycopg.Connection) else 0
+        return getattr(getattr(connection, "info", None), "backend_pid", 0)
     except psycopg.OperationalError:
         return 0  # it is closed

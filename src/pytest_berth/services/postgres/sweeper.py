@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pytest_berth.lifecycle.losing import told_when_lost
-from pytest_berth.services.postgres.lost import ERRORS
+from pytest_berth.services.postgres.lost import errors
 from pytest_berth.services.postgres.service import POSTGRES
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ class Sweeper:
         if _SLATES.isdisjoint(getattr(item, "fixturenames", ())):
             return
         workspace = self.workspace
-        with told_when_lost(workspace.berth, POSTGRES, workspace.server, ERRORS):
+        with told_when_lost(workspace.berth, POSTGRES, workspace.server, errors):
             workspace.sweep()
 
     @pytest.hookimpl(tryfirst=True)

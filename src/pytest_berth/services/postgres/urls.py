@@ -10,14 +10,22 @@ from urllib.parse import parse_qsl, quote, unquote, urlencode, urlsplit
 
 from pytest_berth.errors import SettingsError
 from pytest_berth.service import Credentials, Server
-from pytest_berth.services.postgres import libpq
+from pytest_berth.services.postgres import alchemy, libpq
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 
-def url(server: Server, database: str, driver: str = "psycopg") -> str:
-    """Return a SQLAlchemy URL as text; an empty *driver* leaves it to the reader."""
+def url(server: Server, database: str, driver: str | None = None) -> str:
+    """Return a SQLAlchemy URL as text.
+
+    Args:
+        server: Where the database is.
+        database: Its name.
+        driver: The driver that it names; an empty one leaves it to the reader, and without one it
+            is that which the installed SQLAlchemy knows.
+    """
+    driver = alchemy.driver() if driver is None else driver
     scheme = f"postgresql+{driver}" if driver else "postgresql"
     account = quote(server.credentials.user, safe="")
     if server.credentials.password:
@@ -107,7 +115,7 @@ class Template:
     database: str
 
     def __format__(self, driver: str) -> str:
-        return url(self.server, self.database, driver or "psycopg")
+        return url(self.server, self.database, driver or None)
 
 
 def placeholders(name: str) -> frozenset[str]:

@@ -8,10 +8,8 @@ from dataclasses import dataclass, field
 from functools import cached_property, partial
 from typing import TYPE_CHECKING
 
-from sqlalchemy import Connection, Engine, create_engine
-from sqlalchemy.orm import Session
-
 from pytest_berth.services.postgres import (
+    alchemy,
     cloning,
     connecting,
     databases,
@@ -36,6 +34,9 @@ from pytest_berth.services.postgres.sessions import PooledSessions
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
+    from sqlalchemy import Connection, Engine
+    from sqlalchemy.orm import Session
+
     from pytest_berth.lifecycle.state import Berth
     from pytest_berth.service import Server
     from pytest_berth.services.layers import Place
@@ -46,6 +47,7 @@ if TYPE_CHECKING:
     from pytest_berth.services.postgres.named import NamedDatabases
     from pytest_berth.services.postgres.rights import Rights
     from pytest_berth.services.postgres.rollback import OuterTransaction
+    from pytest_berth.services.postgres.rollback_psycopg2 import OuterTransaction2
     from pytest_berth.services.postgres.schema import Step
 
 
@@ -105,7 +107,7 @@ class Workspace:
 
     @cached_property
     def _sessions(self) -> PooledSessions:
-        return PooledSessions(create_engine(self.url))
+        return PooledSessions(alchemy.engine(self.url, "pg_engine"))
 
     @cached_property
     def named(self) -> NamedDatabases:
@@ -142,7 +144,7 @@ class Workspace:
         return lent or self
 
     @property
-    def outer(self) -> OuterTransaction | None:
+    def outer(self) -> OuterTransaction | OuterTransaction2 | None:
         """The connection of the rolled-back test that runs now, if one does."""
         return self._rolled_back.outer
 
@@ -159,7 +161,7 @@ class Workspace:
     def session(self) -> Iterator[Session]:
         """Yield a session; in a rolled-back test its commits and rollbacks are savepoints."""
         bind = self._rolled_back.connection or self.used.engine
-        with Session(bind, join_transaction_mode="create_savepoint") as session:
+        with alchemy.session(bind) as session:
             yield session
 
     @contextmanager

@@ -6,9 +6,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from importlib.util import find_spec
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, cast
 
 from pytest_berth.errors import MissingExtraError
+from pytest_berth.services.postgres import alchemy
 from pytest_berth.services.postgres.options import ASYNC_DRIVER
 
 if TYPE_CHECKING:
@@ -98,7 +99,8 @@ class Access:
     @property
     def _outer(self) -> OuterTransaction | None:
         """The connection of the rolled-back test that runs now; with asyncpg there is none."""
-        return self.workspace.outer if self.driver == "psycopg" else None
+        outer = self.workspace.outer if self.driver == "psycopg" else None
+        return cast("OuterTransaction | None", outer)  # SQLAlchemy is 2 here
 
     @contextmanager
     def _session(self, bind: AsyncEngine | AsyncConnection) -> Iterator[AsyncSession]:
@@ -136,8 +138,9 @@ class Access:
 
     @cached_property
     def _made_by(self) -> Driver:
+        alchemy.require("pg_async_engine", asyncio=True)
         if find_spec("greenlet") is None:
-            raise MissingExtraError("greenlet", "postgres", needed_by="SQLAlchemy's asyncio")
+            raise MissingExtraError("greenlet", "sqlalchemy", needed_by="SQLAlchemy's asyncio")
         if self.driver == "psycopg":
             from pytest_berth.services.postgres.aio import with_psycopg
 

@@ -13,6 +13,7 @@ from importlib import metadata
 from typing import TYPE_CHECKING, ClassVar
 
 from pytest_berth.errors import SchemaError, SettingsError
+from pytest_berth.services.postgres import alchemy
 from pytest_berth.services.postgres.schema import fingerprint, process, run_alembic
 from pytest_berth.services.postgres.schema.steps import (
     ALEMBIC_SUFFIXES,
@@ -85,6 +86,8 @@ class Alembic:
                 why=f"it is not installed for {sys.executable}",
                 remedy="pip install alembic",
             ) from error
+
+        alchemy.require(repr(self.line))
 
     def run(self, target: Target) -> None:
         """Upgrade to the heads, and look whether they arrived in the target."""

@@ -16,6 +16,8 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pytest_berth.services.postgres import alchemy
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
@@ -71,7 +73,7 @@ def metadata(tables: sqlalchemy.MetaData) -> str | None:
 
     if any(_calls_suite(listener) for listener in _listeners(tables)):
         return None
-    engine = create_mock_engine("postgresql+psycopg://", note)
+    engine = create_mock_engine(f"postgresql+{alchemy.driver()}://", note)
     try:
         tables.create_all(engine, checkfirst=False)
     except (SQLAlchemyError, AttributeError):
@@ -124,10 +126,12 @@ def _listeners(tables: sqlalchemy.MetaData) -> Iterator[object]:
 
 def _calls_suite(listener: object) -> bool:
     """Tell whether a listener is anything but a statement, or a type that creates itself."""
-    from sqlalchemy.schema import ExecutableDDLElement
+    from sqlalchemy import schema
 
-    if isinstance(listener, ExecutableDDLElement):
-        condition = getattr(listener, "_ddl_if", None)
+    # Version 1.4 has another name for it, and its conditions are its own attributes.
+    element = getattr(schema, "ExecutableDDLElement", None) or schema.DDLElement
+    if isinstance(listener, element):
+        condition: Any = getattr(listener, "_ddl_if", None if alchemy.is_two() else listener)
         return bool(condition and condition.callable_)
     method: Any = listener.func if isinstance(listener, partial) else listener
     # A method of an Enum or the like; SQLAlchemy 2.0 wraps it, so that it can be pickled.

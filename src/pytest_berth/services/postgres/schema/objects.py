@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import inspect
+import sys
 import sysconfig
 import traceback
-from contextlib import contextmanager
+import typing
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from pytest_berth.errors import SchemaError, SettingsError
+import psycopg
+
+from pytest_berth.errors import BerthError, SchemaError, SettingsError
+from pytest_berth.services.postgres import alchemy
 from pytest_berth.services.postgres.advice import COMMITS
 from pytest_berth.services.postgres.schema import fingerprint
 from pytest_berth.services.postgres.schema.steps import FORMS
@@ -52,13 +57,13 @@ class Tables:
         return fingerprint.metadata(self.metadata)
 
     def check(self) -> None:
-        """Do nothing: modules that are imported later may still add tables."""
+        """Look at SQLAlchemy only: modules that are imported later may still add tables."""
+        alchemy.require(repr(self.line))
 
     def run(self, target: Target) -> None:
         """Create the tables."""
         with _explained(self.line, target), _connection(target) as connection:
             self._create(connection)
-            connection.commit()
 
     def run_in(self, connection: sqlalchemy.Connection) -> None:
         """Create the tables inside a transaction."""
@@ -90,6 +95,8 @@ class Function:
 
     def check(self) -> None:
         """Look whether it can be called with one argument, and does its work when called."""
+        if not self._takes_psycopg:
+            alchemy.require(repr(self.line), instead=alchemy.PLAIN)
         if _is_lazy(self.function):
             raise SettingsError(
                 f"{self.line!r} cannot be called for a schema or a seed.",
@@ -110,15 +117,16 @@ class Function:
 
     def run(self, target: Target) -> None:
         """Call the function; what it did is committed."""
-        with _explained(self.line, target), _connection(target) as connection:
+        connect = _psycopg_connection if self._takes_psycopg else _connection
+        with _explained(self.line, target), connect(target) as connection:
             self.function(connection)
-            connection.commit()
 
     def run_in(self, connection: sqlalchemy.Connection) -> None:
         """Call the function inside a transaction, which it must leave open."""
         before = connection.get_transaction()
+        given = connection.connection.driver_connection if self._takes_psycopg else connection
         with _explained(self.line):
-            self.function(connection)
+            self.function(given)
         if before is not None and not before.is_active:
             raise SchemaError(
                 f"{self.line!r} ended the transaction of the test.",
@@ -126,13 +134,18 @@ class Function:
                 remedy=f"leave that to the caller, or mark the test with {COMMITS}",
             )
 
+    @property
+    def _takes_psycopg(self) -> bool:
+        """Whether it takes a psycopg connection: by its annotation, or for want of others."""
+        return not alchemy.version() or _annotated(self.function).startswith("psycopg.")
+
 
 def step_for(value: object, line: str) -> Step | None:
     """Return the step for a MetaData, for what has one (a declarative base), or a callable."""
-    from sqlalchemy import MetaData
-
-    for candidate in (value, getattr(value, "metadata", None)):
-        if isinstance(candidate, MetaData):
+    # Where nobody has imported SQLAlchemy, there is no MetaData.
+    known: Any = sys.modules.get("sqlalchemy")
+    for candidate in (value, getattr(value, "metadata", None)) if known else ():
+        if isinstance(candidate, known.MetaData):
             return Tables(line, candidate)
     return Function(line, value) if callable(value) else None
 
@@ -174,26 +187,44 @@ def describe(error: BaseException, root: Path | None = None) -> str:
 
 @contextmanager
 def _connection(target: Target) -> Iterator[sqlalchemy.Connection]:
-    from sqlalchemy import NullPool, create_engine
+    from sqlalchemy import create_engine
+    from sqlalchemy.pool import NullPool
 
     # No pool: a template database that somebody is connected to cannot be cloned.
     engine = create_engine(target.url, poolclass=NullPool)
     try:
-        with engine.connect() as connection:
+        with engine.connect() as connection, alchemy.committing(connection):
             yield connection
     finally:
         engine.dispose()
 
 
 @contextmanager
+def _psycopg_connection(target: Target) -> Iterator[psycopg.Connection[Any]]:
+    with psycopg.connect(target.dsn) as connection:
+        yield connection
+
+
+def _annotated(function: Callable[..., object]) -> str:
+    """Return how a function's first parameter is annotated, with the module's name."""
+    first: Any = next(iter(getattr(function, "__annotations__", {}).values()), "")
+    with suppress(Exception):  # what is there for type checkers only stays a text
+        first = next(iter(typing.get_type_hints(function).values()))
+    found = getattr(first, "__origin__", first)
+    if isinstance(found, str):
+        return found
+    return f"{getattr(found, '__module__', '')}.{getattr(found, '__qualname__', '')}"
+
+
+@contextmanager
 def _explained(line: str, target: Target | None = None) -> Iterator[None]:
     try:
         yield
-    except SchemaError:
+    except BerthError:
         raise
     except Exception as error:
         why = describe(error, target.root if target else None)
-        state = getattr(getattr(error, "orig", None), "sqlstate", "")
+        state = getattr(getattr(error, "orig", error), "sqlstate", "")
         raise SchemaError(
             f"{line!r} failed.",
             why=target.redact(why) if target else why,

@@ -71,9 +71,9 @@ def upgrade(config: Config, url: str, *, drift: bool) -> None:
     """
     from alembic import command, util
 
+    identity = identity_of(url)
     url = with_driver_of(config, url)
     config.set_main_option("sqlalchemy.url", url.replace("%", "%%"))
-    identity = identity_of(url)
     look(config, identity)
     command.upgrade(config, "heads")
     if not look(config, identity):
@@ -124,10 +124,10 @@ def refuse_other(connection: sqlalchemy.Connection | None, identity: tuple[str, 
 
 def identity_of(url: str) -> tuple[str, ...]:
     """Return what tells the database at *url* from all others."""
-    from sqlalchemy import NullPool, create_engine, make_url
+    from sqlalchemy import create_engine
+    from sqlalchemy.pool import NullPool
 
-    # asyncpg needs an event loop; berth's own driver does not.
-    engine = create_engine(make_url(url).set(drivername="postgresql+psycopg"), poolclass=NullPool)
+    engine = create_engine(url, poolclass=NullPool)
     with engine.connect() as connection:
         return ask(connection)
 
@@ -158,7 +158,8 @@ def with_driver_of(config: Config, url: str) -> str:
     """Return *url* with the driver that the project's own URL names, where that is installed."""
     from importlib.util import find_spec
 
-    from sqlalchemy import exc, make_url
+    from sqlalchemy import exc
+    from sqlalchemy.engine import make_url
 
     own = config.file_config.get(config.config_ini_section, "sqlalchemy.url", raw=True, fallback="")
     try:
