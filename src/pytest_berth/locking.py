@@ -53,7 +53,7 @@ def locked(path: Path, *, blocking: bool = True, within: float = _MOST) -> Itera
     if sys.platform == "win32":
         from filelock import FileLock
 
-        with FileLock(path, blocking=blocking):
+        with FileLock(path, timeout=-1 if blocking else 0):
             yield
     else:
         descriptor = _open(path)

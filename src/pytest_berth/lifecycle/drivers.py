@@ -190,7 +190,8 @@ def _of_sqlalchemy(module: ModuleType) -> Iterator[Any]:
         @wraps(original)
         def connect(pool: Any, *args: Any, **options: Any) -> Any:
             taken = original(pool, *args, **options)
-            connection = taken.dbapi_connection
+            # Named so since SQLAlchemy 1.4.24.
+            connection = getattr(taken, "dbapi_connection", None) or taken.connection
             # An async driver's connection is wrapped.
             connection = getattr(connection, "driver_connection", connection)
             _tell(connection, seen, taken.close)

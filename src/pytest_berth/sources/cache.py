@@ -27,12 +27,15 @@ def cache_directory() -> Path:
     if chosen:
         return _chosen(Path(chosen).expanduser().absolute())
     try:
-        from platformdirs import site_cache_path, user_cache_path
+        import platformdirs
     except ImportError:
         raise MissingExtraError("platformdirs", "local", needed_by="The local source") from None
-    own = user_cache_path(APPLICATION, appauthor=False)
+    own = platformdirs.user_cache_path(APPLICATION, appauthor=False)
     if is_root() and not (is_open(own) and _nearest(own).stat().st_uid == 0):
-        return site_cache_path(APPLICATION, appauthor=False)
+        # Versions before 3 do not know it.
+        machines = getattr(platformdirs, "site_cache_path", None)
+        shared = machines(APPLICATION, appauthor=False) if machines else f"/var/cache/{APPLICATION}"
+        return Path(shared)
     return own
 
 

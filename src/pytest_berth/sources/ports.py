@@ -137,7 +137,7 @@ def _describe(process: psutil.Process, port: int) -> str:
 def _lock(port: int) -> FileLock | None:
     from filelock import FileLock, Timeout
 
-    lock = FileLock(_directory() / str(port), blocking=False)
+    lock = FileLock(_directory() / str(port), timeout=0)
     try:
         lock.acquire()
     except Timeout:

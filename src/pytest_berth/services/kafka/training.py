@@ -53,7 +53,7 @@ def train(broker: Broker) -> None:
     """Make a broker's archive, unless it is there, cannot be made, or is being made already."""
     from filelock import FileLock, Timeout
 
-    lock = FileLock(broker.archive.with_name(broker.archive.name + ".lock"), blocking=False)
+    lock = FileLock(broker.archive.with_name(broker.archive.name + ".lock"), timeout=0)
     with suppress(Timeout), lock:
         if broker.training():
             _sweep(broker)

@@ -89,6 +89,14 @@ class OuterTransaction2(connection):
             rollback.refuse("another isolation level" if level else "autocommit")
         super().set_isolation_level(level)
 
+    def is_lost(self) -> bool:
+        """Tell whether the server has ended the connection, without asking it."""
+        try:
+            self.poll()
+        except psycopg2.Error:
+            return True
+        return bool(self.closed)
+
     def send(self, statements: bytes) -> None:
         """Send statements outside of a test, and commit them."""
         self._run(statements)

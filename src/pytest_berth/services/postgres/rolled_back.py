@@ -70,8 +70,12 @@ class RolledBack:
 
     def is_cut_off(self) -> bool:
         """Tell whether the server has ended the connection between two tests."""
-        opened = "_engine" in self.__dict__
-        return opened and recovery.is_lost(rollback.outer_transaction(self._engine))
+        if "_engine" not in self.__dict__:
+            return False
+        outer = rollback.outer_transaction(self._engine)
+        if isinstance(outer, rollback.OuterTransaction):
+            return recovery.is_lost(outer)
+        return outer.is_lost()
 
     def close(self) -> None:
         """Close the connection."""
