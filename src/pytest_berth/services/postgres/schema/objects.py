@@ -12,8 +12,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-import psycopg
-
 from pytest_berth.errors import BerthError, SchemaError, SettingsError
 from pytest_berth.services.postgres import alchemy
 from pytest_berth.services.postgres.advice import COMMITS
@@ -23,6 +21,7 @@ from pytest_berth.services.postgres.schema.steps import FORMS
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator
 
+    import psycopg
     import sqlalchemy
 
     from pytest_berth.services.postgres.schema.steps import Step, Target
@@ -201,6 +200,8 @@ def _connection(target: Target) -> Iterator[sqlalchemy.Connection]:
 
 @contextmanager
 def _psycopg_connection(target: Target) -> Iterator[psycopg.Connection[Any]]:
+    import psycopg
+
     with psycopg.connect(target.dsn) as connection:
         yield connection
 
