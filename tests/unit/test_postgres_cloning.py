@@ -25,7 +25,7 @@ class Server:
 
     def execute(self, statement: str | sql.Composed) -> Any:
         """Do what the server would do."""
-        text = statement if isinstance(statement, str) else statement.as_string()
+        text = statement if isinstance(statement, str) else statement.as_string(None)
         if text.startswith("SET "):
             self.method = text.rpartition(" ")[2]
         elif "set_config" in text:

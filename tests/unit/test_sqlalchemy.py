@@ -42,7 +42,7 @@ def test_a_missing_one_is_told_with_the_fixtures_name(monkeypatch: pytest.Monkey
 def test_one_that_is_too_old_is_told_too(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(alchemy, "version", lambda: (1, 3, 24))
     with pytest.raises(
-        PackageError, match=r"^pg_engine needs SQLAlchemy 1\.4\.24 or newer\."
+        PackageError, match=r"^pg_engine needs SQLAlchemy 1\.4\.26 or newer\."
     ) as old:
         alchemy.require_for({"pg_engine"})
     assert "why: SQLAlchemy 1.3.24 is installed" in str(old.value)

@@ -245,4 +245,5 @@ def image_name(image: str) -> str:
     """Return the image's name with testcontainers' prefix, an organisation's mirror."""
     from testcontainers.core.config import testcontainers_config
 
-    return f"{testcontainers_config.hub_image_name_prefix}{image}"
+    # Versions before 4.14 have none.
+    return getattr(testcontainers_config, "hub_image_name_prefix", "") + image

@@ -93,7 +93,7 @@ class Site:
     def sessions(self) -> list[tuple[Any, ...]]:
         """Return the sessions that the role has on the server."""
         query = "SELECT pid, state, query FROM pg_stat_activity WHERE usename = {}"
-        return self.execute(sql.SQL(query).format(sql.Literal(self.name)).as_string())
+        return self.execute(sql.SQL(query).format(sql.Literal(self.name)).as_string(None))
 
     def expect_no_sessions(self) -> None:
         """Wait until the server has noticed the end of the role's last session."""
@@ -114,7 +114,7 @@ def outer_url(berthed_by_source: Callable[[str], Berthed]) -> str:
 def site(outer_url: str) -> Iterator[Site]:
     """Give a database with contents, and a plain role; both are gone afterwards."""
     made = Site(outer_url, f"site_{os.urandom(4).hex()}")
-    password = sql.Literal(made.password).as_string()
+    password = sql.Literal(made.password).as_string(None)
     made.execute(f"CREATE ROLE {made.name} LOGIN PASSWORD {password}")
     made.execute(f"CREATE DATABASE {made.name}")
     made.execute(CONTENTS, made.name)

@@ -24,7 +24,7 @@ FIXTURES = ("pg_engine", "pg_connection", "pg_session")
 ASYNC_FIXTURES = ("pg_async_engine", "pg_async_connection", "pg_async_session")
 _TWO = (2, 0)
 # Of the connections behind a pool's, and of pools for asyncio, older ones do not tell.
-_OLDEST, _OLDEST_FOR_ASYNCIO = (1, 4, 24), (2, 0, 16)
+_OLDEST, _OLDEST_FOR_ASYNCIO = (1, 4, 26), (2, 0, 16)
 _WITHOUT = "pg_url, pg_dsn, pg_server and berth_export work without it"
 PLAIN = "or annotate the function's parameter with psycopg.Connection, to be given one"
 
