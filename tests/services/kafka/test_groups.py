@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from confluent_kafka import Producer
+from confluent_kafka import Consumer, Producer
 
 from pytest_berth.services.kafka.groups import Groups
 from pytest_berth.waiting import wait_for
@@ -111,3 +111,32 @@ def test_transaction_markers_and_aborted_records_are_no_lag(
     # Where a consumer commits record by record, the markers behind stay uncommitted.
     kafka_consumer.commit({TopicPartition(kafka_topic, 0): OffsetAndMetadata(1, "", -1)})
     kafka_probe.wait_caught_up(group, kafka_topic)
+
+
+def test_a_group_that_nobody_knows_is_named(kafka_probe: Probe, kafka_topic: str) -> None:
+    kafka_probe.publish(kafka_topic, "unread")
+    lag = kafka_probe.lag("nobody", kafka_topic)
+    assert lag == 1
+    assert repr(lag).startswith("1 (there is no group 'nobody'; there are: ")
+    with pytest.raises(TimeoutError, match=r"there is no group 'nobody'; there are: "):
+        kafka_probe.wait_assigned("nobody", kafka_topic, timeout=0.1)
+
+
+@pytest.mark.parametrize("protocol", ["classic", "consumer"])
+def test_a_group_of_either_protocol_is_described(
+    kafka_probe: Probe, kafka_topic: str, kafka_bootstrap: str, protocol: str
+) -> None:
+    group = kafka_probe.group()
+    consumer = Consumer(
+        {"bootstrap.servers": kafka_bootstrap, "group.id": group, "group.protocol": protocol}
+    )
+    consumer.subscribe([kafka_topic])
+    try:
+        groups = Groups(kafka_probe._slate.clients.brokers)
+        wait_for(lambda: (consumer.poll(0.05), groups.assigned(group, kafka_topic))[1], 60)
+        kafka_probe.wait_assigned(group, kafka_topic)
+        with pytest.raises(TimeoutError) as failure:
+            kafka_probe.wait_assigned(group, kafka_probe.topic("another"), timeout=0.1)
+        assert f"(protocol {protocol}) is stable; rdkafka has {kafka_topic}-0" in str(failure.value)
+    finally:
+        consumer.close()

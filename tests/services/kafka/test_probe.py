@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -191,3 +191,16 @@ def test_publish_and_collect_take_milliseconds(kafka_probe: Probe, kafka_topic: 
         took.append(time.monotonic() - began)
     # On a busy machine any one of them may have to wait for its turn.
     assert min(took) < 0.5
+
+
+def test_arguments_that_are_not_given_by_name_are_told(
+    kafka_probe: Any, kafka_async_probe: Any, kafka_topic: str
+) -> None:
+    for probe in (kafka_probe, kafka_async_probe):
+        for method in (probe.expect_one, probe.expect_none):
+            with pytest.raises(TypeError, match=r"cannot tell which argument 0.3 is; after topic"):
+                method(kafka_topic, 0.3)
+        with pytest.raises(TypeError, match=r"no argument 'timeout'; .*: within=.*, where="):
+            probe.expect_none(kafka_topic, timeout=0.3)
+        with pytest.raises(TypeError, match="after topic, n it takes arguments by name: timeout="):
+            probe.collect(kafka_topic, 1, 0.3)
