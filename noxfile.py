@@ -195,7 +195,13 @@ def nightly(session: nox.Session) -> None:
             "pytest",
             *ALWAYS,
             "tests/services/test_repair/test_random.py",
-            env={**ENVIRONMENT, "BERTH_TESTS_POSTGRES": major, "BERTH_TESTS_EXAMPLES": programs},
+            "tests/services/test_repair/test_statements.py",
+            env={
+                **ENVIRONMENT,
+                "BERTH_TESTS_POSTGRES": major,
+                "BERTH_TESTS_EXAMPLES": programs,
+                "BERTH_TESTS_STATEMENTS": "300",
+            },
         )
     kills = {**ENVIRONMENT, **_provision(session), "BERTH_TESTS_KILLS": "5"}
     violent = ("tests/plugin/test_random_kills.py", "tests/contracts/test_engine_restart.py")

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 FIT_FOR_TESTS = {
     "fsync": "off",
-    "synchronous_commit": "off",
+    "synchronous_commit": "on",
     "full_page_writes": "off",
     "autovacuum": "off",
     "max_connections": "300",
@@ -57,7 +57,7 @@ def test_settings_of_the_user_are_in_force_and_go_first(starting: str, stage: St
     assert berthed.query("SHOW work_mem") == "64MB"
     assert berthed.query("SHOW fsync") == "on"
     assert berthed.query("SHOW search_path") == '"$user", public'
-    assert berthed.query("SHOW synchronous_commit") == "off"
+    assert berthed.query("SHOW full_page_writes") == "off"
 
 
 def test_databases_are_in_utf_8(berthed: Berthed) -> None:

@@ -84,6 +84,7 @@ def test_a_schema_change_is_named(slate: Slate, change: str, named: str) -> None
         ("UPDATE pg_index SET indisvalid = false WHERE indrelid = 'item'::regclass", "index"),
         ("UPDATE pg_attribute SET attnotnull = true WHERE attname = 'name'", "column name of"),
         ("DELETE FROM pg_enum", "type mood was altered"),
+        ("UPDATE pg_extension SET extversion = '7'", "system in pg_extension was altered"),
         ("UPDATE pg_proc SET prosrc = 'SELECT 7' WHERE proname = 'one'", "function one() was"),
         ("COMMENT ON DATABASE slate IS 'mine'", "database slate was altered"),
         ("REVOKE CONNECT ON DATABASE slate FROM PUBLIC", "database slate was altered"),
@@ -140,6 +141,17 @@ def test_writing_rows_is_not_followed_by_counting_those_of_the_catalogs(
     slate.restore()
     slate.app.execute("SELECT setval('free', 9)")
     with pytest.raises(AssertionError, match="were counted"):
+        slate.restore_only()
+
+
+def test_a_table_that_was_dropped_without_a_note_is_named(slate: Slate) -> None:
+    slate.app.execute("CREATE TABLE item (x int)")
+    slate.capture()
+    with slate.app.transaction():
+        # As with event_triggers = off, which PostgreSQL has since 17.
+        slate.app.execute("DROP TABLE item")
+        slate.app.execute("DELETE FROM information_schema.berth_ddl")
+    with pytest.raises(repair.SchemaChanged, match="table item was dropped"):
         slate.restore_only()
 
 

@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 
 FIT_FOR_TESTS = {
     "fsync": "off",
-    "synchronous_commit": "off",
     "full_page_writes": "off",
     "autovacuum": "off",
     "max_connections": "300",

@@ -19,9 +19,11 @@ class DatabaseLayers(Layers[Baseline]):
 
     Attributes:
         door: The connection that repairs it.
+        wrote: Whether anything had been written when it was put back last.
     """
 
     door: RepairConnection
+    wrote: bool = field(default=True, init=False)
     _current: Baseline | None = field(default=None, init=False, repr=False)
     _put_back: bool = field(default=False, init=False, repr=False)
     _swept: bool = field(default=False, init=False, repr=False)
@@ -90,7 +92,7 @@ class DatabaseLayers(Layers[Baseline]):
         return self._renew(adopted or self.door.capture(known))
 
     def _return_to(self, before: Baseline) -> None:
-        known = self._current
+        known, self.wrote = self._current, True
         if known and not self._is_same(known, before):
             before = self._without_schema_change(before, known)
         try:
@@ -100,6 +102,7 @@ class DatabaseLayers(Layers[Baseline]):
             if error.restored:
                 self._renew(error.restored.baseline)
             raise
+        self.wrote = restored.baseline is not before
         self._renew(restored.baseline)
 
     def _without_schema_change(self, before: Baseline, known: Baseline) -> Baseline:

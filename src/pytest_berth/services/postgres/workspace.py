@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from pytest_berth.lifecycle.state import Berth
     from pytest_berth.service import Server
     from pytest_berth.services.layers import Place
+    from pytest_berth.services.postgres.beside import Beside
     from pytest_berth.services.postgres.database import Database, PrivateDatabase
     from pytest_berth.services.postgres.isolation import Isolation
     from pytest_berth.services.postgres.layers import DatabaseLayers
@@ -137,6 +138,13 @@ class Workspace:
         connect = partial(connecting.named, self.server, self.database)
         return DatabaseLayers(RepairConnection(connect, timeout, self.is_ours, self.application))
 
+    @cached_property
+    def _beside(self) -> Beside:
+        from pytest_berth.services.postgres.beside import Beside
+
+        watched = self.server.source != "external" and self.berth.run.workers == 1
+        return Beside(self.server, watched, self.berth.progress.note)
+
     @property
     def used(self) -> Workspace | Database:
         """What the test works with: its private database, or else the worker's."""
@@ -185,6 +193,8 @@ class Workspace:
         with ExitStack() as stack:
             if self.berth.settings[DATABASES] and not self.name:
                 stack.enter_context(self.named.slates(isolation))
+            if not self.name:
+                stack.enter_context(self._server_kept(isolation))
             permission.require(isolation, self.server, self.rights, self.berth)
             if self._spoilt or self._is_cut_off():
                 self._recover()
@@ -220,6 +230,8 @@ class Workspace:
         for workspace in self._opened():
             if "_layers" in workspace.__dict__:
                 workspace._layers.expect_changes()
+        if "_beside" in self.__dict__:
+            self._beside.expect_changes()
 
     def start_over(self) -> None:
         """Put a new clone of the template in the place of the database.
@@ -262,6 +274,8 @@ class Workspace:
     def move(self, new: Workspace) -> None:
         """Take the place of another one, on another server."""
         self._disconnect()
+        if "_beside" in self.__dict__:
+            self.__dict__.pop("_beside").close()
         self.application.close()
         self.server, self.rights, self.application = new.server, new.rights, new.application
         self.life = new.life
@@ -270,7 +284,7 @@ class Workspace:
         """Close every connection that berth has opened, private databases' included."""
         self._disconnect()
         self.application.close()
-        for name in ("lending", "named"):
+        for name in ("lending", "named", "_beside"):
             if name in self.__dict__:
                 self.__dict__[name].close()
 
@@ -314,6 +328,25 @@ class Workspace:
         self._apply(seeds, own.name)
         if exported:
             stack.enter_context(self.lending.exported(own))
+
+    @contextmanager
+    def _server_kept(self, isolation: Isolation) -> Iterator[None]:
+        """Put back what a test changes beside its database, where that can be told."""
+        if isolation.kind == "none" or self._spoilt:
+            self.expect_changes()
+            yield
+            return
+        self._beside.remember()
+        try:
+            yield
+        finally:
+            self._beside.put_back(_running_test(), wrote=self._wrote(isolation))
+
+    def _wrote(self, isolation: Isolation) -> bool:
+        """Tell whether a test may have committed anything, be it in one of several databases."""
+        if isolation.kind == "truncation" and "named" not in self.__dict__:
+            return "_layers" not in self.__dict__ or self._layers.wrote
+        return isolation.kind != "rollback" or "named" in self.__dict__
 
     @contextmanager
     def _put_back(self) -> Iterator[None]:

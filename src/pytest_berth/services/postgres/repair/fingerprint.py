@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
 DATABASE = "(SELECT d.oid FROM pg_catalog.pg_database d WHERE d.datname = current_database())"
+# Large objects may have any id; their comments are theirs.
+_NO_LARGE_OBJECT = "c.classoid <> 'pg_largeobject'::regclass"
 STORAGE = (
     "relfilenode relpages reltuples relallvisible relallfrozen reltoastrelid relhasindex "
     "relhasrules relhastriggers relhassubclass relispopulated relrewrite relfrozenxid relminmxid"
@@ -107,7 +109,7 @@ CATALOGS = (
         of="c.classoid",
         sub="c.objsubid",
         where=f"(c.objoid >= {FIRST_USER_OID} OR c.classoid = 'pg_namespace'::regclass)"
-        " AND c.classoid <> 'pg_largeobject'::regclass",
+        f" AND {_NO_LARGE_OBJECT}",
     ),
     Catalog("pg_seclabel", key="objoid", of="c.classoid", sub="c.objsubid"),
     Catalog(
@@ -179,6 +181,7 @@ SMALL = frozenset(
     }
 )
 _COUNTED_APART = frozenset({"pg_class", "pg_attribute", "pg_db_role_setting"})
+_COMPARED_WHOLLY = frozenset({"pg_class", "pg_namespace", "pg_user_mappings", "pg_db_role_setting"})
 _SCHEMAS = {"pg_type": "typnamespace", "pg_proc": "pronamespace"}
 _EXTENSION = "'pg_extension'"
 # TOAST tables come and go with VACUUM FULL and REFRESH; the ids of their schema is fixed.
@@ -204,7 +207,6 @@ SELECT sum(entries)::int8, sum(changed)::int8 FROM (
     UNION ALL {{others}}
 ) catalog
 """
-# The small catalogs are part of the first question already.
 SYSTEM = """
 SELECT sum(entries)::int8, sum(changed)::int8, array_agg(name) FILTER (WHERE changed > 0)
 FROM ({catalogs}) catalog
@@ -269,17 +271,17 @@ def system_sign(connection: Connection) -> sql.Composed:
     parts = [
         sql.SQL(
             "SELECT {label} AS name, count(*) AS entries, count(*) FILTER (WHERE {newer})"
-            " AS changed FROM pg_catalog.{name} c WHERE c.{key}::oid < {first}"
+            " AS changed FROM pg_catalog.{name} c WHERE c.{key}::oid < {first} AND {but}"
         ).format(
             label=sql.Literal(catalog.name),
             newer=sql.SQL(NEWER),
             name=sql.Identifier(catalog.name),
             key=sql.Identifier(catalog.key),
             first=sql.Literal(FIRST_USER_OID),
+            but=sql.SQL(_NO_LARGE_OBJECT if catalog.name == "pg_description" else "true"),
         )
         for catalog in CATALOGS
-        if catalog.name in columns
-        and catalog.name not in {*SMALL, "pg_class", "pg_user_mappings", "pg_db_role_setting"}
+        if catalog.name in columns and catalog.name not in _COMPARED_WHOLLY
     ]
     return sql.SQL(SYSTEM).format(catalogs=union_all(parts))
 

@@ -64,7 +64,7 @@ def reading(
         except (BlockedError, IsolationError, psycopg.Error):
             # Statements that were made for one schema cannot be run in another.
             with waiting_on(everything, holders.BLOCK_READING), begin(first=signs) as seen:
-                _require_schema(connection, baseline, seen)
+                _require_schema(connection, baseline, seen, trusted=False)
             raise
         entries = baseline.entries
         snapshot, sentinel = _require_schema(connection, baseline, found[: len(signs)])
@@ -82,12 +82,19 @@ def _signs(baseline: Baseline) -> list[str]:
 
 
 def _require_schema(
-    connection: Connection, baseline: Baseline, found: Sequence[list[Row]]
+    connection: Connection,
+    baseline: Baseline,
+    found: Sequence[list[Row]],
+    *,
+    trusted: bool = True,
 ) -> tuple[Snapshot, tuple[str, ...]]:
-    """Refuse a changed schema; return the snapshot of that moment, and the sentinel."""
+    """Refuse a changed schema; return the snapshot of that moment, and the sentinel.
+
+    Unless notes and sentinel are *trusted*, the catalogs are compared in any case.
+    """
     ((now,),), ((seen,),), *watched = found
     noted, sentinel = watched[0][0][0] if watched else (), tuple(seen)
-    if noted or sentinel != baseline.sentinel or not watched:
+    if noted or sentinel != baseline.sentinel or not (watched and trusted):
         differences = [
             *ddl.named(baseline.sentinel, sentinel),
             *fingerprint.differences(connection, baseline.fingerprint),
@@ -104,7 +111,10 @@ def _require_entries(connection: Connection, baseline: Baseline) -> Entries:
     sign = baseline.prepared.run("catalog", *baseline.mark.arguments)
     (((users, changed),),) = results(connection, [sign])
     if changed or users != baseline.entries.users:
-        differences = fingerprint.differences(connection, baseline.fingerprint)
+        differences = [
+            *fingerprint.differences(connection, baseline.fingerprint),
+            *_of_system(connection, baseline),
+        ]
         if differences:
             raise SchemaChanged(differences)
     return replace(baseline.entries, users=users)

@@ -1,0 +1,437 @@
+# Programs that change something, each on a line; ";;" separates statements that are sent alone.
+# "!" before a statement: it has to fail. "[14]" before a program: since this PostgreSQL only.
+# {db} stands for the name of the database.
+
+# ALTER
+ALTER AGGREGATE total(int) RENAME TO total2
+ALTER AGGREGATE total(int) OWNER TO pg_monitor
+ALTER AGGREGATE total(int) SET SCHEMA shop
+ALTER COLLATION coll RENAME TO coll2
+ALTER COLLATION coll OWNER TO pg_monitor
+ALTER COLLATION coll SET SCHEMA shop
+ALTER COLLATION pg_catalog."C" REFRESH VERSION
+ALTER CONVERSION conv RENAME TO conv2
+ALTER CONVERSION conv SET SCHEMA shop
+ALTER DATABASE {db} SET work_mem = '1MB'
+ALTER DATABASE {db} SET timezone TO 'Asia/Tokyo'
+ALTER DATABASE {db} RESET ALL
+ALTER DATABASE {db} CONNECTION LIMIT 3
+ALTER DATABASE {db} IS_TEMPLATE true
+ALTER DATABASE {db} OWNER TO pg_monitor
+[15] ALTER DATABASE {db} REFRESH COLLATION VERSION
+ALTER DEFAULT PRIVILEGES GRANT SELECT ON TABLES TO pg_monitor
+ALTER DEFAULT PRIVILEGES REVOKE EXECUTE ON FUNCTIONS FROM PUBLIC
+ALTER DEFAULT PRIVILEGES IN SCHEMA shop REVOKE SELECT ON TABLES FROM pg_monitor
+ALTER DOMAIN positive SET DEFAULT 3
+ALTER DOMAIN positive SET NOT NULL
+ALTER DOMAIN positive DROP CONSTRAINT positive_check
+ALTER DOMAIN positive ADD CONSTRAINT small CHECK (value < 9) NOT VALID
+ALTER DOMAIN positive RENAME TO positiv
+ALTER EVENT TRIGGER watched DISABLE
+ALTER EVENT TRIGGER watched OWNER TO CURRENT_USER ;; ALTER EVENT TRIGGER watched RENAME TO watched2
+ALTER EXTENSION plpgsql DROP TABLE member
+ALTER EXTENSION plpgsql ADD FUNCTION one(int)
+ALTER EXTENSION plpgsql ADD VIEW seen
+ALTER EXTENSION plpgsql UPDATE
+ALTER FOREIGN DATA WRAPPER wrap OPTIONS (ADD debug 'true')
+ALTER FOREIGN TABLE far OPTIONS (ADD x 'y')
+ALTER FOREIGN TABLE far ADD COLUMN more int
+ALTER FUNCTION one(int) STRICT
+ALTER FUNCTION one(int) SET work_mem = '1MB'
+ALTER FUNCTION one(int) RENAME TO eins
+ALTER FUNCTION one(int) DEPENDS ON EXTENSION plpgsql
+ALTER FUNCTION one(int) COST 7
+ALTER FUNCTION pg_catalog.pg_sleep(float8) COST 77
+ALTER INDEX item_name RENAME TO item_name2
+ALTER INDEX item_name SET (fillfactor = 50)
+CREATE INDEX two ON item ((price + 1)) ;; ALTER INDEX two ALTER COLUMN 1 SET STATISTICS 10
+ALTER LANGUAGE other RENAME TO other2
+ALTER LARGE OBJECT 4711 OWNER TO pg_monitor
+ALTER MATERIALIZED VIEW stale RENAME COLUMN name TO label
+ALTER MATERIALIZED VIEW stale CLUSTER ON stale_id
+ALTER MATERIALIZED VIEW stale SET (autovacuum_enabled = false)
+ALTER OPERATOR === (int, int) SET (RESTRICT = eqsel)
+ALTER OPERATOR === (int, int) SET SCHEMA shop
+ALTER OPERATOR CLASS cls USING btree RENAME TO cls2
+ALTER OPERATOR FAMILY fam USING btree RENAME TO fam2
+ALTER OPERATOR FAMILY fam USING btree ADD OPERATOR 1 < (int, int)
+ALTER POLICY mine ON sale USING (false)
+ALTER PROCEDURE work() SECURITY DEFINER
+ALTER PUBLICATION pub ADD TABLE sale
+ALTER PUBLICATION pub SET (publish = 'insert')
+ALTER PUBLICATION pub OWNER TO CURRENT_USER ;; ALTER PUBLICATION pub RENAME TO pub2
+[15] ALTER PUBLICATION pub ADD TABLES IN SCHEMA shop
+ALTER ROLE CURRENT_USER SET work_mem = '2MB'
+ALTER ROLE ALL SET statement_timeout = '99s'
+ALTER ROLE CURRENT_USER IN DATABASE {db} SET work_mem = '2MB'
+ALTER ROLE CURRENT_USER VALID UNTIL '2100-01-01'
+ALTER ROLE CURRENT_USER CONNECTION LIMIT 90
+CREATE ROLE helper ;; ALTER ROLE helper CREATEDB ;; ALTER ROLE helper RENAME TO helper2
+ALTER ROUTINE one(int) PARALLEL SAFE
+ALTER RULE quiet ON scratch RENAME TO silent
+ALTER SCHEMA shop RENAME TO store
+ALTER SCHEMA shop OWNER TO pg_monitor
+ALTER SCHEMA public OWNER TO pg_monitor
+ALTER SEQUENCE free RESTART WITH 100
+ALTER SEQUENCE free INCREMENT 5
+ALTER SEQUENCE free OWNED BY item.id
+ALTER SEQUENCE item_id_seq OWNED BY NONE
+ALTER SEQUENCE free AS int
+ALTER SEQUENCE free MAXVALUE 1000 CYCLE
+[15] ALTER SEQUENCE free SET UNLOGGED
+ALTER SEQUENCE free RENAME TO freed
+ALTER SERVER away VERSION '2' OPTIONS (SET host 'y')
+ALTER STATISTICS item_st SET STATISTICS 99
+ALTER STATISTICS item_st RENAME TO item_stats
+ALTER SYSTEM SET work_mem = '3MB' ;; SELECT pg_reload_conf()
+ALTER SYSTEM RESET ALL
+ALTER TABLE item ADD COLUMN more int DEFAULT 3
+ALTER TABLE sale DROP COLUMN total
+ALTER TABLE double ALTER COLUMN v TYPE bigint
+ALTER TABLE child ALTER COLUMN extra TYPE varchar(100)
+ALTER TABLE item ALTER COLUMN name SET NOT NULL
+ALTER TABLE item ALTER COLUMN name DROP DEFAULT
+ALTER TABLE item ALTER COLUMN name SET STATISTICS 500
+ALTER TABLE item ALTER COLUMN name SET STORAGE EXTERNAL
+[14] ALTER TABLE item ALTER COLUMN name SET COMPRESSION pglz
+ALTER TABLE item ALTER COLUMN name SET (n_distinct = 5)
+ALTER TABLE item RENAME COLUMN note TO remark
+ALTER TABLE item RENAME TO thing
+ALTER TABLE item RENAME CONSTRAINT item_price_check TO costs
+ALTER TABLE item ADD CONSTRAINT cheap CHECK (price < 100) NOT VALID
+ALTER TABLE item ADD CONSTRAINT cheap CHECK (price < 100) NOT VALID ;; ALTER TABLE item VALIDATE CONSTRAINT cheap
+ALTER TABLE item DROP CONSTRAINT item_price_check
+ALTER TABLE item ADD UNIQUE USING INDEX item_name
+ALTER TABLE sale ALTER CONSTRAINT sale_item_fkey DEFERRABLE
+ALTER TABLE sale DROP CONSTRAINT sale_item_fkey
+ALTER TABLE sale ADD FOREIGN KEY (id) REFERENCES item (id) NOT VALID
+ALTER TABLE sale ALTER COLUMN id DROP IDENTITY
+ALTER TABLE sale ALTER COLUMN id SET GENERATED BY DEFAULT RESTART WITH 50
+ALTER TABLE item DISABLE TRIGGER touched
+ALTER TABLE item DISABLE TRIGGER ALL
+ALTER TABLE item ENABLE ALWAYS TRIGGER touched
+ALTER TABLE scratch DISABLE RULE quiet
+ALTER TABLE sale ENABLE ROW LEVEL SECURITY
+ALTER TABLE sale FORCE ROW LEVEL SECURITY
+ALTER TABLE item CLUSTER ON item_name
+ALTER TABLE item REPLICA IDENTITY FULL
+ALTER TABLE item REPLICA IDENTITY USING INDEX item_pkey
+ALTER TABLE item SET (fillfactor = 70, autovacuum_enabled = false)
+ALTER TABLE double SET UNLOGGED
+ALTER TABLE scratch SET LOGGED
+ALTER TABLE item SET SCHEMA shop
+ALTER TABLE item OWNER TO pg_monitor
+[15] ALTER TABLE item SET ACCESS METHOD heap2
+ALTER TABLE child NO INHERIT parent
+ALTER TABLE log_3 INHERIT parent
+CREATE TYPE one_int AS (v int) ;; ALTER TABLE double OF one_int
+ALTER TABLE log ATTACH PARTITION log_3 FOR VALUES FROM (20) TO (30)
+ALTER TABLE log DETACH PARTITION log_1
+[14] ALTER TABLE log DETACH PARTITION log_1 CONCURRENTLY
+[17] SET event_triggers = off ;; ALTER TABLE log DETACH PARTITION log_1 CONCURRENTLY
+ALTER TEXT SEARCH CONFIGURATION conf ADD MAPPING FOR asciiword WITH simple
+ALTER TEXT SEARCH CONFIGURATION pg_catalog.english ALTER MAPPING FOR asciiword WITH simple
+ALTER TEXT SEARCH DICTIONARY dict (ACCEPT = false)
+ALTER TEXT SEARCH PARSER pars RENAME TO pars2
+ALTER TEXT SEARCH TEMPLATE temp SET SCHEMA shop
+ALTER TRIGGER touched ON item RENAME TO touched2
+ALTER TRIGGER touched ON item DEPENDS ON EXTENSION plpgsql
+ALTER TYPE mood ADD VALUE 'calm' BEFORE 'glad'
+ALTER TYPE mood RENAME VALUE 'sad' TO 'blue'
+ALTER TYPE pair ADD ATTRIBUTE c int
+ALTER TYPE pair RENAME ATTRIBUTE a TO z
+ALTER TYPE mood OWNER TO pg_monitor
+ALTER TYPE span SET SCHEMA shop
+ALTER USER MAPPING FOR CURRENT_USER SERVER away OPTIONS (SET password 'y')
+ALTER VIEW seen ALTER COLUMN name SET DEFAULT 'v'
+ALTER VIEW seen SET (security_barrier = true)
+ALTER VIEW seen RENAME TO saw
+
+# Maintenance and utilities
+ANALYZE
+ANALYZE item
+CHECKPOINT
+CLUSTER item USING item_name
+CLUSTER item USING item_pkey ;; CLUSTER
+CLUSTER stale USING stale_id
+VACUUM
+VACUUM FULL
+VACUUM (FULL, ANALYZE) item
+VACUUM FREEZE item
+VACUUM FULL pg_catalog.pg_proc
+VACUUM FULL pg_catalog.pg_class
+REINDEX TABLE item
+REINDEX TABLE CONCURRENTLY item
+REINDEX INDEX CONCURRENTLY item_name
+REINDEX DATABASE {db}
+REINDEX SYSTEM {db}
+REINDEX SCHEMA public
+UPDATE item SET name = 'same' || id ;; DELETE FROM double ;; CREATE UNIQUE INDEX CONCURRENTLY d ON double (v) ;; DROP INDEX CONCURRENTLY d
+!CREATE UNIQUE INDEX CONCURRENTLY bad ON double (v)
+!CREATE UNIQUE INDEX CONCURRENTLY bad ON double (v) ;; !REINDEX INDEX CONCURRENTLY bad
+CREATE INDEX CONCURRENTLY good ON double (v)
+!CREATE INDEX CONCURRENTLY bad ON double ((1 / (v - 1)))
+DROP INDEX CONCURRENTLY item_price
+REFRESH MATERIALIZED VIEW stale
+INSERT INTO item (name) VALUES ('d') ;; REFRESH MATERIALIZED VIEW CONCURRENTLY stale
+REFRESH MATERIALIZED VIEW stale WITH NO DATA
+LOAD 'plpgsql'
+BEGIN ;; LOCK TABLE item ;; COMMIT
+DISCARD ALL
+DO $$BEGIN INSERT INTO item (name) VALUES ('do'); END$$
+CALL work()
+NOTIFY channel, 'x'
+LISTEN channel
+SET session_replication_role = replica ;; INSERT INTO sale (item) VALUES (99)
+SET ROLE pg_monitor
+BEGIN ;; INSERT INTO item (name) VALUES ('gone') ;; ROLLBACK
+BEGIN ;; CREATE TABLE gone (x int) ;; ROLLBACK
+BEGIN ;; INSERT INTO item (name) VALUES ('p') ;; PREPARE TRANSACTION 'p1'
+BEGIN ;; CREATE TABLE prepared (x int) ;; PREPARE TRANSACTION 'p2' ;; COMMIT PREPARED 'p2'
+EXPLAIN ANALYZE INSERT INTO item (name) VALUES ('e')
+!SECURITY LABEL ON TABLE item IS 'secret'
+SELECT pg_import_system_collations('shop')
+UPDATE pg_catalog.pg_extension SET extconfig = NULL, extversion = '7'
+SELECT pg_switch_wal()
+SELECT pg_create_restore_point('here')
+SELECT pg_logical_emit_message(true, 'a', 'b')
+SELECT pg_stat_reset()
+[18] SELECT pg_restore_relation_stats('schemaname', 'public', 'relname', 'item', 'reltuples', 7::real)
+
+# COMMENT
+COMMENT ON TABLE item IS NULL
+COMMENT ON TABLE item IS 'other things'
+COMMENT ON COLUMN item.name IS 'x'
+COMMENT ON INDEX item_name IS 'x'
+COMMENT ON SCHEMA shop IS 'x'
+COMMENT ON SCHEMA public IS 'x'
+COMMENT ON DATABASE {db} IS 'x'
+COMMENT ON ROLE pg_monitor IS 'x'
+COMMENT ON TABLESPACE pg_default IS 'x'
+COMMENT ON FUNCTION one(int) IS 'x'
+COMMENT ON FUNCTION pg_catalog.now() IS 'x'
+COMMENT ON TYPE mood IS 'x'
+COMMENT ON DOMAIN positive IS 'x'
+COMMENT ON CONSTRAINT item_pkey ON item IS 'x'
+COMMENT ON TRIGGER touched ON item IS 'x'
+COMMENT ON RULE quiet ON scratch IS 'x'
+COMMENT ON POLICY mine ON sale IS 'x'
+COMMENT ON EVENT TRIGGER watched IS 'x'
+COMMENT ON EXTENSION plpgsql IS 'x'
+COMMENT ON LARGE OBJECT 4711 IS 'x'
+COMMENT ON LARGE OBJECT 4711 IS NULL
+COMMENT ON PUBLICATION pub IS 'x'
+COMMENT ON SERVER away IS 'x'
+COMMENT ON CAST (pair AS mood) IS 'x'
+COMMENT ON COLLATION coll IS 'x'
+COMMENT ON STATISTICS item_st IS 'x'
+COMMENT ON TEXT SEARCH CONFIGURATION conf IS 'x'
+COMMENT ON OPERATOR === (int, int) IS 'x'
+COMMENT ON ACCESS METHOD heap2 IS 'x'
+COMMENT ON LANGUAGE other IS 'x'
+COMMENT ON FOREIGN DATA WRAPPER wrap IS 'x'
+COMMENT ON TRANSFORM FOR int LANGUAGE sql IS 'x'
+
+# CREATE
+CREATE ACCESS METHOD heap3 TYPE TABLE HANDLER heap_tableam_handler
+CREATE AGGREGATE total2(int) (sfunc = int4pl, stype = int)
+CREATE CAST (mood AS int) WITH INOUT
+CREATE COLLATION coll2 FROM "C"
+CREATE CONVERSION conv2 FOR 'UTF8' TO 'LATIN1' FROM utf8_to_iso8859_1
+CREATE DATABASE another_database
+CREATE DOMAIN tiny AS int
+CREATE EVENT TRIGGER watched2 ON ddl_command_start EXECUTE FUNCTION watch()
+CREATE EXTENSION pg_trgm
+CREATE EXTENSION pg_trgm SCHEMA shop ;; ALTER EXTENSION pg_trgm SET SCHEMA public
+CREATE FOREIGN DATA WRAPPER wrap2
+CREATE FOREIGN TABLE far2 (id int) SERVER away
+CREATE FUNCTION two() RETURNS int LANGUAGE sql AS 'SELECT 2'
+CREATE OR REPLACE FUNCTION one(x int DEFAULT 1) RETURNS int LANGUAGE sql AS 'SELECT 7'
+CREATE GROUP folks ;; ALTER GROUP folks ADD USER pg_monitor
+CREATE INDEX more ON item (note)
+CREATE LANGUAGE third HANDLER plpgsql_call_handler
+CREATE MATERIALIZED VIEW fresh AS SELECT 1 AS x
+CREATE OPERATOR ==== (leftarg = int, rightarg = int, function = int4eq)
+CREATE OPERATOR CLASS cls2 FOR TYPE int USING hash AS OPERATOR 1 =, FUNCTION 1 hashint4(int)
+CREATE OPERATOR FAMILY fam2 USING hash
+CREATE POLICY theirs ON sale USING (false)
+CREATE PROCEDURE work2() LANGUAGE sql AS 'SELECT 1'
+CREATE PUBLICATION pub2
+CREATE PUBLICATION pub2 FOR ALL TABLES
+CREATE ROLE helper LOGIN PASSWORD 'x' SUPERUSER
+CREATE ROLE helper ;; GRANT pg_monitor TO helper WITH ADMIN OPTION
+CREATE ROLE helper ;; CREATE TABLE theirs (x int) ;; ALTER TABLE theirs OWNER TO helper
+CREATE ROLE helper ;; GRANT SELECT ON item TO helper
+CREATE ROLE helper ;; GRANT SELECT ON item TO helper ;; REVOKE SELECT ON item FROM helper ;; DROP ROLE helper
+CREATE ROLE helper ;; ALTER ROLE helper SET search_path = shop
+CREATE ROLE helper ;; COMMENT ON ROLE helper IS 'x'
+CREATE USER helper ;; ALTER TABLE item OWNER TO helper ;; REASSIGN OWNED BY helper TO CURRENT_USER ;; DROP OWNED BY helper
+CREATE RULE loud AS ON DELETE TO scratch DO ALSO NOTHING
+CREATE SCHEMA extra CREATE TABLE inside (x int)
+CREATE SCHEMA extra ;; DROP SCHEMA extra
+CREATE SEQUENCE more
+CREATE UNLOGGED TABLE more (x int) ;; INSERT INTO more VALUES (1)
+CREATE SERVER near FOREIGN DATA WRAPPER wrap
+CREATE STATISTICS more ON name, note FROM item
+CREATE SUBSCRIPTION sub CONNECTION 'host=127.0.0.1 port=1 dbname=x' PUBLICATION p WITH (connect = false)
+CREATE SUBSCRIPTION sub CONNECTION 'host=127.0.0.1 port=1 dbname=x' PUBLICATION p WITH (connect = false) ;; COMMENT ON SUBSCRIPTION sub IS 'x' ;; CREATE TABLE beside (x int)
+CREATE SUBSCRIPTION sub CONNECTION 'host=127.0.0.1 port=1 dbname=x' PUBLICATION p WITH (connect = false) ;; ALTER SUBSCRIPTION sub SET (slot_name = NONE) ;; DROP SUBSCRIPTION sub
+CREATE TABLE more (x int)
+CREATE TABLE more AS SELECT 1 AS x
+SELECT 1 AS x INTO more
+CREATE TABLE more (LIKE item INCLUDING ALL)
+CREATE TABLE more PARTITION OF log DEFAULT
+CREATE TABLE more (x int) ;; DROP TABLE more
+CREATE TEMP TABLE mine (id serial PRIMARY KEY, x text)
+CREATE TEMP TABLE mine (id serial PRIMARY KEY, x text) ;; INSERT INTO mine (x) VALUES ('x') ;; INSERT INTO item (name) VALUES ('y')
+CREATE TEMP VIEW mine AS SELECT 1 AS x
+[15] SET allow_in_place_tablespaces = on ;; CREATE TABLESPACE place LOCATION ''
+[15] SET allow_in_place_tablespaces = on ;; CREATE TABLESPACE place LOCATION '' ;; CREATE TABLE there (x int) TABLESPACE place
+ALTER TABLESPACE pg_default SET (random_page_cost = 1)
+CREATE TEXT SEARCH CONFIGURATION conf2 (COPY = pg_catalog.english)
+CREATE TEXT SEARCH DICTIONARY dict2 (TEMPLATE = simple)
+CREATE TEXT SEARCH PARSER pars2 (START = prsd_start, GETTOKEN = prsd_nexttoken, END = prsd_end, LEXTYPES = prsd_lextype)
+CREATE TEXT SEARCH TEMPLATE temp2 (LEXIZE = dsimple_lexize)
+CREATE TRANSFORM FOR text LANGUAGE sql (FROM SQL WITH FUNCTION prsd_lextype(internal))
+CREATE TRIGGER again AFTER DELETE ON item FOR EACH STATEMENT EXECUTE FUNCTION touch()
+CREATE CONSTRAINT TRIGGER again AFTER DELETE ON item DEFERRABLE FOR EACH ROW EXECUTE FUNCTION touch()
+CREATE TYPE shell
+CREATE TYPE mood2 AS ENUM ('x')
+CREATE TYPE pair2 AS (a int)
+CREATE TYPE span2 AS RANGE (subtype = int8)
+CREATE USER MAPPING FOR PUBLIC SERVER away
+CREATE VIEW more AS SELECT 1 AS x
+CREATE OR REPLACE VIEW seen AS SELECT * FROM item WHERE id > 1
+!IMPORT FOREIGN SCHEMA x FROM SERVER away INTO shop
+
+# DROP
+DROP ACCESS METHOD heap2
+DROP AGGREGATE total(int)
+DROP CAST (pair AS mood)
+DROP COLLATION coll
+DROP CONVERSION conv
+DROP DOMAIN positive
+DROP EVENT TRIGGER watched
+DROP EXTENSION plpgsql CASCADE
+DROP FOREIGN DATA WRAPPER wrap CASCADE
+DROP FOREIGN TABLE far
+DROP FUNCTION one(int)
+DROP INDEX item_name
+DROP LANGUAGE other
+DROP MATERIALIZED VIEW stale
+DROP OPERATOR === (int, int)
+DROP OPERATOR CLASS cls USING btree
+DROP OPERATOR FAMILY fam USING btree CASCADE
+DROP POLICY mine ON sale
+DROP PROCEDURE work()
+DROP PUBLICATION pub
+DROP RULE quiet ON scratch
+DROP SCHEMA shop CASCADE
+DROP SCHEMA public CASCADE
+DROP SEQUENCE free
+DROP SERVER away CASCADE
+DROP STATISTICS item_st
+DROP TABLE item CASCADE
+DROP TABLE double
+DROP TABLE log
+DROP TEXT SEARCH CONFIGURATION conf
+DROP TEXT SEARCH DICTIONARY dict
+DROP TEXT SEARCH PARSER pars
+DROP TEXT SEARCH TEMPLATE temp
+DROP TRANSFORM FOR int LANGUAGE sql
+DROP TRIGGER touched ON item
+DROP TYPE mood CASCADE
+DROP TYPE span
+DROP USER MAPPING FOR CURRENT_USER SERVER away
+DROP VIEW seen
+CREATE ROLE helper ;; ALTER TABLE sale OWNER TO helper ;; DROP OWNED BY helper CASCADE ;; DROP ROLE helper
+!DROP TABLE member
+
+# GRANT and REVOKE
+GRANT SELECT ON item TO PUBLIC
+GRANT SELECT (name) ON item TO pg_monitor
+GRANT ALL ON ALL TABLES IN SCHEMA public TO pg_monitor
+GRANT USAGE ON SEQUENCE free TO pg_monitor
+REVOKE ALL ON item FROM CURRENT_USER
+GRANT CREATE ON SCHEMA public TO PUBLIC
+REVOKE USAGE ON SCHEMA public FROM PUBLIC
+GRANT CREATE ON DATABASE {db} TO pg_monitor
+REVOKE CONNECT ON DATABASE {db} FROM PUBLIC
+REVOKE TEMP ON DATABASE {db} FROM PUBLIC
+REVOKE EXECUTE ON FUNCTION one(int) FROM PUBLIC
+REVOKE EXECUTE ON FUNCTION pg_catalog.pg_sleep(float8) FROM PUBLIC
+GRANT EXECUTE ON FUNCTION pg_catalog.pg_read_file(text) TO PUBLIC
+GRANT SELECT ON pg_catalog.pg_authid TO PUBLIC
+GRANT SELECT ON pg_catalog.pg_statistic TO pg_monitor
+REVOKE USAGE ON LANGUAGE plpgsql FROM PUBLIC
+GRANT USAGE ON LANGUAGE plpgsql TO pg_monitor
+REVOKE USAGE ON TYPE mood FROM PUBLIC
+GRANT USAGE ON FOREIGN SERVER away TO pg_monitor
+GRANT USAGE ON FOREIGN DATA WRAPPER wrap TO PUBLIC
+GRANT SELECT ON LARGE OBJECT 4711 TO PUBLIC
+GRANT CREATE ON TABLESPACE pg_default TO pg_monitor
+[14] GRANT pg_read_all_data TO pg_monitor
+REVOKE pg_read_all_settings FROM pg_monitor
+[15] GRANT SET ON PARAMETER work_mem TO pg_monitor
+[15] GRANT ALTER SYSTEM ON PARAMETER work_mem TO PUBLIC
+
+# Rows and sequences
+INSERT INTO item (name) VALUES ('d')
+UPDATE item SET name = upper(name)
+DELETE FROM sale
+DELETE FROM item WHERE id = 3
+[15] MERGE INTO item USING double ON item.id = v + 2 AND false WHEN MATCHED THEN DELETE
+TRUNCATE item CASCADE
+TRUNCATE item, sale RESTART IDENTITY
+TRUNCATE log
+COPY item (name) FROM PROGRAM 'echo copied'
+INSERT INTO log VALUES (2, NULL), (12, NULL)
+INSERT INTO scratch VALUES (1)
+INSERT INTO parent VALUES (1)
+SELECT nextval('free')
+SELECT setval('free', 77)
+SELECT setval('item_id_seq', 77, false)
+SELECT * FROM item FOR UPDATE
+INSERT INTO member VALUES (900913, 'mine') ;; DELETE FROM member WHERE srid = 4326
+UPDATE member SET name = 'x'
+SELECT nextval('member_seq')
+
+# Large objects
+SELECT lo_from_bytea(0, 'new')
+SELECT lo_put(4711, 2, 'changed')
+SELECT lo_put(4711, 90000, 'longer')
+SELECT lo_unlink(4711)
+SELECT lo_unlink(4711) ;; SELECT lo_from_bytea(4711, 'kept')
+SELECT lo_create(5000) ;; SELECT lo_put(5000, 1100000000, 'x')
+SELECT lo_put(4711, 1100000000, 'x')
+SELECT lo_create(5001) ;; COMMENT ON LARGE OBJECT 5001 IS 'x' ;; GRANT SELECT ON LARGE OBJECT 5001 TO PUBLIC
+
+# Replication
+SELECT pg_create_physical_replication_slot('slot')
+SELECT pg_create_logical_replication_slot('slot', 'test_decoding')
+SELECT pg_create_logical_replication_slot('slot', 'test_decoding') ;; CREATE TABLE beside (x int)
+SELECT pg_create_logical_replication_slot('slot', 'pgoutput') ;; INSERT INTO item (name) VALUES ('d') ;; SELECT pg_replication_slot_advance('slot', pg_current_wal_lsn())
+SELECT pg_replication_origin_create('origin')
+SELECT pg_replication_origin_create('origin') ;; SELECT pg_replication_origin_advance('origin', '0/1234')
+
+# Catalogs, by hand
+UPDATE pg_catalog.pg_index SET indisvalid = false WHERE indexrelid = 'item_name'::regclass
+UPDATE pg_catalog.pg_class SET relpersistence = 'u' WHERE oid = 'double'::regclass
+UPDATE pg_catalog.pg_attribute SET attnotnull = true WHERE attrelid = 'double'::regclass AND attname = 'v'
+UPDATE pg_catalog.pg_trigger SET tgenabled = 'D' WHERE tgname = 'touched'
+INSERT INTO pg_catalog.pg_enum SELECT 99999, enumtypid, 9, 'odd' FROM pg_catalog.pg_enum LIMIT 1
+DELETE FROM pg_catalog.pg_description WHERE objoid = 'item'::regclass
+UPDATE pg_catalog.pg_database SET datconnlimit = 7 WHERE datname = '{db}'
+
+# What event triggers are not told of; of objects of the system it is not noticed (docs/isolation.md)
+[17] SET event_triggers = off ;; CREATE TABLE more (x int)
+[17] SET event_triggers = off ;; DROP TABLE double
+[17] SET event_triggers = off ;; ALTER TABLE item RENAME COLUMN note TO remark
+[17] SET event_triggers = off ;; ALTER TABLE sale DROP COLUMN total
+[17] SET event_triggers = off ;; COMMENT ON COLUMN item.name IS 'x'
+[17] SET event_triggers = off ;; ALTER TABLE item ALTER COLUMN name SET STATISTICS 500
+[17] SET event_triggers = off ;; GRANT SELECT ON item TO PUBLIC
+[17] SET event_triggers = off ;; CREATE FUNCTION two() RETURNS int LANGUAGE sql AS 'SELECT 2'
+[17] SET event_triggers = off ;; ALTER SEQUENCE free OWNED BY item.id
+[17] SET event_triggers = off ;; ALTER EXTENSION plpgsql ADD VIEW seen
+[17] SET event_triggers = off ;; DROP VIEW seen ;; INSERT INTO item (name) VALUES ('d')
