@@ -43,7 +43,8 @@ def test_the_catalog_is_not_compared_when_no_command_has_altered_it(
         "REASSIGN OWNED BY a_role TO CURRENT_USER",
         "CREATE EVENT TRIGGER mine ON sql_drop EXECUTE FUNCTION information_schema.berth_ddl()",
         "ALTER EVENT TRIGGER berth_ddl DISABLE",
-        "DROP EVENT TRIGGER berth_ddl; CREATE TABLE extra (x int)",
+        "ALTER EXTENSION plpgsql DROP EVENT TRIGGER berth_ddl; DROP EVENT TRIGGER berth_ddl;"
+        " CREATE TABLE extra (x int)",
     ],
 )
 def test_what_fires_no_event_trigger_is_a_schema_change_too(slate: Slate, change: str) -> None:
@@ -51,12 +52,25 @@ def test_what_fires_no_event_trigger_is_a_schema_change_too(slate: Slate, change
     slate.app.execute("CREATE ROLE a_role; ALTER TABLE item OWNER TO a_role")
     try:
         slate.capture()
-        for statement in change.split("; "):
+        for statement in change.split(";"):
             slate.app.execute(statement)
         with pytest.raises(repair.NotRepairable):
             slate.restore_only()
     finally:
         slate.app.execute("DROP OWNED BY a_role CASCADE; DROP ROLE a_role")
+
+
+def test_dumps_of_the_application_leave_the_event_trigger_out(slate: Slate) -> None:
+    slate.app.execute(SEEDED)
+    assert slate.capture().watched
+    # pg_dump passes over information_schema, and over what belongs to an extension.
+    dumped = """
+        SELECT t.evtname FROM pg_event_trigger t WHERE NOT EXISTS (
+            SELECT FROM pg_depend d WHERE d.classid = 'pg_event_trigger'::regclass
+            AND d.objid = t.oid AND d.deptype = 'e'
+        )
+    """
+    assert slate.app.execute(dumped).fetchall() == []
 
 
 def test_a_change_by_a_transaction_older_than_the_event_trigger_is_found(slate: Slate) -> None:

@@ -22,10 +22,11 @@ NOTES = sql.Identifier("information_schema", "berth_ddl")
 
 PRESENT = """
 SELECT EXISTS (SELECT FROM pg_catalog.pg_event_trigger WHERE evtname = 'berth_ddl'),
-    r.rolsuper AND EXISTS (SELECT FROM pg_catalog.pg_language WHERE lanname = 'plpgsql')
+    r.rolsuper AND EXISTS (SELECT FROM pg_catalog.pg_extension WHERE extname = 'plpgsql')
 FROM pg_catalog.pg_roles r WHERE r.rolname = current_user
 """
 # What becomes of temporary objects and of the rows of materialized views is no change.
+# pg_dump leaves out what belongs to an extension: the application's dump can be restored elsewhere.
 INSTALL = """
 BEGIN ISOLATION LEVEL READ COMMITTED, READ WRITE;
 CREATE UNLOGGED TABLE information_schema.berth_ddl (
@@ -47,6 +48,8 @@ END$$;
 CREATE EVENT TRIGGER berth_ddl ON ddl_command_end
     EXECUTE FUNCTION information_schema.berth_ddl();
 ALTER EVENT TRIGGER berth_ddl ENABLE ALWAYS;
+ALTER EXTENSION plpgsql ADD EVENT TRIGGER berth_ddl;
+DELETE FROM information_schema.berth_ddl;
 COMMIT;
 """
 NOTED = "SELECT ARRAY(SELECT transaction::text FROM information_schema.berth_ddl)"
