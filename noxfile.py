@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import sys
 import time
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import nox
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 nox.options.sessions = ["tests"]
 nox.options.reuse_venv = "yes"
@@ -24,8 +30,8 @@ EXAMPLES = (Path("examples/shop"), Path("examples/order_flow"))
 ENVIRONMENT = {"PYTHONDONTWRITEBYTECODE": None}
 # pytest-asyncio warns unless its own default is said aloud, and warnings are errors here.
 ALWAYS = ("-o", "asyncio_default_fixture_loop_scope=function")
-# What a run does to processes, engines and directories is the same on every Python and SQLAlchemy;
-# the examples of frameworks are shown with the newest.
+# What a run does to processes, engines and directories is the same with all versions; the examples
+# of frameworks are shown with the newest.
 ONCE = (
     "tests/contracts",
     "tests/plugin/test_fail_fast.py",
@@ -39,6 +45,11 @@ ONCE = (
     "tests/plugin/test_snapshots.py",
     "tests/plugin/test_start_ahead.py",
 )
+
+LOWEST = r"(?P<name>[\w-]+)(\[.*\])?>=(?P<version>[\w.]+)"
+# berth works with it, and does without.
+PARTNERS = {"pytest-xdist"}
+FOR_OLD_SQLALCHEMY = ("tests/unit/test_sqlalchemy.py", "tests/plugin/test_sqlalchemy_1_4.py")
 
 
 @dataclass(frozen=True)
@@ -56,16 +67,13 @@ class Run:
     name: str
     wanted: str
     python: Interpreter
-    sqlalchemy: str
     postgres: str
     left_out: tuple[str, ...] = ()
 
     @property
     def title(self) -> str:
         instead = f" (there is no {self.wanted} here)" * (self.wanted != self.python.version)
-        return (
-            f"Python {self.python.version}{instead}, {self.sqlalchemy}, repair on {self.postgres}"
-        )
+        return f"Python {self.python.version}{instead}, repair on {self.postgres}"
 
 
 def find_interpreters() -> list[Interpreter]:
@@ -98,43 +106,77 @@ def choose(found: list[Interpreter], wanted: str, fallback: int) -> Interpreter:
 
 
 PYTHONS = find_interpreters()
-OLDEST = Run(
-    "tests-oldest", "3.10", choose(PYTHONS, "3.10", 0), "sqlalchemy>=2.0.30,<2.1", "15", ONCE
-)
-NEWEST = Run("tests-newest", "3.13", choose(PYTHONS, "3.13", -1), "sqlalchemy>=2.1,<2.2", "17")
+OLDEST = Run("floors", "3.10", choose(PYTHONS, "3.10", 0), "15", ONCE)
+NEWEST = Run("suite", "3.13", choose(PYTHONS, "3.13", -1), "17")
 
 
 @nox.session(python=False)
 def tests(session: nox.Session) -> None:
-    """Lint, the examples, then the suite twice; with arguments for pytest, only tests-newest."""
+    """Lint, the examples, then the suite; with arguments for pytest, the suite only."""
     session.log("Pythons found: %s", ", ".join(python.version for python in PYTHONS))
     if session.posargs:
         session.notify(NEWEST.name)
         return
-    for name in ("lint", "demo", OLDEST.name, NEWEST.name):
+    for name in ("lint", "demo", NEWEST.name):
         session.notify(name)
 
 
-@nox.session(name=OLDEST.name, python=OLDEST.python.path)
-def tests_oldest(session: nox.Session) -> None:
-    """The suite but for `ONCE` on Python 3.10 with SQLAlchemy 2.0, in three processes."""
-    _run_suite(session, OLDEST)
-
-
 @nox.session(name=NEWEST.name, python=NEWEST.python.path)
-def tests_newest(session: nox.Session) -> None:
-    """The whole suite on Python 3.13 with SQLAlchemy 2.1, in three processes."""
+def suite(session: nox.Session) -> None:
+    """The suite but for what is slow, with the newest versions of all, in three processes."""
+    session.install("-e", ".[all]", *_group("tests"))
     _run_suite(session, NEWEST)
+
+
+@nox.session(name=OLDEST.name, python=OLDEST.python.path)
+def floors(session: nox.Session) -> None:
+    """The suite but for `ONCE` with the lowest versions of all; what is for SQLAlchemy 1.4."""
+    constraints = Path(session.create_tmp(), "lowest.txt")
+    lowest = find_lowest()
+    constraints.write_text("".join(f"{name}=={lowest[name]}\n" for name in lowest))
+    session.install("-e", ".[all]", *_group("tests"), "--constraint", str(constraints))
+    _run_suite(session, OLDEST)
+    if not session.posargs:
+        session.install(f"sqlalchemy=={_bounds(_requirements())['sqlalchemy']}")
+        session.run("pytest", *ALWAYS, *FOR_OLD_SQLALCHEMY, env=ENVIRONMENT)
+
+
+@nox.session(python=NEWEST.python.path)
+def slow(session: nox.Session) -> None:
+    """What `tests` leaves out, as it takes long: runs that are killed at random moments."""
+    session.install("-e", ".[all]", *_group("tests"))
+    required = _provision(session)
+    options = session.posargs or ("--timeout=900", "--numprocesses=3", "-m", "slow")
+    session.run("pytest", *ALWAYS, *options, env={**ENVIRONMENT, **required})
+
+
+def find_lowest() -> dict[str, str]:
+    """Return the lowest version of each package that pyproject.toml allows, direct or of an extra.
+
+    Of what the suite needs in a newer version than a user's does, that one counts.
+    """
+    lowest, group = _bounds(_requirements()), _bounds(_group("tests"))
+    return lowest | {name: group[name] for name in group if name in {*lowest, *PARTNERS}}
+
+
+def _requirements() -> list[str]:
+    project = PYPROJECT["project"]
+    return [*project["dependencies"], *chain(*project["optional-dependencies"].values())]
+
+
+def _bounds(requirements: Iterable[str]) -> dict[str, str]:
+    found = (re.match(LOWEST, each) for each in requirements)
+    return {each["name"]: each["version"] for each in found if each}
 
 
 def _run_suite(session: nox.Session, run: Run) -> None:
     session.log("%s: %s", run.name, run.title)
-    session.install("-e", ".[all]", *_group("tests"), run.sqlalchemy)
     required = _provision(session)
     # The order is random; pytest-randomly prints the seed that brings it back.
     ignored = (f"--ignore={path}" for path in run.left_out)
     # Tests wait for processes half of their time: two cores serve three.
-    options = session.posargs or ("--timeout=300", "--numprocesses=3", *ignored)
+    usual = ("--timeout=900", "--numprocesses=3", "-m", "not slow", *ignored)
+    options = session.posargs or usual
     repaired = {"BERTH_TESTS_POSTGRES": run.postgres}
     session.run("pytest", *ALWAYS, *options, env={**ENVIRONMENT, **required, **repaired})
 

@@ -139,7 +139,7 @@ def test_later_tests_get_another_server(
     engine.start()
     (project.root / "restarted").touch()
 
-    output = run.communicate(timeout=120)[0]
+    output = run.communicate(timeout=600)[0]
 
     assert "1 failed, 3 passed, 1 error" in output, output
     assert "ERROR test_it.py::test_during - the redis server is lost." in output

@@ -32,7 +32,10 @@ if TYPE_CHECKING:
 
     from conftest import Project
 
-pytestmark = pytest.mark.skipif(os.name == "nt", reason="signals as POSIX has them")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(os.name == "nt", reason="signals as POSIX has them"),
+]
 
 KILLS = int(os.environ.get("BERTH_TESTS_KILLS", "1"))
 # From before the first import to long after a container is ready.
@@ -168,7 +171,7 @@ def end(project: Project, place: Path, source: str, way: Way, moment: float) -> 
     finally:
         os.close(master)
     began = time.monotonic()
-    run.wait(timeout=60)
+    run.wait(timeout=300)
     return began
 
 

@@ -58,7 +58,7 @@ def test_three_runs_and_a_container_with_the_label_of_testcontainers(
             )
             for number in range(3)
         ]
-        outputs = [run.communicate(timeout=120)[0] for run in runs]
+        outputs = [run.communicate(timeout=600)[0] for run in runs]
         assert all("2 passed" in output for output in outputs), outputs
         foreign.reload()
         assert foreign.status == "running"
