@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import shutil
 import sys
 import tempfile
 import time
@@ -13,13 +12,13 @@ from typing import TYPE_CHECKING
 
 from pytest_berth import settings
 from pytest_berth.errors import RunEndedError
-from pytest_berth.lifecycle import abandoned, process, run
+from pytest_berth.lifecycle import abandoned, heartbeat, run
 from pytest_berth.lifecycle.keeping import ending, keeper
-from pytest_berth.lifecycle.keeping.records import Record, Records, place
+from pytest_berth.lifecycle.keeping.records import Record, Records, is_private, place
 from pytest_berth.lifecycle.manager import Manager
 from pytest_berth.lifecycle.once import lock
 from pytest_berth.plugin import BUILT_IN
-from pytest_berth.sources import images, snapshots
+from pytest_berth.sources import images, owned, snapshots
 from pytest_berth.sources.container import removal
 from pytest_berth.sources.engine import EngineUnreachableError, connect
 
@@ -42,24 +41,32 @@ class Lines:
         """Print nothing: nobody waits."""
 
 
-def sweep(directory: Path) -> None:
-    """Remove everything that a run has left whose owner is gone.
+def sweep(directory: Path) -> bool:
+    """Remove everything that a run has left whose owner has provably ended.
 
     What cannot be removed is tried again by later runs, for `_TRIED_FOR`: a server of somebody
     else's may be gone for good.
 
     Args:
         directory: The run's directory.
+
+    Returns:
+        Whether it is a run's directory, and the run has ended; else nothing is done.
     """
     from filelock import Timeout
 
+    refused = _refusal(directory)
+    if refused:
+        Lines().note(f"{directory}: nothing was removed: {refused}")
+        return False
     try:
         with lock(directory, "sweep", blocking=False):
             _manager(directory).sweep()
     except (Timeout, RunEndedError):
-        return  # another process is at it, or has done it
+        pass  # another process is at it, or has done it
     except Exception as error:  # whatever a driver raises
         _put_off(directory, error)
+    return True
 
 
 def show() -> None:
@@ -100,7 +107,7 @@ def end(place: Path, name: str, *, early: bool) -> bool:
     """
     from filelock import Timeout
 
-    if not process.is_own_directory(place):
+    if not is_private(place):
         return False
     try:
         return ending.end(Records(place), name, BUILT_IN, early=early)
@@ -112,7 +119,7 @@ def forget_snapshots() -> None:
     """Remove the snapshots of all projects; the next run of each makes its own anew."""
     for path in snapshots.directories():
         print(path)
-        shutil.rmtree(path)
+        owned.remove(path)
     try:
         engine = connect()
     except EngineUnreachableError as error:
@@ -121,7 +128,7 @@ def forget_snapshots() -> None:
     for image in images.snapshots(engine):
         print(" ".join(image.tags) or image.short_id)
         with removal():  # a run may be using it
-            engine.client.client.images.remove(image.id, force=True)
+            images.remove(engine, image, force=True)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -150,8 +157,20 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def _sweep(given: argparse.Namespace) -> None:
-    for directory in given.directories:
-        sweep(directory)
+    swept = [sweep(directory) for directory in given.directories]
+    if not all(swept):
+        sys.exit(1)
+
+
+def _refusal(directory: Path) -> str:
+    """Tell why a directory may not be swept; nothing where it may, or is gone."""
+    if not directory.exists():
+        return ""
+    if not run.is_directory(directory):
+        return f"it is not the directory of a run of this user's in {tempfile.gettempdir()}"
+    if not heartbeat.has_ended(directory / run.OWNER):
+        return "its run is alive, or nothing proves that it has ended: `pytest-berth ps` shows it"
+    return ""
 
 
 def _put_off(directory: Path, problem: Exception) -> None:

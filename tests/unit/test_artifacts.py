@@ -22,7 +22,7 @@ from pathlib import Path
 import pytest
 
 from pytest_berth.errors import ArtifactError, MissingExtraError
-from pytest_berth.sources import archives, cache, downloads
+from pytest_berth.sources import archives, cache, downloads, owned
 from pytest_berth.sources.artifacts import Artifact, cache_directory, fetch
 from pytest_berth.waiting import wait_for
 
@@ -523,7 +523,9 @@ def test_a_killed_process_leaves_nothing_that_looks_whole(
 def test_what_a_killed_process_left_of_another_artifact_is_removed(
     get: Get, tmp_path: Path
 ) -> None:
-    (tmp_path / "cache" / "old-server-1-abc.partial" / "tree").mkdir(parents=True)
+    partial = tmp_path / "cache" / "old-server-1-abc.partial"
+    (partial / "tree").mkdir(parents=True)
+    owned.mark(partial)
     assert contents(get().parent) == [get().name]
 
 

@@ -28,12 +28,14 @@ from pytest_berth.lifecycle.run import OWNER, Run
 from pytest_berth.service import Credentials, Server
 from pytest_berth.services.kafka.service import Kafka
 from pytest_berth.settings import OPTIONS, defaults, duration
+from pytest_berth.sources import owned
 from pytest_berth.sources.choose import Sources
 from pytest_berth.sources.labels import RUN
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
+DATA = "berth-server-0123abcd-redis.data"
 GONE = {"pid": 0, "created": 0.0, "directory": "", "signal": "SIGTERM"}
 SERVER = Server("redis", "local", "127.0.0.1", 1, Credentials("", "secret", "0"))
 
@@ -48,8 +50,9 @@ def there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Records:
 @pytest.fixture
 def record(there: Records, tmp_path: Path) -> Record:
     """The record of a server whose time is over, and whose process is gone."""
-    data = tmp_path / "data"
+    data = tmp_path / DATA
     data.mkdir()
+    owned.mark(data)
     server = replace(SERVER, handle={**GONE, "directory": str(data)})
     user, ended = str(tmp_path / "berth-0123abcd-gone"), time.time() - 1
     made = Record("redis-1", server, ("setting a=1",), str(tmp_path), user, 60.0, ended)
@@ -185,7 +188,7 @@ def test_only_what_is_over_and_not_in_use_is_ended(
 
     assert cli.end(there.directory, record.name, early=False)
     assert there.all() == []
-    assert not (tmp_path / "data").exists()
+    assert not (tmp_path / DATA).exists()
 
 
 def test_a_broker_that_has_taken_the_place_of_ours_is_not_emptied_and_ours_is_forgotten(
@@ -216,7 +219,7 @@ def test_a_broker_that_has_taken_the_place_of_ours_is_not_emptied_and_ours_is_fo
         assert take_over(port) is None
     assert len(kafka.emptied) == 1
     assert there.all() == []
-    assert not (tmp_path / "data").exists(), "what is left of ours is removed"
+    assert not (tmp_path / DATA).exists(), "what is left of ours is removed"
     told = f"is passed over: the broker at 127.0.0.1:{port} is not the one that was started"
     assert f"berth: kafka: the server kept for this project {told}." in capsys.readouterr().err
     run.remove()

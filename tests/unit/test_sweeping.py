@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import tempfile
@@ -12,9 +13,12 @@ import psutil
 import pytest
 
 from pytest_berth import cli
+from pytest_berth.lifecycle import process
 from pytest_berth.lifecycle.leases import Leases
+from pytest_berth.lifecycle.process import Process
 from pytest_berth.lifecycle.run import OWNER, Run
 from pytest_berth.service import Credentials, Server
+from pytest_berth.sources import owned, places
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -25,10 +29,17 @@ ACCOUNT = Credentials("berth", "secret", "berth")
 EIGHT_DAYS = 8 * 24 * 3600
 
 
+def ended(run: Run) -> Run:
+    """Return a run whose owner has ended."""
+    owner = run.directory / OWNER
+    owner.write_text(json.dumps(Process(2**22 + 1, "never", process.machine())))
+    return run
+
+
 @pytest.fixture
 def run() -> Iterator[Run]:
     """A run that has used a server of somebody else's, which is gone, and one of its own."""
-    made = Run("0123abcd", "main")
+    made = ended(Run("0123abcd", "main"))
     leases = Leases(made.directory)
     gone = Server("postgres", "external", "127.0.0.1", 1, ACCOUNT)
     for stage in ("launched", "ready"):
@@ -38,12 +49,14 @@ def run() -> Iterator[Run]:
 
 
 def test_a_server_that_is_gone_does_not_keep_the_others_from_being_removed(
-    run: Run, capsys: pytest.CaptureFixture[str]
+    run: Run, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ended = {"pid": psutil.Process().pid, "created": 0.0, "signal": "SIGKILL"}
     with tempfile.TemporaryDirectory() as place:
-        data = Path(place, "data")
+        monkeypatch.setattr(places, "everywhere", lambda: [Path(place)])
+        data = Path(place, "berth-server-0123abcd-redis.data")
         data.mkdir()
+        owned.mark(data)
         own = Server(
             "redis", "local", "127.0.0.1", 2, ACCOUNT, handle={**ended, "directory": str(data)}
         )
@@ -68,12 +81,10 @@ def test_after_a_week_nobody_tries_to_reach_it_any_more(run: Run) -> None:
 
 def test_a_directory_that_another_process_removes_meanwhile_does_not_end_the_sweep_of_others(
     run: Run,
-    tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-    later, manager_of = Run("4567cdef", "main"), cli._manager
+    later, manager_of = ended(Run("4567cdef", "main")), cli._manager
 
     def manager(directory: Path) -> Manager:
         if directory == run.directory:

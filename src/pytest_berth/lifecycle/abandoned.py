@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_berth.lifecycle import heartbeat, process
 from pytest_berth.lifecycle.keeping import records
-from pytest_berth.lifecycle.run import OWNER
+from pytest_berth.lifecycle.run import OWNER, is_directory
 from pytest_berth.settings import KEEP
 from pytest_berth.sources.labels import INSIDE, RUN
 
@@ -122,7 +122,7 @@ def kept() -> Iterator[Leftover]:
 def directories(place: Path) -> Iterator[Leftover]:
     """Yield the directories of this user's runs in a temporary directory."""
     for path in sorted(place.glob(f"berth-*/{OWNER}")):
-        if process.is_own_directory(path.parent):
+        if is_directory(path.parent):
             run_id = path.parent.name.split("-")[1]
             yield Leftover(run_id, str(path.parent), "", _state_of(path), True, path.parent)
 
@@ -144,7 +144,7 @@ def _kept_in(place: str) -> set[str] | None:
 
     Of another user, or of another container's file system, the records cannot be read.
     """
-    if not process.is_own_directory(Path(place)):
+    if not records.is_private(Path(place)):
         return None
     handles = (record.server.handle for record in records.Records(Path(place)).all())
     return {handle["container"] for handle in handles if "container" in handle}

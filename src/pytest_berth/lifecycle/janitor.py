@@ -12,13 +12,14 @@ import os
 import select
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pytest_berth.lifecycle import heartbeat
 from pytest_berth.lifecycle.process import Process, is_held, is_own_directory, read
-from pytest_berth.lifecycle.run import OWNER
+from pytest_berth.lifecycle.run import OWNER, is_directory
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -57,24 +58,32 @@ def main(path: str) -> None:
         path: The run's directory.
     """
     directory = Path(path)
+    tempfile.tempdir = str(directory.parent)
     heartbeat.beat(directory)
     abandoned = list(_abandoned(directory.parent))
     if abandoned:
         # Not waited for: a server of theirs that does not answer must not keep this run unguarded.
-        subprocess.Popen(_command(*abandoned), stdin=subprocess.DEVNULL)
+        subprocess.Popen(
+            _command(*abandoned), stdin=subprocess.DEVNULL, env=_environment(directory)
+        )
     for place in _unguarded(directory.parent):
         _guard(place)
     owner = read(directory / OWNER)
     if owner:
         _wait(owner, directory)
     if owner and directory.exists():
-        subprocess.run(_command(directory), stdin=subprocess.DEVNULL, check=False)
+        subprocess.run(
+            _command(directory),
+            stdin=subprocess.DEVNULL,
+            env=_environment(directory),
+            check=False,
+        )
 
 
 def _abandoned(place: Path) -> Iterator[Path]:
     """Yield the directories of this user's runs whose owners have provably ended."""
     for path in place.glob(f"berth-*/{OWNER}"):
-        if is_own_directory(path.parent) and heartbeat.has_ended(path):
+        if is_directory(path.parent) and heartbeat.has_ended(path):
             yield path.parent
 
 
@@ -108,6 +117,11 @@ def _wait(owner: Process, directory: Path) -> None:
             time.sleep(_LOOK_OFTEN)  # nothing to wait for: Linux before 5.3, macOS, Windows
         else:
             select.select([descriptor], [], [], _LOOK_EVERY)
+
+
+def _environment(directory: Path) -> dict[str, str]:
+    """Return an environment whose temporary directory is the one of a run's owner."""
+    return {**os.environ, "TMPDIR": str(directory.parent)}
 
 
 def _command(*directories: Path) -> list[str]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import tempfile
 from functools import cached_property
 from pathlib import Path
@@ -11,6 +10,7 @@ from pathlib import Path
 MAIN = "main"
 OWNER = "owner.json"
 ENDED = "ended"
+_PREFIX = "berth-"
 _VARIABLE = "BERTH_RUN_DIRECTORY"
 
 
@@ -42,8 +42,10 @@ class Run:
         if self.joined:
             return self.joined
         from pytest_berth.lifecycle import process
+        from pytest_berth.sources import owned
 
-        directory = Path(tempfile.mkdtemp(prefix=f"berth-{self.id}-"))
+        directory = Path(tempfile.mkdtemp(prefix=f"{_PREFIX}{self.id}-"))
+        owned.mark(directory)
         self._held = process.write(directory / OWNER, process.this_process())
         return directory
 
@@ -95,12 +97,14 @@ class Run:
         return [path for path in noted if process.read(path) and not heartbeat.has_ended(path)]
 
     def remove(self) -> None:
-        """Remove the run's directory."""
+        """Remove the run's directory, if it provably is one."""
+        from pytest_berth.sources import owned
+
         if self._held is not None:
             os.close(self._held)
             self._held = None
-        if self.has_directory:
-            shutil.rmtree(self.directory, ignore_errors=True)
+        if self.has_directory and is_directory(self.directory):
+            owned.remove(self.directory)
 
 
 def current() -> Run:
@@ -120,6 +124,13 @@ def current() -> Run:
     run = Run(run_id, os.environ["PYTEST_XDIST_WORKER"], directory)
     run._held = process.write(directory / f"worker-{run.worker}.json", process.this_process())
     return run
+
+
+def is_directory(path: Path) -> bool:
+    """Tell whether a path is the directory of a run of this user's, in the temporary directory."""
+    from pytest_berth.sources import owned
+
+    return owned.is_ours(path, _PREFIX) and (path / OWNER).is_file()
 
 
 def resume(directory: Path) -> Run:

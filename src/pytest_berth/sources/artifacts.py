@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from pytest_berth.errors import ArtifactError
+from pytest_berth.sources import owned
 from pytest_berth.sources.cache import CACHE_VARIABLE, cache_directory, make
 
 if TYPE_CHECKING:
@@ -117,9 +118,11 @@ def _install(
 
     partial = target.with_name(target.name + PARTIAL)
     jar, tree = partial / f"{artifact.name}.jar", partial / "tree"
+    # Its name, with the checksum of what is pinned, is nobody else's; who calls this has its lock.
     shutil.rmtree(partial, ignore_errors=True)
     try:
         tree.mkdir(parents=True)
+        owned.mark(partial)
         _download(artifact, jar, mirror, progress)
         unpack(jar, tree)
         open_to_readers(tree)
@@ -173,9 +176,11 @@ def _sweep(cache: Path) -> None:
     from filelock import Timeout
 
     for partial in cache.glob(f"*{PARTIAL}"):
+        if not owned.is_ours(partial, "", [cache]):
+            continue
         try:
             with _lock(partial.with_suffix("")).acquire(timeout=0):
-                shutil.rmtree(partial, ignore_errors=True)
+                owned.remove(partial)
         except Timeout:
             continue
 

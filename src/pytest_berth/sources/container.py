@@ -210,7 +210,9 @@ class Container:
     def clear(self, plan: Server) -> None:
         """Remove the server's container, if one was created."""
         with removal():
-            self.engine.containers.get(self._name(plan)).remove(force=True, v=True)
+            found = self.engine.containers.get(self._name(plan))
+            if found.labels.get(RUN) == self.run_id:
+                found.remove(force=True, v=True)
 
     def identity(self, service: Service) -> Sequence[str] | None:
         """Return the engine, the image's id, and all that a container is created with."""

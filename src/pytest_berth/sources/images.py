@@ -114,7 +114,17 @@ def prune(engine: Engine, name: str) -> None:
     ours = [image for image in found if image.attrs["Labels"][SNAPSHOT].startswith(group)]
     for old in {*ours[KEPT:], *(image for image in found if _made(image) < long_ago)}:
         with suppress(APIError):  # a run may be using it
-            engine.client.client.images.remove(old.id)
+            remove(engine, old)
+
+
+def remove(engine: Engine, image: Any, *, force: bool = False) -> None:
+    """Remove a snapshot's own names from an image, and the image where it has no other.
+
+    What a person has built from a snapshot has inherited its labels, but not its name.
+    """
+    own = [tag for tag in image.tags if tag.startswith(f"{REPOSITORY}:")]
+    for name in own or ([image.id] if not image.tags else []):
+        engine.client.client.images.remove(name, force=force)
 
 
 def _is_ours(label: str) -> bool:

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_berth.errors import StartError
 from pytest_berth.service import LocalRequest, Server
-from pytest_berth.sources import account, places, ports, programs, shared_memory, snapshots
+from pytest_berth.sources import account, owned, places, ports, programs, shared_memory, snapshots
 from pytest_berth.sources.snapshots import Frozen
 from pytest_berth.waiting import wait_for
 
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from pytest_berth.settings import Settings
 
 _LOG = "server.log"
+_PREFIX = "berth-server-"
 _STOP_WITHIN = 10
 _FULL = (os.strerror(errno.ENOSPC), os.strerror(errno.EDQUOT), "Check free disk space")
 _NO_PLACE = {errno.ENOSPC, errno.EDQUOT, errno.EROFS}
@@ -101,9 +102,10 @@ class Local:
         if process:
             _end(process, server.handle["signal"])
         directory = Path(server.handle["directory"])
-        shared_memory.release(directory)
-        # Children of a killed server may write a little longer.
-        wait_for(lambda: _removed(directory), _STOP_WITHIN, message=f"removal of {directory}")
+        if _is_ours(directory):
+            shared_memory.release(directory)
+            # Children of a killed server may write a little longer.
+            wait_for(lambda: _removed(directory), _STOP_WITHIN, message=f"removal of {directory}")
         if server.handle.get("after"):
             _detach(server.handle["after"])
 
@@ -137,19 +139,20 @@ class Local:
     @property
     def _prefix(self) -> str:
         # Not the run's own directory, whose name has no service in it.
-        return f"berth-server-{self.run_id}-"
+        return f"{_PREFIX}{self.run_id}-"
 
     def _remove_all(self, pattern: str, spared: Collection[str] = ()) -> None:
         import psutil
 
+        kept = {Path(each).resolve() for each in spared}
         for directory in (found for place in places.everywhere() for found in place.glob(pattern)):
-            if str(directory) in spared:
+            if directory.resolve() in kept or not _is_ours(directory):
                 continue
             for process in psutil.process_iter(["cwd"]):
                 if _is_below(process.info["cwd"], directory):
                     _end(process, "SIGKILL")
             shared_memory.release(directory)
-            shutil.rmtree(directory, ignore_errors=True)
+            owned.remove(directory)
 
     def mark(self, server: Server) -> float:
         """Return the present size of the log, in bytes."""
@@ -181,6 +184,7 @@ class Local:
     def _directory(self, plan: Server) -> Path:
         # Beside the run's own directory, not in it: an unprivileged server could not enter there.
         path = Path(tempfile.mkdtemp(prefix=f"{self._prefix}{plan.key}.", dir=places.choose()))
+        owned.mark(path)
         account.give(path)
         return path
 
@@ -281,8 +285,9 @@ def _is_stopped(process: psutil.Process) -> bool:
 
 
 def _is_below(path: str | None, directory: Path) -> bool:
+    # The system tells where a process works without links; the temporary directory may be one.
     found = Path(path or os.sep)
-    return directory in (found, *found.parents)
+    return bool({directory, directory.resolve()} & {found, *found.parents})
 
 
 def _how_it_ended(pid: int) -> str:
@@ -343,8 +348,14 @@ def _lives(process: psutil.Process) -> bool:
         return False
 
 
+def _is_ours(directory: Path) -> bool:
+    """Tell whether berth has provably made a directory for a server."""
+    user = account.identity().get("user")
+    return owned.is_ours(directory, _PREFIX, places.everywhere(), user)
+
+
 def _removed(directory: Path) -> bool:
-    shutil.rmtree(directory, ignore_errors=True)
+    owned.remove(directory)
     return not directory.exists()
 
 

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING
 from pytest_berth import locking
 from pytest_berth.errors import BerthError, StartError
 from pytest_berth.settings import SNAPSHOTS
-from pytest_berth.sources import cache
+from pytest_berth.sources import account, cache, owned
 from pytest_berth.waiting import wall_clock
 
 if TYPE_CHECKING:
@@ -35,6 +35,8 @@ KEPT = 3
 UNUSED = 30 * 24 * 3600.0
 _PLACE = "snapshots"
 _SECRET = "secret"
+# Part of each name: what an earlier form has left has another one.
+_FORMAT = "2"
 _FILE = "content"
 
 
@@ -99,14 +101,14 @@ def name(settings: Settings, plan: Server, *identity: str) -> str:
         plan: The server.
         identity: What else makes it another one: its programs, the snapshots' password.
     """
-    account = plan.credentials
-    key = _short(*identity, account.user, account.database)
+    user = plan.credentials
+    key = _short(_FORMAT, *identity, user.user, user.database)
     return f"{plan.service}-{project(settings.root)}-{key}"
 
 
 def shared_name(service: str, *identity: str) -> str:
     """Return what data is kept as that all projects of the user share, as it is nobody's."""
-    return f"{service}-{_short(*identity)}"
+    return f"{service}-{_short(_FORMAT, *identity)}"
 
 
 def project(root: Path) -> str:
@@ -128,9 +130,10 @@ class Frozen:
     def thaw(self, target: Path) -> bool:
         """Copy the data to where a server will use it; False when there is no snapshot."""
         with self._lock():
-            if not self.path.exists():
+            if not _is_ours(self.path):
                 return False
             _copy(self.path, target)
+            (target / owned.RECORD).unlink()
             os.utime(self.path)
             return True
 
@@ -140,6 +143,7 @@ class Frozen:
             partial = self.path.with_name(f"{self.name}.{secrets.token_hex(4)}")
             try:
                 _move(data, partial)
+                owned.mark(partial, self.name)
                 self.forget()
                 partial.rename(self.path)
             finally:
@@ -148,6 +152,8 @@ class Frozen:
 
     def read(self) -> bytes | None:
         """Return the contents of a snapshot that is one file; None when there is none."""
+        if not _is_ours(self.path):
+            return None
         try:
             content = (self.path / _FILE).read_bytes()
         except FileNotFoundError:
@@ -165,24 +171,25 @@ class Frozen:
 
     def forget(self) -> None:
         """Remove the snapshot, if there is one."""
-        shutil.rmtree(self.path, ignore_errors=True)
+        if _is_ours(self.path):
+            owned.remove(self.path)
 
     def _prune(self) -> None:
         group, long_ago = self.name.rpartition("-")[0], wall_clock() - UNUSED
-        there = sorted(filter(Path.is_dir, _place().iterdir()), key=_used, reverse=True)
+        there = sorted(directories(), key=_used, reverse=True)
         # A killed run may have left a part of one, which has a suffix.
         ours = [path for path in there if path.name.startswith(f"{group}-") and not path.suffix]
         for old in {*ours[KEPT:], *(path for path in there if _used(path) < long_ago)}:
-            shutil.rmtree(old, ignore_errors=True)
+            owned.remove(old)
 
     def _lock(self) -> AbstractContextManager[None]:
         return locking.locked(_place() / f"{self.name.rpartition('-')[0]}.lock")
 
 
 def directories() -> list[Path]:
-    """Return the snapshots of local servers, of all projects of this user."""
+    """Return the snapshots of local servers, of all projects of this user; nothing else there."""
     try:
-        return sorted(filter(Path.is_dir, _place().iterdir()))
+        return sorted(filter(_is_ours, _place().iterdir()))
     except (BerthError, OSError):
         return []  # no cache, or none that could hold any
 
@@ -192,6 +199,12 @@ def _place() -> Path:
     cache.make(place.parent)
     place.mkdir(mode=0o700, exist_ok=True)
     return place
+
+
+def _is_ours(path: Path) -> bool:
+    """Tell whether a path is a snapshot, or a part of one that a killed run has left."""
+    user = account.identity().get("user")
+    return owned.is_ours(path, "", [path.parent], user)
 
 
 def _used(path: Path) -> float:

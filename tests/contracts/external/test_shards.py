@@ -224,10 +224,21 @@ def test_databases_of_others_that_are_named_like_ours_stay(shards: Shards) -> No
     kept = "pytest-berth: kept as berth_template_0123456789abcdef"
     for name in names[1:]:
         shards.site.execute(f"COMMENT ON DATABASE {name} IS '{kept}'")
+    # A person's copy of a database of a run that is dead now.
+    names.append("berth_0123abcd_copy")
+    for part, text in (
+        ("copy", None),
+        ("main", "a database of the run 0123abcd"),
+        ("template", "databases of the run 0123abcd of /src on laptop"),
+    ):
+        name = f"berth_0123abcd_{part}"
+        shards.site.execute(f"CREATE DATABASE {name} OWNER {shards.site.name}")
+        if text:
+            shards.site.execute(f"COMMENT ON DATABASE {name} IS 'pytest-berth: {text}'")
     run = shards.start("-k", "test_writes")
     output = run.communicate()[0]
     assert run.returncode == 0, output
-    assert shards.databases() == names
+    assert shards.databases() == sorted(names)
 
 
 def test_of_two_that_clear_up_at_once_from_two_databases_neither_gives_way(

@@ -8,6 +8,7 @@ import hashlib
 import json
 import os
 import platform
+import stat
 import tempfile
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -23,7 +24,8 @@ if TYPE_CHECKING:
 
     from pytest_berth.service import Server
 
-_FORMAT = "1"
+# A server of an earlier form tells no token: it is found under no name, and ends at its time.
+_FORMAT = "2"
 _ENGINE = {
     "DOCKER_HOST",
     "DOCKER_CONTEXT",
@@ -108,8 +110,11 @@ class Records:
     def read(self, name: str) -> Record | None:
         """Return a record, None when there is none."""
         try:
-            return _load(json.loads(self._path(name).read_text()))
-        except (FileNotFoundError, ValueError, KeyError, TypeError):
+            path = self._path(name)
+            if not stat.S_ISREG(path.lstat().st_mode):
+                return None
+            return _load(json.loads(path.read_text()))
+        except (FileNotFoundError, ValueError, KeyError, TypeError, AttributeError):
             return None  # gone, or of a version that we do not know
 
     def all(self) -> list[Record]:
@@ -161,11 +166,17 @@ def of_user() -> Records:
     """
     directory = place()
     directory.mkdir(mode=0o700, exist_ok=True)
-    found = directory.lstat()
     # The name can be guessed: what somebody else has put there is not followed.
-    if not process.is_own_directory(directory) or (os.name == "posix" and found.st_mode & 0o077):
+    if not is_private(directory):
         raise PermissionError(f"{directory} is not a directory of this user alone")
     return Records(directory)
+
+
+def is_private(directory: Path) -> bool:
+    """Tell whether a directory is this user's alone, so that what stands there can be believed."""
+    return process.is_own_directory(directory) and not (
+        os.name == "posix" and directory.lstat().st_mode & 0o077
+    )
 
 
 def place() -> Path:
@@ -190,7 +201,7 @@ def name(service: str, project: Path, *identity: str) -> str:
 def all_of_user() -> list[Record]:
     """Return what this user keeps; what somebody else has put in the place is not looked at."""
     directory = place()
-    return Records(directory).all() if process.is_own_directory(directory) else []
+    return Records(directory).all() if is_private(directory) else []
 
 
 def engine_variables() -> dict[str, str]:
@@ -208,4 +219,7 @@ def _load(fields: Mapping[str, Any]) -> Record:
     known = {each.name for each in dataclasses.fields(Record)}
     given = {name: value for name, value in fields.items() if name in known}
     given["server"] = leases.load(given["server"])
+    given["engine"] = {
+        each: text for each, text in given["engine"].items() if leads_to_engine(each)
+    }
     return Record(**{**given, "condition": tuple(given["condition"])})

@@ -1,8 +1,10 @@
 """The databases of a run on a server: a template, and a clone of it for each worker.
 
 Every name carries the run's id, which no other run has, and creating a database fails where its
-name is taken: what bears a run's name was made by that run, and only that is ever dropped. The one
-exception is the name that the settings fix, and only on a server that berth has started itself.
+name is taken. On a server of ours, what bears a run's name was made by that run, and only that is
+ever dropped; on an external one, where a person may have copied it under such a name, its comment
+has to say so, too. The one exception is the name that the settings fix, and only on a server that
+berth has started itself.
 """
 
 from __future__ import annotations
@@ -11,7 +13,7 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 from pytest_berth.errors import IsolationError, NotOursError
-from pytest_berth.services.postgres import connecting, rights
+from pytest_berth.services.postgres import cloning, connecting, rights
 from pytest_berth.services.postgres.advice import PRIVATE
 from pytest_berth.waiting import wait_for
 
@@ -34,6 +36,13 @@ SELECT pid, application_name, coalesce(state, '') FROM pg_catalog.pg_stat_activi
 WHERE datname = %s AND {CLIENTS} AND NOT pid = ANY (%s) ORDER BY pid
 """
 _IS_TEMPLATE = "SELECT 1 FROM pg_catalog.pg_database WHERE datname = %s AND datistemplate"
+_OF_RUN = """
+SELECT datname FROM pg_catalog.pg_database WHERE pg_catalog.starts_with(datname, %(prefix)s)
+"""
+_COMMENTED = """
+pg_catalog.shobj_description(oid, 'pg_database') LIKE %(comment)s
+AND pg_catalog.pg_has_role(datdba, 'MEMBER')
+"""
 # A backend that was told to end needs a moment to roll back.
 _BACKENDS_END_WITHIN = 10.0
 # A logical replication that is under way is a connection to the database, too.
@@ -104,6 +113,25 @@ def administration(server: Server) -> Iterator[psycopg.Connection[Any]]:
         # What is done to databases must outlive a crash, also where commits are not waited for.
         connection.execute("SET synchronous_commit = on")
         yield connection
+
+
+def create(
+    connection: psycopg.Connection[Any], server: Server, run_id: str, name: str, template: str
+) -> None:
+    """Create a database of a run as the copy of another one.
+
+    On an external server, where a person may copy it, its comment tells it from the copy.
+    """
+    cloning.create(connection, name, template)
+    if server.source == "external":
+        comment(connection, name, f"a database of the run {run_id}")
+
+
+def of_run(connection: psycopg.Connection[Any], server: Server, run_id: str) -> list[str]:
+    """Return the databases that a run has provably created on a server."""
+    query = _OF_RUN if server.source != "external" else f"{_OF_RUN} AND {_COMMENTED}"
+    values = {"prefix": _prefix(run_id), "comment": f"{MARK}: %of the run {run_id}%"}
+    return [name for (name,) in connection.execute(query.encode(), values).fetchall()]
 
 
 def seal(connection: psycopg.Connection[Any], name: str) -> None:
@@ -209,8 +237,7 @@ def drop_all(server: Server, run_id: str) -> None:
     import psycopg
 
     with administration(server) as connection:
-        query = "SELECT datname FROM pg_database WHERE starts_with(datname, %s)"
-        names = [name for (name,) in connection.execute(query, [_prefix(run_id)])]
+        names = of_run(connection, server, run_id)
         # The template last: it is what the next run would know this one by.
         for name in sorted(names, key=database_name(run_id, TEMPLATE).__eq__):
             with suppress(psycopg.errors.InvalidCatalogName):  # another run was faster

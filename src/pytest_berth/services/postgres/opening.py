@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from pytest_berth.lifecycle.losing import on_living_server, told_when_lost
 from pytest_berth.lifecycle.once import once
-from pytest_berth.services.postgres import cloning, databases, rights, spare, template
+from pytest_berth.services.postgres import databases, rights, spare, template
 from pytest_berth.services.postgres.lost import errors
 from pytest_berth.services.postgres.options import ALLOW_RESET
 from pytest_berth.services.postgres.service import POSTGRES
@@ -92,7 +92,7 @@ def _open(berth: Berth, server: Server, steps: tuple[Step, ...], name: str) -> W
                 # A worker that has crashed had the same name for it.
                 databases.drop_if_there(connection, berth.run.id, database, database)
             if name or not spare.take(berth, server, connection, made, database):
-                cloning.create(connection, database, made)
+                databases.create(connection, server, berth.run.id, database, made)
             return Workspace(berth, server, database, found, steps, name, life)
     if found.may_reset(berth.settings[ALLOW_RESET]):
         template.apply(berth, server, found.database, steps)

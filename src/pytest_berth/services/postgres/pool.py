@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import psycopg
 
 from pytest_berth.errors import IsolationError
-from pytest_berth.services.postgres import cloning, databases
+from pytest_berth.services.postgres import databases
 from pytest_berth.services.postgres.private import Private
 
 if TYPE_CHECKING:
@@ -117,7 +117,7 @@ class Pool:
             part = f"{self.part}_{next(self.numbers)}"
             name = databases.database_name(self.run_id, part)
             try:
-                cloning.create(connection, name, template)
+                databases.create(connection, self.server, self.run_id, name, template)
             except (psycopg.errors.InvalidCatalogName, psycopg.errors.ObjectInUse) as error:
                 raise _not_cloned(template, error) from error
         like = self._baselines.get(template)

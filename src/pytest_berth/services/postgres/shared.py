@@ -40,7 +40,6 @@ AND pg_catalog.pg_has_role(datdba, 'MEMBER')
 _SHARED = "the template that runs with the same schema and seeds share"
 _RUNS = "databases of the run"
 _GUARDED = [f"{databases.MARK}: {kind}%" for kind in (_SHARED, _RUNS)]
-_OF_ONE_RUN = "SELECT datname FROM pg_catalog.pg_database WHERE starts_with(datname, %s)"
 _STATE = """
 SELECT datistemplate, coalesce(
   pg_catalog.starts_with(pg_catalog.shobj_description(oid, 'pg_database'), %s), false)
@@ -125,7 +124,7 @@ def sweep(server: Server) -> None:
             if template:
                 _drop_unused_template(connection, name, template["print"])
             elif of_run:
-                _drop_dead_run(connection, of_run["run"])
+                _drop_dead_run(connection, server, of_run["run"])
 
 
 def _name(digits: str) -> str:
@@ -139,13 +138,13 @@ def _drop_unused_template(connection: psycopg.Connection[Any], name: str, digits
             _drop(connection, [name])
 
 
-def _drop_dead_run(connection: psycopg.Connection[Any], run_id: str) -> None:
+def _drop_dead_run(connection: psycopg.Connection[Any], server: Server, run_id: str) -> None:
     with guard.Lock(guard.RUN, run_id).if_not_shared(connection) as is_dead:
         if is_dead:
-            rows = connection.execute(_OF_ONE_RUN, [databases.database_name(run_id, "")])
             # The template last: without its mark the others would not be known as berth's.
             template = databases.database_name(run_id, databases.TEMPLATE)
-            _drop(connection, sorted((name for (name,) in rows), key=template.__eq__))
+            names = databases.of_run(connection, server, run_id)
+            _drop(connection, sorted(names, key=template.__eq__))
 
 
 def _drop(connection: psycopg.Connection[Any], names: Sequence[str]) -> None:

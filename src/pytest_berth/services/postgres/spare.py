@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from pytest_berth.services.postgres import cloning, databases
+from pytest_berth.services.postgres import databases
 
 if TYPE_CHECKING:
     import psycopg
@@ -27,7 +27,7 @@ def make(berth: Berth, server: Server, connection: psycopg.Connection[Any], temp
     """
     # Another worker may make the template anew: what is noted is what it was before.
     of = _origin(server, connection, template)
-    cloning.create(connection, _name(berth), template)
+    databases.create(connection, server, berth.run.id, _name(berth), template)
     berth.held[_KEY] = of
 
 

@@ -12,7 +12,6 @@ from pytest_berth.lifecycle.once import lock, once
 from pytest_berth.lifecycle.selection import overridden_in
 from pytest_berth.lifecycle.state import BERTH
 from pytest_berth.services.postgres import (
-    cloning,
     connecting,
     databases,
     guard,
@@ -202,7 +201,8 @@ def _make(
         else:
             # An application that cannot be told a name migrates the database that has it.
             working = made if common else fixed_name or made
-            cloning.create(connection, working, common or databases.EMPTY)
+            source = common or databases.EMPTY
+            databases.create(connection, server, berth.run.id, working, source)
         if server.source == "external":
             shared.mark_run(berth, server, connection, made)
         keeps = bool(common) and server.kept != ""

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 
 from pytest_berth.services.postgres import (
     alchemy,
-    cloning,
     connecting,
     databases,
     permission,
@@ -254,7 +253,9 @@ class Workspace:
             )
             fixed_name = self.server.credentials.fixed
             databases.drop_unused(connection, self.berth.run.id, self.database, known, fixed_name)
-            cloning.create(connection, self.database, self.template)
+            databases.create(
+                connection, self.server, self.berth.run.id, self.database, self.template
+            )
         self._spoilt = False
         check_pools(self.database)
 

@@ -1,0 +1,95 @@
+"""Directories that berth has made: each holds a record that names it, and none without is removed.
+
+A name alone proves nothing, as anybody may choose it. A record that was copied elsewhere proves
+nothing either: it names another directory.
+
+Standard library only: the janitor imports it in isolation.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import stat
+import tempfile
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+RECORD = "berth-made-this.json"
+
+
+def mark(directory: Path, name: str = "") -> None:
+    """Leave the record in a directory that berth has just made.
+
+    Args:
+        directory: The directory.
+        name: What it will be called, if not as now; it may have a suffix until then.
+    """
+    path = directory / RECORD
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "w") as stream:
+        json.dump({"directory": name or directory.name}, stream)
+
+
+def is_ours(
+    directory: Path, prefix: str, places: Collection[Path] = (), owner: int | None = None
+) -> bool:
+    """Tell whether berth has provably made a directory, for this user.
+
+    Args:
+        directory: The directory.
+        prefix: What its name has to begin with.
+        places: Where it has to be; the temporary directory when left out.
+        owner: Another user that it may have been given to.
+    """
+    try:
+        real, parent = directory.lstat(), directory.absolute().parent.resolve()
+    except OSError:
+        return False
+    where = {each.resolve() for each in places or [Path(tempfile.gettempdir())]}
+    if not stat.S_ISDIR(real.st_mode) or parent not in where:
+        return False
+    owners = {_user(), owner} if _user() is not None else {real.st_uid}
+    return (
+        real.st_uid in owners
+        and directory.name.startswith(prefix)
+        and _recorded(directory) in {directory.name, directory.stem}
+    )
+
+
+def remove(directory: Path) -> None:
+    """Remove a directory that is ours, as far as possible: its record, the proof, last."""
+    try:
+        entries = [each for each in os.scandir(directory) if each.name != RECORD]
+    except OSError:
+        return  # it is gone
+    for entry in entries:
+        if entry.is_dir(follow_symlinks=False):
+            shutil.rmtree(entry.path, ignore_errors=True)
+        else:
+            with suppress(OSError):
+                Path(entry.path).unlink()
+    with suppress(OSError):
+        if not any(each.name != RECORD for each in os.scandir(directory)):
+            shutil.rmtree(directory, ignore_errors=True)
+
+
+def _recorded(directory: Path) -> str:
+    path = directory / RECORD
+    try:
+        found = path.lstat()
+        mine = _user() is None or found.st_uid == _user()
+        if not (mine and stat.S_ISREG(found.st_mode)):
+            return ""
+        return str(json.loads(path.read_text())["directory"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return ""
+
+
+def _user() -> int | None:
+    return os.geteuid() if hasattr(os, "geteuid") else None

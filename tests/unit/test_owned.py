@@ -1,0 +1,144 @@
+"""What is removed, and what only looks like berth's: directories of a person's stay as they are."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from typing import TYPE_CHECKING
+
+import pytest
+
+from pytest_berth import cli
+from pytest_berth.lifecycle import abandoned, janitor, process
+from pytest_berth.lifecycle.process import Process
+from pytest_berth.lifecycle.run import OWNER, Run
+from pytest_berth.sources import local, owned, shared_memory, snapshots
+from pytest_berth.sources.local import Local
+from pytest_berth.sources.snapshots import Frozen
+
+if TYPE_CHECKING:
+    from pathlib import Path
+    from typing import Any
+
+DEAD = Process(2**22 + 1, "never", process.machine())
+RUN_ID = "0123abcd"
+
+
+@pytest.fixture
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The temporary directory, which is a link, as macOS' is."""
+    real, link = tmp_path / "real", tmp_path / "link"
+    real.mkdir()
+    link.symlink_to(real)
+    monkeypatch.setattr("tempfile.tempdir", str(link))
+    return link
+
+
+@pytest.fixture
+def dead(place: Path) -> Path:
+    """The directory of a run that has ended."""
+    run = Run(RUN_ID, "main")
+    directory = run.directory
+    (directory / OWNER).unlink()
+    os.close(process.write(directory / OWNER, DEAD))
+    return directory
+
+
+def persons(directory: Path) -> Path:
+    """Make a directory of a person's."""
+    directory.mkdir(parents=True)
+    (directory / "precious.py").write_text("precious")
+    return directory
+
+
+def hostile(place: Path, dead: Path, elsewhere: Path) -> list[Path]:
+    """Return directories that look like a dead run's, and are none."""
+    named = persons(place / "berth-4567cdef-project")
+    os.close(process.write(named / OWNER, DEAD))
+    with_copy = persons(place / "berth-89abcdef-project")
+    copied = elsewhere / dead.name
+    moved = elsewhere / "berth-moved-project"
+    for each in (with_copy, copied, moved):
+        each.mkdir(parents=True, exist_ok=True)
+        for name in (OWNER, owned.RECORD):
+            shutil.copy(dead / name, each / name)
+        (each / "precious.py").write_text("precious")
+    link = place / "berth-fedcba98-link"
+    link.symlink_to(with_copy)
+    return [persons(elsewhere / "my-project"), named, with_copy, copied, moved, link]
+
+
+def test_sweep_removes_a_dead_run_and_nothing_that_only_looks_like_one(
+    place: Path, dead: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    alike = hostile(place, dead, tmp_path / "elsewhere")
+    assert list(janitor._abandoned(place)) == [dead]
+    assert [each.handle for each in abandoned.directories(place)] == [dead]
+
+    with pytest.raises(SystemExit) as ended:
+        cli.main(["sweep", *map(str, [*alike, dead])])
+
+    assert ended.value.code == 1
+    assert [each for each in alike if not (each / "precious.py").exists()] == []
+    assert not dead.exists()
+    told = capsys.readouterr().err
+    assert f"{alike[0]}: nothing was removed: it is not the directory of a run" in told
+
+
+def test_sweep_leaves_a_run_alone_that_is_alive(
+    place: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    alive = Run(RUN_ID, "main")
+    with pytest.raises(SystemExit):
+        cli.main(["sweep", str(alive.directory)])
+    assert alive.directory.exists()
+    assert "its run is alive" in capsys.readouterr().err
+    alive.remove()
+    assert not alive.directory.exists()
+
+
+def test_only_directories_that_berth_has_made_for_a_server_go_with_it(
+    place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    nothing: Any = None
+    source = Local(nothing, RUN_ID)
+    ours = place / f"berth-server-{RUN_ID}-postgres.abcd"
+    ours.mkdir()
+    owned.mark(ours)
+    without = persons(place / f"berth-server-{RUN_ID}-postgres.mine")
+    link = place / f"berth-server-{RUN_ID}-postgres.link"
+    link.symlink_to(without)
+    released: list[Path] = []
+    monkeypatch.setattr(shared_memory, "release", released.append)
+    server: Any = type("Lease", (), {"handle": {"pid": 0, "created": 0.0, "signal": "SIGTERM"}})
+    for each in (without, link):
+        server.handle["directory"] = str(each)
+        source.stop(server)
+    source.sweep()
+    assert released == [ours], "what stands in another one's postmaster.pid is not believed"
+    assert not ours.exists()
+    assert (without / "precious.py").exists()
+
+
+def test_where_a_process_works_is_compared_without_links(place: Path) -> None:
+    assert local._is_below(str((place / "data").resolve()), place)
+    assert local._is_below(str(place / "data"), place)
+    assert not local._is_below("/", place)
+
+
+def test_snapshots_are_removed_and_nothing_else_in_a_cache_that_is_a_persons_directory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("BERTH_CACHE", str(tmp_path))
+    monkeypatch.setenv("DOCKER_HOST", "tcp://127.0.0.1:1")
+    long_ago = 1.0
+    mine = [persons(tmp_path / "snapshots" / name) for name in ("2024", "redis-0123-abc")]
+    for each in mine:
+        os.utime(each, (long_ago, long_ago))
+    Frozen("redis-0123-def").write(b"content")
+    assert Frozen("redis-0123-def").read() == b"content"
+    assert Frozen("redis-0123-abc").read() is None
+    assert [each.name for each in snapshots.directories()] == ["redis-0123-def"]
+    cli.main(["prune", "--snapshots"])
+    assert Frozen("redis-0123-def").read() is None
+    assert all((each / "precious.py").exists() for each in mine)
