@@ -13,6 +13,7 @@ from pytest_berth.lifecycle import abandoned, janitor, process
 from pytest_berth.lifecycle.process import Process
 from pytest_berth.lifecycle.run import OWNER, Run
 from pytest_berth.sources import local, owned, shared_memory, snapshots
+from pytest_berth.sources.cache import stranger
 from pytest_berth.sources.local import Local
 from pytest_berth.sources.snapshots import Frozen
 
@@ -142,3 +143,16 @@ def test_snapshots_are_removed_and_nothing_else_in_a_cache_that_is_a_persons_dir
     cli.main(["prune", "--snapshots"])
     assert Frozen("redis-0123-def").read() is None
     assert all((each / "precious.py").exists() for each in mine)
+
+
+def test_what_others_can_change_in_a_cache_is_told(tmp_path: Path) -> None:
+    cache = persons(tmp_path / "cache")
+    assert stranger(cache) == ""
+    cache.chmod(0o777)
+    assert stranger(cache) == f"others may write to {cache}"
+    cache.chmod(0o755)
+    below = persons(cache / "artifact")
+    cache.chmod(0o777)
+    assert stranger(below) == f"others may write to {cache}"
+    cache.chmod(0o1777)
+    assert stranger(below) == "", "in a sticky directory nobody exchanges what is ours"

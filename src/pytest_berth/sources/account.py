@@ -13,7 +13,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-_CANDIDATES = ("postgres", "nobody")
+# Not postgres: where a machine has one, its databases are that user's.
+_CANDIDATES = ("nobody", "daemon")
 
 
 def is_root() -> bool:
@@ -34,7 +35,7 @@ def _unprivileged() -> tuple[int, int]:
     raise StartError(
         "as root, a local server needs an unprivileged user to run as.",
         why=f"none of {', '.join(_CANDIDATES)} exists here",
-        remedy="run pytest as another user than root, or create one: useradd --system postgres",
+        remedy="run pytest as another user than root, or create one: useradd --system nobody",
     )
 
 

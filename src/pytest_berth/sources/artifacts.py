@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from pytest_berth.errors import ArtifactError
 from pytest_berth.sources import owned
-from pytest_berth.sources.cache import CACHE_VARIABLE, cache_directory, make
+from pytest_berth.sources.cache import CACHE_VARIABLE, cache_directory, make, stranger
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -93,6 +93,7 @@ def fetch(
     """
     target = cache / artifact.directory
     if target.is_dir():
+        _require_trust(artifact, target)
         return target
     # urllib and its kin cost 25 ms, which nobody should pay whose binaries are there.
     from pytest_berth.sources.downloads import Mirror
@@ -104,7 +105,20 @@ def fetch(
             _sweep(cache)
             if not target.is_dir():
                 _install(artifact, unpack, target, source, progress)
+    _require_trust(artifact, target)
     return target
+
+
+def _require_trust(artifact: Artifact, target: Path) -> None:
+    """Refuse to run what others can have put there."""
+    found = stranger(target)
+    if found:
+        raise ArtifactError(
+            f"{artifact.name} {artifact.version} in the cache is not run: others can change it.",
+            why=found,
+            remedy=f"set a directory that only you, or root, can write to: {CACHE_VARIABLE}="
+            "<directory>, or remove the rights of others there",
+        )
 
 
 def _install(

@@ -56,6 +56,24 @@ def is_open(path: Path) -> bool:
     return all(each.stat().st_mode & stat.S_IXOTH for each in (there, *there.parents))
 
 
+def stranger(path: Path) -> str:
+    """Tell who else can change what is in a directory, or exchange it; nothing where nobody can.
+
+    Programs of the cache are run: what others have put there, or can put there, must not be.
+    """
+    if not hasattr(os, "geteuid"):
+        return ""
+    for each in (path, *path.parents):
+        found = each.stat()
+        if found.st_uid not in {0, os.geteuid()}:
+            return f"{each} is the user {found.st_uid}'s"
+        # In a sticky directory, nobody else can exchange what is ours.
+        group = found.st_mode & stat.S_IWGRP and found.st_gid not in {0, os.getegid()}
+        if (group or found.st_mode & stat.S_IWOTH) and not found.st_mode & stat.S_ISVTX:
+            return f"others may write to {each}"
+    return ""
+
+
 def make(cache: Path) -> None:
     """Make the directory and those above it, never writable by others."""
     missing = [path for path in (cache, *cache.parents) if not path.exists()]

@@ -19,6 +19,7 @@ from pytest_berth.services.postgres.artifacts import (
     platform_name,
     version,
 )
+from pytest_berth.sources import account
 from pytest_berth.sources.account import is_root
 from pytest_berth.sources.artifacts import fetch
 from pytest_berth.sources.cache import CACHE_VARIABLE, is_open
@@ -203,8 +204,10 @@ def _run(program: Path, argument: str) -> str:
         text=True,
         timeout=TIMEOUT,
         check=True,
+        # Not as root what only a server's user has to run.
+        **account.identity(),
     )
-    return result.stdout
+    return str(result.stdout)
 
 
 def _places() -> tuple[str, ...]:

@@ -38,6 +38,38 @@ WHERE sourcefile LIKE '%postgresql.auto.conf'
 UNION ALL SELECT 'replication slot ' || slot_name FROM pg_catalog.pg_replication_slots
 UNION ALL SELECT 'subscription ' || subname FROM pg_catalog.pg_subscription
 UNION ALL SELECT 'prepared transaction ' || gid FROM pg_catalog.pg_prepared_xacts
+UNION ALL SELECT 'replication origin ' || roname FROM pg_catalog.pg_replication_origin
+UNION ALL SELECT 'state of role ' || rolname FROM pg_catalog.pg_roles
+WHERE (oid < {_FIRST_NORMAL} OR rolname = current_user) AND (
+  rolconnlimit <> -1 OR rolvaliduntil IS NOT NULL
+  OR pg_catalog.shobj_description(oid, 'pg_authid') IS NOT NULL
+  OR rolsuper <> (rolname = current_user) OR rolcanlogin <> (rolname = current_user)
+)
+UNION ALL SELECT 'membership of ' || member::regrole || ' in ' || roleid::regrole
+FROM pg_catalog.pg_auth_members WHERE NOT (
+  member = 'pg_monitor'::regrole AND roleid IN (
+    'pg_read_all_settings'::regrole, 'pg_read_all_stats'::regrole, 'pg_stat_scan_tables'::regrole
+  )
+)
+UNION ALL SELECT 'state of database ' || datname FROM pg_catalog.pg_database
+WHERE oid < {_FIRST_NORMAL} AND (
+  datconnlimit <> -1 OR datdba::regrole::text <> pg_catalog.quote_ident(current_user)
+  OR datistemplate = (datname = 'postgres') OR datallowconn = (datname = 'template0')
+  OR (datacl IS NULL) <> (datname = 'postgres')
+  OR EXISTS (
+    SELECT FROM pg_catalog.aclexplode(datacl)
+    WHERE grantee NOT IN (0, datdba) OR grantee = 0 AND privilege_type <> 'CONNECT'
+  )
+  OR coalesce(pg_catalog.shobj_description(oid, 'pg_database'), '') NOT IN (
+    'default template for new databases', 'unmodifiable empty database',
+    'default administrative connection database'
+  )
+)
+UNION ALL SELECT 'state of tablespace ' || spcname FROM pg_catalog.pg_tablespace
+WHERE oid < {_FIRST_NORMAL} AND (
+  spcacl IS NOT NULL OR spcoptions IS NOT NULL
+  OR pg_catalog.shobj_description(oid, 'pg_tablespace') IS NOT NULL
+)
 """
 _IN_DATABASE = f"""
 SELECT 'relation ' || relname FROM pg_catalog.pg_class WHERE oid >= {_FIRST_NORMAL}
@@ -45,6 +77,11 @@ UNION ALL SELECT 'function ' || proname FROM pg_catalog.pg_proc WHERE oid >= {_F
 UNION ALL SELECT 'schema ' || nspname FROM pg_catalog.pg_namespace WHERE oid >= {_FIRST_NORMAL}
 UNION ALL SELECT 'type ' || typname FROM pg_catalog.pg_type WHERE oid >= {_FIRST_NORMAL}
 UNION ALL SELECT 'large object ' || oid FROM pg_catalog.pg_largeobject_metadata
+UNION ALL SELECT 'extension ' || extname FROM pg_catalog.pg_extension WHERE oid >= {_FIRST_NORMAL}
+UNION ALL SELECT 'publication ' || pubname FROM pg_catalog.pg_publication
+UNION ALL SELECT 'event trigger ' || evtname FROM pg_catalog.pg_event_trigger
+UNION ALL SELECT 'foreign server ' || srvname FROM pg_catalog.pg_foreign_server
+UNION ALL SELECT 'default rights of ' || defaclrole::regrole FROM pg_catalog.pg_default_acl
 """
 _END_OTHERS = """
 SELECT pg_catalog.pg_terminate_backend(pid) FROM pg_catalog.pg_stat_activity

@@ -1,0 +1,41 @@
+"""What tests change beside their databases is seen before the next run is given a kept server."""
+
+from __future__ import annotations
+
+from pytest_berth.services.postgres import databases, emptying, urls
+
+CHANGES = (
+    "SELECT pg_replication_origin_create('left')",
+    "ALTER ROLE CURRENT_USER CONNECTION LIMIT 90",
+    "ALTER ROLE CURRENT_USER VALID UNTIL '2100-01-01'",
+    "COMMENT ON ROLE ME IS 'left'",
+    "ALTER ROLE CURRENT_USER SET work_mem = '8MB'",
+    "GRANT pg_monitor TO CURRENT_USER",
+    "GRANT pg_read_all_data TO pg_monitor",
+    "CREATE ROLE left_behind",
+    "ALTER DATABASE template1 CONNECTION LIMIT 40",
+    "ALTER DATABASE template1 SET work_mem = '8MB'",
+    "ALTER DATABASE template1 IS_TEMPLATE false",
+    "GRANT CREATE ON DATABASE postgres TO PUBLIC",
+    "GRANT CREATE ON DATABASE template1 TO PUBLIC",
+    "REVOKE CONNECT ON DATABASE postgres FROM PUBLIC",
+    "COMMENT ON DATABASE postgres IS 'left'",
+    "GRANT CREATE ON TABLESPACE pg_default TO PUBLIC",
+    "ALTER TABLESPACE pg_default SET (random_page_cost = 2)",
+)
+
+
+def test_each_change_of_what_all_databases_share_is_told(outer_url: str) -> None:
+    unseen = []
+    with databases.administration(urls.server(outer_url, "tests")) as connection:
+        before = emptying.in_cluster(connection)
+        for statement in CHANGES:
+            user = connection.info.user
+            with connection.transaction(force_rollback=True):
+                query = statement.replace("ROLE ME", f'ROLE "{user}"')
+                connection.execute(query.encode())
+                if sorted(emptying.in_cluster(connection)) == sorted(before):
+                    unseen.append(statement)
+        assert sorted(emptying.in_cluster(connection)) == sorted(before)
+    assert unseen == []
+    assert not [each for each in before if each.startswith("state of")], "as initdb makes it"
