@@ -10,7 +10,7 @@ from types import SimpleNamespace
 import pytest
 
 from pytest_berth.settings import OPTIONS, defaults
-from pytest_berth.sources import places
+from pytest_berth.sources import owned, places
 from pytest_berth.sources.local import Local
 
 GIGABYTE = 1 << 30
@@ -68,7 +68,9 @@ def test_what_a_run_has_left_is_swept_in_both(
     monkeypatch.setattr(tempfile, "tempdir", str(disk))
     for place in (memory, disk):
         for run in ("0123abcd", "another0"):
-            (place / f"berth-server-{run}-redis.x").mkdir(parents=True)
+            directory = place / f"berth-server-{run}-redis.x"
+            directory.mkdir(parents=True)
+            owned.mark(directory)
     Local(defaults(tmp_path, OPTIONS), "0123abcd").sweep()
     left = [path.name for place in (memory, disk) for path in place.iterdir()]
     assert left == ["berth-server-another0-redis.x"] * 2
