@@ -65,7 +65,7 @@ def _ini_value(config: pytest.Config, option: Option[Any]) -> Any:
         return config.getini(option.name)
     except (TypeError, ValueError, pytest.UsageError):
         # A number in pytest.toml, or a slip, which our own message tells better than pytest's.
-        given = _inicfg(config)[option.name]
+        given = _given(config)[option.name]
         value = getattr(given, "value", given)
         if option.type != "linelist":
             return str(value)
@@ -83,7 +83,7 @@ def _problem(
 
 
 def _unknown(config: pytest.Config, known: set[str]) -> list[SettingsError]:
-    wrong = [name for name in _inicfg(config) if name.startswith("berth") and name not in known]
+    wrong = [name for name in _given(config) if name.startswith("berth") and name not in known]
     problems = [
         SettingsError(
             f"unknown setting {name!r}.",
@@ -115,14 +115,17 @@ def _unknown_variables(known: set[str]) -> list[SettingsError]:
     ]
 
 
-def _inicfg(config: pytest.Config) -> Mapping[str, Any]:
-    # pytest itself offers no public way to list the names that an ini file sets.
-    return getattr(config, "_inicfg", None) or getattr(config, "inicfg", {})
+def _given(config: pytest.Config) -> Mapping[str, Any]:
+    # pytest itself offers no public way to list the names that an ini file sets; only from 9 on it
+    # counts those of -o among them.
+    listed = getattr(config, "_inicfg", None) or getattr(config, "inicfg", {})
+    return {**listed, **_overrides(config)}
 
 
-def _overrides(config: pytest.Config) -> set[str]:
+def _overrides(config: pytest.Config) -> Mapping[str, str]:
     given = getattr(config.known_args_namespace, "override_ini", None) or ()
-    return {entry.partition("=")[0].strip() for entry in given}
+    parts = (entry.partition("=") for entry in given)
+    return {name.strip(): value for name, _, value in parts}
 
 
 def _ini_name(config: pytest.Config) -> str:

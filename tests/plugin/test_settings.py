@@ -217,6 +217,12 @@ def test_a_wrong_truth_value_of_the_ini_file_is_refused(unit: Project) -> None:
     assert "why: 'maybe', set by pytest.ini\n  do:  use true or false" in text
 
 
+def test_a_wrong_truth_value_of_an_override_is_refused(unit: Project) -> None:
+    unit.ini("berth_fail_fast = true")
+    text = refusal(unit.run("-o", "berth_fail_fast=maybe"))
+    assert "why: 'maybe', set by -o\n  do:  use true or false" in text
+
+
 @pytest.mark.skipif(pytest.version_tuple < (9,), reason="pytest.toml came with pytest 9")
 def test_a_wrong_type_in_pytest_toml_is_refused(unit: Project) -> None:
     (unit.root / "pytest.toml").write_text("[pytest]\nberth_source = true\n")
