@@ -107,12 +107,17 @@ def test_the_repair_of_guarded_tables_is_not_noted_as_a_change(
         slate.restore()
 
 
-def test_a_sequence_used_by_an_older_transaction_comes_back(slate: Slate) -> None:
+def test_a_sequence_used_by_an_older_transaction_comes_back_when_that_has_ended(
+    slate: Slate,
+) -> None:
     slate.app.execute("CREATE SEQUENCE free; CREATE TABLE item (id int)")
     wider = slate.connect()
     wider.execute("INSERT INTO item VALUES (1)")
     slate.capture()
     wider.execute("SELECT nextval('free')")
+    assert slate.changed()
+    assert slate.restore_only().sequences == ()
+    wider.rollback()
     assert slate.changed()
     assert slate.restore().sequences == ("public.free",)
 

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from pytest_berth.services.postgres.repair.holders import Holder
 
 _log = logging.getLogger(__name__)
-_NOT_THE_CALLER = ("sqlalchemy.", "contextlib", "pytest_berth.services.postgres.")
+_NOT_THE_CALLER = ("sqlalchemy.", "contextlib", "pytest_berth.")
 
 
 @dataclass(frozen=True)

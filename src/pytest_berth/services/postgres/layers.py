@@ -28,6 +28,7 @@ class DatabaseLayers(Layers[Baseline]):
     _put_back: bool = field(default=False, init=False, repr=False)
     _swept: bool = field(default=False, init=False, repr=False)
     _live: dict[str, Baseline] = field(default_factory=dict, init=False, repr=False)
+    _dropped: list[str] = field(default_factory=list, init=False, repr=False)
 
     def begin(self) -> None:
         """Begin a test's layer; nothing is looked at where `sweep` has just done so."""
@@ -65,6 +66,11 @@ class DatabaseLayers(Layers[Baseline]):
                 self._return_to(known)
             self._swept = True
 
+    def take_dropped(self) -> list[str]:
+        """Return, once, what tests or fixtures had created in the schema, and was dropped."""
+        dropped, self._dropped = self._dropped, []
+        return dropped
+
     def is_cut_off(self) -> bool:
         """Tell whether the server has ended the connection."""
         return self.door.is_lost()
@@ -96,7 +102,7 @@ class DatabaseLayers(Layers[Baseline]):
         if known and not self._is_same(known, before):
             before = self._without_schema_change(before, known)
         try:
-            restored = self.door.restore(before)
+            restored = self._restore(before)
         except repair.LeftOpen as error:
             self._current = None
             if error.restored:
@@ -104,6 +110,17 @@ class DatabaseLayers(Layers[Baseline]):
             raise
         self.wrote = restored.baseline is not before
         self._renew(restored.baseline)
+
+    def _restore(self, before: Baseline) -> repair.Restored:
+        """Put everything back; of a schema to which something was added, without replacing it."""
+        try:
+            return self.door.restore(before)
+        except repair.SchemaChanged:
+            dropped = self.door.drop_created(before) if self.door.ours else []
+            if not dropped:
+                raise
+            self._dropped += dropped
+            return self.door.restore(before)
 
     def _without_schema_change(self, before: Baseline, known: Baseline) -> Baseline:
         """Look for changes that the newer baseline took for granted, and so does not note."""

@@ -367,6 +367,7 @@ class Workspace:
     def _repair(self, put_back: Callable[[], None], who: str) -> None:
         try:
             put_back()
+            self._tell_dropped(who)
         except SchemaChanged as error:
             if not self.is_ours:
                 raise
@@ -382,6 +383,13 @@ class Workspace:
                 f"postgres: while {who} ran, the server crashed and recovered, as one of its"
                 " processes was killed; that empties unlogged tables, so the template and the"
                 " database were made anew; what fixtures of a wider scope had written is gone"
+            )
+
+    def _tell_dropped(self, who: str) -> None:
+        if dropped := self._layers.take_dropped():
+            self.berth.progress.note(
+                f"postgres: {who} changed the schema ({'; '.join(dropped[:3])}), so that was"
+                f" dropped again. With {PRIVATE} the test has a database of its own"
             )
 
     def _tell_changed_schema(self, error: SchemaChanged, who: str) -> None:

@@ -10,6 +10,7 @@ from pytest_berth.services.postgres.recovery import is_lost
 from pytest_berth.services.postgres.repair.capture import capture
 from pytest_berth.services.postgres.repair.restore import confirm, restore
 from pytest_berth.services.postgres.repair.stored import adopt
+from pytest_berth.services.postgres.repair.undoing import created
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
@@ -75,6 +76,10 @@ class RepairConnection:
             lock_timeout=self.lock_timeout,
             application=self.application,
         )
+
+    def drop_created(self, baseline: Baseline) -> list[str]:
+        """Drop what was created since the baseline, and return it, if nothing else was changed."""
+        return created.drop(self.psycopg, baseline, lock_timeout=self.lock_timeout)
 
     def restore_alone(self, baseline: Baseline, kept: Collection[int], *, at_most: int) -> Restored:
         """Put everything back where nobody else may be connected, unless it would take too long.

@@ -169,6 +169,28 @@ FROM (
 WHERE now.hash IS DISTINCT FROM kept.hash
 ORDER BY class <> 'pg_catalog.pg_class'::regclass, sub, id
 """
+# Parts of other objects go with these. Nothing is returned where anything is gone, or altered.
+CREATED = """
+, now AS ({objects}), differing AS (
+    SELECT now.class, now.id, kept.hash IS NOT NULL AS known
+    FROM now FULL JOIN {kept} kept USING (class, id, sub, catalog)
+    WHERE now.hash IS DISTINCT FROM kept.hash
+)
+SELECT found.type, found.identity
+FROM (SELECT DISTINCT class, id FROM differing) object,
+LATERAL pg_catalog.pg_identify_object(object.class, object.id, 0) found
+WHERE NOT EXISTS (SELECT FROM differing WHERE known)
+AND found.type = ANY (%s)
+AND NOT EXISTS (
+    SELECT FROM pg_catalog.pg_depend d
+    WHERE d.classid = object.class AND d.objid = object.id AND d.deptype IN ('i', 'e')
+)
+ORDER BY object.id DESC
+"""
+_DROPPED_BY_NAME = [
+    *("table", "view", "materialized view", "sequence", "foreign table", "index", "trigger"),
+    *("type", "function", "procedure", "aggregate", "schema", "extension"),
+]
 # Small ones are looked at as a whole; of others the rows of users' objects are found by an index.
 SMALL = frozenset(
     {
@@ -250,6 +272,16 @@ def differences(connection: Connection, fingerprint: Fingerprint) -> list[str]:
         f"{name} was {'created' if created else 'dropped' if dropped else 'altered'}"
         for name, created, dropped in rows(connection, fingerprint.entries + query)
     ]
+
+
+def created(connection: Connection, fingerprint: Fingerprint) -> list[tuple[str, str]]:
+    """Return kind and name, as in DROP, of what was created, the newest first.
+
+    Nothing is returned where an object of the fingerprint was altered or dropped.
+    """
+    query = sql.SQL(CREATED).format(objects=sql.SQL(OBJECTS), kept=fingerprint.kept)
+    found = rows(connection, fingerprint.entries + query, _DROPPED_BY_NAME)
+    return [(str(kind), str(name)) for kind, name in found]
 
 
 def sign(connection: Connection, fingerprint: Fingerprint) -> sql.Composed:

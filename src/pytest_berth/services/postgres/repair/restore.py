@@ -75,7 +75,9 @@ def restore(
             return Restored(baseline)
         prepared: tuple[str, ...] = ()
         left: list[Holder] = []
-        if signs.writers:
+        if not signs.writers:
+            baseline = replace(baseline, used=frozenset())
+        else:
             baseline = ending.with_wider(connection, baseline, application)
             prepared = ending.roll_back_prepared(connection, baseline)
             left = ending.end_writers(connection, baseline, lock_timeout, application)
