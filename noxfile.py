@@ -176,6 +176,8 @@ def _run_suite(session: nox.Session, run: Run) -> None:
     ignored = (f"--ignore={path}" for path in run.left_out)
     # Tests wait for processes half of their time: two cores serve three.
     usual = ("--timeout=900", "--numprocesses=3", "-m", "not slow", *ignored)
+    if _in_ci():  # Where the whole machine stalls for a moment, servers answer late: told as "R".
+        usual += ("--reruns=1",)
     options = session.posargs or usual
     repaired = {"BERTH_TESTS_POSTGRES": run.postgres}
     session.run("pytest", *ALWAYS, *options, env={**ENVIRONMENT, **required, **repaired})
