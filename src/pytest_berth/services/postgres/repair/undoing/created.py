@@ -39,7 +39,7 @@ def drop(connection: Connection, baseline: Baseline, *, lock_timeout: float) -> 
             told = fingerprint.differences(connection, kept)
             for kind, name in fingerprint.created(connection, kept):
                 # Both are written by the server, quoted; an earlier one may have taken it along.
-                connection.execute(sql.SQL(f"DROP {kind} IF EXISTS {name} CASCADE"))  # type: ignore[arg-type]
+                connection.execute(sql.SQL(f"DROP {kind} IF EXISTS {name} CASCADE"))
             if fingerprint.differences(connection, kept):
                 raise _StillDiffersError
     except (_StillDiffersError, IsolationError, psycopg.Error):
