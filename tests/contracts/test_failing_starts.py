@@ -79,7 +79,7 @@ def test_a_server_that_does_not_answer_in_time_is_an_error_with_its_log(
     manager = stage.manager(starting, berth_pg_settings=settings, berth_start_timeout="4")
     error = _failure(manager, StartError)
     assert "did not answer in time" in error.what
-    assert "berth_start_timeout = 4.0 (pytest.ini)" in error.why
+    assert "berth_start_timeout = 4 (pytest.ini)" in error.why
     assert "the end of its log:\n" in error.why
     assert "berth_start_timeout = 120" in error.remedy
     _stop_and_look(manager)

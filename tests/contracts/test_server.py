@@ -183,7 +183,7 @@ def test_another_server_with_the_same_account_is_not_touched(
     with pytest.raises(NotOursError) as caught:
         POSTGRES.probe(ours)
     assert caught.value.what == f"the server at 127.0.0.1:{ours.port} is not berth's."
-    assert "the user 'berth' and the password of the settings" in caught.value.why
+    assert "it is not the server that berth has started there" in caught.value.why
     assert caught.value.remedy == "end it, or set another port by berth_pg_port"
     with pytest.raises(NotOursError), databases.administration(ours):
         pass

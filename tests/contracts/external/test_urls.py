@@ -156,7 +156,7 @@ def test_a_server_that_is_down_is_told_when_the_time_is_over(project: Project, h
     result.stdout.fnmatch_lines(
         [
             f"postgres at {host}:1 did not answer in time.",
-            "  why: berth_start_timeout = 1.0 (pytest.ini); *",
+            "  why: berth_start_timeout = 1 (pytest.ini); *",
             "  do:  start it if it is yours, or give it more time: berth_start_timeout = 120",
         ]
     )

@@ -233,6 +233,7 @@ def test_a_server_that_does_not_answer_is_told_and_replaced(local: Project) -> N
     result.stdout.fnmatch_lines(
         [
             "the redis server is lost.",
-            "  do:  where nobody has stopped it, or paused its clients, *",
+            "  why: local at *: the process * is stopped (SIGSTOP)",
+            "  do:  * later tests get another one",
         ]
     )
