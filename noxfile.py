@@ -30,20 +30,21 @@ EXAMPLES = (Path("examples/shop"), Path("examples/order_flow"))
 ENVIRONMENT = {"PYTHONDONTWRITEBYTECODE": None}
 # pytest-asyncio warns unless its own default is said aloud, and warnings are errors here.
 ALWAYS = ("-o", "asyncio_default_fixture_loop_scope=function")
-# What a run does to processes, engines and directories is the same with all versions; the examples
-# of frameworks are shown with the newest.
-ONCE = (
-    "tests/contracts",
-    "tests/plugin/test_fail_fast.py",
-    "tests/plugin/test_frameworks.py",
-    "tests/plugin/test_keeping.py",
-    "tests/plugin/test_killed_runs.py",
-    "tests/plugin/test_nothing_left.py",
-    "tests/plugin/test_order.py",
-    "tests/plugin/test_random_kills.py",
-    "tests/plugin/test_side_by_side.py",
-    "tests/plugin/test_snapshots.py",
-    "tests/plugin/test_start_ahead.py",
+# What touches the packages that berth needs; the rest of the suite runs with the newest ones.
+FLOORS = (
+    "tests/unit",
+    "tests/plugin/test_async.py",
+    "tests/plugin/test_commits.py",
+    "tests/plugin/test_isolation.py",
+    "tests/plugin/test_left_open.py",
+    "tests/plugin/test_session_state.py",
+    "tests/plugin/test_settings.py",
+    "tests/plugin/test_without_sqlalchemy.py",
+    "tests/plugin/test_xdist.py",
+    "tests/services/kafka/test_probe.py",
+    "tests/services/test_redis/test_isolation.py",
+    "tests/services/test_repair/test_rows.py",
+    "tests/services/test_repair/test_speed_paths.py",
 )
 
 LOWEST = r"(?P<name>[\w-]+)(\[.*\])?>=(?P<version>[\w.]+)"
@@ -68,7 +69,7 @@ class Run:
     wanted: str
     python: Interpreter
     postgres: str
-    left_out: tuple[str, ...] = ()
+    paths: tuple[str, ...] = ()
 
     @property
     def title(self) -> str:
@@ -106,7 +107,7 @@ def choose(found: list[Interpreter], wanted: str, fallback: int) -> Interpreter:
 
 
 PYTHONS = find_interpreters()
-OLDEST = Run("floors", "3.10", choose(PYTHONS, "3.10", 0), "15", ONCE)
+OLDEST = Run("floors", "3.10", choose(PYTHONS, "3.10", 0), "15", FLOORS)
 NEWEST = Run("suite", "3.13", choose(PYTHONS, "3.13", -1), "17")
 
 
@@ -130,7 +131,7 @@ def suite(session: nox.Session) -> None:
 
 @nox.session(name=OLDEST.name, python=OLDEST.python.path)
 def floors(session: nox.Session) -> None:
-    """The suite but for `ONCE` with the lowest versions of all; what is for SQLAlchemy 1.4."""
+    """What touches our dependencies, with their lowest versions; what is for SQLAlchemy 1.4."""
     constraints = Path(session.create_tmp(), "lowest.txt")
     lowest = find_lowest()
     constraints.write_text("".join(f"{name}=={lowest[name]}\n" for name in lowest))
@@ -173,9 +174,8 @@ def _run_suite(session: nox.Session, run: Run) -> None:
     session.log("%s: %s", run.name, run.title)
     required = _provision(session)
     # The order is random; pytest-randomly prints the seed that brings it back.
-    ignored = (f"--ignore={path}" for path in run.left_out)
     # Tests wait for processes half of their time: two cores serve three.
-    usual = ("--timeout=900", "--numprocesses=3", "-m", "not slow", *ignored)
+    usual = ("--timeout=900", "--numprocesses=3", "-m", "not slow", *run.paths)
     if _in_ci():  # Where the whole machine stalls for a moment, servers answer late: told as "R".
         usual += ("--reruns=1",)
     options = session.posargs or usual

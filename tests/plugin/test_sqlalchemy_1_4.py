@@ -116,7 +116,7 @@ def test_a_transaction_that_the_test_has_ended_is_told(served: Project) -> None:
 
 
 def test_migrations_run(served: Project) -> None:
-    pytest.importorskip("alembic")
+    pytest.importorskip("alembic", exc_type=ImportError)
     served.write(models=MODELS)
     (served.root / "migrations" / "versions").mkdir(parents=True)
     (served.root / "alembic.ini").write_text("[alembic]\nscript_location = migrations\n")

@@ -52,6 +52,12 @@ def fixture_definitions() -> dict[str, Any]:
     return {name: found for name, found in vars(fixtures).items() if name.startswith("pg_")}
 
 
+def fixture_scope(found: Any) -> Any:
+    """Return the scope of a fixture; pytest before 8.4 has it under another name."""
+    name = "_fixture_function_marker"
+    return getattr(found, name if hasattr(found, name) else "_pytestfixturefunction").scope
+
+
 def load_settings_table() -> Any:
     """Return the module that makes the tables of settings."""
     path = DOCS / "_extensions/settings_table.py"
@@ -95,7 +101,7 @@ def test_the_table_of_fixtures_has_types_scopes_and_doors() -> None:
             re.sub(
                 r"Iterator\[(.*)\]", r"\1", inspect.signature(found.__wrapped__).return_annotation
             ),
-            found._fixture_function_marker.scope,
+            fixture_scope(found),
             "yes" if name in DOORS else "no",
         )
         for name, found in fixture_definitions().items()
