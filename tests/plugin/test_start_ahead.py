@@ -192,7 +192,7 @@ def test_what_puts_data_back_is_imported_before_the_first_test_if_any_needs_it(
         using = f"""
             from sqlalchemy import text
 
-            STORED = text("SELECT to_regclass('information_schema.berth_kept_state')::text")
+            STORED = text("SELECT to_regclass('information_schema.berth_kept_mark')::text")
 
             def test_pg({needed_by}):
                 with {needed_by}.engine.connect() as connection:

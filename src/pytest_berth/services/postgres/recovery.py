@@ -9,13 +9,13 @@ from __future__ import annotations
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-import psycopg
-
 from pytest_berth.services.postgres import databases
 from pytest_berth.waiting import wait_for
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    import psycopg
 
     from pytest_berth.service import Server
 
@@ -42,6 +42,8 @@ def sign(connection: psycopg.Connection[Any]) -> str:
 
 def is_lost(connection: psycopg.Connection[Any]) -> bool:
     """Tell whether the server has ended a connection, without asking it."""
+    import psycopg
+
     try:
         # The server's last words come before the end.
         for _ in range(2):
@@ -64,6 +66,8 @@ def administration(server: Server) -> Iterator[psycopg.Connection[Any]]:
 
 
 def _answers(server: Server) -> bool:
+    import psycopg
+
     try:
         with databases.administration(server):
             return True
