@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import psycopg
 import pytest
 
-from pytest_berth.services.postgres import cloning, databases, repair, urls
+from pytest_berth.services.postgres import databases, repair, urls
 from pytest_berth.services.postgres.application import Application
 from pytest_berth.services.postgres.pool import Pool
 from pytest_berth.waiting import wait_for
@@ -33,7 +33,7 @@ def pool(outer_url: str) -> Iterator[Pool]:
     try:
         with databases.administration(server) as admin:
             template = databases.database_name(RUN, databases.TEMPLATE)
-            cloning.create(admin, template, databases.EMPTY)
+            databases.create(admin, server, RUN, template, databases.EMPTY)
             with psycopg.connect(urls.dsn(server, template), autocommit=True) as door:
                 door.execute(SCHEMA)
                 repair.store(door, lock_timeout=1)
@@ -79,7 +79,7 @@ def test_a_database_whose_drop_was_interrupted_is_dropped_at_the_end(outer_url: 
     server = urls.server(outer_url, "tests")
     with databases.administration(server) as admin:
         name = databases.database_name(RUN, "interrupted")
-        cloning.create(admin, name, databases.EMPTY)
+        databases.create(admin, server, RUN, name, databases.EMPTY)
         # So PostgreSQL marks what it has begun to remove.
         admin.execute("UPDATE pg_database SET datconnlimit = -2 WHERE datname = %s", [name])
 
@@ -96,7 +96,7 @@ def test_a_database_that_another_run_begins_to_drop_is_dropped_all_the_same(oute
         databases.administration(server) as admin,
         psycopg.connect(admin.info.dsn, password=admin.info.password) as other,
     ):
-        cloning.create(admin, name, databases.EMPTY)
+        databases.create(admin, server, RUN, name, databases.EMPTY)
         databases.seal(admin, name)
         # As unsealing does, which comes first.
         other.execute("UPDATE pg_database SET datconnlimit = 7 WHERE datname = %s", [name])

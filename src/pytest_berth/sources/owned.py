@@ -65,7 +65,7 @@ def is_ours(
 def remove(directory: Path) -> None:
     """Remove a directory that is ours, as far as possible: its record, the proof, last."""
     try:
-        entries = [each for each in os.scandir(directory) if each.name != RECORD]
+        entries = _beside_record(directory)
     except OSError:
         return  # it is gone
     for entry in entries:
@@ -75,8 +75,13 @@ def remove(directory: Path) -> None:
             with suppress(OSError):
                 Path(entry.path).unlink()
     with suppress(OSError):
-        if not any(each.name != RECORD for each in os.scandir(directory)):
+        if not _beside_record(directory):
             shutil.rmtree(directory, ignore_errors=True)
+
+
+def _beside_record(directory: Path) -> list[os.DirEntry[str]]:
+    with os.scandir(directory) as entries:
+        return [each for each in entries if each.name != RECORD]
 
 
 def _recorded(directory: Path) -> str:
