@@ -75,7 +75,7 @@ def dead() -> process.Process:
 def place(tmp_path: Path) -> Records:
     """The records of a user who keeps no server yet."""
     made = Records(tmp_path / "kept")
-    made.directory.mkdir()
+    made.directory.mkdir(mode=0o700)  # else it is not believed
     return made
 
 
