@@ -44,10 +44,17 @@ def pytest_sessionstart(session: pytest.Session) -> None:
     redact.redact_outputs(session.config)
 
 
-@pytest.hookimpl(wrapper=True)
+@pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_sessionfinish(session: pytest.Session) -> Generator[None, Any, Any]:
-    """Take passwords out of the JUnit file, into which properties come past the reports."""
-    result = yield
+    """Take passwords out of the JUnit file, into which properties come past the reports.
+
+    And out of the traceback, where another plugin fails here: pytest itself ends then.
+    """
+    try:
+        result = yield
+    except BaseException:
+        redact.redact_traceback(session.config.stash[redact.SECRETS])
+        raise
     path = session.config.getoption("xmlpath", None)
     if path and not hasattr(session.config, "workerinput"):
         redact.redact_file(path, session.config.stash[redact.SECRETS].redaction)

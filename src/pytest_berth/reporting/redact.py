@@ -12,6 +12,8 @@ from __future__ import annotations
 import dataclasses
 import logging
 import re
+import sys
+import traceback
 from contextlib import suppress
 from functools import cache
 from typing import TYPE_CHECKING, Any
@@ -25,6 +27,7 @@ from pytest_berth.lifecycle.state import BERTH
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
     from pathlib import Path
+    from types import TracebackType
 
     from pytest_berth.lifecycle.state import Berth
     from pytest_berth.service import Server
@@ -295,6 +298,18 @@ def redact_file(path: str, redaction: Redaction) -> None:
         redacted = redaction.text(text)
         if redacted != text:
             file.write_text(redacted, encoding="utf-8")
+
+
+def redact_traceback(secrets: Secrets) -> None:
+    """Take secrets out of what Python prints of an exception that ends pytest itself."""
+
+    def hook(kind: type[BaseException], error: BaseException, frames: TracebackType | None) -> None:
+        told = "".join(traceback.format_exception(kind, error, frames))
+        sys.stderr.write(secrets.text(told))
+
+    # What somebody else has put there knows best how to show it.
+    if sys.excepthook is sys.__excepthook__:
+        sys.excepthook = hook
 
 
 def start(config: pytest.Config) -> None:
