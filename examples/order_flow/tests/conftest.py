@@ -33,7 +33,7 @@ def warehouse_catches_up(warehouse_process: None, kafka_probe) -> Iterator[Calla
     def wait() -> None:
         kafka_probe.wait_caught_up(kafka.name(GROUP), ORDER_CREATED)
 
-    kafka_probe.wait_assigned(kafka.name(GROUP), ORDER_CREATED, STARTED_WITHIN)
+    kafka_probe.wait_assigned(kafka.name(GROUP), ORDER_CREATED, timeout=STARTED_WITHIN)
     yield wait
     wait()
 
