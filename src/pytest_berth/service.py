@@ -413,3 +413,9 @@ class Source(Protocol):
 
     def exit_status(self, server: Server) -> str | None:
         """Describe how the server ended; None while it runs or where nobody can tell."""
+
+    def held(self, server: Server) -> str:
+        """Describe what keeps the server from answering; empty where nothing is known to."""
+
+    def kill(self, server: Server) -> None:
+        """End the server as it is: whoever waits for its answer sees that it is gone."""

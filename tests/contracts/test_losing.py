@@ -371,3 +371,58 @@ def _is_left(handle: dict[str, Any]) -> bool:
         return Path(handle["directory"]).exists()
     with closing(docker.from_env()) as client:
         return bool(client.containers.list(all=True, filters={"id": handle["container"]}))
+
+
+HELD = """
+    import docker, psutil, pytest
+    from pytest_berth.lifecycle import janitor
+
+    # That takes half a minute.
+    soon = "janitor.standstill.FOR = 3.0; janitor.main"
+    janitor._PROGRAM = janitor._PROGRAM.replace("janitor.main", soon)
+
+    def hold(server, only_its_children=False):
+        handle = server._server.handle
+        if server.source == "container":
+            client = docker.from_env()
+            client.containers.get(handle["container"]).pause()
+            client.close()
+        else:
+            process = psutil.Process(handle["pid"])
+            for child in process.children(recursive=True):
+                child.suspend()
+            if not only_its_children:
+                process.suspend()
+"""
+
+
+def test_a_server_that_stands_still_is_ended_whoever_waits_for_it(
+    project: Project, starting: str
+) -> None:
+    project.models()
+    project.conftest(HELD)
+    project.write(
+        test_all="""
+        from sqlalchemy import text
+        from conftest import hold
+
+        def test_waits_itself(pg_session, pg_server):
+            hold(pg_server, only_its_children=True)
+            for _ in range(1000):
+                pg_session.execute(text("SELECT pg_sleep(0.01)"))
+
+        def test_is_reset(pg_engine, pg_server):
+            with pg_engine.begin() as connection:
+                connection.execute(text("INSERT INTO users (email) VALUES ('a')"))
+            hold(pg_server)
+
+        def test_next(pg_session):
+            assert pg_session.scalars(text("SELECT email FROM users")).all() == []
+        """
+    )
+    result = project.run(f"--berth-source={starting}", "-p", "no:randomly")
+    result.assert_outcomes(passed=2, failed=1, errors=2)
+    what = "the container was paused"
+    if starting == "local":
+        what = "the process * was stopped (SIGSTOP)"
+    result.stdout.fnmatch_lines([f"*: {starting} at *: {what} for * s, so berth has ended it"])

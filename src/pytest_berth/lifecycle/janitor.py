@@ -3,7 +3,8 @@
 It is started with a run's first server, in a session of its own: it does not die with the
 terminal. While the run lives it only waits, with the standard library alone. When the run's owner
 is gone and the run's directory is still there, it has `pytest_berth.cli` sweep the rest. Now and
-then it touches a file, which tells other containers and machines that the run lives.
+then it touches a file, which tells other containers and machines that the run lives, and looks
+whether the run's servers stand still.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pytest_berth.lifecycle import heartbeat
+from pytest_berth.lifecycle import heartbeat, standstill
 from pytest_berth.lifecycle.process import Process, is_held, is_own_directory, read
 from pytest_berth.lifecycle.run import OWNER, is_directory
 
@@ -109,10 +110,12 @@ def _wait(owner: Process, directory: Path) -> None:
     except (AttributeError, OSError):
         descriptor = None
     beaten = time.monotonic()
+    watch = standstill.Watch(directory)
     while directory.exists() and not owner.is_gone():
         if time.monotonic() - beaten > heartbeat.EVERY:
             heartbeat.beat(directory)
             beaten = time.monotonic()
+        watch.look()
         if descriptor is None:
             time.sleep(_LOOK_OFTEN)  # nothing to wait for: Linux before 5.3, macOS, Windows
         else:

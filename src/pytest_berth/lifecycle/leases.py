@@ -61,6 +61,11 @@ class Leases:
         return self.directory / f"{key}.{stage}.json"
 
 
+def lost(directory: Path, server: Server) -> Path:
+    """Return the file that says that a server is lost, and why where that is known."""
+    return directory / f"{server.key}.lost-{server.restarts}"
+
+
 def load(fields: Mapping[str, Any]) -> Server:
     """Return the server that a mapping describes; fields that are not known are left out."""
     known = {each.name for each in dataclasses.fields(Server)}

@@ -72,7 +72,7 @@ def find_ended(berth: Berth, server: Server) -> LostError | None:
     manager = berth.manager
     if manager.is_replaced(server):
         return _lost(berth, server, "another worker saw it end, and one is in its place already")
-    status = manager.source(server).exit_status(server)
+    status = manager.exit_status(server)
     if not status:
         return None
     manager.mark_lost(server)
@@ -105,12 +105,12 @@ def on_living_server(
 
 def _silence(berth: Berth, service: Service, server: Server) -> str:
     """Return why a server that has not ended does not answer; nothing when it does."""
-    source, reason = berth.manager.source(server), ""
+    manager, reason = berth.manager, ""
 
     def is_settled() -> bool:
         nonlocal reason
         try:
-            if not source.exit_status(server):
+            if not manager.exit_status(server):
                 service.probe(server)
         except (NotReadyError, StartError) as error:
             reason = error.why or error.what

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from pytest_berth.errors import BerthError, RunEndedError, TimedOutError
 from pytest_berth.lifecycle import abandoned, janitor, scopes
 from pytest_berth.lifecycle.keeping.keeping import Keeping
-from pytest_berth.lifecycle.leases import Leases
+from pytest_berth.lifecycle.leases import Leases, lost
 from pytest_berth.lifecycle.once import lock, once, raise_remembered, remember
 from pytest_berth.lifecycle.starting import STARTING, Starter
 from pytest_berth.service import key
@@ -123,11 +123,17 @@ class Manager:
 
     def mark_lost(self, server: Server) -> None:
         """Note for all workers that a server is lost."""
-        self._lost(server).touch()
+        lost(self.run.directory, server).touch()
 
     def is_lost(self, server: Server) -> bool:
         """Tell whether some worker has found that a server is lost."""
-        return self._lost(server).exists()
+        return lost(self.run.directory, server).exists()
+
+    def exit_status(self, server: Server) -> str | None:
+        """Describe how a server has ended, or what holds it; None while it runs."""
+        noted = lost(self.run.directory, server)
+        why = noted.read_text() if noted.exists() else ""
+        return why or self.source(server).exit_status(server)
 
     def is_replaced(self, server: Server) -> bool:
         """Tell whether another server of the run is in the place of this one."""
@@ -252,9 +258,6 @@ class Manager:
     def _service(self, server: Server) -> Service:
         (service,) = (known for known in self.services if known.name == server.service)
         return service
-
-    def _lost(self, server: Server) -> Path:
-        return self.run.directory / f"{server.key}.lost-{server.restarts}"
 
     def _chosen_ahead(self, name: str) -> Path:
         return self.run.directory / f"{name}.chosen-ahead"

@@ -270,6 +270,26 @@ class Container:
         killed = ", out of memory" if state.get("OOMKilled") else ""
         return f"the container {state['Status']} with status {state['ExitCode']}{killed}"
 
+    def held(self, server: Server) -> str:
+        """Tell whether the container is paused, or one of its processes stopped; nothing else."""
+        from docker.errors import APIError, NotFound
+
+        from pytest_berth.sources import inspection
+
+        try:
+            container = self._container(server)
+            if container.attrs["State"]["Status"] == "paused":
+                return "the container was paused"
+            is_held = inspection.has_stopped(container.top(ps_args=inspection.STATES))
+        except (APIError, NotFound):
+            return ""  # it has ended; not every engine tells of processes
+        return "a process of the container was stopped (SIGSTOP)" if is_held else ""
+
+    def kill(self, server: Server) -> None:
+        """Remove the container: the engine does not kill one that is paused."""
+        with removal():
+            self._container(server).remove(force=True, v=True)
+
     def _labels(self, image: str) -> dict[str, str]:
         own = {RUN: self.run_id, **self.labels()}
         # Also where it is empty: an image made of a container, as snapshots are, hands labels down.

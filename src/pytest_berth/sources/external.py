@@ -79,3 +79,10 @@ class External:
     def exit_status(self, server: Server) -> str | None:
         """Return None: nobody can tell."""
         return None
+
+    def held(self, server: Server) -> str:
+        """Return nothing: nobody can tell."""
+        return ""
+
+    def kill(self, server: Server) -> None:
+        """Do nothing: the server is not ours."""

@@ -1,6 +1,7 @@
-"""What an image is, asked of an engine behind a socket of this machine, without its client.
+"""What images and containers are, asked of an engine behind a socket of this machine.
 
-Loading the client takes longer than all that a run does with a server which is there already.
+It goes without the engine's client: to load that takes longer than all that a run does with a
+server which is there already, and the janitor has the standard library only.
 """
 
 from __future__ import annotations
@@ -11,10 +12,15 @@ import socket
 from http import HTTPStatus
 from http.client import HTTPConnection, HTTPException
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from pytest_berth.sources.engine import SOCKET, EngineUnreachableError
 
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+STATES = "-eo pid,stat"
 _ANSWERS_WITHIN = 5.0
 _SCHEME = "unix://"
 _PROPERTIES = ".testcontainers.properties"
@@ -50,17 +56,41 @@ def image_id(path: str, image: str) -> str:
     Raises:
         EngineUnreachableError: The engine does not answer.
     """
+    found = _ask(path, f"/images/{quote(image, safe='/:@')}/json")
+    return str(found["Id"]) if found else ""
+
+
+def is_held(path: str, container: str) -> bool:
+    """Tell whether a container is paused, or one of its processes stopped."""
+    try:
+        found = _ask(path, f"/containers/{container}/json")
+        if not found or not found["State"]["Running"]:
+            return False
+        if found["State"].get("Paused"):
+            return True
+        return has_stopped(_ask(path, f"/containers/{container}/top?ps_args={quote(STATES)}"))
+    except EngineUnreachableError:
+        return False  # nor does every engine tell of processes
+
+
+def has_stopped(listed: Mapping[str, Any]) -> bool:
+    """Tell whether a process is stopped of those that an engine has listed."""
+    return any(row[-1].startswith("T") for row in listed.get("Processes") or ())
+
+
+def _ask(path: str, what: str) -> dict[str, Any]:
+    """Return an engine's answer, empty where it does not know what it was asked about."""
     connection = _Connection("localhost")
     connection.path = path
     try:
-        connection.request("GET", f"/images/{quote(image, safe='/:@')}/json")
+        connection.request("GET", what)
         answer = connection.getresponse()
         content = answer.read()
         if answer.status == HTTPStatus.NOT_FOUND:
-            return ""
+            return {}
         if answer.status != HTTPStatus.OK:
             raise EngineUnreachableError(content.decode(errors="replace")[:500])
-        return str(json.loads(content)["Id"])
+        return dict(json.loads(content))
     except (OSError, HTTPException) as error:
         raise EngineUnreachableError(str(error)) from error
     finally:

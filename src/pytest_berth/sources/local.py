@@ -176,6 +176,21 @@ class Local:
         # It would never answer again.
         return f"the process {pid} is stopped (SIGSTOP)" if _is_stopped(process) else None
 
+    def held(self, server: Server) -> str:
+        """Tell which of the server's processes is stopped; nothing where all of them run."""
+        held = [each.pid for each in _family(server) if _is_stopped(each)]
+        return f"the process {held[0]} was stopped (SIGSTOP)" if held else ""
+
+    def kill(self, server: Server) -> None:
+        """End the server's processes as they are; its directory, with the log, stays."""
+        import psutil
+
+        family = _family(server)
+        for process in family:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.kill()
+        _left_after_waiting(family)
+
     def _reserve(self) -> int:
         reservation = ports.reserve()
         self.reserved.append(reservation)
@@ -273,6 +288,16 @@ def _process(server: Server) -> psutil.Process | None:
         return process if same and process.status() != psutil.STATUS_ZOMBIE else None
     except (psutil.NoSuchProcess, psutil.AccessDenied):
         return None
+
+
+def _family(server: Server) -> list[psutil.Process]:
+    """Return the server's process and its children; nothing where it has ended."""
+    import psutil
+
+    process = _process(server)
+    with contextlib.suppress(psutil.NoSuchProcess):
+        return [process, *process.children(recursive=True)] if process else []
+    return []
 
 
 def _is_stopped(process: psutil.Process) -> bool:
