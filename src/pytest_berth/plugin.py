@@ -5,6 +5,7 @@ PYTEST_DONT_REWRITE: there are no assertions here.
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -63,7 +64,11 @@ def pytest_load_initial_conftests(
     given = early_config.known_args_namespace
     if not (given.help or given.berth_stop):
         _start(berth)
-    return (yield)
+    try:
+        return (yield)
+    except Exception as error:
+        _explain_import(berth, error)
+        raise
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -196,6 +201,16 @@ def _start_reporting(config: pytest.Config) -> Progress:
     from pytest_berth.reporting import hooks
 
     return hooks.start(config)
+
+
+def _explain_import(berth: Berth, error: Exception) -> None:
+    """Say why a conftest file cannot be imported; pytest itself shows the error."""
+    if berth.exports:
+        from pytest_berth.reporting import refused
+
+        hint = refused.hint_on_import(error, berth)
+        if hint:
+            print(hint, file=sys.stderr)
 
 
 def _start(berth: Berth) -> None:

@@ -182,3 +182,31 @@ def test_a_test_that_finds_an_exported_server_not_running_is_told_how_to_ask_for
             ]
         )
     assert str(result.stdout).count("berth_autouse = ") == 4
+
+
+def test_an_application_that_connects_when_it_is_imported_is_told_why_nobody_answers(
+    project: Project,
+) -> None:
+    project.ini("berth_export = DATABASE_URL = {pg_dsn}")
+    project.write(
+        app="""
+        import os
+        import psycopg
+
+        connection = psycopg.connect(os.environ["DATABASE_URL"])
+        """,
+        test_it="import app",
+    )
+    told = [
+        "The postgres server of this run has not been started yet: *",
+        "  why: berth_export tells the application of it (DATABASE_URL), which connects when it*",
+        "  do:  let it connect when it is first used, *",
+    ]
+    result = project.run()
+    result.assert_outcomes(errors=1)
+    result.stdout.fnmatch_lines(["*- no server -*", *told])
+
+    project.conftest("import app")
+    result = project.run()
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines(told)

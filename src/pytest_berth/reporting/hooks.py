@@ -80,6 +80,16 @@ def pytest_runtest_makereport(
     return report
 
 
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report(
+    collector: pytest.Collector,
+) -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
+    """Show why a module cannot be imported that connects to a server of the run."""
+    report = yield
+    sections.complete_collection(report, collector.config.stash[BERTH])
+    return report
+
+
 class Redacting:
     """Takes passwords out of reports that others make, of subtests for instance, and warnings."""
 

@@ -52,6 +52,17 @@ def complete(report: pytest.TestReport, item: pytest.Item, call: pytest.CallInfo
             _add_log(report, item, berth, service)
 
 
+def complete_collection(report: pytest.CollectReport, berth: Berth) -> None:
+    """Add what berth knows to the report of something that cannot be collected."""
+    call = getattr(report, "call", None)
+    if berth.exports and call and call.excinfo:
+        from pytest_berth.reporting import refused
+
+        hint = refused.hint_on_import(call.excinfo.value, berth)
+        if hint:
+            report.sections.append((refused.TITLE, hint))
+
+
 def status(result: Any, report: pytest.TestReport, verbosity: int) -> Any:
     """Add to a test's verbose word, with ``-vv``, how it got its clean slate."""
     isolation = getattr(report, "berth_isolation", "")
