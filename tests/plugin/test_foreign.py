@@ -210,3 +210,43 @@ def test_an_application_that_connects_when_it_is_imported_is_told_why_nobody_ans
     result = project.run()
     assert result.ret == pytest.ExitCode.USAGE_ERROR
     result.stderr.fnmatch_lines(told)
+
+
+def test_connections_that_modules_hold_since_their_import_are_told_once(
+    served: Project, development: str
+) -> None:
+    served.write(
+        app="""
+        import os
+        import psycopg
+
+        DSN = os.environ["DATABASE_URL"].replace("+psycopg", "")
+
+        class Repository:
+            def __init__(self):
+                self.connection = psycopg.connect(DSN, autocommit=True)
+
+            def write(self):
+                self.connection.execute("CREATE TABLE left_behind ()")
+
+        repository = Repository()
+        closed = psycopg.connect(DSN)
+        closed.close()
+        """,
+        test_it="""
+        import app
+
+        def test_writes(pg_connection):
+            app.repository.write()
+
+        def test_next(pg_connection): pass
+        """,
+    )
+    result = run(served, development)
+    result.assert_outcomes(passed=2, warnings=1)
+    result.stdout.fnmatch_lines(["*it connected at *app.py, when it was imported: repository; *"])
+
+    with psycopg.connect(development.replace("+psycopg", ""), autocommit=True) as connection:
+        connection.execute("DROP TABLE left_behind")
+    result = run(served, development, "-oberth_foreign=fail")
+    result.assert_outcomes(passed=2, errors=1)

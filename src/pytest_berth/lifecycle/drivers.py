@@ -10,11 +10,12 @@ import sys
 import sysconfig
 from dataclasses import dataclass, field
 from functools import wraps
+from types import ModuleType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
-    from types import FrameType, ModuleType
+    from types import FrameType
 
 _LIBRARIES = ("site-packages", "dist-packages", "<", sysconfig.get_path("stdlib"))
 _OURS = "pytest_berth."
@@ -34,13 +35,18 @@ class Place(NamedTuple):
 
 
 class Line(NamedTuple):
-    """A line of the application, or of a test; without a path where none can be seen."""
+    """A line of the application, or of a test; without a path where none can be seen.
+
+    Of a connection that was opened earlier, only the module is known, and its name there.
+    """
 
     path: str = ""
     number: int = 0
     function: str = ""
 
     def __str__(self) -> str:
+        if not self.number:
+            return f"{self.path}, when it was imported: {self.function}"
         return f"{self.path}:{self.number}, in {self.function}"
 
 
@@ -86,6 +92,39 @@ def caller() -> Line | None:
             return Line(path, frame.f_lineno, frame.f_code.co_name)
         frame = frame.f_back
     return Line()
+
+
+def held_by_modules() -> Iterator[tuple[Place, Line]]:
+    """Yield what modules of the application, and objects there, hold open connections to."""
+    for module_name in list(sys.modules):
+        path = _path_in_application(module_name)
+        if path:
+            for name, value in list(vars(sys.modules[module_name]).items()):
+                for place in _opened(value):
+                    yield place, Line(path, 0, name)
+
+
+def _path_in_application(module_name: str) -> str:
+    """Return the path of a module, empty for one of a library's, of ours, and for what is none."""
+    module = sys.modules.get(module_name)
+    # By its type: an object may do something when it is asked for an attribute.
+    if module_name.startswith(_OURS) or not issubclass(type(module), ModuleType):
+        return ""
+    path = str(vars(module).get("__file__") or "<")
+    return "" if any(part in path for part in _LIBRARIES) else path
+
+
+def _opened(value: object) -> Iterator[Place]:
+    """Yield where an object is connected to, and the attributes of one of the application's."""
+    *kinds, _ = type(value).__mro__
+    is_plain = kinds and all(_path_in_application(kind.__module__) for kind in kinds)
+    for each in (
+        value,
+        *(list(vars(value).values()) if is_plain and hasattr(value, "__dict__") else ()),
+    ):
+        names = {f"{kind.__module__}.{kind.__name__}" for kind in type(each).__mro__}
+        for name in names & _OPENED.keys():
+            yield from _OPENED[name](each)
 
 
 def of_postgres(connection: Any) -> Place | None:
@@ -241,6 +280,26 @@ def _redis_place(connection: Any) -> Place:
     return Place("redis", _names([host]), int(getattr(connection, "port", 0) or 0))
 
 
+def _opened_postgres(connection: Any) -> Iterator[Place]:
+    # asyncpg's tells it by a method.
+    is_closed = connection.is_closed() if hasattr(connection, "is_closed") else connection.closed
+    place = None if is_closed else of_postgres(connection)
+    if place:
+        yield place
+
+
+def _opened_redis(client: Any) -> Iterator[Place]:
+    # A client that only pretends, such as fakeredis', has connections of its own kind.
+    for connection in list(getattr(client.connection_pool, "_available_connections", ())):
+        if type(connection).__module__.startswith("redis."):
+            yield _redis_place(connection)
+
+
+def _opened_kafka(client: Any) -> Iterator[Place]:
+    if not getattr(client, "_closed", False):
+        yield from _brokers(client.config["bootstrap_servers"] or ())
+
+
 def _of_kafka_python(module: ModuleType) -> Iterator[Any]:
     """Watch clients as they are made: they connect in threads of their own."""
 
@@ -289,4 +348,15 @@ HOOKS: dict[str, Callable[[ModuleType], Iterator[Any]]] = {
     "redis.asyncio.connection": _of_async_redis,
     "kafka.net.manager": _of_kafka_python,
     "aiokafka.client": _of_aiokafka,
+}
+# What is connected as soon as it is there, or keeps connections for its next use.
+_OPENED: dict[str, Callable[[Any], Iterator[Place]]] = {
+    "psycopg.Connection": _opened_postgres,
+    "psycopg.AsyncConnection": _opened_postgres,
+    "psycopg2.extensions.connection": _opened_postgres,
+    "asyncpg.connection.Connection": _opened_postgres,
+    "redis.client.Redis": _opened_redis,
+    "redis.asyncio.client.Redis": _opened_redis,
+    "kafka.producer.kafka.KafkaProducer": _opened_kafka,
+    "kafka.consumer.group.KafkaConsumer": _opened_kafka,
 }

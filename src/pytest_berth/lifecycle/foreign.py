@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import socket
+import sys
 import warnings
 from dataclasses import dataclass, field
 from fnmatch import fnmatch
@@ -18,7 +19,7 @@ import pytest
 
 from pytest_berth.errors import IsolationError
 from pytest_berth.lifecycle import selection
-from pytest_berth.lifecycle.drivers import Line, Watch, caller
+from pytest_berth.lifecycle.drivers import Line, Watch, caller, held_by_modules
 from pytest_berth.lifecycle.order import is_integration
 from pytest_berth.settings import FOREIGN, FOREIGN_ALLOW
 
@@ -53,6 +54,8 @@ class Foreign:
     _right: set[Place] = field(default_factory=set, init=False)
     _found: dict[Place, Line] = field(default_factory=dict, init=False)
     _raised: list[BaseException] = field(default_factory=list, init=False)
+    _imported: int = field(default=0, init=False)
+    _held: set[Place] = field(default_factory=set, init=False)
 
     def __post_init__(self) -> None:
         self._watch = Watch(self._see)
@@ -64,6 +67,7 @@ class Foreign:
         self._raised.clear()
         if not is_integration(item):
             return (yield)
+        self._look_at_modules()
         self._watch.start()
         try:
             return (yield)
@@ -95,8 +99,19 @@ class Foreign:
             if self.berth.settings[FOREIGN] == "fail":
                 raise told
             # By the line that connected: what many tests do in one place is told once.
-            path, number = (line.path, line.number) if line.path else (str(item.path), 1)
+            path, number = (line.path, line.number or 1) if line.path else (str(item.path), 1)
             warnings.warn_explicit(ForeignServerWarning(str(told)), None, path, number)
+
+    def _look_at_modules(self) -> None:
+        """Find the connections that were opened on import; each is told once."""
+        if len(sys.modules) == self._imported:
+            return
+        self._imported = len(sys.modules)
+        for place, line in held_by_modules():
+            is_new = place.service in self.services and place not in self._held
+            if is_new and not self._is_right(place):
+                self._held.add(place)
+                self._found[place] = line
 
     def _see(self, place: Place) -> None:
         if place.service not in self.services or place in self._right:
