@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-import tempfile
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,6 +15,7 @@ import psycopg
 import pytest
 from psycopg import sql
 from psycopg.conninfo import make_conninfo
+from tests import temporary
 
 from pytest_berth.service import Progress
 from pytest_berth.services.postgres import binaries, repair
@@ -45,11 +45,16 @@ def repair_server() -> Iterator[str]:
         found = [_binaries(major)]
     if not found:
         pytest.skip("no PostgreSQL in /usr/lib/postgresql; set BERTH_TESTS_POSTGRES")
-    home = Path(tempfile.mkdtemp(prefix="berth-repair-"))
+    with temporary.home() as home, _serving(found[-1], home) as dsn:
+        yield dsn
+
+
+@contextmanager
+def _serving(programs: Path, home: Path) -> Iterator[str]:
     account: dict[str, Any] = {"user": "nobody", "extra_groups": []} if os.getuid() == 0 else {}
     if account:
         shutil.chown(home, "nobody")
-    initdb = [f"{found[-1]}/initdb", "-D", f"{home}/data", "-U", "berth", "-A", "trust", "-N"]
+    initdb = [f"{programs}/initdb", "-D", f"{home}/data", "-U", "berth", "-A", "trust", "-N"]
     subprocess.run([*initdb, "-E", "UTF8"], check=True, capture_output=True, cwd=home, **account)
     settings = {
         "listen_addresses": "",
@@ -58,7 +63,7 @@ def repair_server() -> Iterator[str]:
         "autovacuum": "off",
         "max_prepared_transactions": "5",
     }
-    command = [f"{found[-1]}/postgres", "-D", f"{home}/data"]
+    command = [f"{programs}/postgres", "-D", f"{home}/data"]
     for name, value in settings.items():
         command += ["-c", f"{name}={value}"]
     with Path(home, "log").open("w") as log:
@@ -70,7 +75,6 @@ def repair_server() -> Iterator[str]:
     finally:
         server.terminate()
         server.wait(60)
-        shutil.rmtree(home)
 
 
 def _binaries(major: str) -> Path:

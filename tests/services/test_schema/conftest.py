@@ -6,7 +6,6 @@ import os
 import shutil
 import subprocess
 import sys
-import tempfile
 import textwrap
 from dataclasses import dataclass
 from itertools import count
@@ -18,6 +17,7 @@ import psycopg
 import pytest
 import sqlalchemy as sa
 from psycopg import sql
+from tests import temporary
 
 from pytest_berth.errors import SchemaError
 from pytest_berth.services.postgres.schema import Target, parse
@@ -65,9 +65,7 @@ def binaries() -> Path:
 def postgres() -> Iterator[Postgres]:
     """Start a server for the tests of schemas."""
     programs = binaries()
-    # Not in pytest's temporary directory: another user could not enter it.
-    with tempfile.TemporaryDirectory(prefix="berth-schema-") as name:
-        home = Path(name)
+    with temporary.home() as home:
         account: dict[str, Any] = {}
         if os.geteuid() == 0:
             shutil.chown(home, "nobody")
