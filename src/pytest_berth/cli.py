@@ -44,8 +44,8 @@ class Lines:
 def sweep(directory: Path) -> bool:
     """Remove everything that a run has left whose owner has provably ended.
 
-    What cannot be removed is tried again by later runs, for `_TRIED_FOR`: a server of somebody
-    else's may be gone for good.
+    What cannot be removed is tried again by later runs, after a few times once an hour, for
+    `_TRIED_FOR`: a server of somebody else's may be gone for good.
 
     Args:
         directory: The run's directory.
@@ -177,6 +177,8 @@ def _put_off(directory: Path, problem: Exception) -> None:
     """Leave a run's directory to later runs, unless it is too old, or gone meanwhile."""
     try:
         began = (directory / run.OWNER).stat().st_mtime
+        with (directory / run.PUT_OFF).open("a") as failures:
+            failures.write(f"{problem!r}\n")
     except FileNotFoundError:
         return  # another process has done it
     Lines().note(f"{directory}: not all could be removed: {problem}")

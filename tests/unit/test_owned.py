@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import time
 from typing import TYPE_CHECKING
 
 import pytest
@@ -11,7 +12,7 @@ import pytest
 from pytest_berth import cli
 from pytest_berth.lifecycle import abandoned, janitor, process
 from pytest_berth.lifecycle.process import Process
-from pytest_berth.lifecycle.run import OWNER, Run
+from pytest_berth.lifecycle.run import OWNER, PUT_OFF, Run
 from pytest_berth.sources import local, owned, shared_memory, snapshots
 from pytest_berth.sources.cache import stranger
 from pytest_berth.sources.local import Local
@@ -84,6 +85,18 @@ def test_sweep_removes_a_dead_run_and_nothing_that_only_looks_like_one(
     assert not dead.exists()
     told = capsys.readouterr().err
     assert f"{alike[0]}: nothing was removed: it is not the directory of a run" in told
+
+
+def test_what_could_not_be_removed_is_tried_again_after_an_hour(place: Path, dead: Path) -> None:
+    put_off = dead / PUT_OFF
+    put_off.write_text("gone\n" * 2)
+    assert list(janitor._abandoned(place)) == [dead], "a moment later it may be there"
+    put_off.write_text("gone\n" * 3)
+    assert list(janitor._abandoned(place)) == []
+    for moved in (-janitor._TRY_AGAIN_AFTER, janitor._TRY_AGAIN_AFTER):
+        at = time.time() + moved
+        os.utime(put_off, (at, at))
+        assert list(janitor._abandoned(place)) == [dead]
 
 
 def test_sweep_leaves_a_run_alone_that_is_alive(

@@ -16,7 +16,7 @@ from pytest_berth import cli
 from pytest_berth.lifecycle import process
 from pytest_berth.lifecycle.leases import Leases
 from pytest_berth.lifecycle.process import Process
-from pytest_berth.lifecycle.run import OWNER, Run
+from pytest_berth.lifecycle.run import OWNER, PUT_OFF, Run
 from pytest_berth.service import Credentials, Server
 from pytest_berth.sources import owned, places
 
@@ -65,7 +65,7 @@ def test_a_server_that_is_gone_does_not_keep_the_others_from_being_removed(
         cli.main(["sweep", str(run.directory)])
 
         assert not data.exists()
-    assert run.directory.exists(), "a later run tries again"
+    assert (run.directory / PUT_OFF).exists(), "a later run tries again"
     assert f"{run.directory}: not all could be removed: " in capsys.readouterr().err
 
 

@@ -20,13 +20,15 @@ from typing import TYPE_CHECKING
 
 from pytest_berth.lifecycle import heartbeat, standstill
 from pytest_berth.lifecycle.process import Process, is_held, is_own_directory, read
-from pytest_berth.lifecycle.run import OWNER, is_directory
+from pytest_berth.lifecycle.run import OWNER, PUT_OFF, is_directory
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _LOOK_EVERY = 1.0
 _LOOK_OFTEN = 0.1
+_TRIED_OFTEN = 3
+_TRY_AGAIN_AFTER = 3600.0
 _PROGRAM = """
 import sys
 sys.path.insert(0, sys.argv[1])
@@ -84,8 +86,21 @@ def main(path: str) -> None:
 def _abandoned(place: Path) -> Iterator[Path]:
     """Yield the directories of this user's runs whose owners have provably ended."""
     for path in place.glob(f"berth-*/{OWNER}"):
-        if is_directory(path.parent) and heartbeat.has_ended(path):
+        if is_directory(path.parent) and heartbeat.has_ended(path) and _may_try(path.parent):
             yield path.parent
+
+
+def _may_try(directory: Path) -> bool:
+    """Tell whether it is long ago that not all could be removed, or that was seldom tried yet."""
+    try:
+        put_off = directory / PUT_OFF
+        if len(put_off.read_bytes().splitlines()) < _TRIED_OFTEN:
+            return True
+        age = time.time() - put_off.stat().st_mtime
+    except OSError:
+        return True
+    # A clock that was set back must not put it off for longer.
+    return not 0 <= age < _TRY_AGAIN_AFTER
 
 
 def _unguarded(place: Path) -> Iterator[Path]:

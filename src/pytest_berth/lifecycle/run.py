@@ -10,6 +10,8 @@ from pathlib import Path
 MAIN = "main"
 OWNER = "owner.json"
 ENDED = "ended"
+# Has a line for each time that not all could be removed that a run has left.
+PUT_OFF = "put-off"
 _PREFIX = "berth-"
 _VARIABLE = "BERTH_RUN_DIRECTORY"
 

@@ -204,6 +204,10 @@ def test_a_builder_that_is_killed_makes_way_for_another_one(shards: Shards) -> N
     sealed = f"SELECT datistemplate FROM pg_database WHERE datname = '{template}'"
     assert shards.site.execute(sealed) == [(False,)]
     shards.kill(0)
+    # As if it had been killed before it could comment on what it had just created.
+    limit = databases._IN_THE_MAKING
+    shards.site.execute(f"COMMENT ON DATABASE {template} IS NULL")
+    shards.site.execute(f"ALTER DATABASE {template} CONNECTION LIMIT {limit}")
     shards.start()
     (shards.project.root / "shard-0").touch()
     shards.runs.pop(0).communicate()
@@ -235,6 +239,9 @@ def test_databases_of_others_that_are_named_like_ours_stay(shards: Shards) -> No
         shards.site.execute(f"CREATE DATABASE {name} OWNER {shards.site.name}")
         if text:
             shards.site.execute(f"COMMENT ON DATABASE {name} IS 'pytest-berth: {text}'")
+    # And one that this run was about to comment on when it was killed.
+    limit = f"CONNECTION LIMIT {databases._IN_THE_MAKING}"
+    shards.site.execute(f"CREATE DATABASE berth_0123abcd_gw0 OWNER {shards.site.name} {limit}")
     run = shards.start("-k", "test_writes")
     output = run.communicate()[0]
     assert run.returncode == 0, output

@@ -39,8 +39,14 @@ _IS_TEMPLATE = "SELECT 1 FROM pg_catalog.pg_database WHERE datname = %s AND dati
 _OF_RUN = """
 SELECT datname FROM pg_catalog.pg_database WHERE pg_catalog.starts_with(datname, %(prefix)s)
 """
-_COMMENTED = """
-pg_catalog.shobj_description(oid, 'pg_database') LIKE %(comment)s
+# How many may connect to a database that has not got its comment yet. No person chooses that, and
+# no copy has it: it is given with the name, at once, and tells what was interrupted in between.
+_IN_THE_MAKING = 1_958_463_217
+IS_IN_THE_MAKING = f"""
+(pg_catalog.shobj_description(oid, 'pg_database') IS NULL AND datconnlimit = {_IN_THE_MAKING})
+"""
+_COMMENTED = f"""
+(pg_catalog.shobj_description(oid, 'pg_database') LIKE %(comment)s OR {IS_IN_THE_MAKING})
 AND pg_catalog.pg_has_role(datdba, 'MEMBER')
 """
 # A backend that was told to end needs a moment to roll back.
@@ -122,9 +128,17 @@ def create(
 
     On an external server, where a person may copy it, its comment tells it from the copy.
     """
-    cloning.create(connection, name, template)
     if server.source == "external":
-        comment(connection, name, f"a database of the run {run_id}")
+        create_marked(connection, name, template, f"a database of the run {run_id}")
+    else:
+        cloning.create(connection, name, template)
+
+
+def create_marked(connection: psycopg.Connection[Any], name: str, template: str, text: str) -> None:
+    """Create a database that is known as berth's from its first moment on, by its comment then."""
+    cloning.create(connection, name, template, _IN_THE_MAKING)
+    comment(connection, name, text)
+    execute(connection, f"ALTER DATABASE {{}} CONNECTION LIMIT {cloning.UNLIMITED}", name)
 
 
 def of_run(connection: psycopg.Connection[Any], server: Server, run_id: str) -> list[str]:

@@ -40,8 +40,8 @@ AND pg_catalog.pg_has_role(datdba, 'MEMBER')
 _SHARED = "the template that runs with the same schema and seeds share"
 _RUNS = "databases of the run"
 _GUARDED = [f"{databases.MARK}: {kind}%" for kind in (_SHARED, _RUNS)]
-_STATE = """
-SELECT datistemplate, coalesce(
+_STATE = f"""
+SELECT datistemplate, {databases.IS_IN_THE_MAKING} OR coalesce(
   pg_catalog.starts_with(pg_catalog.shobj_description(oid, 'pg_database'), %s), false)
 FROM pg_catalog.pg_database WHERE datname = %s
 """
@@ -85,10 +85,7 @@ def obtain(
             return name
         complete = False
         try:
-            databases.execute(session, "CREATE DATABASE {} TEMPLATE template0", name)
-            databases.comment(
-                session, name, "the template that runs with the same schema and seeds share"
-            )
+            databases.create_marked(session, name, databases.EMPTY, _SHARED)
             fill(name)
             # Modules that are imported meanwhile may add tables.
             complete = fingerprint_of(berth, server, steps) == found
@@ -167,7 +164,7 @@ def _drop(connection: psycopg.Connection[Any], names: Sequence[str]) -> None:
 
 def _is_complete(connection: psycopg.Connection[Any], name: str) -> bool:
     """Tell whether a template is complete; drop what a builder has left that died."""
-    if connection.execute(_STATE, [databases.MARK, name]).fetchone() == (True, True):
+    if connection.execute(_STATE.encode(), [databases.MARK, name]).fetchone() == (True, True):
         return True
     _drop_what_is_left(connection, name)
     return False
@@ -175,7 +172,7 @@ def _is_complete(connection: psycopg.Connection[Any], name: str) -> bool:
 
 def _drop_what_is_left(connection: psycopg.Connection[Any], name: str) -> None:
     """Drop a template that nobody can have completed; who calls this holds the builders' lock."""
-    if connection.execute(_STATE, [databases.MARK, name]).fetchone() == (False, True):
+    if connection.execute(_STATE.encode(), [databases.MARK, name]).fetchone() == (False, True):
         databases.execute(connection, "DROP DATABASE {} WITH (FORCE)", name)
 
 
