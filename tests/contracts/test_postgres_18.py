@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import psycopg
 
-from pytest_berth.services.postgres import cloning, databases, repair, urls
+from pytest_berth.services.postgres import databases, repair, urls
 from pytest_berth.services.postgres.application import Application
 from pytest_berth.services.postgres.pool import Pool
 
@@ -26,12 +26,13 @@ def test_private_databases_of_postgres_18(
     server = stage.start("local", berth_pg_version="18").server
     with databases.administration(server) as admin:
         template = databases.database_name(RUN, databases.TEMPLATE)
-        cloning.create(admin, template, databases.EMPTY)
+        databases.create(admin, server, RUN, template, databases.EMPTY)
         with psycopg.connect(urls.dsn(server, template), autocommit=True) as door:
             door.execute(SCHEMA)
             assert repair.store(door, lock_timeout=1)
         databases.seal(admin, template)
-        cloning.create(admin, databases.database_name(RUN, "shared"), template)
+        copy = databases.database_name(RUN, "shared")
+        databases.create(admin, server, RUN, copy, template)
         assert admin.execute("SHOW file_copy_method").fetchone() == ("clone",)
 
     pool, lent = Pool(server, RUN, "main", 1.0, Application(), print), []

@@ -6,22 +6,29 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pytest_berth.services.postgres import cloning, databases, kept, urls
+from pytest_berth.services.postgres import databases, kept, urls
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     import psycopg
 
+    from pytest_berth.service import Server
+
 RUN = "keeping"
 NAME = "berth_template_00000000000e4e47"
 
 
 @pytest.fixture
-def admin(outer_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[psycopg.Connection]:
+def server(outer_url: str) -> Server:
+    """Return the outer run's server, as an external one."""
+    return urls.server(outer_url, "tests")
+
+
+@pytest.fixture
+def admin(server: Server, monkeypatch: pytest.MonkeyPatch) -> Iterator[psycopg.Connection]:
     """Connect to a server on which no template but the test's is taken for a kept one."""
     monkeypatch.setattr(kept, "NAMES", f"^{NAME}$")
-    server = urls.server(outer_url, "tests")
     with databases.administration(server) as connection:
         yield connection
         if databases.exists(connection, NAME):
@@ -29,17 +36,17 @@ def admin(outer_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[psycopg.C
     databases.drop_all(server, RUN)
 
 
-def make(admin: psycopg.Connection, name: str) -> None:
+def make(admin: psycopg.Connection, server: Server, name: str) -> None:
     """Make an empty template."""
-    cloning.create(admin, name, databases.EMPTY)
+    databases.create(admin, server, RUN, name, databases.EMPTY)
     databases.seal(admin, name)
 
 
 def test_a_template_whose_drop_was_interrupted_is_not_lent_and_gives_up_its_name(
-    admin: psycopg.Connection, monkeypatch: pytest.MonkeyPatch
+    admin: psycopg.Connection, server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     known = kept.Kept(admin, NAME)
-    make(admin, NAME)
+    make(admin, server, NAME)
     assert known.find() == NAME
     databases.unseal(admin, NAME)
     # So PostgreSQL marks what it has begun to remove.
@@ -47,7 +54,7 @@ def test_a_template_whose_drop_was_interrupted_is_not_lent_and_gives_up_its_name
     assert known.find() is None
 
     made = databases.database_name(RUN, databases.TEMPLATE)
-    make(admin, made)
+    make(admin, server, made)
     known.mark(made)
     assert kept.rename(admin, RUN)
     assert known.find() == NAME
