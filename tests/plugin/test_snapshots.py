@@ -394,3 +394,42 @@ def test_of_the_servers_that_workers_have_for_themselves_one_is_kept(
 def _snapshots(cache: Path) -> list[str]:
     place = cache / "snapshots"
     return [path.name for path in place.iterdir() if path.is_dir()] if place.exists() else []
+
+
+CRASHES = """
+    import os
+    import psycopg
+    import pytest
+
+    def crash(dsn):
+        with psycopg.connect(dsn, autocommit=True) as connection:
+            os.kill(connection.info.backend_pid, 9)
+            with pytest.raises(psycopg.OperationalError):
+                connection.execute("SELECT 1")
+
+    def test_crash_first(pg_dsn): crash(pg_dsn)
+
+    def test_look(pg_dsn):
+        with psycopg.connect(pg_dsn) as connection:
+            assert connection.execute("SELECT count(*) FROM unlogged").fetchone() == (2,)
+
+    def test_crash_last(pg_dsn): crash(pg_dsn)
+"""
+
+
+def test_no_snapshot_holds_a_template_whose_unlogged_tables_a_crash_has_emptied(
+    cache: Path, project: Project, require_source: Callable[[str], None]
+) -> None:
+    require_source("local")
+    project.ini("berth_source = local", "berth_pg_schema = schema.sql")
+    (project.root / "schema.sql").write_text(
+        "CREATE UNLOGGED TABLE unlogged AS SELECT generate_series(1, 2) AS n"
+    )
+    (project.root / "test_users.py").unlink()
+    project.write(test_it=CRASHES)
+    project.run("-k", "last").assert_outcomes(passed=1, deselected=2)
+    # What has crashed is kept without its template, so that this one makes and keeps a new one.
+    later = [project.run("-v", "-k", each) for each in ("look", "first or look", "look")]
+    for result, passed in zip(later, (1, 2, 1), strict=True):
+        result.assert_outcomes(passed=passed, deselected=3 - passed)
+        result.stdout.fnmatch_lines([FROM_SNAPSHOT])

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from pytest_berth.lifecycle.losing import on_living_server, told_when_lost
 from pytest_berth.lifecycle.once import once
-from pytest_berth.services.postgres import databases, rights, spare, template
+from pytest_berth.services.postgres import databases, recovery, rights, spare, template
 from pytest_berth.services.postgres.lost import errors
 from pytest_berth.services.postgres.options import ALLOW_RESET
 from pytest_berth.services.postgres.service import POSTGRES
@@ -80,7 +80,8 @@ def _renewed(workspace: Workspace) -> Iterator[None]:
 
 
 def _open(berth: Berth, server: Server, steps: tuple[Step, ...], name: str) -> Workspace:
-    with databases.administration(server) as connection:
+    # Another worker's test may have crashed the server, which then recovers.
+    with recovery.administration(server) as connection:
         found = rights.find(connection)
         if server.source == "external":
             _tell_rights(berth, server, found, steps)

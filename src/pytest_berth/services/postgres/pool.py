@@ -10,13 +10,13 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
-from itertools import count
+from itertools import chain, count
 from typing import TYPE_CHECKING
 
 import psycopg
 
 from pytest_berth.errors import IsolationError
-from pytest_berth.services.postgres import databases
+from pytest_berth.services.postgres import databases, recovery
 from pytest_berth.services.postgres.private import Private
 
 if TYPE_CHECKING:
@@ -26,6 +26,9 @@ if TYPE_CHECKING:
     from pytest_berth.service import Server
     from pytest_berth.services.postgres.application import Application
     from pytest_berth.services.postgres.repair import Baseline
+
+# What a clone that was being made fails with when the server crashes.
+_LOST = (psycopg.OperationalError, TimeoutError)
 
 
 @dataclass
@@ -76,7 +79,11 @@ class Pool:
 
     def is_cut_off(self) -> bool:
         """Tell whether the server has ended connections of berth's."""
-        return self._cut_off or any(each.is_lost() for idle in self._idle.values() for each in idle)
+        made = [ahead for ahead in self._ahead.values() if ahead.done() and not ahead.cancelled()]
+        if self._cut_off or any(isinstance(each.exception(), _LOST) for each in made):
+            return True
+        ahead = (each.result() for each in made if not each.exception())
+        return any(each.is_lost() for each in chain(ahead, *self._idle.values()))
 
     def close(self) -> None:
         """Close all connections; the databases go at the end of the run."""
@@ -113,7 +120,7 @@ class Pool:
         self._dropping[private.name] = self._background.submit(self._drop, private)
 
     def _clone(self, template: str) -> Private:
-        with databases.administration(self.server) as connection:
+        with recovery.administration(self.server) as connection:
             part = f"{self.part}_{next(self.numbers)}"
             name = databases.database_name(self.run_id, part)
             try:
@@ -131,7 +138,7 @@ class Pool:
     def _drop(self, private: Private) -> None:
         private.close()
         self._open.remove(private)
-        with databases.administration(self.server) as connection:
+        with recovery.administration(self.server) as connection:
             databases.drop(connection, self.run_id, private.name)
 
 

@@ -6,7 +6,7 @@ there before can be trusted any more: neither databases of tests nor the templat
 
 from __future__ import annotations
 
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
 
 from pytest_berth.services.postgres import databases
@@ -60,18 +60,23 @@ def administration(server: Server) -> Iterator[psycopg.Connection[Any]]:
     Raises:
         TimeoutError: It did not recover.
     """
-    wait_for(lambda: _answers(server), _WITHIN, message="the server's recovery from a crash")
-    with databases.administration(server) as connection:
-        yield connection
+    with ExitStack() as stack:
+
+        def connect() -> psycopg.Connection[Any] | None:
+            return _connection(stack, server)
+
+        opened = wait_for(connect, _WITHIN, message="the server's recovery from a crash")
+        assert opened
+        yield opened
 
 
-def _answers(server: Server) -> bool:
+def _connection(stack: ExitStack, server: Server) -> psycopg.Connection[Any] | None:
+    """Return a connection; None while the server recovers."""
     import psycopg
 
     try:
-        with databases.administration(server):
-            return True
+        return stack.enter_context(databases.administration(server))
     except psycopg.OperationalError as error:
         if _RECOVERING in str(error):
-            return False
+            return None
         raise

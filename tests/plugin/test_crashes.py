@@ -1,0 +1,114 @@
+"""One worker's test kills a process of the server: the other worker's tests find all as it was."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from conftest import Project
+
+SCHEMA = """
+CREATE UNLOGGED TABLE unlogged AS SELECT generate_series(1, 2) AS n;
+CREATE TABLE logged AS SELECT generate_series(1, 2) AS n;
+"""
+COMMON = """
+    from pathlib import Path
+    from pytest_berth import wait_for
+
+    # What the other worker has open when the server crashes.
+    KINDS = ["nothing", "pg_connection", "pg_engine", "pg_databases", "replaced", "none"]
+
+    def tell(what): Path(what).touch()
+    def hear(what): wait_for(Path(what).exists, 120)
+"""
+CRASHES = """
+    import os
+    import psycopg
+    import pytest
+    from common import KINDS, hear, tell
+
+    @pytest.mark.parametrize("kind", KINDS)
+    def test_crash(pg_dsn, kind):
+        hear(f"{kind}-is-open")
+        with psycopg.connect(pg_dsn, autocommit=True) as connection:
+            connection.execute("INSERT INTO logged VALUES (9)")
+            os.kill(connection.info.backend_pid, 9)
+            with pytest.raises(psycopg.OperationalError):
+                connection.execute("SELECT 1")
+        tell(f"{kind}-crashed")
+        hear(f"{kind}-was-looked-at")
+"""
+# Each kind's tests come one after the other, before the next kind's.
+LOOKS = """
+    import psycopg
+    import pytest
+    from common import KINDS, hear, tell
+
+    LOOK = "SELECT (SELECT count(*) FROM unlogged), (SELECT count(*) FROM logged)"
+
+    def look(request, kind):
+        if kind in ("nothing", "replaced", "none"):
+            with psycopg.connect(request.getfixturevalue("pg_dsn"), autocommit=True) as own:
+                assert own.execute(LOOK).fetchone() == (2, 2)
+                if kind == "replaced":
+                    own.execute("DROP TABLE logged")
+        else:
+            found = request.getfixturevalue(kind)
+            if kind == "pg_databases":
+                found = found["other"].engine
+            if kind == "pg_connection":
+                assert found.exec_driver_sql(LOOK).one() == (2, 2)
+                return
+            with found.connect() as connection:
+                assert connection.exec_driver_sql(LOOK).one() == (2, 2)
+
+    def made_for(kind):
+        fixture = kind if kind.startswith("pg_") else "pg_dsn"
+        isolations = {"replaced": "database", "none": "none"}
+        marks = [pytest.mark.usefixtures(fixture)]
+        if kind in isolations:
+            marks.append(pytest.mark.berth_pg(isolation=isolations[kind]))
+
+        def opens(request):
+            if kind != "nothing":
+                look(request, kind)
+
+        def unit():
+            tell(f"{kind}-is-open")
+            hear(f"{kind}-crashed")
+
+        def looks(request):
+            look(request, "pg_engine" if kind == "none" else kind)
+
+        def tells(): tell(f"{kind}-was-looked-at")
+
+        if kind != "nothing":
+            for mark in marks:
+                opens = mark(opens)
+        looks = pytest.mark.usefixtures(fixture)(looks)
+        if kind == "replaced":
+            looks = marks[1](looks)
+        return {"opens": opens, "unit": unit, "looks": looks, "tells": tells}
+
+    globals().update(
+        (f"test_{kind}_{name}", test) for kind in KINDS for name, test in made_for(kind).items()
+    )
+"""
+
+
+def test_after_a_crash_by_one_worker_the_other_finds_unlogged_tables_as_seeded(
+    project: Project, require_source: Callable[[str], None]
+) -> None:
+    require_source("local")
+    project.plugins = ("xdist",)
+    project.ini(
+        "berth_source = local",
+        "berth_pg_schema = schema.sql",
+        "berth_pg_databases = other = schema.sql",
+    )
+    (project.root / "schema.sql").write_text(SCHEMA)
+    project.write(common=COMMON, test_crashes=CRASHES, test_looks=LOOKS)
+    result = project.run("-n", "2", "--dist", "loadfile", "-v")
+    result.assert_outcomes(passed=6 * 5)
