@@ -18,7 +18,7 @@ COMMON = """
     from pytest_berth import wait_for
 
     # What the other worker has open when the server crashes.
-    KINDS = ["nothing", "pg_connection", "pg_engine", "pg_databases", "replaced", "none"]
+    KINDS = ["nothing", "none", "pg_connection", "pg_engine", "pg_databases", "replaced"]
 
     def tell(what): Path(what).touch()
     def hear(what): wait_for(Path(what).exists, 120)
@@ -66,7 +66,7 @@ LOOKS = """
 
     def made_for(kind):
         fixture = kind if kind.startswith("pg_") else "pg_dsn"
-        isolations = {"replaced": "database", "none": "none"}
+        isolations = {"replaced": "database", "none": "none", "nothing": "none"}
         marks = [pytest.mark.usefixtures(fixture)]
         if kind in isolations:
             marks.append(pytest.mark.berth_pg(isolation=isolations[kind]))
@@ -88,7 +88,7 @@ LOOKS = """
             for mark in marks:
                 opens = mark(opens)
         looks = pytest.mark.usefixtures(fixture)(looks)
-        if kind == "replaced":
+        if kind in ("nothing", "replaced"):
             looks = marks[1](looks)
         return {"opens": opens, "unit": unit, "looks": looks, "tells": tells}
 

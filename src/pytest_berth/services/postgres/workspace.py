@@ -75,6 +75,7 @@ class Workspace:
     life: str = ""
     application: Application = field(default_factory=Application, init=False)
     _spoilt: bool = field(default=False, init=False, repr=False)
+    _was_used: bool = field(default=False, init=False, repr=False)
 
     def __post_init__(self) -> None:
         self.application.watch()
@@ -195,8 +196,9 @@ class Workspace:
             if not self.name:
                 stack.enter_context(self._server_kept(isolation))
             permission.require(isolation, self.server, self.rights, self.berth)
-            if self._spoilt or self._is_cut_off():
+            if self._spoilt or self._is_cut_off() or self._has_crashed_unseen(isolation):
                 self._recover()
+            self._was_used = True
             self._enter(stack, isolation, seeds)
             # Before the database is put back, as temporary tables write to its catalog.
             stack.callback(self._make_sessions_new)
@@ -263,8 +265,21 @@ class Workspace:
         """Tell whether the server has ended berth's own connections: it may have crashed."""
         if not self.is_ours or self.berth.manager.is_lost(self.server):
             return False
-        places = (self.__dict__.get(name) for name in ("_layers", "_rolled_back", "lending"))
-        return any(place.is_cut_off() for place in places if place)
+        return any(place.is_cut_off() for place in self._places())
+
+    def _has_crashed_unseen(self, isolation: Isolation) -> bool:
+        """Tell whether the server has crashed where berth had no connection that would tell."""
+        if isolation.kind == "none" or not (self.life and self._was_used) or self._places():
+            return False
+        if self.berth.manager.is_lost(self.server):
+            return False
+        with recovery.administration(self.server) as connection:
+            return recovery.sign(connection) != self.life
+
+    def _places(self) -> list[DatabaseLayers | RolledBack | Lending]:
+        """Return what may have connections of berth's own."""
+        opened = (self.__dict__.get(name) for name in ("_layers", "_rolled_back", "lending"))
+        return [place for place in opened if place]
 
     def _recover(self) -> None:
         """Make everything anew; what was made ahead comes from the template as it was."""
