@@ -144,7 +144,7 @@ def floors(session: nox.Session) -> None:
 
 @nox.session(python=NEWEST.python.path)
 def slow(session: nox.Session) -> None:
-    """What `tests` leaves out, as it takes long: runs that are killed at random moments."""
+    """What `tests` leaves out: runs killed at random moments, repeats with other parameters."""
     session.install("-e", ".[all]", *_group("tests"))
     required = _provision(session)
     options = session.posargs or ("--timeout=900", "--numprocesses=3", "-m", "slow")

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 import docker
 import pytest
 
+from marks import slow
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -135,6 +137,7 @@ SUITES = {
 
 
 @pytest.mark.parametrize("suite", SUITES)
+@pytest.mark.parametrize("starting", ["local", *slow("container")], indirect=True)
 def test_later_tests_get_another_server_in_the_place_of_a_lost_one(
     project: Project, starting: str, suite: str
 ) -> None:

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from marks import slow
+
 if TYPE_CHECKING:
     from conftest import Project
 
@@ -49,12 +51,6 @@ RUNNERS = {
     ),
     "anyio": Runner("anyio", (), "pytest.mark.anyio"),
 }
-
-
-@pytest.fixture(params=RUNNERS)
-def runner(request: pytest.FixtureRequest) -> Runner:
-    """Each way to run async tests."""
-    return RUNNERS[request.param]
 
 
 @pytest.fixture(params=["psycopg", "asyncpg"])
@@ -120,10 +116,27 @@ BASICS = """
 """
 
 
+@pytest.mark.parametrize(
+    ("runner", "driver"),
+    [
+        ("auto", "asyncpg"),
+        ("strict", "psycopg"),
+        ("session", "asyncpg"),
+        ("module", "psycopg"),
+        ("anyio", "asyncpg"),
+        *slow(
+            ("auto", "psycopg"),
+            ("strict", "asyncpg"),
+            ("session", "psycopg"),
+            ("module", "asyncpg"),
+            ("anyio", "psycopg"),
+        ),
+    ],
+)
 def test_every_runner_gives_each_test_a_clean_slate(
-    served: Project, runner: Runner, driver: str
+    served: Project, runner: str, driver: str
 ) -> None:
-    result = run(served, runner, BASICS, f"berth_pg_async_driver = {driver}")
+    result = run(served, RUNNERS[runner], BASICS, f"berth_pg_async_driver = {driver}")
     result.assert_outcomes(passed=6)
 
 

@@ -43,10 +43,12 @@ CHOICES = {
 }
 
 
-@pytest.mark.parametrize("fixtures", CHOICES)
-def test_auto_chooses_by_the_ways_in(shop: Project, fixtures: str) -> None:
-    result = run(shop, f"def test_it({fixtures}): pass", "-vv")
-    result.stdout.fnmatch_lines([f"*::test_it PASSED (postgres {CHOICES[fixtures]})*"])
+def test_auto_chooses_by_the_ways_in(shop: Project) -> None:
+    tests = (f"def test_{i}({fixtures}): pass" for i, fixtures in enumerate(CHOICES))
+    result = run(shop, "\n".join(tests), "-vv")
+    result.stdout.fnmatch_lines(
+        [f"*::test_{i} PASSED (postgres {CHOICES[way]})*" for i, way in enumerate(CHOICES)]
+    )
 
 
 def test_auto_sees_a_way_in_behind_a_fixture_of_the_suite(shop: Project) -> None:
@@ -96,65 +98,53 @@ def test_the_marker_chooses_for_one_and_may_go_back_to_auto(shop: Project) -> No
     )
 
 
-@pytest.mark.parametrize("isolation", ["rollback", "truncation"])
-def test_what_a_session_commits_is_seen_and_gone_afterwards(shop: Project, isolation: str) -> None:
-    shop.models(f"berth_pg_isolation = {isolation}")
-    result = run(
-        shop,
-        """
-        @pytest.mark.parametrize("n", [1, 2])
-        def test_it(pg_session, n):
-            pg_session.add(User(email="a@example.com"))
+COMMITTING = """
+    @pytest.mark.parametrize("n", [1, 2])
+    def test_session(pg_session, n):
+        pg_session.add(User(email="a@example.com"))
+        pg_session.commit()
+        pg_session.expire_all()
+        assert [user.id for user in pg_session.scalars(select(User))] == [1]
+
+    @pytest.mark.parametrize("n", [1, 2])
+    def test_connection(pg_connection, n):
+        pg_connection.execute(insert(User).values(email="a@example.com"))
+        pg_connection.commit()
+        assert pg_connection.scalars(select(User.id)).all() == [1]
+
+    @pytest.mark.parametrize("n", [1, 2])
+    def test_an_integrity_error_leaves_the_session_usable(pg_session, n):
+        pg_session.add(User(email="a@example.com"))
+        pg_session.commit()
+        pg_session.add(User(email="a@example.com"))
+        with pytest.raises(IntegrityError):
             pg_session.commit()
-            pg_session.expire_all()
-            assert [user.id for user in pg_session.scalars(select(User))] == [1]
-        """,
-    )
-    result.assert_outcomes(passed=2)
+        pg_session.rollback()
+        pg_session.add(User(email="b@example.com"))
+        pg_session.commit()
+        found = pg_session.scalars(select(User.email).order_by(User.email)).all()
+        assert found == ["a@example.com", "b@example.com"]
+
+    @pytest.mark.parametrize("n", [1, 2, 3])
+    def test_sequences_start_again(pg_session, n):
+        for expected in (1, 2):
+            user = User(email=f"{expected}@example.com")
+            pg_session.add(user)
+            pg_session.flush()
+            assert user.id == expected
+
+    def test_last(pg_session):
+        assert pg_session.scalar(text("SELECT is_called FROM users_id_seq")) is False
+"""
 
 
 @pytest.mark.parametrize("isolation", ["rollback", "truncation"])
-def test_what_a_connection_commits_is_seen_and_gone_afterwards(
-    shop: Project, isolation: str
-) -> None:
+def test_what_a_test_commits_is_seen_and_gone_afterwards(shop: Project, isolation: str) -> None:
     shop.models(f"berth_pg_isolation = {isolation}")
-    result = run(
-        shop,
-        """
-        @pytest.mark.parametrize("n", [1, 2])
-        def test_it(pg_connection, n):
-            pg_connection.execute(insert(User).values(email="a@example.com"))
-            pg_connection.commit()
-            assert pg_connection.scalars(select(User.id)).all() == [1]
-        """,
-    )
-    result.assert_outcomes(passed=2)
+    run(shop, COMMITTING).assert_outcomes(passed=10)
 
 
-@pytest.mark.parametrize("isolation", ["rollback", "truncation"])
-def test_an_integrity_error_leaves_the_session_usable(shop: Project, isolation: str) -> None:
-    shop.models(f"berth_pg_isolation = {isolation}")
-    result = run(
-        shop,
-        """
-        @pytest.mark.parametrize("n", [1, 2])
-        def test_it(pg_session, n):
-            pg_session.add(User(email="a@example.com"))
-            pg_session.commit()
-            pg_session.add(User(email="a@example.com"))
-            with pytest.raises(IntegrityError):
-                pg_session.commit()
-            pg_session.rollback()
-            pg_session.add(User(email="b@example.com"))
-            pg_session.commit()
-            found = pg_session.scalars(select(User.email).order_by(User.email)).all()
-            assert found == ["a@example.com", "b@example.com"]
-        """,
-    )
-    result.assert_outcomes(passed=2)
-
-
-def test_a_rollback_undoes_what_was_not_committed_and_no_more(shop: Project) -> None:
+def test_a_rolled_back_test_works_with_transactions_as_any_other(shop: Project) -> None:
     result = run(
         shop,
         """
@@ -172,29 +162,13 @@ def test_a_rollback_undoes_what_was_not_committed_and_no_more(shop: Project) -> 
             pg_connection.execute(insert(User).values(email="lost@example.com"))
             pg_connection.rollback()
             assert pg_connection.scalars(select(User.email)).all() == ["kept@example.com"]
-        """,
-    )
-    result.assert_outcomes(passed=2)
 
-
-def test_a_rolled_back_session_and_connection_see_the_same(shop: Project) -> None:
-    result = run(
-        shop,
-        """
-        def test_it(pg_session, pg_connection):
+        def test_session_and_connection_see_the_same(pg_session, pg_connection):
             pg_session.add(User(email="a@example.com"))
             pg_session.commit()
             assert pg_connection.scalars(select(User.email)).all() == ["a@example.com"]
-        """,
-    )
-    result.assert_outcomes(passed=1)
 
-
-def test_nested_transactions_of_a_rolled_back_session_work(shop: Project) -> None:
-    result = run(
-        shop,
-        """
-        def test_it(pg_session):
+        def test_nested(pg_session):
             with pytest.raises(IntegrityError), pg_session.begin_nested():
                 pg_session.add(User(id=1, email="a@example.com"))
                 pg_session.flush()
@@ -203,27 +177,6 @@ def test_nested_transactions_of_a_rolled_back_session_work(shop: Project) -> Non
                 pg_session.add(User(email="c@example.com"))
             pg_session.commit()
             assert pg_session.scalars(select(User.email)).all() == ["c@example.com"]
-        """,
-    )
-    result.assert_outcomes(passed=1)
-
-
-@pytest.mark.parametrize("isolation", ["rollback", "truncation"])
-def test_sequences_start_again_after_each_test(shop: Project, isolation: str) -> None:
-    shop.models(f"berth_pg_isolation = {isolation}")
-    result = run(
-        shop,
-        """
-        @pytest.mark.parametrize("n", [1, 2, 3])
-        def test_it(pg_session, n):
-            for expected in (1, 2):
-                user = User(email=f"{expected}@example.com")
-                pg_session.add(user)
-                pg_session.flush()
-                assert user.id == expected
-
-        def test_last(pg_session):
-            assert pg_session.scalar(text("SELECT is_called FROM users_id_seq")) is False
         """,
     )
     result.assert_outcomes(passed=4)

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 import psutil
 import pytest
 
+from marks import slow
 from pytest_berth import wait_for
 from pytest_berth.lifecycle import heartbeat
 from pytest_berth.lifecycle.run import OWNER
@@ -142,7 +143,7 @@ def until(run: Run, condition: Callable[[], bool]) -> str:
     return run.directory.name.split("-")[1]
 
 
-@pytest.fixture(params=["local", "container"])
+@pytest.fixture(params=["local", *slow("container")])
 def source(request: pytest.FixtureRequest, require_source: Callable[[str], None]) -> str:
     require_source(request.param)
     return str(request.param)
@@ -158,7 +159,7 @@ def test_a_run_killed_while_its_server_starts(
     expect_nothing_left(run, run_id)
 
 
-@pytest.mark.parametrize("signal_name", ["SIGKILL", "SIGHUP", "SIGTERM"])
+@pytest.mark.parametrize("signal_name", ["SIGKILL", *slow("SIGHUP", "SIGTERM")])
 def test_a_run_killed_in_a_test(
     start: Callable[..., Run], project: Project, source: str, signal_name: str
 ) -> None:

@@ -14,6 +14,7 @@ import psutil
 import psycopg
 import pytest
 
+from marks import slow
 from pytest_berth import wait_for
 
 if TYPE_CHECKING:
@@ -28,6 +29,12 @@ ENDS = {
     "pytest.exit": ("pytest.exit('enough')", ()),
     "an internal error": ("conftest.BROKEN.append(1)", ()),
 }
+# Where each end has been tried on a local server, two are enough.
+USUAL_ENDS = (
+    "a failing test and -x",
+    "an internal error",
+    *slow("a normal end", "a failing test", "pytest.exit"),
+)
 CONFTEST = """
     BROKEN = []
 
@@ -93,7 +100,7 @@ def test_a_local_server_is_gone(
     nothing_left(temporary)
 
 
-@pytest.mark.parametrize("end", ENDS)
+@pytest.mark.parametrize("end", USUAL_ENDS)
 def test_a_local_server_is_gone_under_xdist(
     project: Project, temporary: Path, require_source: Callable[[str], None], end: str
 ) -> None:
@@ -106,7 +113,7 @@ def test_a_local_server_is_gone_under_xdist(
     nothing_left(temporary)
 
 
-@pytest.mark.parametrize("workers", [0, 2])
+@pytest.mark.parametrize("workers", [2, *slow(0)])
 def test_the_results_are_shown_before_the_server_ends(
     project: Project, temporary: Path, require_source: Callable[[str], None], workers: int
 ) -> None:
@@ -149,7 +156,7 @@ def test_the_results_are_shown_before_the_server_ends(
     nothing_left(temporary)
 
 
-@pytest.mark.parametrize("end", ENDS)
+@pytest.mark.parametrize("end", USUAL_ENDS)
 def test_a_container_is_gone(
     project: Project, temporary: Path, require_source: Callable[[str], None], end: str
 ) -> None:
@@ -176,8 +183,8 @@ def containers_of(project: Project) -> list[str]:
         client.close()
 
 
-@pytest.mark.parametrize("workers", [0, 2])
-@pytest.mark.parametrize("end", ENDS)
+@pytest.mark.parametrize("workers", [2, *slow(0)])
+@pytest.mark.parametrize("end", USUAL_ENDS)
 def test_databases_on_an_external_server_are_gone(
     served: Project, temporary: Path, outer_url: str, end: str, workers: int
 ) -> None:
@@ -198,7 +205,7 @@ def test_a_usage_error_leaves_nothing(project: Project, temporary: Path) -> None
     nothing_left(temporary)
 
 
-@pytest.mark.parametrize("workers", [0, 2])
+@pytest.mark.parametrize("workers", [2, *slow(0)])
 def test_a_usage_error_after_the_export_leaves_nothing(
     project: Project, temporary: Path, workers: int
 ) -> None:
@@ -231,8 +238,9 @@ def test_a_conftest_that_cannot_be_imported_leaves_nothing(
     nothing_left(temporary)
 
 
-@pytest.mark.parametrize("workers", [0, 2])
-@pytest.mark.parametrize("source", ["local", "container"])
+@pytest.mark.parametrize(
+    ("source", "workers"), [("local", 2), ("container", 0), *slow(("local", 0), ("container", 2))]
+)
 def test_ctrl_c_leaves_nothing(
     project: Project,
     temporary: Path,

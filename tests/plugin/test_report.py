@@ -170,7 +170,9 @@ def test_the_short_summary_names_an_error_of_berth(project: Project) -> None:
     project.models("berth_start_timeout = 0.3")
     project.write(test_it="def test_pg(pg_session): pass")
     result = project.run(BERTH_PG_URL="postgresql://nobody@127.0.0.1:1/nothing")
-    result.stdout.fnmatch_lines(["ERROR test_it.py::test_pg - *postgres at 127.0.0.1:1 did not*"])
+    # An older pytest names the test only, where a report is a text.
+    message = " - *postgres at 127.0.0.1:1 did not*" if pytest.version_tuple >= (9,) else ""
+    result.stdout.fnmatch_lines([f"ERROR test_it.py::test_pg{message}"])
 
 
 def test_an_error_of_the_application_keeps_its_traceback(served: Project) -> None:

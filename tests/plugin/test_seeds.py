@@ -11,13 +11,7 @@ if TYPE_CHECKING:
 
 
 @pytest.mark.parametrize("isolation", ["rollback", "truncation"])
-@pytest.mark.parametrize(
-    "seed",
-    ["'users.sql'", "['users.sql']", "['models:seed']", "[models.seed]", "[Path('users.sql')]"],
-)
-def test_a_seed_is_there_for_its_test_and_gone_afterwards(
-    served: Project, isolation: str, seed: str
-) -> None:
+def test_a_seed_is_there_for_its_test_and_gone_afterwards(served: Project, isolation: str) -> None:
     served.models(f"berth_pg_isolation = {isolation}")
     with (served.root / "models.py").open("a") as stream:
         stream.write(
@@ -27,15 +21,24 @@ def test_a_seed_is_there_for_its_test_and_gone_afterwards(
         )
     (served.root / "users.sql").write_text("INSERT INTO users (email) VALUES ('seeded');")
     served.write(
-        test_it=f"""
+        test_it="""
             import models
             import pytest
             from pathlib import Path
             from sqlalchemy import select
 
+            SEEDS = (
+                "users.sql",
+                ["users.sql"],
+                ["models:seed"],
+                [models.seed],
+                [Path("users.sql")],
+            )
+            MARKED = [pytest.param(1, marks=pytest.mark.berth_pg(seed=seed)) for seed in SEEDS]
+
             @pytest.mark.parametrize("n", [1, 2])
-            @pytest.mark.berth_pg(seed={seed})
-            def test_seeded(pg_session, n):
+            @pytest.mark.parametrize("seed", MARKED)
+            def test_seeded(pg_session, seed, n):
                 found = pg_session.execute(select(models.User.id, models.User.email)).all()
                 assert found == [(1, "seeded")]
 
@@ -43,7 +46,7 @@ def test_a_seed_is_there_for_its_test_and_gone_afterwards(
                 assert pg_session.scalars(select(models.User)).all() == []
         """
     )
-    served.run().assert_outcomes(passed=3)
+    served.run().assert_outcomes(passed=11)
 
 
 def test_seeds_of_a_test_come_after_those_of_the_run(served: Project) -> None:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import subprocess
 import tempfile
 from pathlib import Path
+from textwrap import dedent
 from typing import TYPE_CHECKING
 
 import docker
 import pytest
 
+from marks import slow
 from pytest_berth.services.kafka.service import KAFKA
 from pytest_berth.sources import snapshots
 
@@ -21,6 +23,10 @@ if TYPE_CHECKING:
 
 FROM_SNAPSHOT = "*ready in * from a snapshot, *"
 NEEDLE = "needle-that-no-snapshot-may-hold"
+SCHEMA = """
+CREATE TABLE users (id serial PRIMARY KEY, email text UNIQUE);
+CREATE TABLE made AS SELECT {at} AS at;
+"""
 TESTS = f"""
     from sqlalchemy import text
 
@@ -70,7 +76,16 @@ def kept(
         )
         return
     root = request.getfixturevalue("project").root
-    yield lambda: b"".join(map(_contents, _images(root)))
+
+    def contents() -> bytes:
+        (image,) = _images(root)
+        labels = docker.from_env().images.get(image).labels
+        # What is made from a snapshot belongs to no run.
+        assert labels["org.pytest-berth.snapshot"]
+        assert not labels["org.pytest-berth.run"]
+        return _contents(image)
+
+    yield contents
     for image in _images(root):
         docker.from_env().images.remove(image)
 
@@ -87,67 +102,49 @@ def _contents(image: str) -> bytes:
     return subprocess.run(command, capture_output=True, check=True).stdout
 
 
-def test_what_is_made_from_a_snapshot_belongs_to_no_run(
-    cache: Path,
-    project: Project,
-    require_source: Callable[[str], None],
-    request: pytest.FixtureRequest,
-) -> None:
-    require_source("container")
-    project.run("--berth-source=container").assert_outcomes(passed=2)
-    images = docker.from_env().images
-
-    (image,) = _images(project.root)
-    request.addfinalizer(lambda: images.remove(image))
-    labels = images.get(image).labels
-    assert labels["org.pytest-berth.snapshot"]
-    assert not labels["org.pytest-berth.run"]
-
-
-def test_the_second_run_starts_from_what_the_first_has_kept(
-    kept: Callable[[], bytes], project: Project
-) -> None:
-    first, second = project.run("-v"), project.run("-v")
-
-    first.assert_outcomes(passed=2)
-    first.stdout.no_fnmatch_line(FROM_SNAPSHOT)
-    second.assert_outcomes(passed=2)
-    second.stdout.fnmatch_lines([FROM_SNAPSHOT])
-
-
-def test_a_snapshot_holds_nothing_that_tests_have_written(
-    kept: Callable[[], bytes], project: Project
-) -> None:
-    project.run().assert_outcomes(passed=2)
-
-    found = kept()
-    assert b"PG_VERSION" in found or b"base" in found
-    assert len(found) > 1_000_000
-    assert NEEDLE.encode() not in found
-
-
-MADE_AT = """
-    from pathlib import Path
-    from sqlalchemy import text
-
+NOTED = """
     def test_template(pg_session):
-        Path("made.txt").open("a").write(str(pg_session.scalar(text("SELECT at FROM made"))) + ",")
+        with open("noted.txt", "a") as file:
+            print(pg_session.scalar(text("SELECT at FROM made")), file=file)
+
+    def test_password(pg_engine):
+        with open("passwords.txt", "a") as file:
+            print(pg_engine.url.password, file=file)
 """
 
 
-def test_a_later_run_has_the_schema_that_an_earlier_one_has_applied(
-    kept: Callable[[], bytes], project: Project
+def test_a_later_run_starts_from_what_an_earlier_one_has_kept_and_no_test_has_written(
+    kept: Callable[[], bytes], cache: Path, project: Project
 ) -> None:
-    (project.root / "schema.sql").write_text("CREATE TABLE made AS SELECT clock_timestamp() AS at")
+    (project.root / "schema.sql").write_text(SCHEMA.format(at="clock_timestamp()"))
     project.ini("berth_pg_schema = schema.sql")
-    project.write(test_users=MADE_AT)
-    for _ in range(2):
-        project.run().assert_outcomes(passed=1)
-    (project.root / "schema.sql").write_text("CREATE TABLE made AS SELECT 'changed' AS at")
-    project.run().assert_outcomes(passed=1)
+    project.write(test_users=dedent(TESTS) + dedent(NOTED))
 
-    first, second, third, _ = (project.root / "made.txt").read_text().split(",")
-    assert (first, third) == (second, "changed")
+    first = project.run("-vv")
+    found = kept()
+    second = project.run("-v")
+    (project.root / "schema.sql").write_text(SCHEMA.format(at="text 'changed'"))
+    third = project.run("-v")
+
+    for result in (first, second, third):
+        result.assert_outcomes(passed=4)
+    first.stdout.no_fnmatch_line(FROM_SNAPSHOT)
+    second.stdout.fnmatch_lines([FROM_SNAPSHOT])
+    assert b"PG_VERSION" in found or b"base" in found
+    assert len(found) > 1_000_000
+    assert NEEDLE.encode() not in found
+    made = (project.root / "noted.txt").read_text().splitlines()
+    assert made == [made[0], made[0], "changed"]
+    assert_own(cache / "secret", (project.root / "passwords.txt").read_text().splitlines())
+    assert (cache / "secret").read_text() not in first.stdout.str()
+
+
+def assert_own(secret: Path, passwords: list[str]) -> None:
+    """Assert that the password of snapshots is the user's alone, and that runs have others."""
+    assert secret.stat().st_mode & 0o777 == 0o600
+    snapshots = secret.parent / "snapshots"
+    assert not snapshots.exists() or snapshots.stat().st_mode & 0o777 == 0o700
+    assert len({*passwords, secret.read_text()}) == len(passwords) + 1 == 4
 
 
 def test_what_cannot_be_known_is_applied_anew(
@@ -155,7 +152,7 @@ def test_what_cannot_be_known_is_applied_anew(
 ) -> None:
     require_source("local")
     project.write(
-        test_users=MADE_AT,
+        test_users="from sqlalchemy import text\n" + dedent(NOTED),
         seeds="""
         from sqlalchemy import text
 
@@ -165,19 +162,21 @@ def test_what_cannot_be_known_is_applied_anew(
     )
     project.ini("berth_pg_seed = seeds:fill")
     for _ in range(2):
-        project.run("--berth-source=local").assert_outcomes(passed=1)
+        project.run("--berth-source=local").assert_outcomes(passed=2)
 
-    first, second, _ = (project.root / "made.txt").read_text().split(",")
+    first, second = (project.root / "noted.txt").read_text().splitlines()
     assert first != second
 
 
 @pytest.mark.parametrize(
     "left",
     [
-        "CREATE ROLE left_behind",
-        "ALTER ROLE CURRENT_USER SET work_mem = '8MB'",
         "ALTER SYSTEM SET work_mem = '8MB'",
-        "CREATE DATABASE left_behind",
+        *slow(
+            "CREATE ROLE left_behind",
+            "ALTER ROLE CURRENT_USER SET work_mem = '8MB'",
+            "CREATE DATABASE left_behind",
+        ),
     ],
 )
 def test_a_server_on_which_a_test_left_something_is_not_kept(
@@ -201,8 +200,8 @@ def test_a_server_on_which_a_test_left_something_is_not_kept(
     assert not _snapshots(cache)
 
 
-@pytest.mark.parametrize("database", ["postgres", "template1"])
-@pytest.mark.parametrize("left", ["TABLE left_behind ()", "TYPE left_behind AS ENUM ('a')"])
+@pytest.mark.parametrize("database", ["template1", *slow("postgres")])
+@pytest.mark.parametrize("left", ["TYPE left_behind AS ENUM ('a')", *slow("TABLE left_behind ()")])
 def test_what_a_test_left_in_a_database_of_the_server_is_not_kept(
     cache: Path,
     project: Project,
@@ -228,7 +227,7 @@ def test_what_a_test_left_in_a_database_of_the_server_is_not_kept(
 
 
 @pytest.mark.parametrize(
-    "environment", [{"BERTH_SNAPSHOTS": "off"}, {"BERTH_SNAPSHOTS": "auto", "CI": "true"}]
+    "environment", [{"BERTH_SNAPSHOTS": "auto", "CI": "true"}, *slow({"BERTH_SNAPSHOTS": "off"})]
 )
 def test_no_snapshot_is_kept_when_it_is_switched_off(
     cache: Path,
@@ -242,37 +241,6 @@ def test_no_snapshot_is_kept_when_it_is_switched_off(
 
     assert not _snapshots(cache)
     assert not (cache / "secret").exists()
-
-
-def test_the_password_of_snapshots_is_the_users_alone(
-    cache: Path, project: Project, require_source: Callable[[str], None]
-) -> None:
-    require_source("local")
-
-    result = project.run("--berth-source=local", "-vv")
-
-    secret = cache / "secret"
-    assert secret.stat().st_mode & 0o777 == 0o600
-    assert (cache / "snapshots").stat().st_mode & 0o777 == 0o700
-    assert secret.read_text() not in result.stdout.str()
-
-
-def test_each_run_has_a_password_of_its_own(
-    kept: Callable[[], bytes], cache: Path, project: Project
-) -> None:
-    project.write(
-        test_users="""
-        from pathlib import Path
-
-        def test_password(pg_engine):
-            Path("passwords.txt").open("a").write(pg_engine.url.password + ",")
-        """
-    )
-    for _ in range(3):
-        project.run().assert_outcomes(passed=1)
-
-    first, second, third, _ = (project.root / "passwords.txt").read_text().split(",")
-    assert len({first, second, third, (cache / "secret").read_text()}) == 4
 
 
 def test_a_secret_that_others_can_read_is_refused(
@@ -351,6 +319,7 @@ def test_a_container_of_kafka_starts_from_storage_that_is_formatted(
     assert formats not in (project.root / "log.txt").read_bytes()
 
 
+@pytest.mark.slow
 def test_of_the_servers_that_workers_have_for_themselves_one_is_kept(
     cache: Path, project: Project, require_source: Callable[[str], None]
 ) -> None:

