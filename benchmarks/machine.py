@@ -14,22 +14,22 @@ from typing import TYPE_CHECKING
 
 from docker.errors import ImageNotFound
 
-from pytest_berth import settings as ini
+from pytest_berth.config import options as ini
+from pytest_berth.config.options import Setting, Settings
 from pytest_berth.errors import BerthError
-from pytest_berth.lifecycle import run
-from pytest_berth.lifecycle.manager import Manager
-from pytest_berth.services.postgres import binaries, urls
+from pytest_berth.run import run
+from pytest_berth.run.manager import Manager
 from pytest_berth.services.postgres.options import VERSION
+from pytest_berth.services.postgres.server import binaries, urls
 from pytest_berth.services.postgres.service import POSTGRES
-from pytest_berth.settings import Setting, Settings
-from pytest_berth.sources import account
-from pytest_berth.sources.cache import cache_directory
+from pytest_berth.sources import os_account
+from pytest_berth.sources.artifact_cache import cache_directory
 from pytest_berth.sources.container import Container
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from pytest_berth.service import Progress
+    from pytest_berth.api import Progress
     from pytest_berth.sources.engine import Engine
 
 RYUK = "testcontainers/ryuk"
@@ -103,9 +103,9 @@ class Machine:
         As root, all candidates run as that user, who keeps root's right to enter directories:
         Python itself may be in one of root's own.
         """
-        if not account.is_root() or not shutil.which("setpriv"):
+        if not os_account.is_root() or not shutil.which("setpriv"):
             return ()
-        who = account.identity()
+        who = os_account.identity()
         right = "+dac_override"
         return (
             "setpriv",

@@ -11,15 +11,17 @@ import psycopg
 
 from benchmarks.repair import SIZES, WRITE, create
 from benchmarks.report import Table, milliseconds, ratio
-from pytest_berth.services.postgres import cloning, databases, repair, urls
-from pytest_berth.services.postgres.application import Application
-from pytest_berth.services.postgres.pool import Pool
+from pytest_berth.services.postgres import restore
+from pytest_berth.services.postgres.databases import cloning, run_databases
+from pytest_berth.services.postgres.databases.database_pool import Pool
+from pytest_berth.services.postgres.isolation.application_connections import Application
+from pytest_berth.services.postgres.server import urls
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from benchmarks.machine import Machine
-    from pytest_berth.service import Server
+    from pytest_berth.api import Server
 
 TITLE = "One private database"
 RUN = "benchmark"
@@ -102,12 +104,12 @@ def _lent(pool: Pool, template: str, times: int, statements: bytes) -> list[floa
 
 @contextmanager
 def _template(server: Server, tables: int) -> Iterator[tuple[psycopg.Connection[Any], str]]:
-    with databases.administration(server) as admin:
-        name = databases.database_name(RUN, databases.TEMPLATE)
-        cloning.create(admin, name, databases.EMPTY)
+    with run_databases.administration(server) as admin:
+        name = run_databases.database_name(RUN, run_databases.TEMPLATE)
+        cloning.create(admin, name, run_databases.EMPTY)
         with psycopg.connect(urls.dsn(server, name), autocommit=True) as door:
             create(door, tables)
-            repair.store(door, lock_timeout=LOCK_TIMEOUT)
-        databases.seal(admin, name)
+            restore.store(door, lock_timeout=LOCK_TIMEOUT)
+        run_databases.seal(admin, name)
         yield admin, name
-    databases.drop_all(server, RUN)
+    run_databases.drop_all(server, RUN)

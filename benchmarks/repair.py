@@ -12,7 +12,7 @@ from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
 from benchmarks.report import Table, milliseconds, ratio
-from pytest_berth.services.postgres import repair
+from pytest_berth.services.postgres import restore
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -45,11 +45,11 @@ def measure(machine: Machine, *, source: str, times: int) -> Table:
 
 def _of_size(url: str, tables: int, times: int) -> list[tuple[str, ...]]:
     with _database(url, tables) as (berth, application):
-        baseline = repair.capture(berth, lock_timeout=LOCK_TIMEOUT, watch=True)
+        baseline = restore.capture(berth, lock_timeout=LOCK_TIMEOUT, watch=True)
 
         def put_back() -> None:
             nonlocal baseline
-            baseline = repair.restore(berth, baseline, lock_timeout=LOCK_TIMEOUT).baseline
+            baseline = restore.restore(berth, baseline, lock_timeout=LOCK_TIMEOUT).baseline
 
         def nothing() -> None:
             pass

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pytest_berth.lifecycle.state import BERTH
+from pytest_berth.run.plugin_state import BERTH
 from pytest_berth.services.kafka.service import KAFKA
-from pytest_berth.services.postgres import urls
+from pytest_berth.services.postgres.server import urls
 from pytest_berth.services.postgres.service import POSTGRES
 from pytest_berth.services.redis.service import REDIS
 from pytest_berth.sources.choose import Sources
@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from pytest_berth.service import Service
-    from pytest_berth.services.handle import RunningServer
+    from pytest_berth.api import Service
+    from pytest_berth.isolation.running_server import RunningServer
 
 # Generous: on a busy machine everything takes ten times as long.
 TIMEOUT = 600.0

@@ -16,11 +16,11 @@ import psycopg
 from psycopg import sql
 
 from pytest_berth import wait_for
-from pytest_berth.services.postgres import binaries
 from pytest_berth.services.postgres import options as ini
+from pytest_berth.services.postgres.server import binaries
 from pytest_berth.services.postgres.service import POSTGRES
-from pytest_berth.sources import account
-from pytest_berth.sources.cache import cache_directory
+from pytest_berth.sources import os_account
+from pytest_berth.sources.artifact_cache import cache_directory
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -44,10 +44,10 @@ _SHARED = (
 def initialise(place: Path) -> Path:
     """Make the data of a server that lets everybody in."""
     place.mkdir()
-    account.give(place)
+    os_account.give(place)
     data = place / "data"
     found = _programs()
-    result = account.run(
+    result = os_account.run(
         [str(found / "initdb"), "-D", str(data), "-U", USER, "-A", "trust", "--no-sync"], place
     )
     assert result.returncode == 0, result.stdout
@@ -89,7 +89,7 @@ def start(port: int, data: Path, names: list[str], note: Path) -> None:
             stdout=log,
             stderr=log,
             start_new_session=True,
-            **account.identity(),
+            **os_account.identity(),
         )
     process.returncode = 0
     note.write_text(json.dumps({"pid": process.pid}))
@@ -126,9 +126,9 @@ def end(note: Path) -> None:
 
 def databases_of(server: Any) -> list[str]:
     """Return the names of the databases that berth has made on a server."""
-    from pytest_berth.services.postgres import databases
+    from pytest_berth.services.postgres.databases import run_databases
 
-    with databases.administration(server) as connection:
+    with run_databases.administration(server) as connection:
         query = "SELECT datname FROM pg_catalog.pg_database WHERE oid >= 16384"
         return [name for (name,) in connection.execute(query).fetchall()]
 

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 
 import psutil
 
-from pytest_berth.lifecycle import process
-from pytest_berth.sources import owned
+from pytest_berth.run import process_identity
+from pytest_berth.sources import owned_directories
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -28,15 +28,15 @@ def home() -> Iterator[Path]:
     It is not in pytest's temporary directory, which a server of another user could not enter.
     """
     for left in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*"):
-        owner = process.read(left / _OWNER)
+        owner = process_identity.read(left / _OWNER)
         # Given to the user that the server runs as; the record is this user's.
-        is_ours = owned.is_ours(left, _PREFIX, owner=left.stat().st_uid)
+        is_ours = owned_directories.is_ours(left, _PREFIX, owner=left.stat().st_uid)
         if is_ours and owner and owner.is_gone():
             _end_servers(left)
             shutil.rmtree(left, ignore_errors=True)  # another suite may be at it, too
     with tempfile.TemporaryDirectory(prefix=_PREFIX) as name:
-        owned.mark(Path(name))
-        descriptor = process.write(Path(name, _OWNER), process.this_process())
+        owned_directories.mark(Path(name))
+        descriptor = process_identity.write(Path(name, _OWNER), process_identity.this_process())
         try:
             yield Path(name)
         finally:

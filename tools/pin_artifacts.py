@@ -30,9 +30,9 @@ PLATFORMS = (
     "windows-amd64",
 )
 MAJORS = ("13", "14", "15", "16", "17", "18")
-PINS = Path(__file__).parents[1] / "src/pytest_berth/services/postgres/pins.json"
+PINS = Path(__file__).parents[1] / "src/pytest_berth/services/postgres/server/pins.json"
 REDIS_GROUP, REDIS_NAME = "com.github.codemonstur", "embedded-redis"
-REDIS_PINS = PINS.parents[1] / "redis/pins.json"
+REDIS_PINS = PINS.parents[2] / "redis/pins.json"
 TIMEOUT = 60.0
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-from pytest_berth import settings
+from pytest_berth.config import options as core_options
 from pytest_berth.services.kafka import options as kafka
 from pytest_berth.services.postgres import options as postgres
 from pytest_berth.services.redis import options as redis
@@ -13,10 +13,10 @@ from pytest_berth.services.redis import options as redis
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from pytest_berth.settings import Option
+    from pytest_berth.config.options import Option
 
 GROUPS = {
-    "general": settings.OPTIONS,
+    "general": core_options.OPTIONS,
     "postgres": postgres.OPTIONS,
     "redis": redis.OPTIONS,
     "kafka": kafka.OPTIONS,

@@ -13,13 +13,13 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from importlib.machinery import ModuleSpec
 
-    from pytest_berth.service import Server, Service, Source
-    from pytest_berth.services.handle import RunningServer
-    from pytest_berth.services.kafka.aio.probe import AsyncProbe as KafkaAsyncProbe
+    from pytest_berth.api import Server, Service, Source
+    from pytest_berth.isolation.running_server import RunningServer
+    from pytest_berth.services.kafka.async_probe import AsyncProbe as KafkaAsyncProbe
     from pytest_berth.services.kafka.probe import Probe as KafkaProbe
     from pytest_berth.services.kafka.record import Record as KafkaRecord
-    from pytest_berth.services.postgres.database import Database, PrivateDatabase
-    from pytest_berth.services.postgres.named import NamedDatabases
+    from pytest_berth.services.postgres.databases.database import Database, PrivateDatabase
+    from pytest_berth.services.postgres.databases.named_databases import NamedDatabases
     from pytest_berth.waiting import wait_for, wait_for_async
 
 __all__ = [
@@ -38,16 +38,16 @@ __all__ = [
 ]
 
 _HOMES = {
-    "Database": "services.postgres.database:Database",
-    "KafkaAsyncProbe": "services.kafka.aio.probe:AsyncProbe",
+    "Database": "services.postgres.databases.database:Database",
+    "KafkaAsyncProbe": "services.kafka.async_probe:AsyncProbe",
     "KafkaProbe": "services.kafka.probe:Probe",
     "KafkaRecord": "services.kafka.record:Record",
-    "NamedDatabases": "services.postgres.named:NamedDatabases",
-    "PrivateDatabase": "services.postgres.database:PrivateDatabase",
-    "RunningServer": "services.handle:RunningServer",
-    "Server": "service:Server",
-    "Service": "service:Service",
-    "Source": "service:Source",
+    "NamedDatabases": "services.postgres.databases.named_databases:NamedDatabases",
+    "PrivateDatabase": "services.postgres.databases.database:PrivateDatabase",
+    "RunningServer": "isolation.running_server:RunningServer",
+    "Server": "api:Server",
+    "Service": "api:Service",
+    "Source": "api:Source",
     "wait_for": "waiting:wait_for",
     "wait_for_async": "waiting:wait_for_async",
 }

@@ -9,7 +9,7 @@ import pytest
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from pytest_berth.service import Service
+    from pytest_berth.api import Service
 
 
 @pytest.hookspec

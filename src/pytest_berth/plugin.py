@@ -10,10 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pytest_berth import hookspecs, markers, reading, settings
+from pytest_berth import hookspecs
+from pytest_berth.collection import requirements
+from pytest_berth.config import loading, markers
+from pytest_berth.config import options as core_options
 from pytest_berth.errors import BerthError
-from pytest_berth.lifecycle import run, selection
-from pytest_berth.lifecycle.state import BERTH, Berth
+from pytest_berth.run import run
+from pytest_berth.run.plugin_state import BERTH, Berth
 from pytest_berth.services.kafka.service import KAFKA
 from pytest_berth.services.postgres.service import POSTGRES
 from pytest_berth.services.redis.service import REDIS
@@ -21,7 +24,7 @@ from pytest_berth.services.redis.service import REDIS
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator, Sequence
 
-    from pytest_berth.service import Progress, Service
+    from pytest_berth.api import Progress, Service
 
 BUILT_IN: tuple[Service, ...] = (POSTGRES, REDIS, KAFKA)
 
@@ -38,7 +41,7 @@ def pytest_berth_services() -> Sequence[Service]:
 
 def pytest_addoption(parser: pytest.Parser, pluginmanager: pytest.PytestPluginManager) -> None:
     """Add the settings, flags and fixtures."""
-    reading.add_options(parser, settings.OPTIONS)
+    loading.add_options(parser, core_options.OPTIONS)
     parser.getgroup("berth").addoption(
         "--berth-stop", action="store_true", help="end the servers kept for this project, and exit"
     )
@@ -55,8 +58,8 @@ def pytest_load_initial_conftests(
     for service in services:
         if service not in BUILT_IN:
             _offer(service, parser, early_config.pluginmanager)
-    options = [*settings.OPTIONS, *(option for s in services for option in s.options)]
-    values = reading.read(early_config, options)
+    options = [*core_options.OPTIONS, *(option for s in services for option in s.options)]
+    values = loading.read(early_config, options)
     berth = Berth(values, run.current(), services, lambda: _start_reporting(early_config))
     early_config.stash[BERTH] = berth
     # pytest_unconfigure is not called where a conftest file or the command line ends the run.
@@ -76,7 +79,7 @@ def pytest_cmdline_main(config: pytest.Config) -> int | None:
     """End kept servers if asked to, in the place of running tests."""
     if not config.getoption("berth_stop"):
         return None
-    from pytest_berth.lifecycle.keeping import ending
+    from pytest_berth.run.reuse import ending
 
     return ending.end_and_tell(config.rootpath)
 
@@ -93,8 +96,8 @@ def pytest_configure(config: pytest.Config) -> None:
     berth = config.stash[BERTH]
     if berth.is_given_a_server:
         berth.progress  # noqa: B018  its hooks take the password out of what unit tests print
-    if berth.settings[settings.FAIL_FAST]:
-        from pytest_berth.lifecycle.fail_fast import FailFast
+    if berth.settings[core_options.FAIL_FAST]:
+        from pytest_berth.run.fail_fast import FailFast
 
         config.pluginmanager.register(FailFast(berth.run, berth.run.workers), "berth-fail-fast")
 
@@ -112,41 +115,41 @@ def pytest_collection_modifyitems(
 ) -> Generator[None, None, None]:
     """Mark integration tests before ``-m`` selects; afterwards check and order what is left."""
     berth = config.stash[BERTH]
-    integration = [item for item in items if selection.prepare(item, berth.services)]
+    integration = [item for item in items if requirements.prepare(item, berth.services)]
     berth.may_need_servers = bool(integration)
     yield
     try:
-        selection.check(items, berth.services)
+        requirements.check(items, berth.services)
     except BerthError as error:
-        from pytest_berth.lifecycle import usage
+        from pytest_berth.collection import usage_errors
 
-        usage.end_run(berth.run, items, error)
-    if integration and berth.settings[settings.FOREIGN] != "allow":
-        from pytest_berth.lifecycle import foreign
+        usage_errors.end_run(berth.run, items, error)
+    if integration and berth.settings[core_options.FOREIGN] != "allow":
+        from pytest_berth.isolation import foreign_connections
 
-        foreign.start(config, berth, items)
+        foreign_connections.start(config, berth, items)
     failed_first = config.getoption("failedfirst", False)
-    if integration and berth.settings[settings.ORDER] == "unit-first" and not failed_first:
-        from pytest_berth.lifecycle import order
+    if integration and berth.settings[core_options.ORDER] == "unit-first" and not failed_first:
+        from pytest_berth.collection import ordering
 
-        order.unit_modules_first(items, berth.services)
+        ordering.unit_modules_first(items, berth.services)
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtestloop(session: pytest.Session) -> None:
     """Start what the selected tests need, while the first of them run."""
     berth = session.config.stash[BERTH]
-    if berth.may_need_servers and not berth.settings[settings.FAIL_FAST]:
-        from pytest_berth.lifecycle import ahead
+    if berth.may_need_servers and not berth.settings[core_options.FAIL_FAST]:
+        from pytest_berth.run import prestart
 
-        ahead.start(berth, session)
+        prestart.start(berth, session)
 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_setupnodes(config: pytest.Config, specs: Sequence[Any]) -> None:
     """Make xdist's workers join this run, and print what they tell."""
-    from pytest_berth.lifecycle.controller import Controller
-    from pytest_berth.reporting.relay import Relay
+    from pytest_berth.reporting.worker_output import Relay
+    from pytest_berth.run.xdist_controller import Controller
 
     berth = config.stash[BERTH]
     for spec in specs:
@@ -160,9 +163,9 @@ def pytest_xdist_setupnodes(config: pytest.Config, specs: Sequence[Any]) -> None
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_node_collection_finished(node: Any) -> None:
     """End the run when a worker has found a usage error."""
-    from pytest_berth.lifecycle import usage
+    from pytest_berth.collection import usage_errors
 
-    usage.raise_workers_error(node.config.stash[BERTH].run)
+    usage_errors.raise_workers_error(node.config.stash[BERTH].run)
 
 
 @pytest.hookimpl(trylast=True)
@@ -182,9 +185,9 @@ def pytest_unconfigure(config: pytest.Config) -> None:
         return
     berth = config.stash[BERTH]
     if berth.served:
-        from pytest_berth.reporting import quiet
+        from pytest_berth.reporting import quiet_ending
 
-        with quiet.while_servers_end(config):
+        with quiet_ending.while_servers_end(config):
             berth.end()
     else:
         berth.end()
@@ -193,7 +196,7 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 def _offer(
     service: Service, parser: pytest.Parser, pluginmanager: pytest.PytestPluginManager
 ) -> None:
-    reading.add_options(parser, service.options)
+    loading.add_options(parser, service.options)
     pluginmanager.import_plugin(service.fixture_module)
 
 
@@ -206,9 +209,9 @@ def _start_reporting(config: pytest.Config) -> Progress:
 def _explain_import(berth: Berth, error: Exception) -> None:
     """Say why a conftest file cannot be imported; pytest itself shows the error."""
     if berth.exports:
-        from pytest_berth.reporting import refused
+        from pytest_berth.reporting.hints import refused_connections
 
-        hint = refused.hint_on_import(error, berth)
+        hint = refused_connections.hint_on_import(error, berth)
         if hint:
             print(hint, file=sys.stderr)
 

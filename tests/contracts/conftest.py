@@ -11,20 +11,20 @@ import docker
 import psycopg
 import pytest
 
-from pytest_berth.lifecycle.manager import Manager
-from pytest_berth.lifecycle.run import MAIN, Run
+from pytest_berth.config.options import OPTIONS, Setting, Settings
+from pytest_berth.run.manager import Manager
+from pytest_berth.run.run import MAIN, Run
 from pytest_berth.services.kafka import urls as kafka_urls
-from pytest_berth.services.postgres import urls
+from pytest_berth.services.postgres.server import urls
 from pytest_berth.services.postgres.service import POSTGRES
 from pytest_berth.services.redis import urls as redis_urls
-from pytest_berth.settings import OPTIONS, Setting, Settings
 from pytest_berth.sources.container import Container
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from pytest_berth.service import Server, Service, Source
+    from pytest_berth.api import Server, Service, Source
 
 SOURCES = ("container", "local", "external")
 STARTED = ("container", "local")

@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pytest_berth import cli, wait_for
-from pytest_berth.lifecycle import abandoned, process
-from pytest_berth.lifecycle.keeping.records import Record, Records
-from pytest_berth.service import Credentials, Server
+from pytest_berth import wait_for
+from pytest_berth.api import Credentials, Server
+from pytest_berth.cli import commands
+from pytest_berth.run import orphans, process_identity
+from pytest_berth.run.reuse.records import Record, Records
 from pytest_berth.sources.container import removal
 from pytest_berth.sources.labels import INSIDE, RUN
 
@@ -36,7 +37,7 @@ def create(client: docker.DockerClient) -> Iterator[Callable[..., Any]]:
 
     def begin(owner: object, **labels: str) -> Any:
         run_id = os.urandom(4).hex()
-        mine = {RUN: run_id, abandoned._OWNER: json.dumps(owner), abandoned._USER: _user()}
+        mine = {RUN: run_id, orphans._OWNER: json.dumps(owner), orphans._USER: _user()}
         container = client.containers.create(IMAGE, labels={**mine, **labels})
         container.run_id = run_id
         created.append(container)
@@ -59,16 +60,20 @@ def expect_gone(client: docker.DockerClient, container: Any) -> None:
 
 
 def _user() -> str:
-    return abandoned._user()
+    return orphans._user()
 
 
 @pytest.fixture
-def dead() -> process.Process:
+def dead() -> process_identity.Process:
     """A process that has ended."""
-    program = "from pytest_berth.lifecycle import process; import json"
-    command = [sys.executable, "-c", f"{program}; print(json.dumps(process.this_process()))"]
+    program = "from pytest_berth.run import process_identity; import json"
+    command = [
+        sys.executable,
+        "-c",
+        f"{program}; print(json.dumps(process_identity.this_process()))",
+    ]
     output = subprocess.run(command, capture_output=True, check=True).stdout
-    return process.Process(*json.loads(output))
+    return process_identity.Process(*json.loads(output))
 
 
 @pytest.fixture
@@ -83,10 +88,10 @@ def test_what_a_dead_run_has_left_is_removed_by_the_next_one(
     create: Callable[..., Any],
     client: docker.DockerClient,
     stage: Stage,
-    dead: process.Process,
+    dead: process_identity.Process,
     place: Records,
 ) -> None:
-    container, ended = create(dead), create(dead, **{abandoned._KEPT: str(place.directory)})
+    container, ended = create(dead), create(dead, **{orphans._KEPT: str(place.directory)})
     stage.start("container")
     expect_gone(client, container)
     expect_gone(client, ended)  # it was to be kept, and has no record
@@ -96,16 +101,16 @@ def test_what_may_belong_to_a_living_run_stays(
     create: Callable[..., Any],
     client: docker.DockerClient,
     stage: Stage,
-    dead: process.Process,
+    dead: process_identity.Process,
     place: Records,
 ) -> None:
-    kept = {abandoned._KEPT: str(place.directory)}
-    elsewhere_kept = {abandoned._KEPT: f"{place.directory}-of-another-container"}
+    kept = {orphans._KEPT: str(place.directory)}
+    elsewhere_kept = {orphans._KEPT: f"{place.directory}-of-another-container"}
     elsewhere = dead._replace(machine="another-boot pid:[4026531836]")
     stay = {
-        "a living run": create(process.this_process()),
+        "a living run": create(process_identity.this_process()),
         "another machine": create(elsewhere),
-        "another user": create(dead, **{abandoned._USER: "somebody"}),
+        "another user": create(dead, **{orphans._USER: "somebody"}),
         "an earlier version": create(None),
         "a kept server": create(dead, **kept),
         "a server kept elsewhere": create(dead, **elsewhere_kept),
@@ -124,7 +129,10 @@ def test_what_may_belong_to_a_living_run_stays(
 
 
 def test_a_run_is_dead_whose_own_container_was_started_anew(
-    create: Callable[..., Any], client: docker.DockerClient, stage: Stage, dead: process.Process
+    create: Callable[..., Any],
+    client: docker.DockerClient,
+    stage: Stage,
+    dead: process_identity.Process,
 ) -> None:
     elsewhere = dead._replace(machine="another-boot pid:[4026531836]")
     job = client.containers.run(IMAGE, ["sleep", "100"], detach=True)
@@ -142,13 +150,13 @@ def test_a_run_is_dead_whose_own_container_was_started_anew(
 
 
 def test_ps_lists_what_is_known_of_each_run(
-    create: Callable[..., Any], dead: process.Process, capsys: pytest.CaptureFixture[str]
+    create: Callable[..., Any], dead: process_identity.Process, capsys: pytest.CaptureFixture[str]
 ) -> None:
     # Another user's: a run beside this test removes those of its own user.
-    labels = {abandoned._USER: "somebody", abandoned._PROJECT: "/src/shop"}
-    container = create(dead, **labels, **{abandoned._HOST: "laptop"})
-    living = create(process.this_process())
-    cli.main(["ps"])
+    labels = {orphans._USER: "somebody", orphans._PROJECT: "/src/shop"}
+    container = create(dead, **labels, **{orphans._HOST: "laptop"})
+    living = create(process_identity.this_process())
+    commands.main(["ps"])
     output = capsys.readouterr().out
     assert f"{container.run_id}  dead     {container.name}  /src/shop on laptop\n" in output
     assert f"{living.run_id}  alive    {living.name}  ? on ?\n" in output
@@ -158,30 +166,30 @@ def test_ps_lists_what_is_known_of_each_run(
 def test_prune_asks_before_it_removes_what_nobody_can_prove_to_be_dead(
     create: Callable[..., Any],
     client: docker.DockerClient,
-    dead: process.Process,
+    dead: process_identity.Process,
     monkeypatch: pytest.MonkeyPatch,
     answer: str,
     stays: bool,
 ) -> None:
     container = create(dead._replace(machine="another-boot pid:[4026531836]"))
     monkeypatch.setattr("builtins.input", lambda question: answer)
-    cli.main(["prune", container.run_id])
+    commands.main(["prune", container.run_id])
     assert exists(client, container) == stays
 
 
 def test_prune_removes_without_a_question_what_is_provably_dead(
-    create: Callable[..., Any], client: docker.DockerClient, dead: process.Process
+    create: Callable[..., Any], client: docker.DockerClient, dead: process_identity.Process
 ) -> None:
     container = create(dead)
-    cli.main(["prune", container.run_id])
+    commands.main(["prune", container.run_id])
     expect_gone(client, container)
 
 
 def test_prune_never_touches_a_living_run(
     create: Callable[..., Any], client: docker.DockerClient
 ) -> None:
-    container = create(process.this_process())
-    cli.main(["prune", "--yes", container.run_id])
+    container = create(process_identity.this_process())
+    commands.main(["prune", "--yes", container.run_id])
     assert exists(client, container)
 
 
@@ -189,5 +197,5 @@ def test_prune_takes_yes_for_an_answer(
     create: Callable[..., Any], client: docker.DockerClient
 ) -> None:
     container = create(None)
-    cli.main(["prune", "--yes", container.run_id])
+    commands.main(["prune", "--yes", container.run_id])
     assert not exists(client, container)

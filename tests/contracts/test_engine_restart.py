@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from conftest import Project
-    from pytest_berth.service import Service
+    from pytest_berth.api import Service
 
 from pytest_berth.services.redis.service import REDIS
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import psutil
 import pytest
 
-from pytest_berth.services.kafka import wire
+from pytest_berth.services.kafka import wire_protocol
 from pytest_berth.services.kafka.service import KAFKA
 from pytest_berth.waiting import wait_for
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from tests.contracts.conftest import Berthed, Stage
 
-    from pytest_berth.service import Service
+    from pytest_berth.api import Service
 
 GONE = """
 import os, signal, sys, threading, time
@@ -60,7 +60,7 @@ def berthed_by_source(
 
 def test_a_record_comes_back(berthed: Berthed) -> None:
     from pytest_berth.services.kafka.clients import Clients
-    from pytest_berth.services.kafka.reading import Reader
+    from pytest_berth.services.kafka.topic_reader import Reader
 
     topic = f"contract-{os.urandom(4).hex()}"
     with closing(Clients(berthed.url)) as clients:
@@ -73,12 +73,12 @@ def test_a_record_comes_back(berthed: Berthed) -> None:
 
 
 def test_clients_are_told_the_address_that_they_came_by(berthed: Berthed) -> None:
-    cluster = wire.ask(berthed.server.host, berthed.server.port)
+    cluster = wire_protocol.ask(berthed.server.host, berthed.server.port)
     assert cluster.brokers == ((berthed.server.host, berthed.server.port),)
 
 
 def test_the_cluster_is_the_one_that_was_planned(started: Berthed) -> None:
-    cluster = wire.ask(started.server.host, started.server.port)
+    cluster = wire_protocol.ask(started.server.host, started.server.port)
     assert cluster.id == started.server.credentials.database
 
 

@@ -12,11 +12,11 @@ import psycopg
 import pytest
 import redis
 
-from pytest_berth import cli
-from pytest_berth.lifecycle.keeping import records
+from pytest_berth.cli import commands
+from pytest_berth.run.reuse import records
 from pytest_berth.services.kafka import urls as kafka_urls
 from pytest_berth.services.kafka.clients import Clients
-from pytest_berth.services.kafka.library import TopicPartition
+from pytest_berth.services.kafka.kafka_python import TopicPartition
 from pytest_berth.services.kafka.service import KAFKA
 from pytest_berth.services.postgres.service import POSTGRES
 from pytest_berth.services.redis import urls as redis_urls
@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from conftest import Berthed, Stage
-    from pytest_berth.lifecycle.keeping.records import Record
-    from pytest_berth.service import Server, Service
+    from pytest_berth.api import Server, Service
+    from pytest_berth.run.reuse.records import Record
 
 KEEP = "1h"
 
@@ -55,7 +55,7 @@ def end_all() -> list[Record]:
     """End what is kept, from the process that has started it; return what stays."""
     there = records.of_user()
     for record in there.all():
-        cli.end(there.directory, record.name, early=True)
+        commands.end(there.directory, record.name, early=True)
     return there.all()
 
 

@@ -378,11 +378,11 @@ def _is_left(handle: dict[str, Any]) -> bool:
 
 HELD = """
     import docker, psutil, pytest
-    from pytest_berth.lifecycle import janitor
+    from pytest_berth.run import reaper
 
     # That takes half a minute.
-    soon = "janitor.standstill.FOR = 3.0; janitor.main"
-    janitor._PROGRAM = janitor._PROGRAM.replace("janitor.main", soon)
+    soon = "reaper.stopped_servers.FOR = 3.0; reaper.main"
+    reaper._PROGRAM = reaper._PROGRAM.replace("reaper.main", soon)
 
     def hold(server, only_its_children=False):
         handle = server._server.handle

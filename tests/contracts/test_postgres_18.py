@@ -6,9 +6,11 @@ from typing import TYPE_CHECKING
 
 import psycopg
 
-from pytest_berth.services.postgres import databases, repair, urls
-from pytest_berth.services.postgres.application import Application
-from pytest_berth.services.postgres.pool import Pool
+from pytest_berth.services.postgres import restore
+from pytest_berth.services.postgres.databases import run_databases
+from pytest_berth.services.postgres.databases.database_pool import Pool
+from pytest_berth.services.postgres.isolation.application_connections import Application
+from pytest_berth.services.postgres.server import urls
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -24,15 +26,15 @@ def test_private_databases_of_postgres_18(
 ) -> None:
     require_source("local")
     server = stage.start("local", berth_pg_version="18").server
-    with databases.administration(server) as admin:
-        template = databases.database_name(RUN, databases.TEMPLATE)
-        databases.create(admin, server, RUN, template, databases.EMPTY)
+    with run_databases.administration(server) as admin:
+        template = run_databases.database_name(RUN, run_databases.TEMPLATE)
+        run_databases.create(admin, server, RUN, template, run_databases.EMPTY)
         with psycopg.connect(urls.dsn(server, template), autocommit=True) as door:
             door.execute(SCHEMA)
-            assert repair.store(door, lock_timeout=1)
-        databases.seal(admin, template)
-        copy = databases.database_name(RUN, "shared")
-        databases.create(admin, server, RUN, copy, template)
+            assert restore.store(door, lock_timeout=1)
+        run_databases.seal(admin, template)
+        copy = run_databases.database_name(RUN, "shared")
+        run_databases.create(admin, server, RUN, copy, template)
         assert admin.execute("SHOW file_copy_method").fetchone() == ("clone",)
 
     pool, lent = Pool(server, RUN, "main", 1.0, Application(), print), []

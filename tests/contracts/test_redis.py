@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from tests.contracts.conftest import Berthed, Stage
 
     from conftest import Project
-    from pytest_berth.service import Service
+    from pytest_berth.api import Service
 
 FIT_FOR_TESTS = {"save": "", "appendonly": "no", "databases": "256"}
 

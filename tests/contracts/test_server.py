@@ -12,10 +12,10 @@ import psutil
 import psycopg
 import pytest
 
+from pytest_berth.config.options import defaults
 from pytest_berth.errors import NotOursError
-from pytest_berth.services.postgres import databases
+from pytest_berth.services.postgres.databases import run_databases
 from pytest_berth.services.postgres.service import POSTGRES
-from pytest_berth.settings import defaults
 from pytest_berth.waiting import wait_for
 
 if TYPE_CHECKING:
@@ -185,5 +185,5 @@ def test_another_server_with_the_same_account_is_not_touched(
     assert caught.value.what == f"the server at 127.0.0.1:{ours.port} is not berth's."
     assert "it is not the server that berth has started there" in caught.value.why
     assert caught.value.remedy.endswith("where berth_pg_port fixes the port, set another one")
-    with pytest.raises(NotOursError), databases.administration(ours):
+    with pytest.raises(NotOursError), run_databases.administration(ours):
         pass

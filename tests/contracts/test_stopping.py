@@ -19,8 +19,8 @@ import psycopg
 import pytest
 
 from pytest_berth.sources import local
-from pytest_berth.sources.account import is_root
 from pytest_berth.sources.container import Container
+from pytest_berth.sources.os_account import is_root
 from pytest_berth.waiting import wait_for
 
 if TYPE_CHECKING:

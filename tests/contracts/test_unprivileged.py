@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pytest_berth.sources.account import is_root
-from pytest_berth.sources.cache import cache_directory
+from pytest_berth.sources.artifact_cache import cache_directory
+from pytest_berth.sources.os_account import is_root
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

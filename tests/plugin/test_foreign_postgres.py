@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 import foreign
-from pytest_berth.lifecycle.keeping.records import Records
+from pytest_berth.run.reuse.records import Records
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -24,7 +24,7 @@ CONFTEST = """
     import pytest
 
     import foreign
-    from pytest_berth.lifecycle.state import BERTH
+    from pytest_berth.run.plugin_state import BERTH
     from pytest_berth.services.postgres.service import POSTGRES
 
     ROOT = Path(__file__).parent

@@ -12,7 +12,7 @@ import psutil
 import pytest
 
 from pytest_berth import wait_for
-from pytest_berth.lifecycle.keeping.records import Record, Records
+from pytest_berth.run.reuse.records import Record, Records
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -19,8 +19,8 @@ import pytest
 
 from marks import slow
 from pytest_berth import wait_for
-from pytest_berth.lifecycle import heartbeat
-from pytest_berth.lifecycle.run import OWNER
+from pytest_berth.run import heartbeat
+from pytest_berth.run.run import OWNER
 from pytest_berth.sources.engine import EngineUnreachableError, connect
 from pytest_berth.sources.labels import RUN
 

@@ -23,8 +23,8 @@ import psutil
 import pytest
 
 from pytest_berth import wait_for
-from pytest_berth.lifecycle import abandoned, heartbeat
-from pytest_berth.lifecycle.run import OWNER
+from pytest_berth.run import heartbeat, orphans
+from pytest_berth.run.run import OWNER
 from pytest_berth.sources.engine import EngineUnreachableError, connect
 
 if TYPE_CHECKING:
@@ -189,7 +189,7 @@ def left(project: Project, place: Path) -> list[str]:
     lines = (" ".join(each.info["cmdline"] or ()) for each in psutil.process_iter(["cmdline"]))
     found += [line for line in lines if str(place) in line]
     try:
-        everything = abandoned.containers(connect())
+        everything = orphans.containers(connect())
     except EngineUnreachableError:
         return found
     return found + [each.what for each in everything if str(project.root) in each.about]

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from conftest import Project
-    from pytest_berth.service import Service
+    from pytest_berth.api import Service
 
 FROM_SNAPSHOT = "*ready in * from a snapshot, *"
 NEEDLE = "needle-that-no-snapshot-may-hold"
@@ -45,7 +45,7 @@ TESTS = f"""
 @pytest.fixture
 def cache(project: Project, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """A cache that holds the binaries of the user's, and snapshots of this test only."""
-    from pytest_berth.sources.cache import cache_directory
+    from pytest_berth.sources.artifact_cache import cache_directory
 
     binaries = list(cache_directory().glob("embedded*"))
     monkeypatch.setenv("BERTH_SNAPSHOTS", "on")

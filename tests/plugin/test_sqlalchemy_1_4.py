@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pytest_berth.services.postgres import alchemy
+from pytest_berth.services.postgres import sqlalchemy_compat
 
 if TYPE_CHECKING:
     from conftest import Project
 
-pytestmark = pytest.mark.skipif(alchemy.is_two(), reason="nox -s floors runs it with 1.4")
+pytestmark = pytest.mark.skipif(sqlalchemy_compat.is_two(), reason="nox -s floors runs it with 1.4")
 
 MODELS = """
     from sqlalchemy import Column, Integer, String

@@ -127,7 +127,7 @@ def test_template_and_clone_are_made_ahead_and_nobody_finds_the_clone_before(
     project.conftest(
         CONFTEST
         + """
-    from pytest_berth.services.postgres import cloning
+    from pytest_berth.services.postgres.databases import cloning
     create = cloning.create
 
     def created(connection, name, template):
@@ -169,7 +169,8 @@ def test_a_run_imports_only_what_its_source_and_its_tests_need(
                 assert not loaded("services.redis.slates", "services.kafka.access")
                 kinds = ("alembic", "attribute", "command", "objects", "sql")
                 assert not loaded(*(f"services.postgres.schema.{kind}" for kind in kinds))
-                assert not loaded("services.postgres.repair", "services.postgres.pool")
+                assert not loaded("services.postgres.restore.")
+                assert not loaded("services.postgres.databases.database_pool")
         """,
     )
     project.ini()
@@ -184,8 +185,8 @@ def test_what_puts_data_back_is_imported_before_the_first_test_if_any_needs_it(
         from rooms import loaded
 
         def test_unit():
-            assert loaded("services.postgres.repair.restore")
-            assert loaded("services.postgres.pool")
+            assert loaded("services.postgres.restore.restore")
+            assert loaded("services.postgres.databases.database_pool")
     """
     using = USING
     if needed_by != "a schema":
@@ -631,8 +632,8 @@ DYING = """
 """
 MOMENTS = {
     "launched, and nobody told": ("sources.{source}", "{kind}", "start", ""),
-    "launched": ("lifecycle.leases", "Leases", "write", "launched"),
-    "template": ("services.postgres", "cloning", "create", "template"),
+    "launched": ("run.registry", "Leases", "write", "launched"),
+    "template": ("services.postgres.databases", "cloning", "create", "template"),
 }
 
 

@@ -12,10 +12,10 @@ if TYPE_CHECKING:
 # As if it were not installed, in this process and in xdist's workers.
 HIDDEN = """
     import sys
-    from pytest_berth.services.postgres import alchemy
+    from pytest_berth.services.postgres import sqlalchemy_compat
 
     sys.modules["sqlalchemy"] = None
-    alchemy.version = lambda: ()
+    sqlalchemy_compat.version = lambda: ()
 """
 SCHEMA = """
     def make(connection):

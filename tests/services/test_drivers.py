@@ -13,21 +13,21 @@ import pytest
 import redis
 from redis import asyncio as async_redis
 
-from pytest_berth.lifecycle import drivers
+from pytest_berth.isolation import driver_hooks
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from pytest_berth.services.handle import RunningServer
+    from pytest_berth.isolation.running_server import RunningServer
 
 
 @pytest.fixture
-def seen() -> Iterator[list[drivers.Place]]:
+def seen() -> Iterator[list[driver_hooks.Place]]:
     """The places that are connected to in the test."""
-    found: list[drivers.Place] = []
-    for name in drivers.HOOKS:
+    found: list[driver_hooks.Place] = []
+    for name in driver_hooks.HOOKS:
         importlib.import_module(name)
-    watch = drivers.Watch(found.append)
+    watch = driver_hooks.Watch(found.append)
     watch.start()
     watch.start()
     yield found
@@ -36,19 +36,19 @@ def seen() -> Iterator[list[drivers.Place]]:
 
 def test_what_is_replaced_in_drivers_is_there_and_is_put_back() -> None:
     def now() -> list[object]:
-        modules = {name: importlib.import_module(name) for name in drivers.HOOKS}
-        hooks = [each for name, find in drivers.HOOKS.items() for each in find(modules[name])]
+        modules = {name: importlib.import_module(name) for name in driver_hooks.HOOKS}
+        hooks = [each for name, find in driver_hooks.HOOKS.items() for each in find(modules[name])]
         return [vars(owner)[attribute] for owner, attribute, _ in hooks]
 
     before = now()
-    watch = drivers.Watch(print)
+    watch = driver_hooks.Watch(print)
     watch.start()
     assert not any(old is new for old, new in zip(before, now(), strict=True))
     watch.stop()
     assert now() == before
 
 
-def test_postgres(pg_dsn: str, pg_server: RunningServer, seen: list[drivers.Place]) -> None:
+def test_postgres(pg_dsn: str, pg_server: RunningServer, seen: list[driver_hooks.Place]) -> None:
     with psycopg.connect(pg_dsn) as connection:
         database = connection.info.dbname
     (place,) = seen
@@ -56,7 +56,7 @@ def test_postgres(pg_dsn: str, pg_server: RunningServer, seen: list[drivers.Plac
     assert pg_server.host in place.hosts
 
 
-def test_redis(redis_url: str, redis_server: RunningServer, seen: list[drivers.Place]) -> None:
+def test_redis(redis_url: str, redis_server: RunningServer, seen: list[driver_hooks.Place]) -> None:
     with redis.Redis.from_url(redis_url) as client:
         client.ping()
 
@@ -65,13 +65,13 @@ def test_redis(redis_url: str, redis_server: RunningServer, seen: list[drivers.P
             await client.ping()  # type: ignore[misc,unused-ignore]
 
     asyncio.run(work())
-    place = drivers.Place("redis", (redis_server.host,), redis_server.port)
+    place = driver_hooks.Place("redis", (redis_server.host,), redis_server.port)
     assert set(seen) == {place}
     assert len(seen) >= 2
 
 
 def test_kafka(
-    kafka_bootstrap: str, kafka_server: RunningServer, seen: list[drivers.Place]
+    kafka_bootstrap: str, kafka_server: RunningServer, seen: list[driver_hooks.Place]
 ) -> None:
     kafka.KafkaProducer(bootstrap_servers=[kafka_bootstrap]).close()
 
@@ -80,6 +80,6 @@ def test_kafka(
             pass
 
     asyncio.run(work())
-    place = drivers.Place("kafka", (kafka_server.host,), kafka_server.port)
+    place = driver_hooks.Place("kafka", (kafka_server.host,), kafka_server.port)
     assert set(seen) == {place}
     assert len(seen) == 2

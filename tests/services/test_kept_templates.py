@@ -6,14 +6,15 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pytest_berth.services.postgres import databases, kept, urls
+from pytest_berth.services.postgres.databases import run_databases, stored_templates
+from pytest_berth.services.postgres.server import urls
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     import psycopg
 
-    from pytest_berth.service import Server
+    from pytest_berth.api import Server
 
 RUN = "keeping"
 NAME = "berth_template_00000000000e4e47"
@@ -28,37 +29,37 @@ def server(outer_url: str) -> Server:
 @pytest.fixture
 def admin(server: Server, monkeypatch: pytest.MonkeyPatch) -> Iterator[psycopg.Connection]:
     """Connect to a server on which no template but the test's is taken for a kept one."""
-    monkeypatch.setattr(kept, "NAMES", f"^{NAME}$")
-    with databases.administration(server) as connection:
+    monkeypatch.setattr(stored_templates, "NAMES", f"^{NAME}$")
+    with run_databases.administration(server) as connection:
         yield connection
-        if databases.exists(connection, NAME):
-            databases.remove(connection, NAME)
-    databases.drop_all(server, RUN)
+        if run_databases.exists(connection, NAME):
+            run_databases.remove(connection, NAME)
+    run_databases.drop_all(server, RUN)
 
 
 def make(admin: psycopg.Connection, server: Server, name: str) -> None:
     """Make an empty template."""
-    databases.create(admin, server, RUN, name, databases.EMPTY)
-    databases.seal(admin, name)
+    run_databases.create(admin, server, RUN, name, run_databases.EMPTY)
+    run_databases.seal(admin, name)
 
 
 def test_a_template_whose_drop_was_interrupted_is_not_lent_and_gives_up_its_name(
     admin: psycopg.Connection, server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    known = kept.Kept(admin, NAME)
+    known = stored_templates.Kept(admin, NAME)
     make(admin, server, NAME)
     assert known.find() == NAME
-    databases.unseal(admin, NAME)
+    run_databases.unseal(admin, NAME)
     # So PostgreSQL marks what it has begun to remove.
     admin.execute("UPDATE pg_database SET datconnlimit = -2 WHERE datname = %s", [NAME])
     assert known.find() is None
 
-    made = databases.database_name(RUN, databases.TEMPLATE)
+    made = run_databases.database_name(RUN, run_databases.TEMPLATE)
     make(admin, server, made)
     known.mark(made)
-    assert kept.rename(admin, RUN)
+    assert stored_templates.rename(admin, RUN)
     assert known.find() == NAME
 
-    monkeypatch.setattr(kept, "MOST", 0)
-    kept.drop_oldest(admin)
-    assert not databases.exists(admin, NAME)
+    monkeypatch.setattr(stored_templates, "MOST", 0)
+    stored_templates.drop_oldest(admin)
+    assert not run_databases.exists(admin, NAME)

@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING
 import psycopg
 import pytest
 
-from pytest_berth.services.postgres import databases, repair, urls
-from pytest_berth.services.postgres.application import Application
-from pytest_berth.services.postgres.pool import Pool
+from pytest_berth.services.postgres import restore
+from pytest_berth.services.postgres.databases import run_databases
+from pytest_berth.services.postgres.databases.database_pool import Pool
+from pytest_berth.services.postgres.isolation.application_connections import Application
+from pytest_berth.services.postgres.server import urls
 from pytest_berth.waiting import wait_for
 
 if TYPE_CHECKING:
@@ -31,23 +33,23 @@ def pool(outer_url: str) -> Iterator[Pool]:
     """Lend databases with 25,000 rows."""
     server = urls.server(outer_url, "tests")
     try:
-        with databases.administration(server) as admin:
-            template = databases.database_name(RUN, databases.TEMPLATE)
-            databases.create(admin, server, RUN, template, databases.EMPTY)
+        with run_databases.administration(server) as admin:
+            template = run_databases.database_name(RUN, run_databases.TEMPLATE)
+            run_databases.create(admin, server, RUN, template, run_databases.EMPTY)
             with psycopg.connect(urls.dsn(server, template), autocommit=True) as door:
                 door.execute(SCHEMA)
-                repair.store(door, lock_timeout=1)
-            databases.seal(admin, template)
+                restore.store(door, lock_timeout=1)
+            run_databases.seal(admin, template)
         pool = Pool(server, RUN, "main", 1.0, Application(), print)
         yield pool
         pool.close()
     finally:
-        databases.drop_all(server, RUN)
+        run_databases.drop_all(server, RUN)
 
 
 def use(pool: Pool, change: str) -> str:
     """Change a database, which nobody has changed before; return its name."""
-    template = databases.database_name(RUN, databases.TEMPLATE)
+    template = run_databases.database_name(RUN, run_databases.TEMPLATE)
     with pool.lend(template) as private, private.engine().begin() as connection:
         found = connection.exec_driver_sql(
             "SELECT count(*), min(name), max(name), (SELECT count(*) FROM log) FROM item"
@@ -66,7 +68,7 @@ def test_a_clone_takes_the_place_of_a_database_whose_repair_would_take_longer(po
     ]
     assert used[0] == used[1]
     assert len(set(used)) == 3
-    with databases.administration(pool.server) as admin:
+    with run_databases.administration(pool.server) as admin:
 
         def left() -> set[str]:
             query = "SELECT datname FROM pg_database WHERE datname = ANY (%s)"
@@ -77,35 +79,35 @@ def test_a_clone_takes_the_place_of_a_database_whose_repair_would_take_longer(po
 
 def test_a_database_whose_drop_was_interrupted_is_dropped_at_the_end(outer_url: str) -> None:
     server = urls.server(outer_url, "tests")
-    with databases.administration(server) as admin:
-        name = databases.database_name(RUN, "interrupted")
-        databases.create(admin, server, RUN, name, databases.EMPTY)
+    with run_databases.administration(server) as admin:
+        name = run_databases.database_name(RUN, "interrupted")
+        run_databases.create(admin, server, RUN, name, run_databases.EMPTY)
         # So PostgreSQL marks what it has begun to remove.
         admin.execute("UPDATE pg_database SET datconnlimit = -2 WHERE datname = %s", [name])
 
-        databases.drop_all(server, RUN)
+        run_databases.drop_all(server, RUN)
 
-        assert not databases.exists(admin, name)
+        assert not run_databases.exists(admin, name)
 
 
 def test_a_database_that_another_run_begins_to_drop_is_dropped_all_the_same(outer_url: str) -> None:
     server = urls.server(outer_url, "tests")
-    name = databases.database_name(RUN, databases.TEMPLATE)
+    name = run_databases.database_name(RUN, run_databases.TEMPLATE)
     with (
         ThreadPoolExecutor(1) as threads,
-        databases.administration(server) as admin,
+        run_databases.administration(server) as admin,
         psycopg.connect(admin.info.dsn, password=admin.info.password) as other,
     ):
-        databases.create(admin, server, RUN, name, databases.EMPTY)
-        databases.seal(admin, name)
+        run_databases.create(admin, server, RUN, name, run_databases.EMPTY)
+        run_databases.seal(admin, name)
         # As unsealing does, which comes first.
         other.execute("UPDATE pg_database SET datconnlimit = 7 WHERE datname = %s", [name])
         waiting = "SELECT FROM pg_stat_activity WHERE %s = ANY (pg_blocking_pids(pid))"
         ahead = [other.info.backend_pid]
 
-        dropped = threads.submit(databases.drop_all, server, RUN)
+        dropped = threads.submit(run_databases.drop_all, server, RUN)
         wait_for(lambda: admin.execute(waiting, ahead).fetchone() is not None, 60)
         other.commit()
         dropped.result(60)
 
-        assert not databases.exists(admin, name)
+        assert not run_databases.exists(admin, name)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import psycopg
 import psycopg2.extensions
 
-from pytest_berth.services.postgres.application import Application
-from pytest_berth.services.postgres.repair.holders import Holder
+from pytest_berth.services.postgres.isolation.application_connections import Application
+from pytest_berth.services.postgres.restore.open_transactions import Holder
 
 
 def test_a_connection_that_cannot_be_looked_at_fails_nobody() -> None:

@@ -22,7 +22,7 @@ from pathlib import Path
 import pytest
 
 from pytest_berth.errors import ArtifactError, MissingExtraError
-from pytest_berth.sources import archives, cache, downloads, owned
+from pytest_berth.sources import artifact_cache, downloads, owned_directories, unpacking
 from pytest_berth.sources.artifacts import Artifact, cache_directory, fetch
 from pytest_berth.waiting import wait_for
 
@@ -140,7 +140,7 @@ def get(repository: Repository, tmp_path: Path, progress: Recorder) -> Get:
     def get(artifact: Artifact | None = None, mirror: str = "", into: Path | None = None) -> Path:
         return fetch(
             artifact or repository.artifact,
-            archives.unpack_tarball_in_jar,
+            unpacking.unpack_tarball_in_jar,
             cache=into or tmp_path / "cache",
             mirror=mirror or repository.address,
             progress=progress,
@@ -219,11 +219,11 @@ def test_programs_stay_executable_and_nobody_else_may_write(get: Get) -> None:
 def test_the_cache_is_never_writable_by_others(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, umask: int, root: bool
 ) -> None:
-    monkeypatch.setattr(cache, "is_root", lambda: root)
+    monkeypatch.setattr(artifact_cache, "is_root", lambda: root)
     directory = tmp_path / "a" / "b"
     before = os.umask(umask)
     try:
-        cache.make(directory)
+        artifact_cache.make(directory)
     finally:
         os.umask(before)
     modes = {stat.S_IMODE(path.stat().st_mode) for path in (directory, directory.parent)}
@@ -364,7 +364,7 @@ def test_the_login_does_not_follow_to_another_host(get: Get, repository: Reposit
 def test_a_mirror_that_is_no_address_is_an_error(mirror: str, tmp_path: Path) -> None:
     artifact = Artifact(COORDINATES, "0" * 64, 1)
     with pytest.raises(ArtifactError, match="berth_artifact_mirror is not an address") as raised:
-        fetch(artifact, archives.copy_jar, cache=tmp_path, mirror=mirror, progress=Recorder())
+        fetch(artifact, unpacking.copy_jar, cache=tmp_path, mirror=mirror, progress=Recorder())
     assert "secret" not in str(raised.value)
 
 
@@ -437,8 +437,8 @@ def test_nothing_lands_outside(
     jar.write_bytes(make_jar(files, links))
     to.mkdir(parents=True)
     # tarfile's own filter takes an absolute path for a relative one, which is as harmless.
-    with contextlib.suppress(*archives.DAMAGED):
-        archives.unpack_tarball_in_jar(jar, to)
+    with contextlib.suppress(*unpacking.DAMAGED):
+        unpacking.unpack_tarball_in_jar(jar, to)
     assert [path for path in tmp_path.rglob("evil") if to not in path.parents] == []
     assert not (to / "lib").is_symlink()
 
@@ -452,14 +452,14 @@ def test_links_inside_are_kept(
     jar, to = tmp_path / "x.jar", tmp_path / "to"
     jar.write_bytes(make_jar({"lib/libpq.so.5": b"x"}, {"lib/libpq.so": "libpq.so.5"}))
     to.mkdir()
-    archives.unpack_tarball_in_jar(jar, to)
+    unpacking.unpack_tarball_in_jar(jar, to)
     assert (to / "lib/libpq.so").readlink() == Path("libpq.so.5")
 
 
 FETCH = """
 import sys
 from pathlib import Path
-from pytest_berth.sources.archives import unpack_tarball_in_jar
+from pytest_berth.sources.unpacking import unpack_tarball_in_jar
 from pytest_berth.sources.artifacts import Artifact, fetch
 
 class Progress:
@@ -525,7 +525,7 @@ def test_what_a_killed_process_left_of_another_artifact_is_removed(
 ) -> None:
     partial = tmp_path / "cache" / "old-server-1-abc.partial"
     (partial / "tree").mkdir(parents=True)
-    owned.mark(partial)
+    owned_directories.mark(partial)
     assert contents(get().parent) == [get().name]
 
 
@@ -550,7 +550,7 @@ def test_the_cache_is_where_berth_cache_says(
 def test_the_cache_is_the_users_own(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.delenv("BERTH_CACHE", raising=False)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    monkeypatch.setattr(cache, "is_root", lambda: False)
+    monkeypatch.setattr(artifact_cache, "is_root", lambda: False)
     assert cache_directory() == tmp_path / "pytest-berth"
 
 
@@ -559,7 +559,7 @@ def test_the_cache_of_root_can_be_read_by_the_servers_user(
 ) -> None:
     monkeypatch.delenv("BERTH_CACHE", raising=False)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    monkeypatch.setattr(cache, "is_root", lambda: True)
+    monkeypatch.setattr(artifact_cache, "is_root", lambda: True)
     tmp_path.chmod(0o700)
     assert cache_directory() == Path("/var/cache/pytest-berth")
 

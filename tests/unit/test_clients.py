@@ -5,7 +5,7 @@ from __future__ import annotations
 import psycopg
 from sqlalchemy.exc import OperationalError
 
-from pytest_berth.reporting import clients
+from pytest_berth.reporting.hints import too_many_connections
 
 
 def test_too_many_clients_are_explained_also_behind_other_errors() -> None:
@@ -13,5 +13,9 @@ def test_too_many_clients_are_explained_also_behind_other_errors() -> None:
     wrapped = OperationalError("connect", None, refused)
     outer = RuntimeError("the order was not placed")
     outer.__cause__ = wrapped
-    assert clients.hint(refused) == clients.hint(outer) == clients.HINT
-    assert not clients.hint(psycopg.OperationalError("connection refused"))
+    assert (
+        too_many_connections.hint(refused)
+        == too_many_connections.hint(outer)
+        == too_many_connections.HINT
+    )
+    assert not too_many_connections.hint(psycopg.OperationalError("connection refused"))

@@ -15,10 +15,12 @@ from typing import Any
 
 import pytest
 
-from pytest_berth import errors, markers, settings
+from pytest_berth import errors
+from pytest_berth.config import markers
+from pytest_berth.config import options as core_options
 from pytest_berth.services.kafka import options as kafka_options
 from pytest_berth.services.postgres import fixtures, options
-from pytest_berth.services.postgres.isolation import DOORS
+from pytest_berth.services.postgres.isolation.choice import DOORS
 from pytest_berth.services.postgres.schema import alembic
 from pytest_berth.services.postgres.service import POSTGRES
 from pytest_berth.services.redis import fixtures as redis_fixtures
@@ -29,7 +31,7 @@ ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
 EXAMPLES = DOCS / "examples"
 PAGES = sorted([ROOT / "README.md", ROOT / "CONTRIBUTING.md", *DOCS.glob("*.md")])
-OPTIONS = (*settings.OPTIONS, *options.OPTIONS, *redis_options.OPTIONS, *kafka_options.OPTIONS)
+OPTIONS = (*core_options.OPTIONS, *options.OPTIONS, *redis_options.OPTIONS, *kafka_options.OPTIONS)
 # Read by the cache, the run and this suite, before or without pytest's settings.
 OTHER_VARIABLES = {"BERTH_CACHE"}
 # Messages that consist of another's text, and the abstract ones.

@@ -10,14 +10,15 @@ from typing import Any
 
 import pytest
 
+from pytest_berth.api import Server
+from pytest_berth.config.options import OPTIONS, Setting, Settings, describe
 from pytest_berth.errors import SettingsError, StartError
-from pytest_berth.lifecycle.keeping.keeping import Keeping
-from pytest_berth.reporting.redact import Redaction
-from pytest_berth.service import Server
-from pytest_berth.services.postgres import connecting, fixed, isolation
+from pytest_berth.reporting.redaction import Redaction
+from pytest_berth.run.reuse.reuse import Keeping
 from pytest_berth.services.postgres import options as ini
+from pytest_berth.services.postgres.isolation import choice
+from pytest_berth.services.postgres.server import connections, fixed_names
 from pytest_berth.services.postgres.service import POSTGRES
-from pytest_berth.settings import OPTIONS, Setting, Settings, describe
 from pytest_berth.sources import ports
 
 
@@ -80,7 +81,7 @@ def test_names_that_a_run_cannot_have_are_refused(
     workers: int, given: dict[str, str], parts: list[str]
 ) -> None:
     with pytest.raises(SettingsError) as caught:
-        fixed.check(berth(workers, **given))
+        fixed_names.check(berth(workers, **given))
     assert [part for part in parts if part not in told(caught.value)] == []
 
 
@@ -101,7 +102,7 @@ def test_names_that_a_run_cannot_have_are_refused(
     ],
 )
 def test_names_that_a_run_can_have_are_taken(workers: int, given: dict[str, str]) -> None:
-    fixed.check(berth(workers, **given))
+    fixed_names.check(berth(workers, **given))
 
 
 def test_a_server_without_chosen_names_is_as_ever() -> None:
@@ -121,7 +122,7 @@ def test_each_server_has_a_token_of_its_own_that_no_setting_replaces() -> None:
     assert all(tokens)
     assert len(set(tokens)) == 2
     command = POSTGRES.container(given, accounts[0]).command
-    assert f"{connecting.TOKEN}={tokens[0]}" in command
+    assert f"{connections.TOKEN}={tokens[0]}" in command
     assert not any("known" in word for word in command)
     assert POSTGRES.local_shape(given) == POSTGRES.local_shape(given)
 
@@ -145,9 +146,7 @@ def test_a_chosen_password_is_replaced_only_where_it_stands_as_one() -> None:
 
 
 def test_a_fixed_name_is_another_way_into_the_database() -> None:
-    chosen = isolation.choose(
-        {"pg_session"}, None, settings(berth_pg_database="shop"), exported=False
-    )
+    chosen = choice.choose({"pg_session"}, None, settings(berth_pg_database="shop"), exported=False)
     assert str(chosen) == "truncation: berth_pg_database is another way in"
 
 

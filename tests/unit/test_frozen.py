@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from pytest_berth import cli
+from pytest_berth.cli import commands
 from pytest_berth.sources.engine import EngineUnreachableError
 from pytest_berth.sources.snapshots import KEPT, UNUSED, Frozen
 
@@ -89,10 +89,10 @@ def test_what_no_project_has_used_for_a_month_goes(data: Path) -> None:
 def test_prune_forgets_the_snapshots_of_all_projects(
     data: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(cli, "connect", _no_engine)
+    monkeypatch.setattr(commands, "connect", _no_engine)
     Frozen("postgres-shop-a").freeze(data)
 
-    cli.main(["prune", "--snapshots"])
+    commands.main(["prune", "--snapshots"])
 
     assert not Frozen("postgres-shop-a").path.exists()
     assert "postgres-shop-a" in capsys.readouterr().out

@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING
 import psycopg
 import pytest
 
+from pytest_berth.config.options import Setting, defaults
 from pytest_berth.errors import BerthError
-from pytest_berth.services.postgres import isolation, rollback
-from pytest_berth.services.postgres.aio import views
-from pytest_berth.services.postgres.databases import _in_use
+from pytest_berth.services.postgres.asynchronous import psycopg_views
+from pytest_berth.services.postgres.databases.run_databases import _in_use
+from pytest_berth.services.postgres.isolation import choice, rollback_connection
 from pytest_berth.services.postgres.options import ASYNC_DRIVER, OPTIONS
-from pytest_berth.services.postgres.repair import BaselineLost, LeftOpen, SchemaChanged
-from pytest_berth.services.postgres.repair.session import refusals_named
+from pytest_berth.services.postgres.restore import BaselineLost, LeftOpen, SchemaChanged
+from pytest_berth.services.postgres.restore.transactions import refusals_named
 from pytest_berth.services.postgres.schema import steps
-from pytest_berth.settings import Setting, defaults
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -27,7 +27,7 @@ def with_asyncpg() -> None:
     settings = defaults(Path(), OPTIONS)
     values = {**settings.values, ASYNC_DRIVER.name: Setting("asyncpg", "pytest.ini")}
     asked = type(settings)(Path(), values)
-    isolation.choose({"pg_async_session"}, "rollback", asked, exported=False)
+    choice.choose({"pg_async_session"}, "rollback", asked, exported=False)
 
 
 def reset_without_rights() -> None:
@@ -38,7 +38,7 @@ def reset_without_rights() -> None:
 
 def waiting_for_oneself() -> None:
     """Take turns with async code that waits."""
-    turns = views.Turns()
+    turns = psycopg_views.Turns()
     with turns, turns:
         pass
 
@@ -55,7 +55,7 @@ def raised(error: BerthError) -> Callable[[], None]:
 @pytest.mark.parametrize(
     "work",
     [
-        lambda: rollback.refuse("autocommit"),
+        lambda: rollback_connection.refuse("autocommit"),
         lambda: steps.refuse_transaction("seed.sql", "it commits"),
         with_asyncpg,
         reset_without_rights,

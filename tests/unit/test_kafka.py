@@ -7,16 +7,23 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from pytest_berth.api import Credentials, Server
+from pytest_berth.config.options import OPTIONS, Setting, Settings
 from pytest_berth.errors import NoSourceError, NotOursError, RecordError
-from pytest_berth.service import Credentials, Server
-from pytest_berth.services.kafka import artifacts, deadletters, java, launch, names, properties
+from pytest_berth.services.kafka import (
+    artifacts,
+    broker_properties,
+    dead_letters,
+    java,
+    launch,
+    names,
+)
 from pytest_berth.services.kafka import options as ini
 from pytest_berth.services.kafka.coordinator import coordinated
-from pytest_berth.services.kafka.library import errors
+from pytest_berth.services.kafka.kafka_python import errors
 from pytest_berth.services.kafka.record import Record, encode, encode_headers
 from pytest_berth.services.kafka.service import KAFKA
 from pytest_berth.services.kafka.urls import bootstrap, server
-from pytest_berth.settings import OPTIONS, Setting, Settings
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -106,7 +113,7 @@ def test_the_log_of_a_test_leaves_out_what_a_broker_notes_of_its_work() -> None:
 
 
 def test_properties_become_variables_of_the_official_image() -> None:
-    found = properties.variables({"log.dirs": "/d", "a-b_c": "1"})
+    found = broker_properties.variables({"log.dirs": "/d", "a-b_c": "1"})
     assert found == {"KAFKA_LOG_DIRS": "/d", "KAFKA_A__B___C": "1"}
 
 
@@ -153,8 +160,8 @@ def test_what_cannot_be_read_is_told_with_its_place(value: bytes | None, reason:
 
 def test_a_dead_letter_may_hold_its_source_as_base64() -> None:
     letter = _record(b'{"payload": "/wA="}')
-    assert deadletters.comes_from(letter, _record(b"\xff\x00"))
-    assert not deadletters.comes_from(letter, _record(b"\xff\x01"))
+    assert dead_letters.comes_from(letter, _record(b"\xff\x00"))
+    assert not dead_letters.comes_from(letter, _record(b"\xff\x01"))
 
 
 def test_java_is_taken_from_java_home_first(

@@ -19,16 +19,16 @@ from typing import TYPE_CHECKING
 import pytest
 from filelock import Timeout
 
-from pytest_berth import cli
-from pytest_berth.lifecycle import abandoned, janitor, process
-from pytest_berth.lifecycle.keeping import keeper, records
-from pytest_berth.lifecycle.keeping.keeping import Keeping
-from pytest_berth.lifecycle.keeping.records import Record, Records
-from pytest_berth.lifecycle.run import OWNER, Run
-from pytest_berth.service import Credentials, Server
+from pytest_berth.api import Credentials, Server
+from pytest_berth.cli import commands
+from pytest_berth.config.options import OPTIONS, defaults, duration
+from pytest_berth.run import orphans, process_identity, reaper
+from pytest_berth.run.reuse import records, reuse_reaper
+from pytest_berth.run.reuse.records import Record, Records
+from pytest_berth.run.reuse.reuse import Keeping
+from pytest_berth.run.run import OWNER, Run
 from pytest_berth.services.kafka.service import Kafka
-from pytest_berth.settings import OPTIONS, defaults, duration
-from pytest_berth.sources import owned
+from pytest_berth.sources import owned_directories
 from pytest_berth.sources.choose import Sources
 from pytest_berth.sources.labels import RUN
 
@@ -52,7 +52,7 @@ def record(there: Records, tmp_path: Path) -> Record:
     """The record of a server whose time is over, and whose process is gone."""
     data = tmp_path / DATA
     data.mkdir()
-    owned.mark(data)
+    owned_directories.mark(data)
     server = replace(SERVER, handle={**GONE, "directory": str(data)})
     user, ended = str(tmp_path / "berth-0123abcd-gone"), time.time() - 1
     made = Record("redis-1", server, ("setting a=1",), str(tmp_path), user, 60.0, ended)
@@ -63,7 +63,7 @@ def record(there: Records, tmp_path: Path) -> Record:
 def used(record: Record, directory: Path) -> Record:
     """Return the record of a server that this very process uses."""
     directory.mkdir()
-    process.write(directory / OWNER, process.this_process())
+    process_identity.write(directory / OWNER, process_identity.this_process())
     return replace(record, user=str(directory))
 
 
@@ -140,7 +140,7 @@ def test_what_somebody_has_planted_is_not_looked_at(
     there.directory.symlink_to(planted)
 
     assert records.all_of_user() == []
-    assert not cli.end(there.directory, record.name, early=True)
+    assert not commands.end(there.directory, record.name, early=True)
     with pytest.raises(PermissionError):
         records.of_user()
     assert Records(planted).all() == [record]
@@ -149,7 +149,7 @@ def test_what_somebody_has_planted_is_not_looked_at(
 def test_another_boot_or_another_image_is_another_server(monkeypatch: pytest.MonkeyPatch) -> None:
     first = records.name("redis", Path("/shop"), "image-1")
     assert records.name("redis", Path("/shop"), "image-2") != first
-    monkeypatch.setattr(process, "machine", lambda: "other-boot pid:[1]")
+    monkeypatch.setattr(process_identity, "machine", lambda: "other-boot pid:[1]")
     assert records.name("redis", Path("/shop"), "image-1") != first
 
 
@@ -166,7 +166,9 @@ def test_a_server_is_in_use_as_long_as_its_run_lives(record: Record, tmp_path: P
     by_us = used(record, tmp_path / "berth-0000-run")
 
     assert by_us.is_used
-    (tmp_path / "berth-0000-run" / OWNER).write_text(json.dumps([1, "long ago", process.machine()]))
+    (tmp_path / "berth-0000-run" / OWNER).write_text(
+        json.dumps([1, "long ago", process_identity.machine()])
+    )
     assert not by_us.is_used
     assert not replace(record, user=str(tmp_path / "berth-0001-gone")).is_used
 
@@ -175,18 +177,18 @@ def test_only_what_is_over_and_not_in_use_is_ended(
     there: Records, record: Record, tmp_path: Path
 ) -> None:
     there.write(used(record, tmp_path / "berth-0000-run"))
-    assert not cli.end(there.directory, record.name, early=True)
+    assert not commands.end(there.directory, record.name, early=True)
 
     there.write(replace(record, ends=time.time() + 60))
-    assert not cli.end(there.directory, record.name, early=False)
+    assert not commands.end(there.directory, record.name, early=False)
 
     there.write(record)
     with there.lock(record.name), pytest.MonkeyPatch.context() as patch:
-        patch.setattr("pytest_berth.lifecycle.keeping.ending._LOCKED_WITHIN", 0)
-        assert not cli.end(there.directory, record.name, early=True)
+        patch.setattr("pytest_berth.run.reuse.ending._LOCKED_WITHIN", 0)
+        assert not commands.end(there.directory, record.name, early=True)
     assert there.all() == [record]
 
-    assert cli.end(there.directory, record.name, early=False)
+    assert commands.end(there.directory, record.name, early=False)
     assert there.all() == []
     assert not (tmp_path / DATA).exists()
 
@@ -200,7 +202,7 @@ def test_a_broker_that_has_taken_the_place_of_ours_is_not_emptied_and_ours_is_fo
 ) -> None:
     kafka, run = EmptiedKafka(), Run("0123abcd", "main")
     settings = defaults(tmp_path, (*OPTIONS, *kafka.options))
-    keeping = Keeping(run, settings, cli.Lines(), Sources(settings, run.id))
+    keeping = Keeping(run, settings, commands.Lines(), Sources(settings, run.id))
     monkeypatch.setattr(Keeping, "_name", lambda *_: record.name)
 
     def take_over(port: int) -> Server | None:
@@ -209,7 +211,7 @@ def test_a_broker_that_has_taken_the_place_of_ours_is_not_emptied_and_ours_is_fo
         there.write(replace(record, server=server))
         return keeping.adopt(kafka)
 
-    with there.lock(keeper.KEEPER), broker_of("ours") as port:
+    with there.lock(reuse_reaper.KEEPER), broker_of("ours") as port:
         ours = take_over(port)
     assert ours
     assert [each.port for each in kafka.emptied] == [port]
@@ -231,18 +233,18 @@ def test_ps_shows_what_is_kept_and_prune_ends_what_is_over_or_named(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    monkeypatch.setattr(cli.abandoned, "containers", lambda _: [])
-    monkeypatch.setattr(cli, "connect", lambda: None)
+    monkeypatch.setattr(commands.orphans, "containers", lambda _: [])
+    monkeypatch.setattr(commands, "connect", lambda: None)
     lasting = replace(record, ends=time.time() + 600)
     there.write(lasting)
 
-    cli.main(["prune", "--yes"])
+    commands.main(["prune", "--yes"])
     assert there.all() == [lasting]
-    cli.main(["ps"])
+    commands.main(["ps"])
     assert "redis-1  kept     redis , local, at 127.0.0.1:1  " in (told := capsys.readouterr().out)
     assert "10 min left" in told
 
-    cli.main(["prune", "redis-1"])
+    commands.main(["prune", "redis-1"])
     assert there.all() == []
 
 
@@ -260,42 +262,42 @@ def test_a_look_at_the_engine_reads_the_records_once_when_it_is_known_which_runs
         """Leave the server of a run for later ones at the last moment."""
         server = replace(record.server, handle={"container": found[RUN]})
         there.write(replace(record, name=found[RUN], server=server))
-        return abandoned.DEAD
+        return orphans.DEAD
 
     def container(run_id: str) -> SimpleNamespace:
-        labels = {RUN: run_id, abandoned._KEPT: str(there.directory)}
+        labels = {RUN: run_id, orphans._KEPT: str(there.directory)}
         return SimpleNamespace(id=run_id, attrs={"Labels": labels, "Names": [f"/{run_id}"]})
 
     listed = [container("0000"), container("0001")]
     engine = SimpleNamespace(containers=SimpleNamespace(list=lambda **_: listed))
     monkeypatch.setattr(Records, "all", counted)
-    monkeypatch.setattr(abandoned, "_state_of_run", ends_now)
+    monkeypatch.setattr(orphans, "_state_of_run", ends_now)
 
-    assert [each.state for each in abandoned.containers(engine)] == [abandoned.KEPT] * 2
+    assert [each.state for each in orphans.containers(engine)] == [orphans.KEPT] * 2
     assert len(looks) == 1
 
 
 def test_a_keeper_ends_what_is_over_and_then_itself(there: Records, record: Record) -> None:
-    keeper.Keeper(there).run()
+    reuse_reaper.Keeper(there).run()
 
     assert there.all() == []
-    with there.lock(keeper.KEEPER):
+    with there.lock(reuse_reaper.KEEPER):
         pass
 
 
 def test_a_keeper_whose_directory_was_removed_makes_none(
     there: Records, record: Record, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(keeper, "end_apart", lambda *_, early: shutil.rmtree(there.directory))
+    monkeypatch.setattr(reuse_reaper, "end_apart", lambda *_, early: shutil.rmtree(there.directory))
 
-    keeper.Keeper(there).run()
+    reuse_reaper.Keeper(there).run()
 
     assert not there.directory.exists()
 
 
 def test_there_is_one_keeper(there: Records, record: Record) -> None:
-    with there.lock(keeper.KEEPER), pytest.raises(Timeout):
-        keeper.Keeper(there).run()
+    with there.lock(reuse_reaper.KEEPER), pytest.raises(Timeout):
+        reuse_reaper.Keeper(there).run()
 
     assert there.all() == [record]
 
@@ -304,9 +306,9 @@ def test_the_janitor_of_any_run_starts_a_keeper_where_one_is_missing(
     there: Records, record: Record
 ) -> None:
     place = there.directory.parent
-    assert list(janitor._unguarded(place)) == [there.directory]
-    with there.lock(keeper.KEEPER):
-        assert list(janitor._unguarded(place)) == []
+    assert list(reaper._unguarded(place)) == [there.directory]
+    with there.lock(reuse_reaper.KEEPER):
+        assert list(reaper._unguarded(place)) == []
 
     there.remove(record)
-    assert list(janitor._unguarded(place)) == []
+    assert list(reaper._unguarded(place)) == []

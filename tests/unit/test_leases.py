@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from pytest_berth.api import Credentials, Server
+from pytest_berth.collection.ordering import unit_modules_first
+from pytest_berth.config import exports
 from pytest_berth.errors import SchemaError
-from pytest_berth.lifecycle import exports
-from pytest_berth.lifecycle.leases import Leases
-from pytest_berth.lifecycle.once import once
-from pytest_berth.lifecycle.order import unit_modules_first
-from pytest_berth.lifecycle.run import Run
-from pytest_berth.service import Credentials, Server
+from pytest_berth.run.registry import Leases
+from pytest_berth.run.run import Run
+from pytest_berth.run.run_once import once
 
 if TYPE_CHECKING:
     from pathlib import Path

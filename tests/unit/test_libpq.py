@@ -7,8 +7,8 @@ from urllib.parse import parse_qs, urlsplit
 import psycopg
 import pytest
 
-from pytest_berth.service import Credentials, Server
-from pytest_berth.services.postgres import libpq, urls
+from pytest_berth.api import Credentials, Server
+from pytest_berth.services.postgres.server import libpq_environment, urls
 
 OURS = Server("postgres", "local", "127.0.0.1", 5, Credentials("berth", "secret", "postgres"))
 COLOURS = {
@@ -23,7 +23,7 @@ COLOURS = {
 
 @pytest.fixture(autouse=True)
 def _no_variables(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in libpq.VARIABLES:
+    for name in libpq_environment.VARIABLES:
         monkeypatch.delenv(name, raising=False)
 
 
@@ -66,6 +66,6 @@ def test_variables_hold_for_a_server_at_a_given_url(monkeypatch: pytest.MonkeyPa
 
 def test_what_no_parameter_states_is_taken_out_of_the_environment() -> None:
     environment = {"PGTZ": "Nowhere", "PGDATESTYLE": "German", "PGUSER": "me", "PATH": "/bin"}
-    libpq.forget_session_variables(environment)
+    libpq_environment.forget_session_variables(environment)
     assert environment == {"PGUSER": "me", "PATH": "/bin"}
-    assert libpq.without_variables(environment) == {"PATH": "/bin"}
+    assert libpq_environment.without_variables(environment) == {"PATH": "/bin"}

@@ -12,7 +12,7 @@ import pytest
 from filelock import Timeout
 
 from pytest_berth.errors import RunEndedError, TimedOutError
-from pytest_berth.locking import locked
+from pytest_berth.file_locks import locked
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pytest_berth import cli
-from pytest_berth.lifecycle import abandoned, janitor, process
-from pytest_berth.lifecycle.process import Process
-from pytest_berth.lifecycle.run import OWNER, PUT_OFF, Run
-from pytest_berth.sources import local, owned, shared_memory, snapshots
-from pytest_berth.sources.cache import stranger
+from pytest_berth.cli import commands
+from pytest_berth.run import orphans, process_identity, reaper
+from pytest_berth.run.process_identity import Process
+from pytest_berth.run.run import OWNER, PUT_OFF, Run
+from pytest_berth.sources import local, owned_directories, shared_memory, snapshots
+from pytest_berth.sources.artifact_cache import stranger
 from pytest_berth.sources.local import Local
 from pytest_berth.sources.snapshots import Frozen
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from pathlib import Path
     from typing import Any
 
-DEAD = Process(2**22 + 1, "never", process.machine())
+DEAD = Process(2**22 + 1, "never", process_identity.machine())
 RUN_ID = "0123abcd"
 
 
@@ -42,7 +42,7 @@ def dead(place: Path) -> Path:
     run = Run(RUN_ID, "main")
     directory = run.directory
     (directory / OWNER).unlink()
-    os.close(process.write(directory / OWNER, DEAD))
+    os.close(process_identity.write(directory / OWNER, DEAD))
     return directory
 
 
@@ -56,13 +56,13 @@ def persons(directory: Path) -> Path:
 def hostile(place: Path, dead: Path, elsewhere: Path) -> list[Path]:
     """Return directories that look like a dead run's, and are none."""
     named = persons(place / "berth-4567cdef-project")
-    os.close(process.write(named / OWNER, DEAD))
+    os.close(process_identity.write(named / OWNER, DEAD))
     with_copy = persons(place / "berth-89abcdef-project")
     copied = elsewhere / dead.name
     moved = elsewhere / "berth-moved-project"
     for each in (with_copy, copied, moved):
         each.mkdir(parents=True, exist_ok=True)
-        for name in (OWNER, owned.RECORD):
+        for name in (OWNER, owned_directories.RECORD):
             shutil.copy(dead / name, each / name)
         (each / "precious.py").write_text("precious")
     link = place / "berth-fedcba98-link"
@@ -74,11 +74,11 @@ def test_sweep_removes_a_dead_run_and_nothing_that_only_looks_like_one(
     place: Path, dead: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     alike = hostile(place, dead, tmp_path / "elsewhere")
-    assert list(janitor._abandoned(place)) == [dead]
-    assert [each.handle for each in abandoned.directories(place)] == [dead]
+    assert list(reaper._abandoned(place)) == [dead]
+    assert [each.handle for each in orphans.directories(place)] == [dead]
 
     with pytest.raises(SystemExit) as ended:
-        cli.main(["sweep", *map(str, [*alike, dead])])
+        commands.main(["sweep", *map(str, [*alike, dead])])
 
     assert ended.value.code == 1
     assert [each for each in alike if not (each / "precious.py").exists()] == []
@@ -90,13 +90,13 @@ def test_sweep_removes_a_dead_run_and_nothing_that_only_looks_like_one(
 def test_what_could_not_be_removed_is_tried_again_after_an_hour(place: Path, dead: Path) -> None:
     put_off = dead / PUT_OFF
     put_off.write_text("gone\n" * 2)
-    assert list(janitor._abandoned(place)) == [dead], "a moment later it may be there"
+    assert list(reaper._abandoned(place)) == [dead], "a moment later it may be there"
     put_off.write_text("gone\n" * 3)
-    assert list(janitor._abandoned(place)) == []
-    for moved in (-janitor._TRY_AGAIN_AFTER, janitor._TRY_AGAIN_AFTER):
+    assert list(reaper._abandoned(place)) == []
+    for moved in (-reaper._TRY_AGAIN_AFTER, reaper._TRY_AGAIN_AFTER):
         at = time.time() + moved
         os.utime(put_off, (at, at))
-        assert list(janitor._abandoned(place)) == [dead]
+        assert list(reaper._abandoned(place)) == [dead]
 
 
 def test_sweep_leaves_a_run_alone_that_is_alive(
@@ -104,7 +104,7 @@ def test_sweep_leaves_a_run_alone_that_is_alive(
 ) -> None:
     alive = Run(RUN_ID, "main")
     with pytest.raises(SystemExit):
-        cli.main(["sweep", str(alive.directory)])
+        commands.main(["sweep", str(alive.directory)])
     assert alive.directory.exists()
     assert "its run is alive" in capsys.readouterr().err
     alive.remove()
@@ -118,7 +118,7 @@ def test_only_directories_that_berth_has_made_for_a_server_go_with_it(
     source = Local(nothing, RUN_ID)
     ours = place / f"berth-server-{RUN_ID}-postgres.abcd"
     ours.mkdir()
-    owned.mark(ours)
+    owned_directories.mark(ours)
     without = persons(place / f"berth-server-{RUN_ID}-postgres.mine")
     link = place / f"berth-server-{RUN_ID}-postgres.link"
     link.symlink_to(without)
@@ -153,7 +153,7 @@ def test_snapshots_are_removed_and_nothing_else_in_a_cache_that_is_a_persons_dir
     assert Frozen("redis-0123-def").read() == b"content"
     assert Frozen("redis-0123-abc").read() is None
     assert [each.name for each in snapshots.directories()] == ["redis-0123-def"]
-    cli.main(["prune", "--snapshots"])
+    commands.main(["prune", "--snapshots"])
     assert Frozen("redis-0123-def").read() is None
     assert all((each / "precious.py").exists() for each in mine)
 

@@ -9,8 +9,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from pytest_berth.settings import OPTIONS, defaults
-from pytest_berth.sources import owned, places
+from pytest_berth.config.options import OPTIONS, defaults
+from pytest_berth.sources import data_directories, owned_directories
 from pytest_berth.sources.local import Local
 
 GIGABYTE = 1 << 30
@@ -21,7 +21,7 @@ def memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A directory in the place of the machine's memory, of which there is plenty."""
     directory = tmp_path / "memory"
     directory.mkdir()
-    monkeypatch.setattr(places, "MEMORY", directory)
+    monkeypatch.setattr(data_directories, "MEMORY", directory)
     for name in ("TMPDIR", "TEMP", "TMP"):
         monkeypatch.delenv(name, raising=False)
     give(monkeypatch, room=GIGABYTE, available=2 * GIGABYTE)
@@ -36,7 +36,7 @@ def give(monkeypatch: pytest.MonkeyPatch, *, room: int, available: int) -> None:
 
 
 def test_memory_is_taken_where_there_is_plenty(memory: Path) -> None:
-    assert places.choose() == memory
+    assert data_directories.choose() == memory
 
 
 @pytest.mark.parametrize(
@@ -46,19 +46,19 @@ def test_where_memory_is_scarce_the_disk_is_taken(
     monkeypatch: pytest.MonkeyPatch, room: int, available: int
 ) -> None:
     give(monkeypatch, room=room, available=available)
-    assert places.choose() == Path(tempfile.gettempdir())
+    assert data_directories.choose() == Path(tempfile.gettempdir())
 
 
 def test_a_directory_that_the_user_has_named_is_taken(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setenv("TMPDIR", str(tmp_path))
-    assert places.choose() == Path(tempfile.gettempdir())
+    assert data_directories.choose() == Path(tempfile.gettempdir())
 
 
 def test_where_there_is_no_such_directory_the_disk_is_taken(memory: Path) -> None:
     memory.rmdir()
-    assert places.choose() == Path(tempfile.gettempdir())
+    assert data_directories.choose() == Path(tempfile.gettempdir())
 
 
 def test_what_a_run_has_left_is_swept_in_both(
@@ -70,7 +70,7 @@ def test_what_a_run_has_left_is_swept_in_both(
         for run in ("0123abcd", "another0"):
             directory = place / f"berth-server-{run}-redis.x"
             directory.mkdir(parents=True)
-            owned.mark(directory)
+            owned_directories.mark(directory)
     Local(defaults(tmp_path, OPTIONS), "0123abcd").sweep()
     left = [path.name for place in (memory, disk) for path in place.iterdir()]
     assert left == ["berth-server-another0-redis.x"] * 2

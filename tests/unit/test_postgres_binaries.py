@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pytest_berth.errors import ArtifactError, NoSourceError
-from pytest_berth.services.postgres import artifacts, binaries
-from pytest_berth.sources import account
+from pytest_berth.services.postgres.server import artifacts, binaries
+from pytest_berth.sources import os_account
 from pytest_berth.sources.artifacts import Artifact
 
 if TYPE_CHECKING:
@@ -255,9 +255,9 @@ def test_the_real_artifact_makes_a_cluster(monkeypatch: pytest.MonkeyPatch, mach
     assert found.origin.startswith("Maven Central 17.")
     data = machine / "data"
     data.mkdir()
-    account.give(data)
+    os_account.give(data)
     initdb = [str(found.program("initdb")), "-N", "-U", "berth", "-A", "trust", "-D", str(data)]
-    assert account.run(initdb, machine).returncode == 0
+    assert os_account.run(initdb, machine).returncode == 0
     assert (data / "PG_VERSION").read_text().strip() == "17"
 
 

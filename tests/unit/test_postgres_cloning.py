@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import psycopg
 import pytest
 
-from pytest_berth.services.postgres import cloning
+from pytest_berth.services.postgres.databases import cloning
 
 if TYPE_CHECKING:
     from psycopg import sql

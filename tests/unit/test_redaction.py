@@ -10,8 +10,8 @@ from urllib.parse import quote, quote_plus
 import pytest
 from psycopg.conninfo import make_conninfo
 
-from pytest_berth.reporting.redact import RedactingFormatter, Redaction
-from pytest_berth.service import Credentials, Server
+from pytest_berth.api import Credentials, Server
+from pytest_berth.reporting.redaction import RedactingFormatter, Redaction
 
 
 def server(source: str, password: str) -> Server:

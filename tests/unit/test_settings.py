@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from pytest_berth.settings import boolean, choice, lines, mask, seconds, words
+from pytest_berth.config.options import boolean, choice, lines, mask, seconds, words
 
 
 def test_lines_leave_out_blanks_and_comments() -> None:

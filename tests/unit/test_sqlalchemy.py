@@ -7,9 +7,10 @@ import sys
 
 import pytest
 
+from pytest_berth.api import Credentials, Server
 from pytest_berth.errors import MissingExtraError, PackageError
-from pytest_berth.service import Credentials, Server
-from pytest_berth.services.postgres import alchemy, urls
+from pytest_berth.services.postgres import sqlalchemy_compat
+from pytest_berth.services.postgres.server import urls
 
 SERVER = Server("postgres", "local", "localhost", 5, Credentials("me", "", "postgres"))
 # What else is there can be imported without SQLAlchemy.
@@ -17,7 +18,7 @@ WITHOUT = """
 import pkgutil, sys, pytest_berth
 from importlib import import_module
 sys.modules["sqlalchemy"] = None
-aio = "pytest_berth.services.postgres.aio."
+aio = "pytest_berth.services.postgres.asynchronous."
 gives_it = {aio + name for name in ("resources", "with_asyncpg", "with_psycopg")}
 for found in pkgutil.walk_packages(pytest_berth.__path__, "pytest_berth."):
     if found.name not in gives_it:
@@ -33,29 +34,29 @@ def test_everything_but_what_gives_something_of_it_can_be_imported_without() -> 
 
 
 def test_a_missing_one_is_told_with_the_fixtures_name(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(alchemy, "version", lambda: ())
+    monkeypatch.setattr(sqlalchemy_compat, "version", lambda: ())
     with pytest.raises(MissingExtraError, match=r"^pg_session needs .*'sqlalchemy'"):
-        alchemy.require_for({"pg_url", "pg_session"})
-    alchemy.require_for({"pg_url", "pg_dsn", "pg_database"})
+        sqlalchemy_compat.require_for({"pg_url", "pg_session"})
+    sqlalchemy_compat.require_for({"pg_url", "pg_dsn", "pg_database"})
 
 
 def test_one_that_is_too_old_is_told_too(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(alchemy, "version", lambda: (1, 3, 24))
+    monkeypatch.setattr(sqlalchemy_compat, "version", lambda: (1, 3, 24))
     with pytest.raises(
         PackageError, match=r"^pg_engine needs SQLAlchemy 1\.4\.26 or newer\."
     ) as old:
-        alchemy.require_for({"pg_engine"})
+        sqlalchemy_compat.require_for({"pg_engine"})
     assert "why: SQLAlchemy 1.3.24 is installed" in str(old.value)
-    monkeypatch.setattr(alchemy, "version", lambda: (1, 4, 54))
+    monkeypatch.setattr(sqlalchemy_compat, "version", lambda: (1, 4, 54))
     with pytest.raises(PackageError, match=r"^pg_async_session needs .* 2\.0\.16 or newer\."):
-        alchemy.require_for({"pg_async_session"})
+        sqlalchemy_compat.require_for({"pg_async_session"})
 
 
 def test_version_1_4_needs_psycopg2(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(alchemy, "version", lambda: (1, 4, 54))
-    monkeypatch.setattr(alchemy, "find_spec", lambda name: None)
+    monkeypatch.setattr(sqlalchemy_compat, "version", lambda: (1, 4, 54))
+    monkeypatch.setattr(sqlalchemy_compat, "find_spec", lambda name: None)
     with pytest.raises(PackageError, match=r"^pg_session needs the package 'psycopg2'"):
-        alchemy.require_for({"pg_session"})
+        sqlalchemy_compat.require_for({"pg_session"})
 
 
 @pytest.mark.parametrize(
@@ -65,7 +66,7 @@ def test_version_1_4_needs_psycopg2(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_the_url_is_for_what_is_installed(
     monkeypatch: pytest.MonkeyPatch, version: tuple[int, ...], scheme: str
 ) -> None:
-    monkeypatch.setattr(alchemy, "version", lambda: version)
+    monkeypatch.setattr(sqlalchemy_compat, "version", lambda: version)
     assert urls.url(SERVER, "shop") == f"{scheme}://me@localhost:5/shop"
     assert f"{urls.Template(SERVER, 'shop')}" == f"{scheme}://me@localhost:5/shop"
     assert f"{urls.Template(SERVER, 'shop'):asyncpg}".startswith("postgresql+asyncpg://")

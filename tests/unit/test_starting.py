@@ -9,17 +9,17 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pytest_berth.lifecycle.manager import Manager
-from pytest_berth.lifecycle.run import MAIN, Run
-from pytest_berth.service import Credentials, Server
+from pytest_berth.api import Credentials, Server
+from pytest_berth.config.options import OPTIONS, SOURCE, Setting, defaults
+from pytest_berth.run.manager import Manager
+from pytest_berth.run.run import MAIN, Run
 from pytest_berth.services.kafka.service import Kafka
-from pytest_berth.settings import OPTIONS, SOURCE, Setting, defaults
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from pytest_berth.settings import Settings
+    from pytest_berth.config.options import Settings
 
 
 class Quiet:
@@ -55,7 +55,7 @@ class Meeting(Kafka):
 @pytest.fixture
 def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Run]:
     """A run without a janitor."""
-    monkeypatch.setattr("pytest_berth.lifecycle.janitor.start", lambda directory: None)
+    monkeypatch.setattr("pytest_berth.run.reaper.start", lambda directory: None)
     made = Run("0123abcd", MAIN)
     yield made
     made.remove()

@@ -12,18 +12,18 @@ from typing import TYPE_CHECKING
 import psutil
 import pytest
 
-from pytest_berth import cli
-from pytest_berth.lifecycle import process
-from pytest_berth.lifecycle.leases import Leases
-from pytest_berth.lifecycle.process import Process
-from pytest_berth.lifecycle.run import OWNER, PUT_OFF, Run
-from pytest_berth.service import Credentials, Server
-from pytest_berth.sources import owned, places
+from pytest_berth.api import Credentials, Server
+from pytest_berth.cli import commands
+from pytest_berth.run import process_identity
+from pytest_berth.run.process_identity import Process
+from pytest_berth.run.registry import Leases
+from pytest_berth.run.run import OWNER, PUT_OFF, Run
+from pytest_berth.sources import data_directories, owned_directories
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from pytest_berth.lifecycle.manager import Manager
+    from pytest_berth.run.manager import Manager
 
 ACCOUNT = Credentials("berth", "secret", "berth")
 EIGHT_DAYS = 8 * 24 * 3600
@@ -32,7 +32,7 @@ EIGHT_DAYS = 8 * 24 * 3600
 def ended(run: Run) -> Run:
     """Return a run whose owner has ended."""
     owner = run.directory / OWNER
-    owner.write_text(json.dumps(Process(2**22 + 1, "never", process.machine())))
+    owner.write_text(json.dumps(Process(2**22 + 1, "never", process_identity.machine())))
     return run
 
 
@@ -53,16 +53,16 @@ def test_a_server_that_is_gone_does_not_keep_the_others_from_being_removed(
 ) -> None:
     ended = {"pid": psutil.Process().pid, "created": 0.0, "signal": "SIGKILL"}
     with tempfile.TemporaryDirectory() as place:
-        monkeypatch.setattr(places, "everywhere", lambda: [Path(place)])
+        monkeypatch.setattr(data_directories, "everywhere", lambda: [Path(place)])
         data = Path(place, "berth-server-0123abcd-redis.data")
         data.mkdir()
-        owned.mark(data)
+        owned_directories.mark(data)
         own = Server(
             "redis", "local", "127.0.0.1", 2, ACCOUNT, handle={**ended, "directory": str(data)}
         )
         Leases(run.directory).write("launched", own)
 
-        cli.main(["sweep", str(run.directory)])
+        commands.main(["sweep", str(run.directory)])
 
         assert not data.exists()
     assert (run.directory / PUT_OFF).exists(), "a later run tries again"
@@ -74,7 +74,7 @@ def test_after_a_week_nobody_tries_to_reach_it_any_more(run: Run) -> None:
     week_ago = owner.stat().st_mtime - EIGHT_DAYS
     os.utime(owner, (week_ago, week_ago))
 
-    cli.main(["sweep", str(run.directory)])
+    commands.main(["sweep", str(run.directory)])
 
     assert not run.directory.exists()
 
@@ -84,16 +84,16 @@ def test_a_directory_that_another_process_removes_meanwhile_does_not_end_the_swe
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    later, manager_of = ended(Run("4567cdef", "main")), cli._manager
+    later, manager_of = ended(Run("4567cdef", "main")), commands._manager
 
     def manager(directory: Path) -> Manager:
         if directory == run.directory:
             shutil.rmtree(directory)
         return manager_of(directory)
 
-    monkeypatch.setattr(cli, "_manager", manager)
+    monkeypatch.setattr(commands, "_manager", manager)
 
-    cli.main(["sweep", str(run.directory), str(later.directory)])
+    commands.main(["sweep", str(run.directory), str(later.directory)])
 
     assert not later.directory.exists()
     assert capsys.readouterr().err == "", "what is gone is done"

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pytest_berth.settings import describe
+from pytest_berth.config.options import describe
 
 if TYPE_CHECKING:
-    from pytest_berth.lifecycle.state import Berth
+    from pytest_berth.run.plugin_state import Berth
 
 
 def header(berth: Berth, verbosity: int) -> list[str]:

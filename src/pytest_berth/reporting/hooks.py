@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pytest_berth.lifecycle.state import BERTH
-from pytest_berth.reporting import redact, sections
+from pytest_berth.reporting import failure_report, redaction
 from pytest_berth.reporting.progress import TerminalProgress
-from pytest_berth.reporting.repeats import Repeats
+from pytest_berth.reporting.repeated_failures import Repeats
+from pytest_berth.run.plugin_state import BERTH
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -20,14 +20,14 @@ _NAME = "berth-reporting"
 
 def start(config: pytest.Config) -> TerminalProgress:
     """Register these hooks, and return what tells a waiting user what is going on."""
-    redact.start(config)
+    redaction.start(config)
     config.pluginmanager.register(sys.modules[__name__], _NAME)
-    config.pluginmanager.register(Redacting(config.stash[redact.SECRETS]), f"{_NAME}-redacting")
+    config.pluginmanager.register(Redacting(config.stash[redaction.SECRETS]), f"{_NAME}-redacting")
     if not hasattr(config, "workerinput"):
         config.pluginmanager.register(Repeats(config.get_verbosity()), f"{_NAME}-repeats")
     progress = TerminalProgress(config)
     berth = config.stash[BERTH]
-    berth.on_server = lambda: redact.redact_outputs(config)
+    berth.on_server = lambda: redaction.redact_outputs(config)
     berth.on_waiting = progress.catch_up
     return progress
 
@@ -35,13 +35,13 @@ def start(config: pytest.Config) -> TerminalProgress:
 @pytest.hookimpl(trylast=True)
 def pytest_configure(config: pytest.Config) -> None:
     """Take the passwords of exported settings out of what is printed, from the header on."""
-    redact.redact_outputs(config)
+    redaction.redact_outputs(config)
 
 
 @pytest.hookimpl(trylast=True)
 def pytest_sessionstart(session: pytest.Session) -> None:
     """The same, where another plugin has put its own reporter in the place of pytest's."""
-    redact.redact_outputs(session.config)
+    redaction.redact_outputs(session.config)
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
@@ -53,11 +53,11 @@ def pytest_sessionfinish(session: pytest.Session) -> Generator[None, Any, Any]:
     try:
         result = yield
     except BaseException:
-        redact.redact_traceback(session.config.stash[redact.SECRETS])
+        redaction.redact_traceback(session.config.stash[redaction.SECRETS])
         raise
     path = session.config.getoption("xmlpath", None)
     if path and not hasattr(session.config, "workerinput"):
-        redact.redact_file(path, session.config.stash[redact.SECRETS].redaction)
+        redaction.redact_file(path, session.config.stash[redaction.SECRETS].redaction)
     return result
 
 
@@ -66,7 +66,7 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
     """Print what threads have told since the last test, and remember where servers' logs are."""
     berth = item.config.stash[BERTH]
     berth.on_waiting()
-    sections.mark_logs(item, berth)
+    failure_report.mark_logs(item, berth)
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
@@ -75,8 +75,8 @@ def pytest_runtest_makereport(
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     """Show why an integration test failed, and no passwords."""
     report = yield
-    sections.complete(report, item, call)
-    item.config.stash[redact.SECRETS].look().report(report)
+    failure_report.complete(report, item, call)
+    item.config.stash[redaction.SECRETS].look().report(report)
     return report
 
 
@@ -86,14 +86,14 @@ def pytest_make_collect_report(
 ) -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
     """Show why a module cannot be imported that connects to a server of the run."""
     report = yield
-    sections.complete_collection(report, collector.config.stash[BERTH])
+    failure_report.complete_collection(report, collector.config.stash[BERTH])
     return report
 
 
 class Redacting:
     """Takes passwords out of reports that others make, of subtests for instance, and warnings."""
 
-    def __init__(self, secrets: redact.Secrets) -> None:
+    def __init__(self, secrets: redaction.Secrets) -> None:
         self._secrets = secrets
 
     @pytest.hookimpl(tryfirst=True)
@@ -109,7 +109,7 @@ class Redacting:
     @pytest.hookimpl(tryfirst=True)
     def pytest_warning_recorded(self, warning_message: Any) -> None:
         """Redact a warning."""
-        redact.redact_warning(warning_message, self._secrets.look())
+        redaction.redact_warning(warning_message, self._secrets.look())
 
 
 @pytest.hookimpl(wrapper=True)
@@ -117,7 +117,7 @@ def pytest_report_teststatus(
     report: pytest.TestReport, config: pytest.Config
 ) -> Generator[None, Any, Any]:
     """With ``-vv``, show how each test got its clean slate."""
-    return sections.status((yield), report, config.get_verbosity())
+    return failure_report.status((yield), report, config.get_verbosity())
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

@@ -8,7 +8,7 @@ from collections import deque
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TextIO
 
-from pytest_berth.lifecycle.state import BERTH
+from pytest_berth.run.plugin_state import BERTH
 from pytest_berth.waiting import now
 
 if TYPE_CHECKING:
@@ -43,9 +43,9 @@ class TerminalProgress:
         """Print a line."""
         run = self.config.stash[BERTH].run
         if not run.is_owner:
-            from pytest_berth.reporting import relay
+            from pytest_berth.reporting import worker_output
 
-            relay.send(run, text)
+            worker_output.send(run, text)
         elif self._may_print():
             self.catch_up()
             self._print(text)

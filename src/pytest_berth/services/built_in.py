@@ -13,10 +13,10 @@ if TYPE_CHECKING:
 
     import pytest
 
+    from pytest_berth.api import ContainerSpec, Credentials, LocalRequest, LocalSpec, Server
+    from pytest_berth.config.options import Option, Settings
     from pytest_berth.errors import BerthError
-    from pytest_berth.service import ContainerSpec, Credentials, LocalRequest, LocalSpec, Server
     from pytest_berth.services.rooms import Items, Launch, Urls
-    from pytest_berth.settings import Option, Settings
 
 
 class BuiltIn:
@@ -113,7 +113,7 @@ class BuiltIn:
 
     def load(self, items: Sequence[pytest.Item], *, starts: bool) -> None:
         """Import what else its tests need."""
-        import_module(f"pytest_berth.services.{self.name}.workspace")
+        import_module(f"pytest_berth.services.{self.name}.namespace")
 
     def prepare(self, server: Server, item: pytest.Item) -> None:
         """Do nothing ahead."""

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pytest_berth.lifecycle import scopes
-from pytest_berth.settings import Option, choice, lines, text, words
+from pytest_berth.collection import server_scopes
+from pytest_berth.config.options import Option, choice, lines, text, words
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -61,8 +61,8 @@ def scope(prefix: str, noun: str) -> Option[str]:
     """Return the option that says who shares a server."""
     return Option(
         f"berth_{prefix}_scope",
-        scopes.parse,
-        scopes.RUN,
+        server_scopes.parse,
+        server_scopes.RUN,
         f"who shares a {noun}: the run (default), a worker, or nobody but the test",
     )
 

@@ -9,9 +9,9 @@ if TYPE_CHECKING:
 
     import pytest
 
+    from pytest_berth.api import ContainerSpec, Credentials, LocalRequest, LocalSpec, Server
+    from pytest_berth.config.options import Settings
     from pytest_berth.errors import BerthError
-    from pytest_berth.service import ContainerSpec, Credentials, LocalRequest, LocalSpec, Server
-    from pytest_berth.settings import Settings
 
 
 class Launch(Protocol):

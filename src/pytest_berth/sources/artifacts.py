@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from pytest_berth.errors import ArtifactError
-from pytest_berth.sources import owned
-from pytest_berth.sources.cache import CACHE_VARIABLE, cache_directory, make, stranger
+from pytest_berth.sources import owned_directories
+from pytest_berth.sources.artifact_cache import CACHE_VARIABLE, cache_directory, make, stranger
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from filelock import BaseFileLock
 
-    from pytest_berth.service import Progress
+    from pytest_berth.api import Progress
     from pytest_berth.sources.downloads import Mirror
 
 __all__ = ["Artifact", "cache_directory", "fetch"]
@@ -128,7 +128,7 @@ def _install(
     mirror: Mirror,
     progress: Progress,
 ) -> None:
-    from pytest_berth.sources.archives import open_to_readers
+    from pytest_berth.sources.unpacking import open_to_readers
 
     partial = target.with_name(target.name + PARTIAL)
     jar, tree = partial / f"{artifact.name}.jar", partial / "tree"
@@ -136,7 +136,7 @@ def _install(
     shutil.rmtree(partial, ignore_errors=True)
     try:
         tree.mkdir(parents=True)
-        owned.mark(partial)
+        owned_directories.mark(partial)
         _download(artifact, jar, mirror, progress)
         unpack(jar, tree)
         open_to_readers(tree)
@@ -190,18 +190,18 @@ def _sweep(cache: Path) -> None:
     from filelock import Timeout
 
     for partial in cache.glob(f"*{PARTIAL}"):
-        if not owned.is_ours(partial, "", [cache]):
+        if not owned_directories.is_ours(partial, "", [cache]):
             continue
         try:
             with _lock(partial.with_suffix("")).acquire(timeout=0):
-                owned.remove(partial)
+                owned_directories.remove(partial)
         except Timeout:
             continue
 
 
 @contextmanager
 def _explained(artifact: Artifact, cache: Path) -> Iterator[None]:
-    from pytest_berth.sources.archives import DAMAGED
+    from pytest_berth.sources.unpacking import DAMAGED
 
     try:
         yield

@@ -6,15 +6,15 @@ import threading
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+from pytest_berth.config.options import SOURCE
 from pytest_berth.errors import NoSourceError
-from pytest_berth.settings import SOURCE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from pytest_berth.api import Progress, Service, Source
+    from pytest_berth.config.options import Settings
     from pytest_berth.errors import BerthError
-    from pytest_berth.service import Progress, Service, Source
-    from pytest_berth.settings import Settings
 
 
 # What `auto` takes where nothing else can serve.

@@ -13,9 +13,9 @@ from http import HTTPStatus
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
 
+from pytest_berth.api import Credentials, Server
+from pytest_berth.config.options import RYUK
 from pytest_berth.errors import BerthError, NoSourceError, StartError
-from pytest_berth.service import Credentials, Server
-from pytest_berth.settings import RYUK
 from pytest_berth.sources import images, ports, ryuk, snapshots
 from pytest_berth.sources.engine import (
     Engine,
@@ -33,8 +33,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
     from socket import socket
 
-    from pytest_berth.service import ContainerSpec, Progress, Service
-    from pytest_berth.settings import Settings
+    from pytest_berth.api import ContainerSpec, Progress, Service
+    from pytest_berth.config.options import Settings
 
 _LOG_LINES = 20
 _STOP_WITHIN = 10
@@ -274,13 +274,13 @@ class Container:
         """Tell whether the container is paused, or one of its processes stopped; nothing else."""
         from docker.errors import APIError, NotFound
 
-        from pytest_berth.sources import inspection
+        from pytest_berth.sources import engine_inspection
 
         try:
             container = self._container(server)
             if container.attrs["State"]["Status"] == "paused":
                 return "the container was paused"
-            is_held = inspection.has_stopped(container.top(ps_args=inspection.STATES))
+            is_held = engine_inspection.has_stopped(container.top(ps_args=engine_inspection.STATES))
         except (APIError, NotFound):
             return ""  # it has ended; not every engine tells of processes
         return "a process of the container was stopped (SIGSTOP)" if is_held else ""
@@ -298,11 +298,11 @@ class Container:
 
     def _image(self, image: str) -> tuple[str, str]:
         """Return what names the engine, and the image's id there; empty where it has none."""
-        from pytest_berth.sources import inspection
+        from pytest_berth.sources import engine_inspection
 
-        path = inspection.socket_path()
+        path = engine_inspection.socket_path()
         if path:
-            return path, inspection.image_id(path, image)
+            return path, engine_inspection.image_id(path, image)
         engine, name = self.engine, image_name(image)
         from docker.errors import DockerException
         from requests.exceptions import RequestException

@@ -10,9 +10,9 @@ from pytest_berth.errors import NoSourceError
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
 
+    from pytest_berth.api import Credentials, Progress, Server, Service
+    from pytest_berth.config.options import Settings
     from pytest_berth.errors import BerthError
-    from pytest_berth.service import Credentials, Progress, Server, Service
-    from pytest_berth.settings import Settings
 
 
 @dataclass

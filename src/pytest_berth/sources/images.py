@@ -11,7 +11,7 @@ from pytest_berth.waiting import wall_clock
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from pytest_berth.service import Progress
+    from pytest_berth.api import Progress
     from pytest_berth.sources.engine import Engine
 
 REPOSITORY = "pytest-berth/snapshot"

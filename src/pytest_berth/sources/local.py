@@ -16,9 +16,17 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pytest_berth.api import LocalRequest, Server
 from pytest_berth.errors import StartError
-from pytest_berth.service import LocalRequest, Server
-from pytest_berth.sources import account, owned, places, ports, programs, shared_memory, snapshots
+from pytest_berth.sources import (
+    data_directories,
+    installed_programs,
+    os_account,
+    owned_directories,
+    ports,
+    shared_memory,
+    snapshots,
+)
 from pytest_berth.sources.snapshots import Frozen
 from pytest_berth.waiting import wait_for
 
@@ -27,9 +35,9 @@ if TYPE_CHECKING:
 
     import psutil
 
+    from pytest_berth.api import Credentials, LocalSpec, Progress, Service
+    from pytest_berth.config.options import Settings
     from pytest_berth.errors import BerthError
-    from pytest_berth.service import Credentials, LocalSpec, Progress, Service
-    from pytest_berth.settings import Settings
 
 _LOG = "server.log"
 _PREFIX = "berth-server-"
@@ -69,7 +77,7 @@ class Local:
             request = LocalRequest(directory, plan.port, plan.credentials, progress, self._reserve)
             spec = service.local(self.settings, request)
             for path, content in spec.files.items():
-                account.write(directory / path, content)
+                os_account.write(directory / path, content)
             frozen = self._snapshot(service, plan, spec)
             thawed = frozen is not None and frozen.thaw(directory / spec.data)
             for command in () if thawed else spec.prepare:
@@ -78,7 +86,7 @@ class Local:
         except BaseException as error:
             shutil.rmtree(directory)
             if isinstance(error, OSError) and error.errno in _NO_PLACE:
-                raise places.unusable(directory.parent, str(error)) from error
+                raise data_directories.unusable(directory.parent, str(error)) from error
             raise
         return dataclasses.replace(
             plan,
@@ -93,7 +101,7 @@ class Local:
         secret = snapshots.password(self.settings, service) if spec.data else ""
         if not secret:
             return None
-        identity = (secret, spec.version, spec.command[0], str(account.identity()))
+        identity = (secret, spec.version, spec.command[0], str(os_account.identity()))
         return Frozen(snapshots.name(self.settings, plan, *identity, *_options(spec)))
 
     def stop(self, server: Server) -> None:
@@ -129,7 +137,7 @@ class Local:
 
     def identity(self, service: Service) -> Sequence[str] | None:
         """Return the programs, their settings, and what they inherit."""
-        return (*service.local_shape(self.settings), *programs.inherited())
+        return (*service.local_shape(self.settings), *installed_programs.inherited())
 
     def sweep(self, spared: Collection[Server] = ()) -> None:
         """End every process that works in a directory of this run, and remove these."""
@@ -145,14 +153,16 @@ class Local:
         import psutil
 
         kept = {Path(each).resolve() for each in spared}
-        for directory in (found for place in places.everywhere() for found in place.glob(pattern)):
+        for directory in (
+            found for place in data_directories.everywhere() for found in place.glob(pattern)
+        ):
             if directory.resolve() in kept or not _is_ours(directory):
                 continue
             for process in psutil.process_iter(["cwd"]):
                 if _is_below(process.info["cwd"], directory):
                     _end(process, "SIGKILL")
             shared_memory.release(directory)
-            owned.remove(directory)
+            owned_directories.remove(directory)
 
     def mark(self, server: Server) -> float:
         """Return the present size of the log, in bytes."""
@@ -198,9 +208,11 @@ class Local:
 
     def _directory(self, plan: Server) -> Path:
         # Beside the run's own directory, not in it: an unprivileged server could not enter there.
-        path = Path(tempfile.mkdtemp(prefix=f"{self._prefix}{plan.key}.", dir=places.choose()))
-        owned.mark(path)
-        account.give(path)
+        path = Path(
+            tempfile.mkdtemp(prefix=f"{self._prefix}{plan.key}.", dir=data_directories.choose())
+        )
+        owned_directories.mark(path)
+        os_account.give(path)
         return path
 
 
@@ -215,12 +227,12 @@ def _options(spec: LocalSpec) -> list[str]:
 
 
 def _prepare(command: Sequence[str], directory: Path) -> None:
-    result = account.run(command, directory)
+    result = os_account.run(command, directory)
     if not result.returncode:
         return
     said = result.stdout.strip()[-2000:]
     if any(sign in said for sign in _FULL):
-        raise places.unusable(directory.parent, said)
+        raise data_directories.unusable(directory.parent, said)
     raise StartError(
         f"{Path(command[0]).name} failed with status {result.returncode}.",
         why=said,
@@ -246,8 +258,8 @@ def _launch(spec: LocalSpec, directory: Path) -> dict[str, Any]:
             stderr=subprocess.STDOUT,
             # Ctrl-C belongs to pytest: the server must outlive it until the run's end.
             start_new_session=True,
-            env=account.environment(),
-            **account.identity(),
+            env=os_account.environment(),
+            **os_account.identity(),
         )
     # The run's end finds the process by its pid, from whichever process that is.
     process.returncode = 0
@@ -375,12 +387,12 @@ def _lives(process: psutil.Process) -> bool:
 
 def _is_ours(directory: Path) -> bool:
     """Tell whether berth has provably made a directory for a server."""
-    user = account.identity().get("user")
-    return owned.is_ours(directory, _PREFIX, places.everywhere(), user)
+    user = os_account.identity().get("user")
+    return owned_directories.is_ours(directory, _PREFIX, data_directories.everywhere(), user)
 
 
 def _removed(directory: Path) -> bool:
-    owned.remove(directory)
+    owned_directories.remove(directory)
     return not directory.exists()
 
 

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     import psutil
     from filelock import FileLock
 
-    from pytest_berth.service import Service
-    from pytest_berth.settings import Settings
+    from pytest_berth.api import Service
+    from pytest_berth.config.options import Settings
 
 _RANGE = Path("/proc/sys/net/ipv4/ip_local_port_range")
 _LOWEST = 15000

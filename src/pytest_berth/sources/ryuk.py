@@ -17,7 +17,7 @@ from pytest_berth.errors import NoSourceError, StartError
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from pytest_berth.service import Progress
+    from pytest_berth.api import Progress
     from pytest_berth.sources.engine import Engine
 
 _ANSWERS_WITHIN = 10.0

@@ -19,17 +19,17 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pytest_berth import locking
+from pytest_berth import file_locks
+from pytest_berth.config.options import SNAPSHOTS
 from pytest_berth.errors import BerthError, StartError
-from pytest_berth.settings import SNAPSHOTS
-from pytest_berth.sources import account, cache, owned
+from pytest_berth.sources import artifact_cache, os_account, owned_directories
 from pytest_berth.waiting import wall_clock
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
-    from pytest_berth.service import Server, Service, Source
-    from pytest_berth.settings import Settings
+    from pytest_berth.api import Server, Service, Source
+    from pytest_berth.config.options import Settings
 
 KEPT = 3
 UNUSED = 30 * 24 * 3600.0
@@ -58,7 +58,7 @@ def password(settings: Settings, service: Service) -> str:
     if not wanted(settings, service):
         return ""
     try:
-        secret = _secret(cache.cache_directory())
+        secret = _secret(artifact_cache.cache_directory())
         if not os.access(_place(), os.W_OK):
             raise PermissionError(f"{_place()} cannot be written to")
         return secret
@@ -68,7 +68,8 @@ def password(settings: Settings, service: Service) -> str:
         raise StartError(
             "snapshots cannot be used: there is no place for their password.",
             why=str(error),
-            remedy=f"{SNAPSHOTS.name} = off, or set {cache.CACHE_VARIABLE} to a directory of yours",
+            remedy=f"{SNAPSHOTS.name} = off, or set {artifact_cache.CACHE_VARIABLE} to a directory"
+            " of yours",
         ) from None
 
 
@@ -133,7 +134,7 @@ class Frozen:
             if not _is_ours(self.path):
                 return False
             _copy(self.path, target)
-            (target / owned.RECORD).unlink()
+            (target / owned_directories.RECORD).unlink()
             os.utime(self.path)
             return True
 
@@ -143,7 +144,7 @@ class Frozen:
             partial = self.path.with_name(f"{self.name}.{secrets.token_hex(4)}")
             try:
                 _move(data, partial)
-                owned.mark(partial, self.name)
+                owned_directories.mark(partial, self.name)
                 self.forget()
                 partial.rename(self.path)
             finally:
@@ -172,7 +173,7 @@ class Frozen:
     def forget(self) -> None:
         """Remove the snapshot, if there is one."""
         if _is_ours(self.path):
-            owned.remove(self.path)
+            owned_directories.remove(self.path)
 
     def _prune(self) -> None:
         group, long_ago = self.name.rpartition("-")[0], wall_clock() - UNUSED
@@ -180,10 +181,10 @@ class Frozen:
         # A killed run may have left a part of one, which has a suffix.
         ours = [path for path in there if path.name.startswith(f"{group}-") and not path.suffix]
         for old in {*ours[KEPT:], *(path for path in there if _used(path) < long_ago)}:
-            owned.remove(old)
+            owned_directories.remove(old)
 
     def _lock(self) -> AbstractContextManager[None]:
-        return locking.locked(_place() / f"{self.name.rpartition('-')[0]}.lock")
+        return file_locks.locked(_place() / f"{self.name.rpartition('-')[0]}.lock")
 
 
 def directories() -> list[Path]:
@@ -195,16 +196,16 @@ def directories() -> list[Path]:
 
 
 def _place() -> Path:
-    place = cache.cache_directory() / _PLACE
-    cache.make(place.parent)
+    place = artifact_cache.cache_directory() / _PLACE
+    artifact_cache.make(place.parent)
     place.mkdir(mode=0o700, exist_ok=True)
     return place
 
 
 def _is_ours(path: Path) -> bool:
     """Tell whether a path is a snapshot, or a part of one that a killed run has left."""
-    user = account.identity().get("user")
-    return owned.is_ours(path, "", [path.parent], user)
+    user = os_account.identity().get("user")
+    return owned_directories.is_ours(path, "", [path.parent], user)
 
 
 def _used(path: Path) -> float:
@@ -234,7 +235,7 @@ def _copy(source: Path, target: Path) -> None:
 def _secret(place: Path) -> str:
     """Return the user's secret, made when first needed."""
     path = place / _SECRET
-    cache.make(place)
+    artifact_cache.make(place)
     with suppress(FileExistsError):
         _write_once(path, secrets.token_hex(16))
     found = path.lstat()

@@ -16,7 +16,8 @@ import psycopg
 import pytest
 
 from pytest_berth import wait_for
-from pytest_berth.services.postgres import databases, guard
+from pytest_berth.services.postgres.databases import run_databases
+from pytest_berth.services.postgres.server import advisory_locks
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -111,7 +112,7 @@ class Shards:
         """Remove what is left of these."""
         with self.site.connect() as door:
             for name in self.databases():
-                databases.remove(door, name)
+                run_databases.remove(door, name)
         return True
 
     def kill(self, number: int) -> None:
@@ -205,7 +206,7 @@ def test_a_builder_that_is_killed_makes_way_for_another_one(shards: Shards) -> N
     assert shards.site.execute(sealed) == [(False,)]
     shards.kill(0)
     # As if it had been killed before it could comment on what it had just created.
-    limit = databases._IN_THE_MAKING
+    limit = run_databases._IN_THE_MAKING
     shards.site.execute(f"COMMENT ON DATABASE {template} IS NULL")
     shards.site.execute(f"ALTER DATABASE {template} CONNECTION LIMIT {limit}")
     shards.start()
@@ -240,7 +241,7 @@ def test_databases_of_others_that_are_named_like_ours_stay(shards: Shards) -> No
         if text:
             shards.site.execute(f"COMMENT ON DATABASE {name} IS 'pytest-berth: {text}'")
     # And one that this run was about to comment on when it was killed.
-    limit = f"CONNECTION LIMIT {databases._IN_THE_MAKING}"
+    limit = f"CONNECTION LIMIT {run_databases._IN_THE_MAKING}"
     shards.site.execute(f"CREATE DATABASE berth_0123abcd_gw0 OWNER {shards.site.name} {limit}")
     run = shards.start("-k", "test_writes")
     output = run.communicate()[0]
@@ -256,8 +257,8 @@ def test_of_two_that_clear_up_at_once_from_two_databases_neither_gives_way(
     (template,) = shards.templates()
     digits = template.removeprefix("berth_template_")
     with shards.site.connect() as other:
-        building = guard.Lock(guard.BUILDING, digits).if_not_alone(other)
-        used = guard.Lock(guard.TEMPLATE, digits).if_not_shared(other)
+        building = advisory_locks.Lock(advisory_locks.BUILDING, digits).if_not_alone(other)
+        used = advisory_locks.Lock(advisory_locks.TEMPLATE, digits).if_not_shared(other)
         with building as not_built, used as unused:
             assert (not_built, unused) == (True, False), "the run that waits shares it"
             shards.go_on()

@@ -16,8 +16,8 @@ import pytest
 from psycopg.conninfo import conninfo_to_dict
 from sqlalchemy import make_url
 
-from pytest_berth.services.postgres import urls
-from pytest_berth.sources import account
+from pytest_berth.services.postgres.server import urls
+from pytest_berth.sources import os_account
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -222,7 +222,7 @@ def tls(stage: Stage, require_source: Callable[[str], None]) -> Iterator[Callabl
         files = ["-keyout", str(key), "-out", str(certificate)]
         subprocess.run([*request.split(), *files], check=True, capture_output=True)
         for path in (directory, key, certificate):
-            account.give(path)
+            os_account.give(path)
         key.chmod(0o600)
         settings = [
             "ssl = on",

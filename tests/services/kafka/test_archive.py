@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING
 import pytest
 
 from marks import slow
+from pytest_berth.config.options import ARTIFACT_MIRROR
 from pytest_berth.errors import BerthError
 from pytest_berth.services.kafka import artifacts, java
-from pytest_berth.services.kafka.archive import Broker
-from pytest_berth.services.kafka.training import Silence
-from pytest_berth.settings import ARTIFACT_MIRROR
-from pytest_berth.sources.cache import cache_directory
+from pytest_berth.services.kafka.build_class_archive import Silence
+from pytest_berth.services.kafka.class_archive import Broker
+from pytest_berth.sources.artifact_cache import cache_directory
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -71,8 +71,8 @@ TRAIN = """
 import sys
 from pathlib import Path
 from pytest_berth.services.kafka import java
-from pytest_berth.services.kafka.archive import Broker
-from pytest_berth.services.kafka.training import train
+from pytest_berth.services.kafka.class_archive import Broker
+from pytest_berth.services.kafka.build_class_archive import train
 
 version, program, cache, *jars = sys.argv[1:]
 found = java.Java(Path(program), java.version_of(Path(program)), "given")
@@ -122,7 +122,7 @@ def test_what_failed_is_tried_again_after_a_day(broker: Broker) -> None:
 def test_a_java_that_cannot_make_an_archive_leaves_the_reason(
     jars: tuple[Path, ...], tmp_path: Path
 ) -> None:
-    from pytest_berth.services.kafka.training import train
+    from pytest_berth.services.kafka.build_class_archive import train
 
     false = Path("/bin/false")
     broker = Broker(VERSION, java.Java(false, "17.0.1", "given"), jars, tmp_path)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pytest_berth.services.kafka.aio.probe import AsyncProbe
+from pytest_berth.services.kafka.async_probe import AsyncProbe
 from pytest_berth.services.kafka.probe import Probe
 from pytest_berth.waiting import wait_for_async
 

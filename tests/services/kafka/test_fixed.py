@@ -8,18 +8,18 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from pytest_berth.api import Credentials
+from pytest_berth.config.options import OPTIONS, Setting, Settings
 from pytest_berth.errors import SettingsError
-from pytest_berth.service import Credentials
-from pytest_berth.services.kafka import fixed, launch
+from pytest_berth.services.kafka import fixed_address, launch
 from pytest_berth.services.kafka.service import KAFKA
-from pytest_berth.settings import OPTIONS, Setting, Settings
 from pytest_berth.sources import ports
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from conftest import Project
-    from pytest_berth.service import Service
+    from pytest_berth.api import Service
 
 
 def settings(**given: str) -> Settings:
@@ -85,7 +85,7 @@ def test_what_cannot_be_fixed_is_told(given: dict[str, str], told: str) -> None:
     fixing = settings(berth_kafka_port="9092", **given)
     berth: Any = SimpleNamespace(settings=fixing, run=SimpleNamespace(workers=2))
     with pytest.raises(SettingsError) as raised:
-        fixed.check(berth)
+        fixed_address.check(berth)
     assert raised.value.what == told
     assert "berth_kafka_port = 9092" in raised.value.why
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from confluent_kafka import Consumer, Producer
 
-from pytest_berth.services.kafka.groups import Groups
+from pytest_berth.services.kafka.consumer_groups import Groups
 from pytest_berth.waiting import wait_for
 
 if TYPE_CHECKING:

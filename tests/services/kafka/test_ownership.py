@@ -16,16 +16,16 @@ import pytest
 from pytest_berth.services.kafka import broker_state, topics
 from pytest_berth.services.kafka.brokers import Brokers
 from pytest_berth.services.kafka.connection import Connection, ForeignBrokerError
-from pytest_berth.services.kafka.groups import Groups
-from pytest_berth.services.kafka.reading import Reader
+from pytest_berth.services.kafka.consumer_groups import Groups
 from pytest_berth.services.kafka.service import KAFKA
+from pytest_berth.services.kafka.topic_reader import Reader
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from tests.conftest import Project
 
-    from pytest_berth.service import Service
+    from pytest_berth.api import Service
 
 # Another broker with the same settings, at the same port, with a cluster and data of its own.
 TAKE_OVER = """

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pytest_berth.lifecycle.manager import Manager
-from pytest_berth.lifecycle.run import MAIN, Run
+from pytest_berth.config.options import OPTIONS, Setting, Settings
+from pytest_berth.run.manager import Manager
+from pytest_berth.run.run import MAIN, Run
 from pytest_berth.services.redis import clients, urls
 from pytest_berth.services.redis.service import REDIS
-from pytest_berth.settings import OPTIONS, Setting, Settings
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     import redis
 
     from conftest import Project
-    from pytest_berth.service import Server, Service
+    from pytest_berth.api import Server, Service
 
 
 @dataclass

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from tests.services.test_redis.conftest import Yard
 
     from conftest import Project
-    from pytest_berth.service import Server
+    from pytest_berth.api import Server
 
     Connect = Callable[..., redis.Redis]
 

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from pytest_berth.config.options import OPTIONS, Setting, Settings
 from pytest_berth.errors import SettingsError
-from pytest_berth.services.redis import databases, fixed
+from pytest_berth.services.redis import database_numbers, fixed_address
 from pytest_berth.services.redis.service import REDIS
-from pytest_berth.settings import OPTIONS, Setting, Settings
 from pytest_berth.sources import ports
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from tests.services.test_redis.conftest import Yard
 
     from conftest import Project
-    from pytest_berth.service import Service
+    from pytest_berth.api import Service
 
 
 def settings(**given: str) -> Settings:
@@ -92,19 +92,19 @@ def test_any_password_will_do(yard: Yard, connect: Callable[..., Any]) -> None:
 def test_what_cannot_be_fixed_is_told(given: dict[str, str], told: str) -> None:
     berth: Any = SimpleNamespace(settings=settings(**given), run=SimpleNamespace(workers=2))
     with pytest.raises(SettingsError) as raised:
-        fixed.check(berth)
+        fixed_address.check(berth)
     assert str(raised.value).startswith(told)
     assert f"{given.popitem()[0]} = " in raised.value.why
 
 
 def test_workers_are_far_apart() -> None:
     for count in (1, 2, 10, 16, 256):
-        numbers = [databases.spread(index, count) for index in range(count)]
+        numbers = [database_numbers.spread(index, count) for index in range(count)]
         assert sorted(numbers) == list(range(count))
-    assert [databases.spread(index, 256) for index in range(4)] == [0, 128, 64, 192]
+    assert [database_numbers.spread(index, 256) for index in range(4)] == [0, 128, 64, 192]
     for workers in (1, 3, 8, 16):
         # xdist replaces those that crash, by others with new names.
-        taken = sorted(databases.spread(index, 256) for index in range(5 * workers))
+        taken = sorted(database_numbers.spread(index, 256) for index in range(5 * workers))
         gaps = [later - earlier for earlier, later in itertools.pairwise(taken)]
-        assert databases.further(256, workers) <= min(gaps)
-    assert databases.further(16, 8) == 1
+        assert database_numbers.further(256, workers) <= min(gaps)
+    assert database_numbers.further(16, 8) == 1

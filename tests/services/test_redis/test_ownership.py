@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from tests.services.test_redis.conftest import Yard
 
     from conftest import Project
-    from pytest_berth.service import Server
+    from pytest_berth.api import Server
 
     Take = Callable[[Server, str], redis.Redis]
 

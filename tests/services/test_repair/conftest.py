@@ -17,10 +17,11 @@ from psycopg import sql
 from psycopg.conninfo import make_conninfo
 from tests import temporary
 
-from pytest_berth.service import Progress
-from pytest_berth.services.postgres import binaries, repair
-from pytest_berth.settings import ARTIFACT_MIRROR
-from pytest_berth.sources.cache import cache_directory
+from pytest_berth.api import Progress
+from pytest_berth.config.options import ARTIFACT_MIRROR
+from pytest_berth.services.postgres import restore
+from pytest_berth.services.postgres.server import binaries
+from pytest_berth.sources.artifact_cache import cache_directory
 from pytest_berth.waiting import wait_for
 
 if TYPE_CHECKING:
@@ -96,7 +97,7 @@ class Slate:
     dsn: str
     berth: Connection
     app: Connection
-    baseline: repair.Baseline | None = None
+    baseline: restore.Baseline | None = None
     watch: bool = True
     before: dict[str, Any] = field(default_factory=dict)
     others: list[Connection] = field(default_factory=list)
@@ -108,26 +109,26 @@ class Slate:
         self.others.append(other)
         return other
 
-    def capture(self, berth: Connection | None = None) -> repair.Baseline:
+    def capture(self, berth: Connection | None = None) -> restore.Baseline:
         """Capture the baseline, and remember the contents independently."""
         if berth:
             self.berth = berth
-        self.baseline = repair.capture(self.berth, lock_timeout=LOCK_TIMEOUT, watch=self.watch)
+        self.baseline = restore.capture(self.berth, lock_timeout=LOCK_TIMEOUT, watch=self.watch)
         self.before = self.contents()
         return self.baseline
 
-    def restore(self) -> repair.Restored:
+    def restore(self) -> restore.Restored:
         """Restore the baseline, and compare everything with what it was."""
         restored = self.restore_only()
         self.compare()
         return restored
 
-    def restore_only(self) -> repair.Restored:
+    def restore_only(self) -> restore.Restored:
         """Restore the baseline."""
         assert self.baseline
         try:
-            restored = repair.restore(self.berth, self.baseline, lock_timeout=LOCK_TIMEOUT)
-        except repair.LeftOpen as error:
+            restored = restore.restore(self.berth, self.baseline, lock_timeout=LOCK_TIMEOUT)
+        except restore.LeftOpen as error:
             if error.restored:
                 self.baseline = error.restored.baseline
             raise
@@ -137,7 +138,7 @@ class Slate:
     def changed(self) -> bool:
         """Tell what the cheap check says."""
         assert self.baseline
-        return repair.changed(self.berth, self.baseline)
+        return restore.changed(self.berth, self.baseline)
 
     def compare(self) -> None:
         """Assert that the contents are those of the baseline."""

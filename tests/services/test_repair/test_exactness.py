@@ -9,8 +9,8 @@ import pytest
 from psycopg.conninfo import make_conninfo
 from psycopg.rows import dict_row
 
-from pytest_berth.services.postgres import repair
-from pytest_berth.services.postgres.repair.marks import Mark, Snapshot
+from pytest_berth.services.postgres import restore
+from pytest_berth.services.postgres.restore.log_positions import Mark, Snapshot
 
 from .conftest import LOCK_TIMEOUT
 
@@ -29,7 +29,7 @@ def test_nothing_is_touched_when_nothing_changed(slate: Slate) -> None:
     slate.app.execute("SELECT * FROM item")
     slate.connect().execute("SELECT * FROM item")
     assert not slate.changed()
-    assert slate.restore() == repair.Restored(slate.baseline)
+    assert slate.restore() == restore.Restored(slate.baseline)
 
 
 def test_only_what_is_dirty_is_touched(slate: Slate) -> None:
@@ -86,7 +86,7 @@ def test_a_baseline_within_a_baseline(slate: Slate) -> None:
         slate.app.execute("DELETE FROM item; INSERT INTO item VALUES (1, 'of a test')")
         slate.restore()
     assert slate.baseline
-    repair.release(slate.berth, slate.baseline)
+    restore.release(slate.berth, slate.baseline)
     slate.baseline, slate.before = outer, of_outer
     slate.restore()
 
@@ -161,7 +161,7 @@ def test_what_commits_while_the_repair_runs_is_noticed_the_next_time(slate: Slat
     slate.app.execute(SEEDED)
     baseline = slate.capture()
     slate.app.execute("INSERT INTO item (name) VALUES ('new')")
-    restored = repair.restore(slate.berth, baseline, lock_timeout=LOCK_TIMEOUT)
+    restored = restore.restore(slate.berth, baseline, lock_timeout=LOCK_TIMEOUT)
     meanwhile = Mark(restored.baseline.mark.snapshot, restored.baseline.mark.own)
     slate.app.execute("UPDATE item SET name = 'late' WHERE id = 1")
     assert meanwhile.moved(Snapshot.now(slate.berth))

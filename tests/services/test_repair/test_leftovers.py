@@ -10,8 +10,8 @@ import psycopg
 import pytest
 
 from pytest_berth.errors import IsolationError
-from pytest_berth.services.postgres import repair
-from pytest_berth.services.postgres.repair.holders import redacted
+from pytest_berth.services.postgres import restore
+from pytest_berth.services.postgres.restore.open_transactions import redacted
 from pytest_berth.waiting import wait_for
 
 from .conftest import LOCK_TIMEOUT
@@ -38,7 +38,7 @@ def test_a_writer_left_open_is_ended_and_named_and_the_database_is_clean(slate: 
     left.execute("UPDATE item SET name = 'left'")
     slate.app.execute("INSERT INTO item VALUES (2, 'committed')")
     assert slate.changed()
-    with pytest.raises(repair.LeftOpen) as caught:
+    with pytest.raises(restore.LeftOpen) as caught:
         slate.restore_only()
     assert caught.value.restored
     slate.compare()
@@ -61,7 +61,7 @@ def test_a_writer_that_commits_in_time_is_no_error(slate: Slate) -> None:
     ending = threading.Timer(LOCK_TIMEOUT / 3, slow.commit)
     ending.start()
     # On a busy machine the timer may be late.
-    restored = repair.restore(slate.berth, baseline, lock_timeout=60)
+    restored = restore.restore(slate.berth, baseline, lock_timeout=60)
     assert restored.tables == ("public.item",)
     slate.compare()
     ending.join()
@@ -83,7 +83,7 @@ def test_a_statement_that_still_runs_is_ended(slate: Slate) -> None:
     thread.start()
     query = "SELECT 1 FROM pg_stat_activity WHERE pid = %s AND wait_event = 'PgSleep'"
     wait_for(lambda: slate.app.execute(query, [pid_of(busy)]).fetchone(), 60)
-    with pytest.raises(repair.LeftOpen, match="pg_sleep"):
+    with pytest.raises(restore.LeftOpen, match="pg_sleep"):
         slate.restore_only()
     thread.join(60)
     assert failures
@@ -93,7 +93,7 @@ def test_a_statement_that_still_runs_is_ended(slate: Slate) -> None:
 def test_an_uncommitted_new_table_of_a_leftover_is_no_schema_change(slate: Slate) -> None:
     slate.capture()
     slate.connect().execute("CREATE TABLE extra (x int)")
-    with pytest.raises(repair.LeftOpen) as caught:
+    with pytest.raises(restore.LeftOpen) as caught:
         slate.restore_only()
     assert caught.value.restored
     slate.compare()
@@ -103,7 +103,7 @@ def test_a_leftover_beside_a_schema_change_leaves_no_clean_database(slate: Slate
     slate.capture()
     slate.app.execute("CREATE TABLE extra (x int)")
     slate.connect().execute("INSERT INTO item VALUES (2, 'left')")
-    with pytest.raises(repair.LeftOpen) as caught:
+    with pytest.raises(restore.LeftOpen) as caught:
         slate.restore_only()
     assert caught.value.restored is None
 
@@ -160,7 +160,7 @@ def test_an_older_transaction_that_holds_a_lock_in_the_way_is_named_in_time(slat
     slate.app.execute("INSERT INTO item VALUES (2, 'new')")
     wider.execute("LOCK TABLE item IN SHARE MODE")
     began = time.monotonic()
-    with pytest.raises(repair.LeftOpen, match="fixture") as caught:
+    with pytest.raises(restore.LeftOpen, match="fixture") as caught:
         slate.restore_only()
     assert time.monotonic() - began < 60 * LOCK_TIMEOUT
     assert caught.value.restored is None
@@ -176,7 +176,7 @@ def test_a_row_locked_by_an_older_prepared_transaction_is_named(slate: Slate) ->
     wider.execute("PREPARE TRANSACTION 'of the session'")
     slate.capture()
     slate.app.execute("DELETE FROM item WHERE id = 2")
-    with pytest.raises(repair.LeftOpen, match="prepared transaction 'of the session'") as caught:
+    with pytest.raises(restore.LeftOpen, match="prepared transaction 'of the session'") as caught:
         slate.restore_only()
     assert caught.value.restored is None
 
@@ -189,7 +189,7 @@ def test_a_reader_in_the_way_of_an_exclusive_lock_is_ended(slate: Slate) -> None
     bystander.execute("SELECT * FROM item")
     reader = slate.connect()
     reader.execute("SELECT * FROM seen")
-    with pytest.raises(repair.LeftOpen) as caught:
+    with pytest.raises(restore.LeftOpen) as caught:
         slate.restore_only()
     assert caught.value.restored
     assert [holder.pid for holder in caught.value.holders] == [pid_of(reader)]
@@ -214,7 +214,7 @@ def test_the_end_of_the_baselines_connection_is_told(slate: Slate) -> None:
     slate.capture()
     slate.app.execute("INSERT INTO item VALUES (2, 'new')")
     slate.app.execute("SELECT pg_terminate_backend(%s)", [pid_of(slate.berth)])
-    with pytest.raises(repair.BaselineLost, match="baseline was closed"):
+    with pytest.raises(restore.BaselineLost, match="baseline was closed"):
         slate.restore_only()
 
 

@@ -7,22 +7,22 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pytest_berth.services.postgres import repair
-from pytest_berth.services.postgres.repair import (
+from pytest_berth.services.postgres import restore
+from pytest_berth.services.postgres.restore import (
     baseline,
-    dirt,
-    fingerprint,
+    diff,
     large_objects,
-    marks,
-    prepared,
+    log_positions,
+    prepared_statements,
+    schema_fingerprint,
 )
-from pytest_berth.services.postgres.repair.baseline import Signs
+from pytest_berth.services.postgres.restore.baseline import Signs
 
 if TYPE_CHECKING:
     from .conftest import Slate
 
 # The package has a function of that name.
-RESTORE = import_module("pytest_berth.services.postgres.repair.restore")
+RESTORE = import_module("pytest_berth.services.postgres.restore.restore")
 SCHEMA = """
 CREATE TABLE item (id serial PRIMARY KEY, name text);
 CREATE INDEX by_name ON item (name);
@@ -52,7 +52,7 @@ def missed(slate: Slate) -> bool:
 def test_the_snapshot(slate: Slate, monkeypatch: pytest.MonkeyPatch) -> None:
     slate.app.execute("INSERT INTO sale VALUES (1, 1)")
     with monkeypatch.context() as patch:
-        patch.setattr(marks.Mark, "moved", lambda *_: False)
+        patch.setattr(log_positions.Mark, "moved", lambda *_: False)
         assert missed(slate)
     assert not missed(slate)
 
@@ -63,7 +63,7 @@ def test_the_sequences_that_leave_the_snapshot_as_it_is(
     slate.app.execute("SELECT nextval('quick')")
     with monkeypatch.context() as patch:
         patch.setattr(baseline, "_sequences_moved", lambda *_: False)
-        patch.setattr(marks.Mark, "moved", lambda *_: False)
+        patch.setattr(log_positions.Mark, "moved", lambda *_: False)
         assert missed(slate)
     assert not missed(slate)
 
@@ -85,7 +85,7 @@ def test_the_ids_that_the_snapshot_does_not_tell_of(
 ) -> None:
     left = slate.connect()
     with monkeypatch.context() as patch:
-        patch.setattr(prepared, "NOW", "SELECT pg_current_snapshot()::text, 0")
+        patch.setattr(prepared_statements, "NOW", "SELECT pg_current_snapshot()::text, 0")
         slate.capture()
     left.execute("INSERT INTO sale VALUES (1, 1)")
     slate.restore_only()
@@ -95,7 +95,7 @@ def test_the_ids_that_the_snapshot_does_not_tell_of(
 
     slate.capture()
     left.execute("INSERT INTO sale VALUES (1, 1)")
-    with pytest.raises(repair.LeftOpen):
+    with pytest.raises(restore.LeftOpen):
         slate.restore()
 
 
@@ -109,7 +109,7 @@ def test_a_snapshot_for_each_statement_whatever_the_database_is_set_to(slate: Sl
 def test_the_rows_newer_than_the_mark(slate: Slate, monkeypatch: pytest.MonkeyPatch) -> None:
     slate.app.execute("UPDATE item SET name = 'changed'")
     with monkeypatch.context() as patch:
-        patch.setattr(dirt, "_differing", lambda *_: ({}, set()))
+        patch.setattr(diff, "_differing", lambda *_: ({}, set()))
         assert missed(slate)
 
 
@@ -118,7 +118,7 @@ def test_the_files_of_tables(slate: Slate, monkeypatch: pytest.MonkeyPatch) -> N
     kept = slate.baseline
     assert kept
     with monkeypatch.context() as patch:
-        patch.setattr(dirt, "storage_of", lambda _: kept.storage)
+        patch.setattr(diff, "storage_of", lambda _: kept.storage)
         assert missed(slate)
 
 
@@ -133,13 +133,13 @@ def test_the_large_objects(slate: Slate, monkeypatch: pytest.MonkeyPatch) -> Non
 
 def test_the_empty_tables_that_are_filled(slate: Slate, monkeypatch: pytest.MonkeyPatch) -> None:
     slate.app.execute("INSERT INTO sale VALUES (1, 1)")
-    found = dirt.find
+    found = diff.find
 
-    def without_filled(*arguments: object) -> dirt.Dirt:
-        return dirt.Dirt(altered=found(*arguments).altered)  # type: ignore[arg-type]
+    def without_filled(*arguments: object) -> diff.Dirt:
+        return diff.Dirt(altered=found(*arguments).altered)  # type: ignore[arg-type]
 
     with monkeypatch.context() as patch:
-        patch.setattr(dirt, "find", without_filled)
+        patch.setattr(diff, "find", without_filled)
         assert missed(slate)
 
 
@@ -149,7 +149,7 @@ def test_the_comparison_of_the_catalog(
 ) -> None:
     slate.app.execute(change.encode())
     with monkeypatch.context() as patch:
-        patch.setattr(fingerprint, "differences", lambda *_: [])
+        patch.setattr(schema_fingerprint, "differences", lambda *_: [])
         slate.restore_only()
     query = "SELECT to_regclass('extra') IS NOT NULL OR to_regclass('by_name') IS NULL"
     assert slate.app.execute(query).fetchone() == (True,)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import psycopg
 import pytest
 
-from pytest_berth.services.postgres import repair
+from pytest_berth.services.postgres import restore
 
 if TYPE_CHECKING:
     from .conftest import Slate
@@ -130,5 +130,5 @@ def test_a_large_object_whose_rights_changed_is_named(slate: Slate) -> None:
     slate.app.execute(LARGE.format(100000))
     slate.capture()
     slate.app.execute("GRANT SELECT ON LARGE OBJECT 100000 TO pg_monitor")
-    with pytest.raises(repair.NotRepairable, match="100000"):
+    with pytest.raises(restore.NotRepairable, match="100000"):
         slate.restore_only()

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from pytest_berth.services.postgres import repair
+from pytest_berth.services.postgres import restore
 
 from .conftest import Slate, new_slate
 
@@ -215,18 +215,18 @@ def catalogs(slate: Slate) -> list[Any]:
         return door.execute(CATALOGS).fetchall()
 
 
-def restore(slate: Slate, catalogs_before: list[Any]) -> bool:
+def is_restored(slate: Slate, catalogs_before: list[Any]) -> bool:
     """Put the baseline back, or tell that the schema was changed; nothing else may happen."""
     assert slate.baseline
     restored, failure = None, None
     try:
-        restored = repair.restore(slate.berth, slate.baseline, lock_timeout=0.05)
-    except repair.LeftOpen as error:
+        restored = restore.restore(slate.berth, slate.baseline, lock_timeout=0.05)
+    except restore.LeftOpen as error:
         restored, failure = error.restored, error.__cause__
-    except repair.SchemaChanged as error:
+    except restore.SchemaChanged as error:
         failure = error
     if restored is None:
-        assert isinstance(failure, repair.SchemaChanged)
+        assert isinstance(failure, restore.SchemaChanged)
         assert catalogs(slate) != catalogs_before
         return False
     slate.baseline = restored.baseline
@@ -261,5 +261,5 @@ def test_the_repair_gives_back_what_was_there(
                 door.commit()
             for step in program:
                 run(tables, doors, step)
-            if not restore(slate, before):
+            if not is_restored(slate, before):
                 break

@@ -8,7 +8,7 @@ import psycopg
 import pytest
 
 from pytest_berth.errors import IsolationError
-from pytest_berth.services.postgres import repair
+from pytest_berth.services.postgres import restore
 
 from .test_rows import CYCLE
 
@@ -82,7 +82,7 @@ def test_an_owner_is_told_of_a_stale_materialized_view(slate: Slate, owner: Conn
     slate.app.execute("INSERT INTO a VALUES (1)")
     slate.capture(owner)
     slate.app.execute("REFRESH MATERIALIZED VIEW seen")
-    with pytest.raises(repair.NotRepairable, match=r"REFRESH MATERIALIZED VIEW public\.seen"):
+    with pytest.raises(restore.NotRepairable, match=r"REFRESH MATERIALIZED VIEW public\.seen"):
         slate.restore_only()
 
 

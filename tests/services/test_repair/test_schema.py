@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 import psycopg
 import pytest
 
-from pytest_berth.services.postgres import repair
-from pytest_berth.services.postgres.repair import reading
+from pytest_berth.services.postgres import restore
+from pytest_berth.services.postgres.restore import initial_read
 
 if TYPE_CHECKING:
     from .conftest import Slate
@@ -67,7 +67,7 @@ def test_a_schema_change_is_named(slate: Slate, change: str, named: str) -> None
     slate.capture()
     slate.app.execute(change)
     assert slate.changed()
-    with pytest.raises(repair.SchemaChanged) as caught:
+    with pytest.raises(restore.SchemaChanged) as caught:
         slate.restore_only()
     assert any(named in difference for difference in caught.value.differences)
     assert 'isolation="database"' in caught.value.remedy
@@ -114,7 +114,7 @@ def test_what_no_event_trigger_tells_of_is_named(slate: Slate, change: str, name
         if not named:
             slate.restore_only()
             return
-        with pytest.raises(repair.SchemaChanged) as caught:
+        with pytest.raises(restore.SchemaChanged) as caught:
             slate.restore_only()
     finally:
         _drop_subscriptions(slate)
@@ -135,7 +135,7 @@ def test_writing_rows_is_not_followed_by_counting_those_of_the_catalogs(
 
     slate.app.execute(SCHEMA)
     slate.capture()
-    monkeypatch.setattr(reading, "_require_entries", forbidden)
+    monkeypatch.setattr(initial_read, "_require_entries", forbidden)
     slate.app.execute("INSERT INTO item (name) VALUES ('a')")
     slate.app.execute("BEGIN; UPDATE item SET name = 'b'; ROLLBACK")
     slate.restore()
@@ -151,7 +151,7 @@ def test_a_table_that_was_dropped_without_a_note_is_named(slate: Slate) -> None:
         # As with event_triggers = off, which PostgreSQL has since 17.
         slate.app.execute("DROP TABLE item")
         slate.app.execute("DELETE FROM information_schema.berth_ddl")
-    with pytest.raises(repair.SchemaChanged, match="table item was dropped"):
+    with pytest.raises(restore.SchemaChanged, match="table item was dropped"):
         slate.restore_only()
 
 
@@ -198,7 +198,7 @@ def test_rows_the_schema_refuses_by_now_are_a_reason_to_replace_the_database(sla
     )
     slate.capture()
     slate.app.execute("DELETE FROM item")
-    with pytest.raises(repair.NotRepairable, match=r"no longer accepted by public\.item"):
+    with pytest.raises(restore.NotRepairable, match=r"no longer accepted by public\.item"):
         slate.restore_only()
 
 
@@ -216,7 +216,7 @@ def test_functions_that_need_the_search_path_of_the_database_work(slate: Slate) 
 def test_the_copies_are_gone_after_release(slate: Slate) -> None:
     slate.app.execute("CREATE TABLE item (x int); INSERT INTO item VALUES (1)")
     baseline = slate.capture()
-    repair.release(slate.berth, baseline)
+    restore.release(slate.berth, baseline)
     with psycopg.connect(slate.dsn) as door:
         copies = door.execute(
             "SELECT count(*) FROM pg_class WHERE relname ~ '^berth_[0-9]'"

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 import psycopg
 import pytest
 
-from pytest_berth.services.postgres import repair
-from pytest_berth.services.postgres.repair import bloat, fingerprint
+from pytest_berth.services.postgres import restore
+from pytest_berth.services.postgres.restore import schema_fingerprint, vacuum
 
 from .conftest import LOCK_TIMEOUT
 
@@ -27,7 +27,7 @@ def test_the_catalog_is_not_compared_when_no_command_has_altered_it(
 ) -> None:
     slate.app.execute(SEEDED + "; CREATE MATERIALIZED VIEW seen AS SELECT * FROM item")
     slate.capture()
-    monkeypatch.setattr(fingerprint, "differences", _forbid)
+    monkeypatch.setattr(schema_fingerprint, "differences", _forbid)
     slate.app.execute("INSERT INTO item VALUES (2, 'y'); CREATE TEMP TABLE mine (id serial)")
     slate.app.execute("REFRESH MATERIALIZED VIEW seen")
     slate.restore()
@@ -54,7 +54,7 @@ def test_what_fires_no_event_trigger_is_a_schema_change_too(slate: Slate, change
         slate.capture()
         for statement in change.split(";"):
             slate.app.execute(statement)
-        with pytest.raises(repair.NotRepairable):
+        with pytest.raises(restore.NotRepairable):
             slate.restore_only()
     finally:
         slate.app.execute("DROP OWNED BY a_role CASCADE; DROP ROLE a_role")
@@ -78,7 +78,7 @@ def test_a_change_by_a_transaction_older_than_the_event_trigger_is_found(slate: 
     wider.execute("CREATE TABLE of_the_session (x int)")
     assert not slate.capture().watched
     wider.commit()
-    with pytest.raises(repair.SchemaChanged, match="of_the_session was created"):
+    with pytest.raises(restore.SchemaChanged, match="of_the_session was created"):
         slate.restore_only()
 
 
@@ -88,7 +88,7 @@ def test_databases_that_are_not_ours_get_no_event_trigger(slate: Slate) -> None:
     assert not slate.capture().watched
     assert slate.app.execute("SELECT count(*) FROM pg_event_trigger").fetchone() == (0,)
     slate.app.execute("CREATE TABLE extra (x int)")
-    with pytest.raises(repair.SchemaChanged):
+    with pytest.raises(restore.SchemaChanged):
         slate.restore_only()
 
 
@@ -101,7 +101,7 @@ def test_the_repair_of_guarded_tables_is_not_noted_as_a_change(
         " ENABLE ALWAYS RULE keep"
     )
     slate.capture()
-    monkeypatch.setattr(fingerprint, "differences", _forbid)
+    monkeypatch.setattr(schema_fingerprint, "differences", _forbid)
     for _ in range(2):
         slate.app.execute("INSERT INTO log VALUES (1)")
         slate.restore()
@@ -146,10 +146,10 @@ def test_other_databases_do_not_make_the_baseline_anew(slate: Slate, repair_serv
     with psycopg.connect(repair_server, autocommit=True) as elsewhere:
         elsewhere.execute("SELECT pg_current_xact_id()")
     assert slate.changed()
-    confirmed = repair.confirm(slate.berth, baseline, lock_timeout=LOCK_TIMEOUT)
+    confirmed = restore.confirm(slate.berth, baseline, lock_timeout=LOCK_TIMEOUT)
     assert confirmed
     assert confirmed.prepared is baseline.prepared
-    assert not repair.changed(slate.berth, confirmed)
+    assert not restore.changed(slate.berth, confirmed)
 
 
 @pytest.mark.parametrize(
@@ -167,14 +167,14 @@ def test_a_baseline_that_fixtures_have_changed_is_not_confirmed(slate: Slate, ch
     slate.app.execute(SEEDED)
     baseline = slate.capture()
     slate.app.execute(change)
-    assert repair.confirm(slate.berth, baseline, lock_timeout=LOCK_TIMEOUT) is None
+    assert restore.confirm(slate.berth, baseline, lock_timeout=LOCK_TIMEOUT) is None
 
 
 def test_a_baseline_is_not_confirmed_while_a_writer_is_open(slate: Slate) -> None:
     slate.app.execute(SEEDED)
     baseline = slate.capture()
     slate.connect().execute("INSERT INTO item VALUES (2, 'y')")
-    assert repair.confirm(slate.berth, baseline, lock_timeout=LOCK_TIMEOUT) is None
+    assert restore.confirm(slate.berth, baseline, lock_timeout=LOCK_TIMEOUT) is None
 
 
 def test_tables_do_not_grow_from_test_to_test(
@@ -189,5 +189,5 @@ def test_tables_do_not_grow_from_test_to_test(
         )
         slate.restore()
         sizes += slate.app.execute("SELECT pg_relation_size('log')").fetchone() or ()
-    assert max(sizes) < 3 * bloat.GROWTH
+    assert max(sizes) < 3 * vacuum.GROWTH
     assert 0 in sizes

@@ -9,8 +9,8 @@ import psycopg
 import pytest
 from psycopg.conninfo import make_conninfo
 
-from pytest_berth.services.postgres import repair
-from pytest_berth.services.postgres.repair import catalog, fingerprint
+from pytest_berth.services.postgres import restore
+from pytest_berth.services.postgres.restore import catalog, schema_fingerprint
 
 from .conftest import LOCK_TIMEOUT, Slate
 
@@ -42,7 +42,7 @@ def template(repair_server: str) -> Iterator[str]:
             dsn = make_conninfo(repair_server, dbname="stored")
             with psycopg.connect(dsn, autocommit=True) as door:
                 door.execute(SCHEMA.encode())
-                assert repair.store(door, lock_timeout=LOCK_TIMEOUT)
+                assert restore.store(door, lock_timeout=LOCK_TIMEOUT)
             yield "stored"
         finally:
             admin.execute("DROP DATABASE stored WITH (FORCE)")
@@ -63,8 +63,8 @@ def clone(server: str, name: str = "clone") -> Iterator[Slate]:
             admin.execute(f"DROP DATABASE {name} WITH (FORCE)".encode())
 
 
-def adopt(slate: Slate, like: repair.Baseline | None = None) -> repair.Baseline | None:
-    slate.baseline = repair.adopt(slate.berth, lock_timeout=LOCK_TIMEOUT, like=like)
+def adopt(slate: Slate, like: restore.Baseline | None = None) -> restore.Baseline | None:
+    slate.baseline = restore.adopt(slate.berth, lock_timeout=LOCK_TIMEOUT, like=like)
     slate.before = slate.contents()
     return slate.baseline
 
@@ -92,7 +92,7 @@ def test_a_second_clone_reads_nothing_of_what_the_first_has_read(
         raise AssertionError("the catalog was read")
 
     monkeypatch.setattr(catalog, "read", forbidden)
-    monkeypatch.setattr(fingerprint, "kept_in", forbidden)
+    monkeypatch.setattr(schema_fingerprint, "kept_in", forbidden)
     with clone(repair_server, "second") as slate:
         assert adopt(slate, like)
         slate.app.execute(WRITE.encode())
@@ -106,7 +106,7 @@ def test_the_stored_copies_are_no_change_of_the_schema(template: str, repair_ser
         slate.app.execute("ALTER TABLE item DISABLE TRIGGER ALL")
         slate.app.execute("ALTER TABLE item ENABLE TRIGGER ALL")
         slate.restore()
-        assert fingerprint.differences(slate.berth, baseline.fingerprint) == []
+        assert schema_fingerprint.differences(slate.berth, baseline.fingerprint) == []
 
 
 def test_a_changed_schema_is_named_by_the_stored_catalog(template: str, repair_server: str) -> None:
@@ -114,7 +114,7 @@ def test_a_changed_schema_is_named_by_the_stored_catalog(template: str, repair_s
         adopt(slate)
         slate.app.execute("CREATE TABLE extra (x int); ALTER TABLE item ADD extra int")
         slate.app.execute("DROP TABLE sale")
-        with pytest.raises(repair.SchemaChanged) as caught:
+        with pytest.raises(restore.SchemaChanged) as caught:
             slate.restore_only()
         named = "\n".join(caught.value.differences)
         for part in ("extra was created", "table sale was dropped", "column extra"):
@@ -160,14 +160,14 @@ def test_a_baseline_after_more_rows_does_not_read_the_schema_again(
 
     with monkeypatch.context() as patch:
         patch.setattr(catalog, "read", forbidden)
-        patch.setattr(fingerprint, "take", forbidden)
-        second = repair.capture(slate.berth, lock_timeout=LOCK_TIMEOUT, watch=True, known=first)
-    repair.release(slate.berth, first, [second])
+        patch.setattr(schema_fingerprint, "take", forbidden)
+        second = restore.capture(slate.berth, lock_timeout=LOCK_TIMEOUT, watch=True, known=first)
+    restore.release(slate.berth, first, [second])
     slate.baseline, slate.before = second, slate.contents()
     slate.app.execute(WRITE.encode())
     assert slate.restore().tables == ("public.sale", "public.item")
     slate.app.execute("CREATE TABLE extra (x int)")
-    with pytest.raises(repair.SchemaChanged):
+    with pytest.raises(restore.SchemaChanged):
         slate.restore_only()
 
 
@@ -175,8 +175,8 @@ def test_a_baseline_after_a_schema_change_reads_the_schema_again(slate: Slate) -
     slate.app.execute(SCHEMA.encode())
     first = slate.capture()
     slate.app.execute("CREATE TABLE extra (x int)")
-    second = repair.capture(slate.berth, lock_timeout=LOCK_TIMEOUT, watch=True, known=first)
-    repair.release(slate.berth, first, [second])
+    second = restore.capture(slate.berth, lock_timeout=LOCK_TIMEOUT, watch=True, known=first)
+    restore.release(slate.berth, first, [second])
     slate.baseline, slate.before = second, slate.contents()
     slate.app.execute("INSERT INTO extra VALUES (1)")
     assert slate.restore().tables == ("public.extra",)

@@ -7,17 +7,17 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pytest_berth.lifecycle.losing import on_living_server
-from pytest_berth.lifecycle.state import BERTH
+from pytest_berth.run.crash_recovery import on_living_server
+from pytest_berth.run.plugin_state import BERTH
 from pytest_berth.services.kafka.options import TOPICS
 from pytest_berth.services.kafka.service import KAFKA
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from pytest_berth.service import Server
-    from pytest_berth.services.handle import RunningServer
-    from pytest_berth.services.kafka.workspace import Workspace
+    from pytest_berth.api import Server
+    from pytest_berth.isolation.running_server import RunningServer
+    from pytest_berth.services.kafka.namespace import Workspace
 
 WORKSPACE = pytest.StashKey["Workspace"]()
 
@@ -25,7 +25,7 @@ WORKSPACE = pytest.StashKey["Workspace"]()
 @contextmanager
 def shared_workspace(config: pytest.Config) -> Iterator[Workspace]:
     """Open the worker's place on the broker that it shares."""
-    from pytest_berth.services.kafka.lost import ERRORS
+    from pytest_berth.services.kafka.connection_errors import ERRORS
 
     berth = config.stash[BERTH]
 
@@ -61,8 +61,8 @@ def late_slate(config: pytest.Config) -> Iterator[None]:
 
 
 def _workspace(config: pytest.Config, server: Server) -> Workspace:
-    from pytest_berth.services.kafka.items import is_prefixed
-    from pytest_berth.services.kafka.workspace import Workspace
+    from pytest_berth.services.kafka.namespace import Workspace
+    from pytest_berth.services.kafka.requirements import is_prefixed
 
     berth = config.stash[BERTH]
     return Workspace(berth, server, is_prefixed(berth))

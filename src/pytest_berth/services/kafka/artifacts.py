@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    from pytest_berth.service import Progress
+    from pytest_berth.api import Progress
 
 
 @cache
@@ -42,7 +42,7 @@ def class_path(version: str, *, cache: Path, mirror: str, progress: Progress) ->
 
 
 def _fetched(jar: Artifact, cache: Path, mirror: str, progress: _Whole) -> Path:
-    from pytest_berth.sources.archives import copy_jar
+    from pytest_berth.sources.unpacking import copy_jar
 
     tree = fetch(jar, copy_jar, cache=cache, mirror=mirror, progress=progress)
     progress.before += jar.size

@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_berth.services.kafka import topics
 from pytest_berth.services.kafka.connection import require
-from pytest_berth.services.kafka.library import admin_messages, errors
+from pytest_berth.services.kafka.kafka_python import admin_messages, errors
 from pytest_berth.waiting import wait_for
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from pytest_berth.services.kafka.brokers import Brokers
-    from pytest_berth.services.kafka.library import ApiMessage
+    from pytest_berth.services.kafka.kafka_python import ApiMessage
 
 _BROKER, _LOGGER, _METRICS, _GROUP = 4, 8, 16, 32
 # Where a setting was set: while the broker ran, or as the default of all brokers; a logger's level.

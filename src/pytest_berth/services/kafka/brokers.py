@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_berth.services.kafka.connection import Connection, require
 from pytest_berth.services.kafka.coordinator import coordinated
-from pytest_berth.services.kafka.library import metadata_messages
+from pytest_berth.services.kafka.kafka_python import metadata_messages
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from pytest_berth.services.kafka.library import ApiMessage
+    from pytest_berth.services.kafka.kafka_python import ApiMessage
 
 GROUP, TRANSACTION = 0, 1
 _ANSWERED_WITHIN = 20.0

@@ -9,7 +9,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from pytest_berth.services.kafka.brokers import Brokers
-from pytest_berth.services.kafka.library import (
+from pytest_berth.services.kafka.kafka_python import (
     KafkaAdminClient,
     KafkaConsumer,
     KafkaNetClient,

@@ -14,11 +14,11 @@ import threading
 from typing import TYPE_CHECKING, Any
 
 from pytest_berth.errors import NotOursError
-from pytest_berth.services.kafka.library import BrokerVersionData, errors, metadata_messages
+from pytest_berth.services.kafka.kafka_python import BrokerVersionData, errors, metadata_messages
 from pytest_berth.waiting import now
 
 if TYPE_CHECKING:
-    from pytest_berth.services.kafka.library import ApiMessage
+    from pytest_berth.services.kafka.kafka_python import ApiMessage
 
 _CLIENT = "berth"
 _CONNECTED_WITHIN = 5.0

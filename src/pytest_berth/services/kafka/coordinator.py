@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, TypeVar
 
-from pytest_berth.services.kafka.library import errors as kafka_errors
+from pytest_berth.services.kafka.kafka_python import errors as kafka_errors
 from pytest_berth.waiting import wait_for
 
 if TYPE_CHECKING:

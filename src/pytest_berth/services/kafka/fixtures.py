@@ -11,10 +11,10 @@ if TYPE_CHECKING:
 
     from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer
 
-    from pytest_berth.services.handle import RunningServer
-    from pytest_berth.services.kafka.aio.probe import AsyncProbe
+    from pytest_berth.isolation.running_server import RunningServer
+    from pytest_berth.services.kafka.async_probe import AsyncProbe
+    from pytest_berth.services.kafka.namespace import Slate, Workspace
     from pytest_berth.services.kafka.probe import Probe
-    from pytest_berth.services.kafka.workspace import Slate, Workspace
 
 
 @pytest.fixture(scope="session")
@@ -28,7 +28,7 @@ def kafka_server(pytestconfig: pytest.Config) -> RunningServer:
         NoSourceError: No source can serve; with ``berth_missing = skip`` the test is skipped.
         StartError: It did not become ready within ``berth_start_timeout`` seconds.
     """
-    from pytest_berth.services.handle import shared_server
+    from pytest_berth.isolation.running_server import shared_server
     from pytest_berth.services.kafka.service import KAFKA
 
     return shared_server(pytestconfig, KAFKA)
@@ -57,7 +57,7 @@ def kafka_bootstrap(_kafka_workspace: Workspace) -> str:
 @pytest.fixture
 def _kafka_own_server(pytestconfig: pytest.Config) -> Iterator[RunningServer]:
     """`kafka_server` for a test that has a broker of its own."""
-    from pytest_berth.services.handle import own_server
+    from pytest_berth.isolation.running_server import own_server
     from pytest_berth.services.kafka.service import KAFKA
 
     with own_server(pytestconfig, KAFKA) as server:
@@ -81,7 +81,7 @@ def _kafka_own_bootstrap(_kafka_workspace: Workspace) -> str:
 @pytest.fixture
 def _kafka_slate(request: pytest.FixtureRequest, _kafka_workspace: Workspace) -> Iterator[Slate]:
     """The test's clean slate: its clients, and its topics with fixed names, emptied around it."""
-    from pytest_berth.services.kafka.items import topics_of
+    from pytest_berth.services.kafka.requirements import topics_of
 
     node = request.node
     with _kafka_workspace.slate(topics_of(node), node.name, node.nodeid) as slate:
@@ -154,8 +154,8 @@ def kafka_async_probe(_kafka_slate: Slate) -> Iterator[AsyncProbe]:
     """
     from contextlib import closing
 
-    from pytest_berth.services.kafka.aio.probe import AsyncProbe
-    from pytest_berth.services.kafka.aio.threads import Threads
+    from pytest_berth.services.kafka.async_probe import AsyncProbe
+    from pytest_berth.services.kafka.async_threads import Threads
 
     with closing(Threads(_kafka_slate)) as threads:
         yield AsyncProbe(threads)

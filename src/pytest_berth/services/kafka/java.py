@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pytest_berth.errors import NoSourceError
-from pytest_berth.sources.account import is_root
-from pytest_berth.sources.cache import is_open
+from pytest_berth.sources.artifact_cache import is_open
+from pytest_berth.sources.os_account import is_root
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

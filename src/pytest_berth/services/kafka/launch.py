@@ -8,18 +8,18 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
+from pytest_berth.api import ContainerSpec, Credentials, KeptFile, LocalSpec
+from pytest_berth.config.options import ARTIFACT_MIRROR
 from pytest_berth.errors import BerthError, NoSourceError
-from pytest_berth.service import ContainerSpec, Credentials, KeptFile, LocalSpec
+from pytest_berth.services.kafka import broker_properties, storage
 from pytest_berth.services.kafka import options as ini
-from pytest_berth.services.kafka import properties, storage
-from pytest_berth.settings import ARTIFACT_MIRROR
-from pytest_berth.sources import programs
+from pytest_berth.sources import installed_programs
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from pytest_berth.service import LocalRequest
-    from pytest_berth.settings import Settings
+    from pytest_berth.api import LocalRequest
+    from pytest_berth.config.options import Settings
 
 _PORT = 9092
 # Outside the image's VOLUMEs, which every start would have to fill anew.
@@ -62,20 +62,20 @@ def container(settings: Settings, credentials: Credentials) -> ContainerSpec:
     # The port inside is the one outside, too, where an engine lets containers be reached directly.
     port = settings[ini.PORT] or _PORT
     controller, internal = (f"127.0.0.1:{each}" for each in _others(port))
-    node = properties.of_node(f"0.0.0.0:{port}", controller, _DATA, internal=internal)
+    node = broker_properties.of_node(f"0.0.0.0:{port}", controller, _DATA, internal=internal)
     late_files = partial(_late_files, internal)
-    values = {**properties.given(settings), **node}
+    values = {**broker_properties.given(settings), **node}
     environment = {
         "CLUSTER_ID": credentials.database,
         "KAFKA_HEAP_OPTS": "-Xms64m -Xmx256m",
         "KAFKA_JVM_PERFORMANCE_OPTS": _SMALL,
-        **properties.variables(values),
+        **broker_properties.variables(values),
     }
     plain = ContainerSpec(
         image, port, environment, ["sh", "-c", _RUN], files={}, late_files=late_files
     )
     start = partial(_formatted, plain, values, credentials, internal)
-    identity = properties.render(properties.given(settings)).decode()
+    identity = broker_properties.render(broker_properties.given(settings)).decode()
     return replace(plain, kept_file=KeptFile(f"{_DATA}/{storage.CHECKPOINT}", identity, start))
 
 
@@ -89,16 +89,16 @@ def _formatted(
     """Describe a container whose storage need not be formatted."""
 
     def late_files(host: str, port: int) -> Mapping[str, bytes]:
-        told = {"advertised.listeners": properties.advertised(f"{host}:{port}", internal)}
+        told = {"advertised.listeners": broker_properties.advertised(f"{host}:{port}", internal)}
         late = _late_files(internal, host, port)
-        return {_PROPERTIES: properties.render({**values, **told}), **late}
+        return {_PROPERTIES: broker_properties.render({**values, **told}), **late}
 
     return replace(
         plain,
         environment={**plain.environment, "KAFKA_JVM_PERFORMANCE_OPTS": f"{_SMALL} {_CLASSES}"},
         command=["sh", "-c", _RUN_FORMATTED],
         files={
-            f"{_STORAGE}/meta.properties": properties.meta(credentials.database),
+            f"{_STORAGE}/meta.properties": broker_properties.meta(credentials.database),
             f"{_STORAGE}/{storage.CHECKPOINT}": checkpoint,
         },
         late_files=late_files,
@@ -112,7 +112,7 @@ def _others(port: int) -> list[int]:
 
 def _late_files(internal: str, host: str, port: int) -> Mapping[str, bytes]:
     # The order matters: the launch goes on when the last file is there.
-    return {_ADDRESS: properties.advertised(f"{host}:{port}", internal).encode(), _GO: b""}
+    return {_ADDRESS: broker_properties.advertised(f"{host}:{port}", internal).encode(), _GO: b""}
 
 
 def local_obstacle(settings: Settings) -> BerthError | None:
@@ -140,15 +140,15 @@ def local_shape(settings: Settings) -> list[str]:
     """Return what makes one process differ from another: Kafka, Java and settings."""
     from pytest_berth.services.kafka import java
 
-    version, given = settings[ini.VERSION], properties.given(settings)
+    version, given = settings[ini.VERSION], broker_properties.given(settings)
     lines = (f"{name}={value}" for name, value in given.items())
-    return [version, *programs.stamps(java.programs()), *lines]
+    return [version, *installed_programs.stamps(java.programs()), *lines]
 
 
 def local(settings: Settings, request: LocalRequest) -> LocalSpec:
     """Describe the process."""
-    from pytest_berth.services.kafka import archive, artifacts, java
-    from pytest_berth.sources import account
+    from pytest_berth.services.kafka import artifacts, class_archive, java
+    from pytest_berth.sources import os_account
     from pytest_berth.sources.artifacts import cache_directory
 
     version, cache = settings[ini.VERSION], cache_directory()
@@ -158,20 +158,22 @@ def local(settings: Settings, request: LocalRequest) -> LocalSpec:
     )
     data = request.directory / "data"
     data.mkdir(mode=0o700)
-    account.give(data)
-    broker = archive.Broker(version, found, jars, cache)
+    os_account.give(data)
+    broker = class_archive.Broker(version, found, jars, cache)
     bootstrap = storage.bootstrap(broker, request.directory)
     address = f"127.0.0.1:{request.port}"
     controller = f"127.0.0.1:{request.further_port()}"
-    node = properties.of_node(address, controller, data.as_posix())
+    node = broker_properties.of_node(address, controller, data.as_posix())
     return LocalSpec(
         version=version,
         detail=f"Java {found.version} ({found.origin})",
         prepare=[],
         command=[*broker.command(), "kafka.Kafka", str(request.directory / "server.properties")],
         files={
-            "server.properties": properties.render({**properties.given(settings), **node}),
-            "data/meta.properties": properties.meta(request.credentials.database),
+            "server.properties": broker_properties.render(
+                {**broker_properties.given(settings), **node}
+            ),
+            "data/meta.properties": broker_properties.meta(request.credentials.database),
             "data/bootstrap.checkpoint": bootstrap,
         },
         # The data is thrown away.

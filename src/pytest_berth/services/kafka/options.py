@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from typing import Any
 
+from pytest_berth.config.options import Option, words
 from pytest_berth.services import common_options
-from pytest_berth.settings import Option, words
 
 _TOPIC = r"[A-Za-z0-9._-]{1,249}"
 # Where the broker listens and keeps its data is settled by the source that runs it.

@@ -6,19 +6,19 @@ from concurrent.futures import CancelledError
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from pytest_berth.services.kafka import deadletters, explain, publishing, topics
-from pytest_berth.services.kafka.arguments import by_name
-from pytest_berth.services.kafka.cleaning import Mark
-from pytest_berth.services.kafka.groups import Groups
-from pytest_berth.services.kafka.reading import Reader
+from pytest_berth.services.kafka import assertion_messages, dead_letters, publishing, topics
+from pytest_berth.services.kafka.consumer_groups import Groups
+from pytest_berth.services.kafka.keyword_arguments import by_name
 from pytest_berth.services.kafka.record import Record, encode, encode_headers
+from pytest_berth.services.kafka.topic_reader import Reader
+from pytest_berth.services.kafka.topic_restore import Mark
 from pytest_berth.waiting import wait_for
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from pytest_berth.services.kafka.namespace import Slate
     from pytest_berth.services.kafka.topics import Offsets
-    from pytest_berth.services.kafka.workspace import Slate
 
 
 @dataclass
@@ -187,7 +187,7 @@ class Probe:
         wanted = self._slate.topic(source) if isinstance(source, str) else source
 
         def fits(record: Record) -> bool:
-            return deadletters.comes_from(record, wanted) and (where is None or where(record))
+            return dead_letters.comes_from(record, wanted) and (where is None or where(record))
 
         return self.expect_one(topic, where=fits, timeout=timeout)
 
@@ -313,4 +313,4 @@ class Probe:
     ) -> str:
         real = self._slate.topic(topic)
         begin = self._begin(real) if self._reader.partitions(real) else {}
-        return explain.explain(self._slate.clients, real, what, begin, where, group)
+        return assertion_messages.explain(self._slate.clients, real, what, begin, where, group)

@@ -7,7 +7,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from pytest_berth.services.kafka.connection import require
-from pytest_berth.services.kafka.library import (
+from pytest_berth.services.kafka.kafka_python import (
     MemoryRecordsBuilder,
     errors,
     murmur2,

@@ -11,9 +11,9 @@ from pytest_berth.services.kafka import options as ini
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from pytest_berth.service import Credentials, Server, Service
+    from pytest_berth.api import Credentials, Server, Service
+    from pytest_berth.config.options import Option, Settings
     from pytest_berth.services.rooms import Items, Launch, Urls
-    from pytest_berth.settings import Option, Settings
 
 
 class Kafka(BuiltIn):
@@ -51,9 +51,9 @@ class Kafka(BuiltIn):
 
     def credentials(self, settings: Settings) -> Credentials:
         """Return the account of a broker to be started: the id of a new cluster."""
-        from pytest_berth.services.kafka import fixed
+        from pytest_berth.services.kafka import fixed_address
 
-        return fixed.chosen(settings, super().credentials(settings))
+        return fixed_address.chosen(settings, super().credentials(settings))
 
     @property
     def launch(self) -> Launch:
@@ -72,19 +72,19 @@ class Kafka(BuiltIn):
     @property
     def items(self) -> Items:
         """What a test asks for."""
-        from pytest_berth.services.kafka import items
+        from pytest_berth.services.kafka import requirements
 
-        return items
+        return requirements
 
     def load_drivers(self) -> None:
         """Import kafka-python, without its warnings."""
-        import_module("pytest_berth.services.kafka.library")
+        import_module("pytest_berth.services.kafka.kafka_python")
 
     def probe(self, server: Server) -> str:
         """Ask once for the cluster's metadata and return the version, such as ``"4.1.0"``."""
-        from pytest_berth.services.kafka import wire
+        from pytest_berth.services.kafka import wire_protocol
 
-        return wire.probe(server)
+        return wire_protocol.probe(server)
 
     def own_log(self, log: str, server: Server, run_id: str, worker: str) -> str:
         """Leave out of the log what names other workers' topics and groups."""
@@ -94,9 +94,9 @@ class Kafka(BuiltIn):
 
     def release(self, server: Server, run_id: str) -> None:
         """Delete the topics and groups that a run has created on an external broker."""
-        from pytest_berth.services.kafka import cleaning
+        from pytest_berth.services.kafka import topic_restore
 
-        cleaning.release(server, run_id)
+        topic_restore.release(server, run_id)
 
     def strip(self, server: Server, run_id: str) -> bool:
         """Leave everything: what is kept is a file that no test can change."""
@@ -104,17 +104,17 @@ class Kafka(BuiltIn):
 
     def condition(self, server: Server) -> Sequence[str]:
         """Describe the topics, groups and settings of a broker of ours."""
-        from pytest_berth.services.kafka import emptying
+        from pytest_berth.services.kafka import reset_server
 
-        return emptying.condition(server)
+        return reset_server.condition(server)
 
     def renew(
         self, server: Server, run_id: str, condition: Sequence[str], password: str
     ) -> Sequence[str]:
         """Delete all topics and groups."""
-        from pytest_berth.services.kafka import emptying
+        from pytest_berth.services.kafka import reset_server
 
-        return emptying.renew(server)
+        return reset_server.renew(server)
 
     def values(self, server: Server, run_id: str, worker: str) -> Mapping[str, object]:
         """Return the placeholders' values for a worker."""

@@ -7,14 +7,14 @@ import shutil
 from typing import TYPE_CHECKING
 
 from pytest_berth.errors import StartError
-from pytest_berth.services.kafka import properties
-from pytest_berth.sources import account
-from pytest_berth.sources.cache import make
+from pytest_berth.services.kafka import broker_properties
+from pytest_berth.sources import os_account
+from pytest_berth.sources.artifact_cache import make
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from pytest_berth.services.kafka.archive import Broker
+    from pytest_berth.services.kafka.class_archive import Broker
 
 CHECKPOINT = "bootstrap.checkpoint"
 _ANY_CLUSTER = "berthberthberthberthbw"
@@ -46,11 +46,11 @@ def bootstrap(broker: Broker, directory: Path) -> bytes:
 
 def _format(broker: Broker, directory: Path) -> bytes:
     data = directory / "format"
-    node = properties.of_node("127.0.0.1:2", _UNUSED, data.as_posix())
-    account.write(directory / "format.properties", properties.render(node))
+    node = broker_properties.of_node("127.0.0.1:2", _UNUSED, data.as_posix())
+    os_account.write(directory / "format.properties", broker_properties.render(node))
     command = [*broker.command(), "kafka.tools.StorageTool", "format"]
     command += ["-t", _ANY_CLUSTER, "-c", str(directory / "format.properties")]
-    result = account.run(command, directory)
+    result = os_account.run(command, directory)
     checkpoint = data / CHECKPOINT
     if result.returncode or not checkpoint.is_file():
         raise StartError(

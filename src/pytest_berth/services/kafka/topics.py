@@ -7,11 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from pytest_berth.services.kafka.connection import require
-from pytest_berth.services.kafka.library import (
-    admin_messages,
-    consumer_messages,
-    errors,
-)
+from pytest_berth.services.kafka.kafka_python import admin_messages, consumer_messages, errors
 from pytest_berth.waiting import wait_for
 
 if TYPE_CHECKING:

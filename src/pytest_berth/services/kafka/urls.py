@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pytest_berth.service import Credentials, Server
+from pytest_berth.api import Credentials, Server
 
 _SERVERS = "bootstrap"
 

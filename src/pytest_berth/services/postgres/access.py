@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pytest_berth.lifecycle.state import BERTH
-from pytest_berth.services.postgres.isolation import Isolation
+from pytest_berth.run.plugin_state import BERTH
+from pytest_berth.services.postgres.isolation.choice import Isolation
 from pytest_berth.services.postgres.service import POSTGRES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from pytest_berth.services.postgres.workspace import Workspace
+    from pytest_berth.services.postgres.namespace import Workspace
 
 WORKSPACE = pytest.StashKey["Workspace"]()
 _AT_RUN_TIME = Isolation("truncation", "fixtures are asked for at run time")
@@ -27,8 +27,8 @@ def workspace_for(config: pytest.Config, schema: object, seed: object) -> Worksp
     berth = config.stash[BERTH]
     # First, as it says which extra is missing before anything of that extra is imported.
     berth.server(POSTGRES)
-    from pytest_berth.services.postgres import template
-    from pytest_berth.services.postgres.opening import open_workspace
+    from pytest_berth.services.postgres.databases import template
+    from pytest_berth.services.postgres.databases.worker_database import open_workspace
 
     opened = open_workspace(berth, template.parse(berth, schema, seed))
     config.stash[WORKSPACE] = opened
@@ -46,7 +46,7 @@ def late_slate(config: pytest.Config) -> Iterator[None]:
     """
     before = config.stash.get(WORKSPACE, None)
     if before and before.is_ours:
-        from pytest_berth.services.postgres.opening import slate
+        from pytest_berth.services.postgres.databases.worker_database import slate
 
         with slate(before, _AT_RUN_TIME, ()):
             yield

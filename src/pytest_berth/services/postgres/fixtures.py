@@ -13,11 +13,11 @@ if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncSession
     from sqlalchemy.orm import Session
 
-    from pytest_berth.services.handle import RunningServer
-    from pytest_berth.services.postgres.aio.access import Access
-    from pytest_berth.services.postgres.database import PrivateDatabase
-    from pytest_berth.services.postgres.named import NamedDatabases
-    from pytest_berth.services.postgres.workspace import Workspace
+    from pytest_berth.isolation.running_server import RunningServer
+    from pytest_berth.services.postgres.asynchronous.fixture_access import Access
+    from pytest_berth.services.postgres.databases.database import PrivateDatabase
+    from pytest_berth.services.postgres.databases.named_databases import NamedDatabases
+    from pytest_berth.services.postgres.namespace import Workspace
 
 
 @pytest.fixture(scope="session")
@@ -31,7 +31,7 @@ def pg_schema(pytestconfig: pytest.Config) -> object:
         function that takes a SQLAlchemy ``Connection``, a path of a SQL file, a line as in the
         ini file, or a list of these.
     """
-    from pytest_berth.lifecycle.state import BERTH
+    from pytest_berth.run.plugin_state import BERTH
     from pytest_berth.services.postgres.options import SCHEMA
 
     return pytestconfig.stash[BERTH].settings[SCHEMA]
@@ -46,7 +46,7 @@ def pg_seed(pytestconfig: pytest.Config) -> object:
     Returns:
         The lines of ``berth_pg_seed``; an override may return whatever `pg_schema` may.
     """
-    from pytest_berth.lifecycle.state import BERTH
+    from pytest_berth.run.plugin_state import BERTH
     from pytest_berth.services.postgres.options import SEED
 
     return pytestconfig.stash[BERTH].settings[SEED]
@@ -62,7 +62,7 @@ def pg_server(pytestconfig: pytest.Config) -> RunningServer:
         NoSourceError: No source can serve; with ``berth_missing = skip`` the test is skipped.
         StartError: It did not become ready within ``berth_start_timeout`` seconds.
     """
-    from pytest_berth.services.handle import shared_server
+    from pytest_berth.isolation.running_server import shared_server
     from pytest_berth.services.postgres.service import POSTGRES
 
     return shared_server(pytestconfig, POSTGRES)
@@ -75,14 +75,14 @@ def _pg_workspace(
     """The worker's database and berth's connections to it."""
     from functools import partial
 
-    from pytest_berth.services.layers import Unwinding, unwinding
+    from pytest_berth.isolation.layers import Unwinding, unwinding
     from pytest_berth.services.postgres.access import workspace_for
-    from pytest_berth.services.postgres.items import may_commit
-    from pytest_berth.services.postgres.sweeper import sweeping
+    from pytest_berth.services.postgres.isolation.between_tests import sweeping
+    from pytest_berth.services.postgres.requirements import may_commit
 
     workspace = workspace_for(pytestconfig, pg_schema, pg_seed)
     # Only now: it needs the drivers, and the line above says where they are missing.
-    from pytest_berth.services.postgres.opening import entering
+    from pytest_berth.services.postgres.databases.worker_database import entering
 
     unwind = Unwinding(partial(entering, workspace), workspace.leave, may_commit)
     with unwinding(pytestconfig, unwind), sweeping(pytestconfig, workspace):
@@ -93,11 +93,11 @@ def _pg_workspace(
 @pytest.fixture
 def _pg_slate(request: pytest.FixtureRequest, _pg_workspace: Workspace) -> Iterator[None]:
     """The test's clean slate: set up before, and cleaned up after all that the test uses."""
-    from pytest_berth.services.postgres import alchemy
-    from pytest_berth.services.postgres.items import demand_of
-    from pytest_berth.services.postgres.opening import slate
+    from pytest_berth.services.postgres import sqlalchemy_compat
+    from pytest_berth.services.postgres.databases.worker_database import slate
+    from pytest_berth.services.postgres.requirements import demand_of
 
-    alchemy.require_for(request.fixturenames)
+    sqlalchemy_compat.require_for(request.fixturenames)
     demand = demand_of(request.node)
     with slate(_pg_workspace, demand.isolation, demand.seeds):
         yield
@@ -212,8 +212,8 @@ def pg_session(_pg_slate: None, _pg_workspace: Workspace) -> Iterator[Session]:
 @pytest.fixture(scope="session")
 def _pg_async(pytestconfig: pytest.Config, _pg_workspace: Workspace) -> Access:
     """The async side of the worker's database."""
-    from pytest_berth.lifecycle.state import BERTH
-    from pytest_berth.services.postgres.aio.access import Access
+    from pytest_berth.run.plugin_state import BERTH
+    from pytest_berth.services.postgres.asynchronous.fixture_access import Access
     from pytest_berth.services.postgres.options import ASYNC_DRIVER
 
     return Access(_pg_workspace, pytestconfig.stash[BERTH].settings[ASYNC_DRIVER])

@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from typing import Any, NamedTuple
 
-from pytest_berth.lifecycle import scopes
+from pytest_berth.collection import server_scopes
+from pytest_berth.config.options import Option, choice, lines, seconds, text, words
 from pytest_berth.services import common_options
-from pytest_berth.settings import Option, choice, lines, seconds, text, words
 
 DATABASE = "database"
 ISOLATIONS = ("auto", "rollback", "truncation", DATABASE, "none")
@@ -32,16 +32,16 @@ def _url(value: str) -> str:
     scheme = url.partition("://")[0].partition("+")[0]
     if scheme not in {"postgresql", "postgres"} or "://" not in url:
         raise ValueError("use a URL such as postgresql://user:password@host:5432/database")
-    from pytest_berth.services.postgres import urls
+    from pytest_berth.services.postgres.server import urls
 
     urls.server(url, reason="")
     return url
 
 
 def _scope(value: str) -> str:
-    if value.strip() == scopes.TEST:
+    if value.strip() == server_scopes.TEST:
         raise ValueError("use run or worker; berth_pg_isolation = database is for each test")
-    return choice(scopes.RUN, scopes.WORKER)(value)
+    return choice(server_scopes.RUN, server_scopes.WORKER)(value)
 
 
 def _name(value: str) -> str:
@@ -116,7 +116,7 @@ SOURCE = common_options.source("pg", "PostgreSQL")
 SCOPE: Option[str] = Option(
     "berth_pg_scope",
     _scope,
-    scopes.RUN,
+    server_scopes.RUN,
     "who shares a server: the run (default), or a worker, which has one for itself",
 )
 USER: Option[str] = Option(

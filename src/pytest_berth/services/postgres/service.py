@@ -14,9 +14,9 @@ if TYPE_CHECKING:
 
     import pytest
 
-    from pytest_berth.service import Credentials, Server, Service
+    from pytest_berth.api import Credentials, Server, Service
+    from pytest_berth.config.options import Option, Settings
     from pytest_berth.services.rooms import Items, Launch, Urls
-    from pytest_berth.settings import Option, Settings
 
 
 class Postgres(BuiltIn):
@@ -62,105 +62,106 @@ class Postgres(BuiltIn):
     @property
     def launch(self) -> Launch:
         """How a server is launched."""
-        from pytest_berth.services.postgres import launch
+        from pytest_berth.services.postgres.server import launch
 
         return launch
 
     @property
     def urls(self) -> Urls:
         """How a database is addressed."""
-        from pytest_berth.services.postgres import urls
+        from pytest_berth.services.postgres.server import urls
 
         return urls
 
     @property
     def items(self) -> Items:
         """What a test asks for."""
-        from pytest_berth.services.postgres import items
+        from pytest_berth.services.postgres import requirements
 
-        return items
+        return requirements
 
     def credentials(self, settings: Settings) -> Credentials:
         """Return the account of a server to be started: a new one, unless the settings fix it."""
-        from pytest_berth.services.postgres import fixed
+        from pytest_berth.services.postgres.server import fixed_names
 
-        return fixed.chosen(settings, super().credentials(settings))
+        return fixed_names.chosen(settings, super().credentials(settings))
 
     def load_drivers(self) -> None:
         """Import its packages, and SQLAlchemy's dialect where the suite has imported that."""
-        from pytest_berth.services.postgres import alchemy
+        from pytest_berth.services.postgres import sqlalchemy_compat
 
         super().load_drivers()
-        if "sqlalchemy" in sys.modules and alchemy.version():
-            alchemy.load()
+        if "sqlalchemy" in sys.modules and sqlalchemy_compat.version():
+            sqlalchemy_compat.load()
 
     def load(self, items: Sequence[pytest.Item], *, starts: bool) -> None:
         """Import what else its tests need; what puts data back is much, and seldom needed."""
-        from pytest_berth.services.postgres import alchemy
-        from pytest_berth.services.postgres.items import need_alchemy, need_repairs
+        from pytest_berth.services.postgres import sqlalchemy_compat
+        from pytest_berth.services.postgres.requirements import need_alchemy, need_repairs
 
         super().load(items, starts=starts)
         if need_alchemy(items):
-            alchemy.load()
+            sqlalchemy_compat.load()
         if need_repairs(items, starts=starts):
-            for room in ("layers", "lending"):
-                import_module(f"pytest_berth.services.postgres.{room}")
+            for module in ("isolation.truncation", "databases.private_fixtures"):
+                import_module(f"pytest_berth.services.postgres.{module}")
 
     def prepare(self, server: Server, item: pytest.Item) -> None:
         """Build the template and a clone, where the settings alone say what they hold."""
-        from pytest_berth.services.postgres import template
+        from pytest_berth.services.postgres.databases import template
 
         template.build_ahead(server, item)
 
     def probe(self, server: Server) -> str:
         """Connect once and return the server's version, such as ``"17.6"``."""
-        from pytest_berth.services.postgres import launch
+        from pytest_berth.services.postgres.server import launch
 
         return launch.probe(server)
 
     def own_log(self, log: str, server: Server, run_id: str, worker: str) -> str:
         """Leave out of the log what was done in other workers' databases."""
-        from pytest_berth.services.postgres import databases, launch
+        from pytest_berth.services.postgres.databases import run_databases
+        from pytest_berth.services.postgres.server import launch
 
-        own = databases.database_name(run_id, worker)
+        own = run_databases.database_name(run_id, worker)
         return launch.own_log(log, own, server.credentials.fixed)
 
     def release(self, server: Server, run_id: str) -> None:
         """Drop the databases of a run on an external server, and what dead runs have left."""
-        from pytest_berth.services.postgres import databases, shared
+        from pytest_berth.services.postgres.databases import run_databases, shared_templates
 
-        databases.drop_all(server, run_id)
-        shared.sweep(server)
+        run_databases.drop_all(server, run_id)
+        shared_templates.sweep(server)
 
     def set_password(self, server: Server, password: str) -> None:
         """Give the administrator another password, which the server's log never sees."""
-        from pytest_berth.services.postgres import stripping
+        from pytest_berth.services.postgres.server import prepare_snapshot
 
-        stripping.set_password(server, password)
+        prepare_snapshot.set_password(server, password)
 
     def strip(self, server: Server, run_id: str) -> bool:
         """Drop the run's databases, and tell whether the server's data is worth keeping."""
-        from pytest_berth.services.postgres import stripping
+        from pytest_berth.services.postgres.server import prepare_snapshot
 
-        return stripping.strip(server, run_id)
+        return prepare_snapshot.strip(server, run_id)
 
     def condition(self, server: Server) -> Sequence[str]:
         """Describe what is on a server of ours, but for templates."""
-        from pytest_berth.services.postgres import emptying
+        from pytest_berth.services.postgres.server import reset_server
 
-        return emptying.condition(server)
+        return reset_server.condition(server)
 
     def renew(
         self, server: Server, run_id: str, condition: Sequence[str], password: str
     ) -> Sequence[str]:
         """Drop the databases and roles that were not there, but for templates."""
-        from pytest_berth.services.postgres import emptying
+        from pytest_berth.services.postgres.server import reset_server
 
-        return emptying.renew(server, run_id, condition, password)
+        return reset_server.renew(server, run_id, condition, password)
 
     def further_placeholders(self, settings: Settings) -> frozenset[str]:
         """Return the names of the placeholders for the databases that the settings name."""
-        from pytest_berth.services.postgres import urls
+        from pytest_berth.services.postgres.server import urls
 
         named = settings[ini.DATABASES]
         return frozenset(name for each in named for name in urls.placeholders(each.name))
@@ -169,19 +170,21 @@ class Postgres(BuiltIn):
         self, server: Server, run_id: str, worker: str, settings: Settings
     ) -> Mapping[str, object]:
         """Return the values of these."""
-        from pytest_berth.services.postgres import databases, urls
+        from pytest_berth.services.postgres.databases import run_databases
+        from pytest_berth.services.postgres.server import urls
 
         found: dict[str, object] = {}
         for name, _ in settings[ini.DATABASES]:
-            database = databases.database_name(run_id, databases.part(worker, name))
+            database = run_databases.database_name(run_id, run_databases.part(worker, name))
             found |= urls.values(server, database, name)
         return found
 
     def values(self, server: Server, run_id: str, worker: str) -> Mapping[str, object]:
         """Return the placeholders' values for a worker's database."""
-        from pytest_berth.services.postgres import databases, urls
+        from pytest_berth.services.postgres.databases import run_databases
+        from pytest_berth.services.postgres.server import urls
 
-        return urls.values(server, databases.expected(server, run_id, worker))
+        return urls.values(server, run_databases.expected(server, run_id, worker))
 
 
 POSTGRES: Service = Postgres()

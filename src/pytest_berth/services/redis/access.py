@@ -5,23 +5,23 @@ from __future__ import annotations
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING
 
-from pytest_berth.lifecycle.losing import on_living_server
-from pytest_berth.lifecycle.run import MAIN
-from pytest_berth.lifecycle.state import BERTH
-from pytest_berth.services.layers import Unwinding, unwinding
-from pytest_berth.services.redis.items import may_write
-from pytest_berth.services.redis.lost import ERRORS
+from pytest_berth.isolation.layers import Unwinding, unwinding
+from pytest_berth.run.crash_recovery import on_living_server
+from pytest_berth.run.plugin_state import BERTH
+from pytest_berth.run.run import MAIN
+from pytest_berth.services.redis.connection_errors import ERRORS
+from pytest_berth.services.redis.namespace import workspace
+from pytest_berth.services.redis.requirements import may_write
 from pytest_berth.services.redis.service import REDIS
 from pytest_berth.services.redis.slates import WORKSPACE, Sweeper
-from pytest_berth.services.redis.workspace import workspace
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     import pytest
 
-    from pytest_berth.services.handle import RunningServer
-    from pytest_berth.services.redis.workspace import Workspace
+    from pytest_berth.isolation.running_server import RunningServer
+    from pytest_berth.services.redis.namespace import Workspace
 
 
 @contextmanager

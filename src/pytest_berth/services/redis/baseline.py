@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
     from pytest_berth.services.redis.places import Place
-    from pytest_berth.services.redis.standing import Standing
+    from pytest_berth.services.redis.server_state import Standing
 
 _AT_ONCE = 1000
 _CHANGES = re.compile(rb"^(?:rdb_changes_since_last_save|rdb_last_save_time):(\d+)", re.MULTILINE)

@@ -17,14 +17,14 @@ from typing import TYPE_CHECKING
 
 from pytest_berth.errors import ArtifactError, NoSourceError
 from pytest_berth.services.redis.options import OLDEST
-from pytest_berth.sources.account import is_root
+from pytest_berth.sources.artifact_cache import CACHE_VARIABLE, is_open
 from pytest_berth.sources.artifacts import Artifact, cache_directory, fetch
-from pytest_berth.sources.cache import CACHE_VARIABLE, is_open
+from pytest_berth.sources.os_account import is_root
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from pytest_berth.service import Progress
+    from pytest_berth.api import Progress
 
 PROGRAMS = ("redis-server", "valkey-server")
 PLACES = {

@@ -30,7 +30,7 @@ from pytest_berth.services.redis import clients, urls
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from pytest_berth.service import Server
+    from pytest_berth.api import Server
 
 REGISTRY = "pytest-berth:claims"
 GOOD_FOR = 900

@@ -19,7 +19,7 @@ from pytest_berth.services.redis.options import TOKEN
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from pytest_berth.service import Server
+    from pytest_berth.api import Server
 
 # Between tests nothing takes longer: a server that is stopped, or paused, must not hang the run.
 ANSWERS_WITHIN = 20.0

@@ -12,8 +12,8 @@ if TYPE_CHECKING:
     import redis
     import redis.asyncio
 
-    from pytest_berth.services.handle import RunningServer
-    from pytest_berth.services.redis.workspace import Workspace
+    from pytest_berth.isolation.running_server import RunningServer
+    from pytest_berth.services.redis.namespace import Workspace
 
 
 @pytest.fixture(scope="session")
@@ -27,7 +27,7 @@ def redis_server(pytestconfig: pytest.Config) -> RunningServer:
         NoSourceError: No source can serve; with ``berth_missing = skip`` the test is skipped.
         StartError: It did not become ready within ``berth_start_timeout`` seconds.
     """
-    from pytest_berth.services.handle import shared_server
+    from pytest_berth.isolation.running_server import shared_server
     from pytest_berth.services.redis.service import REDIS
 
     return shared_server(pytestconfig, REDIS)
@@ -57,7 +57,7 @@ def redis_url(_redis_workspace: Workspace) -> str:
 @pytest.fixture
 def _redis_own_server(pytestconfig: pytest.Config) -> Iterator[RunningServer]:
     """`redis_server` for a test that has a server of its own."""
-    from pytest_berth.services.handle import own_server
+    from pytest_berth.isolation.running_server import own_server
     from pytest_berth.services.redis.service import REDIS
 
     with own_server(pytestconfig, REDIS) as server:
@@ -84,7 +84,7 @@ def _redis_own_url(_redis_workspace: Workspace) -> str:
 @pytest.fixture
 def _redis_slate(request: pytest.FixtureRequest, _redis_workspace: Workspace) -> Iterator[None]:
     """The test's clean slate: flushed after all that the test uses."""
-    from pytest_berth.services.redis.items import is_own
+    from pytest_berth.services.redis.requirements import is_own
     from pytest_berth.services.redis.slates import late_slate
 
     # A test with a server of its own may reach the shared one too, by exported settings.

@@ -5,16 +5,16 @@ from __future__ import annotations
 import secrets
 from typing import TYPE_CHECKING
 
+from pytest_berth.api import ContainerSpec, Credentials, LocalSpec
+from pytest_berth.config.options import ARTIFACT_MIRROR
 from pytest_berth.errors import BerthError
-from pytest_berth.service import ContainerSpec, Credentials, LocalSpec
 from pytest_berth.services.redis import options as ini
 from pytest_berth.services.redis.options import TOKEN
-from pytest_berth.settings import ARTIFACT_MIRROR
-from pytest_berth.sources import programs
+from pytest_berth.sources import installed_programs
 
 if TYPE_CHECKING:
-    from pytest_berth.service import LocalRequest
-    from pytest_berth.settings import Settings
+    from pytest_berth.api import LocalRequest
+    from pytest_berth.config.options import Settings
 
 PORT = 6379
 FIT_FOR_TESTS = {
@@ -87,11 +87,11 @@ def local(settings: Settings, request: LocalRequest) -> LocalSpec:
 def local_shape(settings: Settings) -> list[str]:
     """Return what makes one process differ from another: programs and settings."""
     from pytest_berth.services.redis import binaries
-    from pytest_berth.sources.cache import cache_directory
+    from pytest_berth.sources.artifact_cache import cache_directory
 
     wanted = _wanted(settings)
     pinned = [cache_directory() / binaries.pin().directory] if binaries.is_pinned(wanted) else []
-    found = programs.stamps([*binaries.programs(), *pinned])
+    found = installed_programs.stamps([*binaries.programs(), *pinned])
     nobody = Credentials("", "", "0")
     return [wanted, *found, _configuration(settings, nobody, {})]
 

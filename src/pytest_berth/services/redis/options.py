@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from pytest_berth.config.options import Option, text
 from pytest_berth.services import common_options
-from pytest_berth.settings import Option, text
 
 SCHEMES = ("redis", "rediss", "unix")
 OLDEST = (6, 2)

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
-from pytest_berth.services.redis import clients, standing
+from pytest_berth.services.redis import clients, server_state
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 
     import redis
 
-    from pytest_berth.service import Server
-    from pytest_berth.services.redis.standing import Marks, Standing
+    from pytest_berth.api import Server
+    from pytest_berth.services.redis.server_state import Marks, Standing
 
 _NUMBER = re.compile(rb"^db(\d+):keys=", re.MULTILINE)
 
@@ -84,7 +84,7 @@ class Place:
         filled = self._filled(found)
         return Look(
             filled - {self.number} if is_flushed else filled,
-            standing.marks(more[0]) if self.is_alone else None,
+            server_state.marks(more[0]) if self.is_alone else None,
         )
 
     def standing(self, look: Look) -> Standing | None:
@@ -92,7 +92,7 @@ class Place:
         if look.marks is None:
             return None
         if self._seen is None or self._seen[0] != look.marks:
-            found = standing.read(self.home)
+            found = server_state.read(self.home)
             self._seen = (self.look().marks or (), found)
         return self._seen[1]
 
@@ -100,7 +100,7 @@ class Place:
         """Put back what stands on the server beside keys; return the names of what cannot be."""
         if self._seen == (look.marks, before):
             return []
-        left = standing.put_back(self.home, before)
+        left = server_state.put_back(self.home, before)
         self._seen = (self.look().marks or (), before)
         return left
 

@@ -11,7 +11,7 @@ from pytest_berth.services.redis import clients
 from pytest_berth.services.redis.options import TOKEN
 
 if TYPE_CHECKING:
-    from pytest_berth.service import Server
+    from pytest_berth.api import Server
 
 _ANSWERS_WITHIN = 5.0
 

@@ -10,9 +10,9 @@ from pytest_berth.services.redis import options as ini
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from pytest_berth.service import Credentials, Server, Service
+    from pytest_berth.api import Credentials, Server, Service
+    from pytest_berth.config.options import Option, Settings
     from pytest_berth.services.rooms import Items, Launch, Urls
-    from pytest_berth.settings import Option, Settings
 
 
 class Redis(BuiltIn):
@@ -41,9 +41,9 @@ class Redis(BuiltIn):
 
     def credentials(self, settings: Settings) -> Credentials:
         """Return the account of a server to be started, with what the settings have chosen."""
-        from pytest_berth.services.redis import fixed
+        from pytest_berth.services.redis import fixed_address
 
-        return fixed.chosen(settings, super().credentials(settings))
+        return fixed_address.chosen(settings, super().credentials(settings))
 
     @property
     def launch(self) -> Launch:
@@ -62,9 +62,9 @@ class Redis(BuiltIn):
     @property
     def items(self) -> Items:
         """What a test asks for."""
-        from pytest_berth.services.redis import items
+        from pytest_berth.services.redis import requirements
 
-        return items
+        return requirements
 
     def probe(self, server: Server) -> str:
         """Connect once and return the server's version, such as ``"8.2.1"``."""
@@ -84,17 +84,17 @@ class Redis(BuiltIn):
 
     def condition(self, server: Server) -> Sequence[str]:
         """Describe the server's settings, users, functions and keys."""
-        from pytest_berth.services.redis import emptying
+        from pytest_berth.services.redis import reset_server
 
-        return emptying.condition(server)
+        return reset_server.condition(server)
 
     def renew(
         self, server: Server, run_id: str, condition: Sequence[str], password: str
     ) -> Sequence[str]:
         """Delete all keys, functions and further users, and set back what was set."""
-        from pytest_berth.services.redis import emptying
+        from pytest_berth.services.redis import reset_server
 
-        return emptying.renew(server, condition, password)
+        return reset_server.renew(server, condition, password)
 
     def values(self, server: Server, run_id: str, worker: str) -> Mapping[str, object]:
         """Return nothing: the settings have a say in each value."""
@@ -104,9 +104,9 @@ class Redis(BuiltIn):
         self, server: Server, run_id: str, worker: str, settings: Settings
     ) -> Mapping[str, object]:
         """Return the placeholders' values for a worker's database number."""
-        from pytest_berth.services.redis import databases, urls
+        from pytest_berth.services.redis import database_numbers, urls
 
-        return urls.values(server, databases.number(server, settings, run_id, worker))
+        return urls.values(server, database_numbers.number(server, settings, run_id, worker))
 
 
 REDIS: Service = Redis()

@@ -13,7 +13,7 @@ import pytest
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from pytest_berth.services.redis.workspace import Workspace
+    from pytest_berth.services.redis.namespace import Workspace
 
 WORKSPACE = pytest.StashKey["Workspace"]()
 

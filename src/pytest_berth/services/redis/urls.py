@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl, quote, unquote, urlencode, urlsplit
 
-from pytest_berth.service import Credentials, Server
+from pytest_berth.api import Credentials, Server
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -5,7 +5,7 @@ https://kafka.apache.org/protocol#The_Messages_ConsumerGroupDescribe
 
 from __future__ import annotations
 
-from pytest_berth.services.kafka.library import ApiMessage
+from pytest_berth.services.kafka.kafka_python import ApiMessage
 
 
 class ConsumerGroupDescribeRequest(ApiMessage, load_json=__name__):  # type: ignore[misc,call-arg]  # kafka-python has no types

@@ -13,7 +13,7 @@ from importlib import metadata
 from typing import TYPE_CHECKING, ClassVar
 
 from pytest_berth.errors import SchemaError, SettingsError
-from pytest_berth.services.postgres import alchemy
+from pytest_berth.services.postgres import sqlalchemy_compat
 from pytest_berth.services.postgres.schema import fingerprint, process, run_alembic
 from pytest_berth.services.postgres.schema.steps import (
     ALEMBIC_SUFFIXES,
@@ -87,7 +87,7 @@ class Alembic:
                 remedy="pip install alembic",
             ) from error
 
-        alchemy.require(repr(self.line))
+        sqlalchemy_compat.require(repr(self.line))
 
     def run(self, target: Target) -> None:
         """Upgrade to the heads, and look whether they arrived in the target."""

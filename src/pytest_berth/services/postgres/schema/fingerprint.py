@@ -16,7 +16,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pytest_berth.services.postgres import alchemy
+from pytest_berth.services.postgres import sqlalchemy_compat
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -73,7 +73,7 @@ def metadata(tables: sqlalchemy.MetaData) -> str | None:
 
     if any(_calls_suite(listener) for listener in _listeners(tables)):
         return None
-    engine = create_mock_engine(f"postgresql+{alchemy.driver()}://", note)
+    engine = create_mock_engine(f"postgresql+{sqlalchemy_compat.driver()}://", note)
     try:
         tables.create_all(engine, checkfirst=False)
     except (SQLAlchemyError, AttributeError):
@@ -131,7 +131,9 @@ def _calls_suite(listener: object) -> bool:
     # Version 1.4 has another name for it, and its conditions are its own attributes.
     element = getattr(schema, "ExecutableDDLElement", None) or schema.DDLElement
     if isinstance(listener, element):
-        condition: Any = getattr(listener, "_ddl_if", None if alchemy.is_two() else listener)
+        condition: Any = getattr(
+            listener, "_ddl_if", None if sqlalchemy_compat.is_two() else listener
+        )
         return bool(condition and condition.callable_)
     method: Any = listener.func if isinstance(listener, partial) else listener
     # A method of an Enum or the like; SQLAlchemy 2.0 wraps it, so that it can be pickled.

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from pytest_berth.errors import BerthError, SchemaError, SettingsError
-from pytest_berth.services.postgres import alchemy
-from pytest_berth.services.postgres.advice import COMMITS
+from pytest_berth.services.postgres import sqlalchemy_compat
+from pytest_berth.services.postgres.isolation.advice import COMMITS
 from pytest_berth.services.postgres.schema import fingerprint
 from pytest_berth.services.postgres.schema.steps import FORMS
 
@@ -57,7 +57,7 @@ class Tables:
 
     def check(self) -> None:
         """Look at SQLAlchemy only: modules that are imported later may still add tables."""
-        alchemy.require(repr(self.line))
+        sqlalchemy_compat.require(repr(self.line))
 
     def run(self, target: Target) -> None:
         """Create the tables."""
@@ -95,7 +95,7 @@ class Function:
     def check(self) -> None:
         """Look whether it can be called with one argument, and does its work when called."""
         if not self._takes_psycopg:
-            alchemy.require(repr(self.line), instead=alchemy.PLAIN)
+            sqlalchemy_compat.require(repr(self.line), instead=sqlalchemy_compat.PLAIN)
         if _is_lazy(self.function):
             raise SettingsError(
                 f"{self.line!r} cannot be called for a schema or a seed.",
@@ -136,7 +136,7 @@ class Function:
     @property
     def _takes_psycopg(self) -> bool:
         """Whether it takes a psycopg connection: by its annotation, or for want of others."""
-        return not alchemy.version() or _annotated(self.function).startswith("psycopg.")
+        return not sqlalchemy_compat.version() or _annotated(self.function).startswith("psycopg.")
 
 
 def step_for(value: object, line: str) -> Step | None:
@@ -192,7 +192,7 @@ def _connection(target: Target) -> Iterator[sqlalchemy.Connection]:
     # No pool: a template database that somebody is connected to cannot be cloned.
     engine = create_engine(target.url, poolclass=NullPool)
     try:
-        with engine.connect() as connection, alchemy.committing(connection):
+        with engine.connect() as connection, sqlalchemy_compat.committing(connection):
             yield connection
     finally:
         engine.dispose()

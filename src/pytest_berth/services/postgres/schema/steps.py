@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, NoReturn, Protocol
 from urllib.parse import quote
 
 from pytest_berth.errors import SettingsError, nearest
-from pytest_berth.services.postgres import libpq
-from pytest_berth.services.postgres.advice import COMMITS
+from pytest_berth.services.postgres.isolation.advice import COMMITS
+from pytest_berth.services.postgres.server import libpq_environment
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping
@@ -53,7 +53,9 @@ class Target:
 
     def variables(self) -> dict[str, str]:
         """Return the whole environment of a program that works on this database."""
-        inherited = libpq.without_variables(self.inherited) if self.is_ours else self.inherited
+        inherited = (
+            libpq_environment.without_variables(self.inherited) if self.is_ours else self.inherited
+        )
         return {**inherited, **self.environment}
 
     def redact(self, text: str) -> str:

@@ -1,0 +1,247 @@
+"""``pytest-berth``: what can be done outside a test run."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import tempfile
+import time
+from importlib import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pytest_berth.config import options as core_options
+from pytest_berth.errors import RunEndedError
+from pytest_berth.plugin import BUILT_IN
+from pytest_berth.run import heartbeat, orphans, run
+from pytest_berth.run.manager import Manager
+from pytest_berth.run.reuse import ending, reuse_reaper
+from pytest_berth.run.reuse.records import Record, Records, is_private, place
+from pytest_berth.run.run_once import lock
+from pytest_berth.sources import images, owned_directories, snapshots
+from pytest_berth.sources.container import removal
+from pytest_berth.sources.engine import EngineUnreachableError, connect
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from pytest_berth.run.orphans import Leftover
+
+_TRIED_FOR = 7 * 24 * 3600.0
+
+
+class Lines:
+    """Tells what is going on as lines on standard error."""
+
+    def note(self, text: str) -> None:
+        """Print a line."""
+        print(f"berth: {text}", file=sys.stderr)
+
+    def update(self, label: str, done: int, total: int | None) -> None:
+        """Print nothing: nobody waits."""
+
+
+def sweep(directory: Path) -> bool:
+    """Remove everything that a run has left whose owner has provably ended.
+
+    What cannot be removed is tried again by later runs, after a few times once an hour, for
+    `_TRIED_FOR`: a server of somebody else's may be gone for good.
+
+    Args:
+        directory: The run's directory.
+
+    Returns:
+        Whether it is a run's directory, and the run has ended; else nothing is done.
+    """
+    from filelock import Timeout
+
+    refused = _refusal(directory)
+    if refused:
+        Lines().note(f"{directory}: nothing was removed: {refused}")
+        return False
+    try:
+        with lock(directory, "sweep", blocking=False):
+            _manager(directory).sweep()
+    except (Timeout, RunEndedError):
+        pass  # another process is at it, or has done it
+    except Exception as error:  # whatever a driver raises
+        _put_off(directory, error)
+    return True
+
+
+def show() -> None:
+    """List the runs that have left, or are using, directories and containers."""
+    for each in _leftovers():
+        print(_line(each))
+
+
+def prune(run_ids: Sequence[str], *, yes: bool) -> None:
+    """Remove what dead runs have left, and after a question what nobody can prove to be dead.
+
+    Args:
+        run_ids: The runs; all when empty.
+        yes: Whether the answer to each question is yes.
+    """
+    found = [each for each in _leftovers() if each.run_id in run_ids or not run_ids]
+    named = set(run_ids)
+    for unknown in named - {each.run_id for each in found}:
+        Lines().note(f"nothing is left of a run {unknown!r}; `pytest-berth ps` lists what there is")
+    for each in found:
+        if each.state == orphans.ALIVE or not _may_end(each, is_named=each.run_id in named):
+            continue
+        print(_line(each))
+        if each.state != orphans.UNKNOWN or yes or _agrees():
+            _remove(each)
+
+
+def end(place: Path, name: str, *, early: bool) -> bool:
+    """End a kept server that no run uses.
+
+    Args:
+        place: The directory of its record.
+        name: The record.
+        early: Whether its time need not be over.
+
+    Returns:
+        Whether it has ended.
+    """
+    from filelock import Timeout
+
+    if not is_private(place):
+        return False
+    try:
+        return ending.end(Records(place), name, BUILT_IN, early=early)
+    except Timeout:
+        return False  # a run is taking it over, or leaving it
+
+
+def forget_snapshots() -> None:
+    """Remove the snapshots of all projects; the next run of each makes its own anew."""
+    for path in snapshots.directories():
+        print(path)
+        owned_directories.remove(path)
+    try:
+        engine = connect()
+    except EngineUnreachableError as error:
+        Lines().note(f"no container engine answers, so none is asked: {error}")
+        return
+    for image in images.snapshots(engine):
+        print(" ".join(image.tags) or image.short_id)
+        with removal():  # a run may be using it
+            images.remove(engine, image, force=True)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command line."""
+    parser = argparse.ArgumentParser(prog="pytest-berth", description=__doc__)
+    version = f"%(prog)s {metadata.version('pytest-berth')}"
+    parser.add_argument("--version", action="version", version=version)
+    commands = parser.add_subparsers(required=True)
+    command = commands.add_parser("ps", help="list runs with their directories and containers")
+    command.set_defaults(run=lambda _: show())
+    command = commands.add_parser("prune", help="remove what dead runs have left")
+    command.add_argument("run_ids", nargs="*", metavar="run", help="a run's id; all when left out")
+    command.add_argument("--yes", action="store_true", help="also what is not provably dead")
+    command.add_argument("--snapshots", action="store_true", help="the snapshots of all projects")
+    command.set_defaults(run=_prune)
+    command = commands.add_parser("sweep", help="remove what a killed run has left")
+    command.add_argument("directories", type=Path, nargs="+", help="the runs' directories")
+    command.set_defaults(run=_sweep)
+    command = commands.add_parser("end", help="end a server that is kept for later runs")
+    command.add_argument("place", type=Path, help="the directory of its record")
+    command.add_argument("name", help="the record")
+    command.add_argument("--early", action="store_true", help="also before its time is over")
+    command.set_defaults(run=_end)
+    given = parser.parse_args(arguments)
+    given.run(given)
+
+
+def _sweep(given: argparse.Namespace) -> None:
+    swept = [sweep(directory) for directory in given.directories]
+    if not all(swept):
+        sys.exit(1)
+
+
+def _refusal(directory: Path) -> str:
+    """Tell why a directory may not be swept; nothing where it may, or is gone."""
+    if not directory.exists():
+        return ""
+    if not run.is_directory(directory):
+        return f"it is not the directory of a run of this user's in {tempfile.gettempdir()}"
+    if not heartbeat.has_ended(directory / run.OWNER):
+        return "its run is alive, or nothing proves that it has ended: `pytest-berth ps` shows it"
+    return ""
+
+
+def _put_off(directory: Path, problem: Exception) -> None:
+    """Leave a run's directory to later runs, unless it is too old, or gone meanwhile."""
+    try:
+        began = (directory / run.OWNER).stat().st_mtime
+        with (directory / run.PUT_OFF).open("a") as failures:
+            failures.write(f"{problem!r}\n")
+    except FileNotFoundError:
+        return  # another process has done it
+    Lines().note(f"{directory}: not all could be removed: {problem}")
+    if time.time() - began > _TRIED_FOR:
+        run.resume(directory).remove()
+
+
+def _prune(given: argparse.Namespace) -> None:
+    if given.snapshots:
+        forget_snapshots()
+    else:
+        prune(given.run_ids, yes=given.yes)
+
+
+def _end(given: argparse.Namespace) -> None:
+    sys.exit(0 if end(given.place, given.name, early=given.early) else 1)
+
+
+def _manager(directory: Path) -> Manager:
+    options = [
+        *core_options.OPTIONS,
+        *(option for service in BUILT_IN for option in service.options),
+    ]
+    values = core_options.defaults(directory, options)
+    return Manager(run.resume(directory), values, BUILT_IN, Lines())
+
+
+def _leftovers() -> list[Leftover]:
+    found = list(orphans.directories(Path(tempfile.gettempdir())))
+    found += orphans.kept()
+    try:
+        # Those that are kept are told of already, with the time that they have left.
+        found += [each for each in orphans.containers(connect()) if each.state != orphans.KEPT]
+    except EngineUnreachableError as error:
+        Lines().note(f"no container engine answers, so none is asked: {error}")
+    return sorted(found, key=lambda each: each.run_id)
+
+
+def _line(leftover: Leftover) -> str:
+    return f"{leftover.run_id}  {leftover.state:7}  {leftover.what}  {leftover.about}".rstrip()
+
+
+def _agrees() -> bool:
+    question = "  its run may live in another container or on another machine. Remove it? [y/N] "
+    try:
+        return input(question).strip().lower() in {"y", "yes"}
+    except EOFError:
+        return False
+
+
+def _may_end(leftover: Leftover, *, is_named: bool) -> bool:
+    """Tell of a kept server whether it is to be ended: its time is over, or it was asked for."""
+    record = leftover.handle
+    if not isinstance(record, Record):
+        return True
+    return (is_named or record.is_over) and not record.is_used
+
+
+def _remove(leftover: Leftover) -> None:
+    if isinstance(leftover.handle, Record):
+        reuse_reaper.end_apart(place(), leftover.handle, early=True)
+    elif isinstance(leftover.handle, Path):
+        _manager(leftover.handle).sweep(patient=False)
+    else:
+        with removal():
+            leftover.handle.remove(force=True, v=True)

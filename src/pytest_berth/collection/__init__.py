@@ -1,0 +1,1 @@
+"""What the collected tests use, and the order in which they run."""

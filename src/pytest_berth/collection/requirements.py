@@ -1,0 +1,205 @@
+"""Which services a test reaches, read from the fixtures that it will use."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from pytest_berth.collection import autouse, server_scopes
+from pytest_berth.config import markers
+from pytest_berth.config.markers import INTEGRATION_NAME
+from pytest_berth.errors import SettingsError, together
+from pytest_berth.run.plugin_state import BERTH
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Set as AbstractSet
+
+    from pytest_berth.api import Service
+
+# Ours and pytest's: these fixtures ask for no others by `request`.
+_KNOWN = ("pytest_berth.services.", "_pytest.")
+_REACHED = pytest.StashKey[dict[str, frozenset[str]]]()
+
+
+def prepare(item: pytest.Item, services: Sequence[Service]) -> bool:
+    """Mark a test as an integration test if it is one, and put its clean slates in place.
+
+    Returns:
+        Whether it is marked, by this or by the suite.
+    """
+    berth = item.config.stash[BERTH]
+    settings = berth.settings
+    item.stash[_REACHED] = _names_by_module(item)
+    for service in services:
+        if server_scopes.is_own(item, service, settings):
+            server_scopes.give_own(item, service)
+        if fixtures_reached(item, service):
+            item.add_marker(INTEGRATION_NAME)
+            _put_first(item, service.slate)
+            if berth.exports_any(service) or autouse.applies(item, service, settings):
+                _put_before_all(item, service.slate)
+        elif asks_at_run_time(item):
+            _put_first(item, service.late_slate)
+    return item.get_closest_marker(INTEGRATION_NAME) is not None
+
+
+def check(items: Sequence[pytest.Item], services: Sequence[Service]) -> None:
+    """Check markers, and what is written about each service for the tests that reach it.
+
+    Raises:
+        SettingsError: Markers, paths, modules or attributes are wrong; it tells all of them.
+    """
+    if not items:
+        return
+    berth = items[0].config.stash[BERTH]
+    problems = [*_caught(autouse.check, berth.settings, services)]
+    known = {line.partition("(")[0].partition(":")[0] for line in items[0].config.getini("markers")}
+    for item in items:
+        problems += _caught(markers.check, item, known)
+    for service in services:
+        concerned = [item for item in items if fixtures_reached(item, service)]
+        found = _caught(service.check, concerned) if concerned else []
+        # What is wrong with other tests is looked for only where something is.
+        for item in concerned if found else ():
+            found += _caught(service.check, [item])
+        problems += found
+    problem = together(problems)
+    if problem:
+        raise problem
+
+
+def _caught(check: Callable[..., None], *arguments: object) -> list[SettingsError]:
+    try:
+        check(*arguments)
+    except SettingsError as error:
+        return [error]
+    return []
+
+
+def fixtures_reached(item: pytest.Item, service: Service) -> frozenset[str]:
+    """Return the names of a service's fixtures that a test reaches.
+
+    A fixture that the suite has overridden counts only if the override asks for the original. The
+    clean slate is among them where ``berth_autouse`` gives it to the test.
+    """
+    if _REACHED not in item.stash:
+        item.stash[_REACHED] = _names_by_module(item)
+    found = item.stash[_REACHED].get(service.fixture_module, frozenset()) & service.fixtures
+    if autouse.applies(item, service, item.config.stash[BERTH].settings):
+        return found | {service.slate}
+    return found
+
+
+def wider_users(item: pytest.Item, fixtures: AbstractSet[str]) -> Iterator[tuple[str, str, str]]:
+    """Yield the fixtures of a wider scope than the test's that ask for one of *fixtures*.
+
+    Returns:
+        Name, scope, and the name of the fixture asked for.
+    """
+    for name, definition in _definitions(item):
+        if definition.scope != "function":
+            for asked in fixtures & set(definition.argnames):
+                yield name, definition.scope, asked
+
+
+def services_reached(item: pytest.Item, services: Sequence[Service]) -> list[Service]:
+    """Return the services whose fixtures a test reaches."""
+    return [service for service in services if fixtures_reached(item, service)]
+
+
+def asks_at_run_time(item: pytest.Item) -> bool:
+    """Tell whether a test or one of its fixtures may ask for further fixtures while it runs."""
+    own = "request" in getattr(_info(item), "initialnames", ())
+    return own or any(
+        "request" in definition.argnames and not definition.func.__module__.startswith(_KNOWN)
+        for _, definition in _definitions(item)
+    )
+
+
+def is_skipped(item: pytest.Item) -> bool:
+    """Tell whether a mark skips the test, or it cannot be told as the mark itself is wrong."""
+    # pytest has no public way to ask; conditions may be texts, which it evaluates.
+    from _pytest.skipping import evaluate_skip_marks
+
+    try:
+        return evaluate_skip_marks(item) is not None
+    except pytest.fail.Exception:
+        return True
+
+
+def overridden_in(item: pytest.Item, fixture: str) -> str:
+    """Return the module whose definition of a fixture a test gets."""
+    definitions = _info(item).name2fixturedefs.get(fixture, ())
+    return definitions[-1].func.__module__ if definitions else ""
+
+
+def _put_first(item: pytest.Item, fixture: str) -> None:
+    """Make a function-scoped fixture the first of its scope, so that it is torn down last.
+
+    Fixtures of a wider scope keep coming before it.
+    """
+    names = _closure(item)
+    if fixture in names:
+        names.remove(fixture)
+    definitions = _info(item).name2fixturedefs
+    function_scoped = (
+        index
+        for index, name in enumerate(names)
+        if name == "request" or (name in definitions and definitions[name][-1].scope == "function")
+    )
+    names.insert(next(function_scoped, len(names)), fixture)
+
+
+def _put_before_all(item: pytest.Item, slate: str) -> None:
+    """Make what a clean slate needs for the whole session the first of all fixtures.
+
+    The suite's own may reach the server by the application, without asking for a fixture.
+    """
+    names = _closure(item)
+    overriding = _info(item).name2fixturedefs
+    # pytest has no public way to ask for the definition of a fixture by its name.
+    definitions = item.session._fixturemanager.getfixturedefs
+    (of_slate,) = definitions(slate, item) or ()
+    for argument in of_slate.argnames:
+        found = overriding.get(argument) or definitions(argument, item)
+        if found and found[-1].scope == "session":
+            if argument in names:
+                names.remove(argument)
+            names.insert(0, argument)
+
+
+def _names_by_module(item: pytest.Item) -> dict[str, frozenset[str]]:
+    """Return the names of the fixtures that a test reaches, by the module that defines them."""
+    found: dict[str, set[str]] = {}
+    for name, definition in _definitions(item):
+        found.setdefault(definition.func.__module__, set()).add(name)
+    return {module: frozenset(names) for module, names in found.items()}
+
+
+def _definitions(item: pytest.Item) -> Iterator[tuple[str, Any]]:
+    """Yield the fixture definitions that pytest will run, following overrides."""
+    info = _info(item)
+    pending = [(name, 1) for name in getattr(info, "initialnames", ())]
+    seen = set()
+    while pending:
+        name, level = pending.pop()
+        definitions = info.name2fixturedefs.get(name, ())
+        if (name, level) in seen or level > len(definitions):
+            continue
+        seen.add((name, level))
+        definition = definitions[-level]
+        yield name, definition
+        pending += [(arg, level + 1 if arg == name else 1) for arg in definition.argnames]
+
+
+def _closure(item: pytest.Item) -> list[str]:
+    """Return the list that pytest itself goes by, also where it is empty."""
+    names: list[str] | None = getattr(item, "fixturenames", None)
+    return [] if names is None else names
+
+
+def _info(item: pytest.Item) -> Any:
+    # pytest has no public way to ask which definitions stand behind an item's fixture names.
+    return getattr(item, "_fixtureinfo", None)

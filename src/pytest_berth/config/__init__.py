@@ -1,0 +1,1 @@
+"""Options, markers and exports: what is set, and where it was set."""

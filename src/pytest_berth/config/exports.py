@@ -1,0 +1,92 @@
+"""``berth_export``: the application's environment, set before anything of it is imported."""
+
+from __future__ import annotations
+
+import string
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from pytest_berth.config.options import EXPORT
+from pytest_berth.errors import SettingsError, nearest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from pytest_berth.api import Service
+    from pytest_berth.config.options import Settings
+
+
+@dataclass(frozen=True)
+class Export:
+    """A line ``NAME = text with {placeholders}``, and where it was set."""
+
+    variable: str
+    template: str
+    placeholders: frozenset[str]
+    origin: str
+
+    def render(self, values: Mapping[str, object]) -> str:
+        """Return the text with its placeholders replaced.
+
+        Raises:
+            SettingsError: A placeholder has a format that its value does not take.
+        """
+        try:
+            return self.template.format_map(values)
+        except ValueError as error:
+            raise SettingsError(
+                f"{EXPORT.name} has a placeholder with a format that cannot be used.",
+                why=f"'{self.variable} = {self.template}', set by {self.origin}: {error}",
+                remedy="only a URL takes one, the driver's name: {pg_url:asyncpg}",
+            ) from None
+
+
+def parse(settings: Settings, services: Sequence[Service]) -> tuple[Export, ...]:
+    """Return the exports of the settings.
+
+    Raises:
+        SettingsError: A line has no ``=``, or names an unknown placeholder.
+    """
+    known = frozenset(name for each in services for name in placeholders(each, settings))
+    origin = settings.origin(EXPORT)
+    return tuple(_parse(line, origin, known) for line in settings[EXPORT])
+
+
+def placeholders(service: Service, settings: Settings) -> frozenset[str]:
+    """Return the names of all values of a service that exports may use."""
+    return service.placeholders | service.further_placeholders(settings)
+
+
+def render(exports: Iterable[Export], values: Mapping[str, object]) -> dict[str, str]:
+    """Return the variables of all exports that need none but these values."""
+    return {
+        export.variable: export.render(values)
+        for export in exports
+        if export.placeholders <= values.keys()
+    }
+
+
+def _parse(line: str, origin: str, known: frozenset[str]) -> Export:
+    variable, equals, template = (part.strip() for part in line.partition("="))
+    if not equals or not variable:
+        raise SettingsError(
+            f"{EXPORT.name} has a line that is not NAME = text.",
+            why=f"{line!r}, set by {origin}",
+            remedy="DATABASE_URL = {pg_url}",
+        )
+    try:
+        names = [name for _, name, _, _ in string.Formatter().parse(template) if name is not None]
+    except ValueError as error:
+        raise SettingsError(
+            f"{EXPORT.name} has a line with unbalanced braces.",
+            why=f"{line!r}, set by {origin}: {error}",
+            remedy="double a brace that is not a placeholder's: {{ or }}",
+        ) from None
+    for name in names:
+        if name not in known:
+            raise SettingsError(
+                f"{EXPORT.name} names an unknown placeholder {{{name}}}.",
+                why=f"{line!r}, set by {origin}",
+                remedy=nearest(name, known),
+            )
+    return Export(variable, template, frozenset(names), origin)

@@ -1,0 +1,132 @@
+"""Reads the settings: flag / ``-o`` / environment / ini / default, and what is wrong with them."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any, cast
+
+from pytest_berth.config.options import Setting, Settings, mask
+from pytest_berth.errors import SettingsError, nearest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    import pytest
+
+    from pytest_berth.config.options import Option
+
+
+def add_options(parser: pytest.Parser, options: Iterable[Option[Any]]) -> None:
+    """Register ini options, and the flags of those that have one."""
+    for option in options:
+        # With None as default, getini tells "not set" from every value that can be set.
+        parser.addini(option.name, option.help, type=cast("Any", option.type), default=None)
+        if option.flag:
+            action = "store_true" if option.type == "bool" else "store"
+            group = parser.getgroup("berth", "real servers (pytest-berth)")
+            group.addoption(option.flag, action=action, default=None, help=option.help)
+
+
+def read(config: pytest.Config, options: Iterable[Option[Any]]) -> Settings:
+    """Read all settings; what is wrong is kept as `Settings.problems`, not raised."""
+    options = tuple(options)
+    values: dict[str, Setting] = {}
+    problems = _unknown(config, {option.name for option in options})
+    for option in options:
+        raw, origin = _raw(config, option)
+        try:
+            value = option.default if raw is None else option.parse(raw)
+        except (ValueError, SettingsError) as error:
+            problems.append(_problem(option, raw, origin, error))
+            value = option.default
+        values[option.name] = Setting(value, origin)
+    return Settings(config.rootpath, values, tuple(problems))
+
+
+def _raw(config: pytest.Config, option: Option[Any]) -> tuple[Any, str]:
+    flag = getattr(config.known_args_namespace, option.dest, None) if option.flag else None
+    if flag is not None:
+        return flag, cast("str", option.flag)
+    if option.name not in _overrides(config):
+        variable = os.environ.get(option.variable)
+        if variable is not None:
+            listed = option.type == "linelist"
+            return variable.splitlines() if listed else variable, option.variable
+    raw = _ini_value(config, option)
+    if raw is None:
+        return None, "default"
+    return raw, "-o" if option.name in _overrides(config) else _ini_name(config)
+
+
+def _ini_value(config: pytest.Config, option: Option[Any]) -> Any:
+    import pytest
+
+    try:
+        return config.getini(option.name)
+    except (TypeError, ValueError, pytest.UsageError):
+        # A number in pytest.toml, or a slip, which our own message tells better than pytest's.
+        given = _given(config)[option.name]
+        value = getattr(given, "value", given)
+        if option.type != "linelist":
+            return str(value)
+        return list(map(str, value)) if isinstance(value, list) else str(value).splitlines()
+
+
+def _problem(
+    option: Option[Any], raw: Any, origin: str, error: ValueError | SettingsError
+) -> SettingsError:
+    shown = mask(" | ".join(map(str, raw)) if isinstance(raw, list) else str(raw))
+    what = f"{option.name} has a value that cannot be used."
+    if isinstance(error, SettingsError):
+        return SettingsError(error.what, why=f"{error.why} ({origin})", remedy=error.remedy)
+    return SettingsError(what, why=f"{shown!r}, set by {origin}", remedy=str(error))
+
+
+def _unknown(config: pytest.Config, known: set[str]) -> list[SettingsError]:
+    wrong = [name for name in _given(config) if name.startswith("berth") and name not in known]
+    problems = [
+        SettingsError(
+            f"unknown setting {name!r}.",
+            why=f"it is set in {'-o' if name in _overrides(config) else _ini_name(config)}",
+            remedy=nearest(name, known),
+        )
+        for name in wrong
+    ]
+    return problems + _unknown_variables({name.upper() for name in known})
+
+
+def _unknown_variables(known: set[str]) -> list[SettingsError]:
+    import difflib
+
+    # An application may own variables of this prefix: only what looks like a slip is an error.
+    slips = {
+        name: difflib.get_close_matches(name, known, n=1, cutoff=0.85)
+        for name in os.environ
+        if name.startswith("BERTH_") and name not in known
+    }
+    return [
+        SettingsError(
+            f"unknown setting {name!r}.",
+            why="it is set in the environment",
+            remedy=f"did you mean {match[0]!r}?",
+        )
+        for name, match in slips.items()
+        if match
+    ]
+
+
+def _given(config: pytest.Config) -> Mapping[str, Any]:
+    # pytest itself offers no public way to list the names that an ini file sets; only from 9 on it
+    # counts those of -o among them.
+    listed = getattr(config, "_inicfg", None) or getattr(config, "inicfg", {})
+    return {**listed, **_overrides(config)}
+
+
+def _overrides(config: pytest.Config) -> Mapping[str, str]:
+    given = getattr(config.known_args_namespace, "override_ini", None) or ()
+    parts = (entry.partition("=") for entry in given)
+    return {name.strip(): value for name, _, value in parts}
+
+
+def _ini_name(config: pytest.Config) -> str:
+    return config.inipath.name if config.inipath else "ini file"

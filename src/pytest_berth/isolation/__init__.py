@@ -1,0 +1,1 @@
+"""How a namespace is clean for each test: what all services share."""

@@ -1,1 +1,0 @@
-"""Who starts, shares and stops servers."""

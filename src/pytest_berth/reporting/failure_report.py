@@ -1,0 +1,132 @@
+"""What a failing integration test shows besides its traceback."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from pytest_berth.collection.requirements import services_reached
+from pytest_berth.errors import BerthError
+from pytest_berth.reporting import repeated_failures
+
+if TYPE_CHECKING:
+    from pytest_berth.api import Service
+    from pytest_berth.run.plugin_state import Berth
+
+MARKS = pytest.StashKey[dict[tuple[str, int], float]]()
+_MOST_LINES = 50
+
+
+def mark_logs(item: pytest.Item, berth: Berth) -> None:
+    """Remember where the servers' logs are when a test begins."""
+    if berth.has_manager:
+        servers = berth.manager.servers
+        item.stash[MARKS] = {
+            (server.key, server.restarts): berth.manager.source(server).mark(server)
+            for server in servers
+        }
+
+
+def complete(report: pytest.TestReport, item: pytest.Item, call: pytest.CallInfo[None]) -> None:
+    """Add what berth knows to a report."""
+    from pytest_berth.run.plugin_state import BERTH
+
+    berth = item.config.stash[BERTH]
+    services = services_reached(item, berth.services)
+    if services and report.when == "call":
+        described = [f"{service.name} {service.isolation(item)}" for service in services]
+        # An attribute of its own travels from xdist's workers with the report.
+        vars(report)["berth_isolation"] = "; ".join(described)
+    if report.failed and services:
+        _explain(report, call)
+    if report.failed and call.excinfo:
+        _add_hint(report, call.excinfo.value)
+        if berth.exports:
+            _tell_refused(report, call.excinfo.value, berth, services)
+    if report.failed and berth.has_manager:
+        _tell_lost(report, call, berth, [service.name for service in services])
+        running = {server.service for server in berth.manager.servers}
+        for service in [service for service in services if service.name in running]:
+            report.sections.append((f"{service.name} isolation", service.isolation(item)))
+            _add_log(report, item, berth, service)
+
+
+def complete_collection(report: pytest.CollectReport, berth: Berth) -> None:
+    """Add what berth knows to the report of something that cannot be collected."""
+    call = getattr(report, "call", None)
+    if berth.exports and call and call.excinfo:
+        from pytest_berth.reporting.hints import refused_connections
+
+        hint = refused_connections.hint_on_import(call.excinfo.value, berth)
+        if hint:
+            report.sections.append((refused_connections.TITLE, hint))
+
+
+def status(result: Any, report: pytest.TestReport, verbosity: int) -> Any:
+    """Add to a test's verbose word, with ``-vv``, how it got its clean slate."""
+    isolation = getattr(report, "berth_isolation", "")
+    if verbosity < 2 or not isolation or report.when != "call":
+        return result
+    category, letter, word = result
+    if isinstance(word, tuple):
+        return category, letter, (f"{word[0]} ({isolation})", word[1])
+    return category, letter, f"{word} ({isolation})"
+
+
+def _explain(report: pytest.TestReport, call: pytest.CallInfo[None]) -> None:
+    """Show an error of berth's as its message: the way through our code helps nobody."""
+    error = call.excinfo.value if call.excinfo else None
+    if isinstance(error, BerthError):
+        report.longrepr = str(error)
+        repeated_failures.mark(report, error)
+
+
+def _add_hint(report: pytest.TestReport, error: BaseException) -> None:
+    from pytest_berth.reporting.hints import event_loops, too_many_connections
+
+    for each in (event_loops, too_many_connections):
+        hint = each.hint(error)
+        if hint:
+            report.sections.append((each.TITLE, hint))
+
+
+def _tell_refused(
+    report: pytest.TestReport, error: BaseException, berth: Berth, services: list[Service]
+) -> None:
+    from pytest_berth.reporting.hints import refused_connections
+
+    hint = refused_connections.hint(error, berth, services)
+    if hint:
+        report.sections.append((refused_connections.TITLE, hint))
+
+
+def _tell_lost(
+    report: pytest.TestReport, call: pytest.CallInfo[None], berth: Berth, services: list[str]
+) -> None:
+    """Say where a test has failed because its server was lost; the next one gets another."""
+    from pytest_berth.run.crash_recovery import LostError, find_ended
+
+    if call.excinfo and isinstance(call.excinfo.value, LostError):
+        return
+    for server in berth.manager.servers:
+        if server.service in services:
+            try:
+                told: object = find_ended(berth, server)
+            except Exception as error:  # the test may have replaced what is needed for asking
+                told = f"whether it has ended cannot be told: {error!r}"
+            if told:
+                report.sections.append((f"{server.service} server", str(told)))
+
+
+def _add_log(report: pytest.TestReport, item: pytest.Item, berth: Berth, service: Service) -> None:
+    for server in berth.manager.servers:
+        if server.service == service.name:
+            first = berth.manager.first_marks[server.key]
+            mark = item.stash.get(MARKS, {}).get((server.key, server.restarts), first)
+            log = berth.manager.source(server).log(server, mark)
+            own = service.own_log(log, server, berth.run.id, berth.run.worker)
+            lines = own.strip().splitlines()
+            if lines:
+                text = "\n".join(lines[-_MOST_LINES:])
+                report.sections.append((f"{server.service} log during the test", text))

@@ -1,0 +1,1 @@
+"""What a failure report adds about the likely cause of an error."""

@@ -1,0 +1,317 @@
+"""Starts each server once per run, shares it among the run's processes, stops it at the end."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from pytest_berth.api import key
+from pytest_berth.collection import server_scopes
+from pytest_berth.errors import BerthError, RunEndedError, TimedOutError
+from pytest_berth.run import orphans, reaper
+from pytest_berth.run.registry import Leases, lost
+from pytest_berth.run.reuse.reuse import Keeping
+from pytest_berth.run.run_once import lock, once, raise_remembered, remember
+from pytest_berth.run.starting import STARTING, Starter
+from pytest_berth.sources import snapshots
+from pytest_berth.sources.choose import FALLBACK, Sources, choose
+from pytest_berth.waiting import wait_for
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
+
+    from pytest_berth.api import Progress, Server, Service, Source
+    from pytest_berth.config.options import Settings
+    from pytest_berth.run.run import Run
+
+_WORKERS_END_WITHIN = 3600.0
+
+
+@dataclass
+class Manager:
+    """The servers of a run, as one process sees them."""
+
+    run: Run
+    settings: Settings
+    services: Sequence[Service]
+    progress: Progress
+    first_marks: dict[str, float] = field(default_factory=dict)
+    _servers: dict[str, Server] = field(default_factory=dict)
+    _ended: list[Server] = field(default_factory=list)
+    _locks: dict[str, threading.RLock] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.leases = Leases(self.run.directory)
+        self.candidates = Sources(
+            self.settings,
+            self.run.id,
+            # Later, as it makes the run's directory, which the janitor must soon guard.
+            lambda: orphans.labels(self.run, self.settings),
+        )
+        self.keeping = Keeping(self.run, self.settings, self.progress, self.candidates)
+        self.starter = Starter(
+            self.run, self.settings, self.progress, self.candidates, self.leases, self.keeping
+        )
+
+    @property
+    def servers(self) -> tuple[Server, ...]:
+        """The servers that this process uses."""
+        return tuple(self._servers.values())
+
+    @property
+    def known(self) -> tuple[Server, ...]:
+        """The servers that this process uses or has used."""
+        return (*self.servers, *self._ended)
+
+    def plan(self, service: Service) -> Server:
+        """Settle source, address and account of the server, if possible without starting it."""
+        self._guard()
+        name = self._key(service)
+        with self._lock(name), lock(self.run.directory, name):
+            planned = self.starter.plan(service, name, fixed=True)
+            if service.claims and planned.source == "external":
+                self.leases.write("launched", planned)
+        return planned if planned.host else self.server(service)
+
+    def server(self, service: Service, slot: str | None = None) -> Server:
+        """Return a server of the service, started if this run has not started it yet.
+
+        Args:
+            service: The service.
+            slot: Whose own server it is; left out for the one that this worker shares.
+
+        Raises:
+            NoSourceError: No source can serve.
+            StartError: It did not become ready.
+        """
+        name = self._key(service) if slot is None else key(service.name, slot)
+        with self._lock(name):
+            known = self._servers.get(name)
+            if known is None or self.is_lost(known):
+                self._guard()
+                with lock(self.run.directory, name):
+                    self._confirm_choice(service, name)
+                    known = self._join_or_start(service, name)
+                self.source(known).join(known)
+                self.first_marks[name] = self.source(known).mark(known)
+                self._servers[name] = known
+            return known
+
+    def start_ahead(self, service: Service) -> Server:
+        """Start the server that this worker shares, beside running tests.
+
+        They may change what all threads of a process have in common: what fails here is tried once
+        more when a test needs it, and where the server comes from is then chosen once more.
+
+        Raises:
+            NoSourceError: No source can serve, as it looks now.
+            StartError: It did not become ready.
+        """
+        name = self._key(service)
+        self._guard()
+        with self._lock(name), lock(self.run.directory, name):
+            is_planned = self.leases.read("planned", name) is not None
+            server = self._join_or_start(service, name, ahead=True)
+            if not (is_planned or server.adopted) and server.source == FALLBACK:
+                self._chosen_ahead(name).touch()
+        return server
+
+    def current(self, server: Server) -> Server:
+        """Return the server that has taken the place of another one, or that one itself."""
+        return self._servers.get(server.key, server)
+
+    def mark_lost(self, server: Server) -> None:
+        """Note for all workers that a server is lost."""
+        lost(self.run.directory, server).touch()
+
+    def is_lost(self, server: Server) -> bool:
+        """Tell whether some worker has found that a server is lost."""
+        return lost(self.run.directory, server).exists()
+
+    def exit_status(self, server: Server) -> str | None:
+        """Describe how a server has ended, or what holds it; None while it runs."""
+        noted = lost(self.run.directory, server)
+        why = noted.read_text() if noted.exists() else ""
+        return why or self.source(server).exit_status(server)
+
+    def is_replaced(self, server: Server) -> bool:
+        """Tell whether another server of the run is in the place of this one."""
+        ready = self.leases.read("ready", server.key)
+        return ready is not None and ready.restarts > server.restarts
+
+    def give_up(self) -> None:
+        """Undo what other threads of this process are starting."""
+        self.starter.given_up.set()
+
+    def end(self, server: Server) -> None:
+        """Stop a server that nobody shares, before the run ends."""
+        self.starter.stop(server)
+        self.leases.forget(server)
+        self._ended.append(self._servers.pop(server.key))
+
+    def source(self, server: Server) -> Source:
+        """Return the source that the server came from."""
+        return self.starter.source(server.source)
+
+    def stop(self) -> None:
+        """Stop every server that this run has started, and forget the run; may be called twice."""
+        if not (self.run.is_owner and self.run.has_directory):
+            return
+        servers = list(self.leases.all("launched"))
+        if len(servers) > 1:
+            from concurrent.futures import ThreadPoolExecutor
+
+            # An engine takes a quarter of a second to remove a container, however many at once.
+            with ThreadPoolExecutor(len(servers), thread_name_prefix="berth-stop") as pool:
+                list(pool.map(self._stop, servers))
+        elif servers:
+            self._stop(servers[0])
+        if any(self.run.directory.glob(f"*.{STARTING}")):
+            self._sweep_sources()
+        self.run.remove()
+
+    def sweep(self, *, patient: bool = True) -> None:
+        """Remove everything that a run has left whose owner is gone.
+
+        Args:
+            patient: Whether to wait for the end of the run's workers.
+        """
+        self.run.end()
+        if patient:
+            self._sweep(kept=False)
+            self._wait_for_workers()
+        self._sweep()
+        self.run.remove()
+
+    def _wait_for_workers(self) -> None:
+        # Workers outlive their controller until their test ends, and may be starting a server.
+        wait_for(
+            lambda: not self.run.live_workers(), _WORKERS_END_WITHIN, message="the workers' end"
+        )
+
+    def _sweep(self, *, kept: bool = True) -> None:
+        failures = []
+        for server in self.leases.all("launched"):
+            if server.kept and not kept:
+                continue  # it is left when nobody of the run can write to it any more
+            # Of another pid namespace, a pid says nothing, and what runs there cannot be reached.
+            if server.source != "local" or self.run.was_here:
+                try:
+                    self._clean_up(server)
+                except Exception as error:  # raised when the others are gone
+                    failures.append(error)
+        self._sweep_sources()
+        if failures:
+            raise failures[0]
+
+    def _sweep_sources(self) -> None:
+        """Remove also what no lease tells of: its process died before it could write one."""
+        for name in {server.source for server in self.leases.all("planned")}:
+            self.starter.source(name).sweep(self.keeping.known())
+
+    def _guard(self) -> None:
+        """Start the run's janitor before there is anything that it may have to remove."""
+        once(self.run.directory, "janitor", lambda: reaper.start(self.run.directory))
+
+    def _stop(self, server: Server) -> None:
+        if server.kept:
+            self._try("left for later runs", self._leave, server)
+            return
+        self._try("kept for later runs", self._keep, server)
+        self._try("cleaned up", self._clean_up, server)
+
+    def _try(self, what: str, work: Callable[[Server], None], server: Server) -> None:
+        try:
+            work(server)
+        except Exception as error:  # told, and the others still go
+            self.progress.note(f"{server.service} could not be {what}: {error}")
+
+    def _keep(self, server: Server) -> None:
+        """Keep what the server was initialised with, if nothing else is on it.
+
+        Of the servers that workers have for themselves, one is enough.
+        """
+        ready = [each.key for each in self.leases.all("ready") if each.service == server.service]
+        if server.key == min(ready, default=""):
+            place = (self._service(server), self.source(server), server)
+            snapshots.take(*place, self.settings, self.run.id)
+
+    def _leave(self, server: Server) -> None:
+        # Of a service that another plugin brings, the janitor knows nothing: the keeper ends it.
+        if server.service in {known.name for known in self.services}:
+            self.keeping.leave(self._service(server), server)
+
+    def _clean_up(self, server: Server) -> None:
+        if server.kept:
+            self._leave(server)
+            return
+        if server.source == "external":
+            service = self._service(server)
+            if service.claims or self.leases.read("ready", server.key):
+                service.release(server, self.run.id)
+        self.source(server).stop(server)
+
+    def _key(self, service: Service) -> str:
+        return key(service.name, server_scopes.slot(service, self.settings, self.run.worker))
+
+    def _service(self, server: Server) -> Service:
+        (service,) = (known for known in self.services if known.name == server.service)
+        return service
+
+    def _chosen_ahead(self, name: str) -> Path:
+        return self.run.directory / f"{name}.chosen-ahead"
+
+    def _confirm_choice(self, service: Service, name: str) -> None:
+        """Discard a server started ahead where another source would have been the one to take."""
+        server, chosen = self.leases.read("launched", name), self._chosen_ahead(name)
+        if not server or not chosen.exists():
+            return
+        source, _ = choose(service, self.settings, self.candidates, self.starter)
+        if source.name != server.source:
+            self.starter.stop(server)
+            self.leases.forget(server)
+            for made in self.run.directory.glob(f"{name}.*.ahead"):
+                made.unlink()
+        chosen.unlink()
+
+    def _join_or_start(self, service: Service, name: str, *, ahead: bool = False) -> Server:
+        ready = self.leases.read("ready", name)
+        if ready and not self.is_lost(ready):
+            return ready
+        return self._start(service, name, lost=ready, ahead=ahead)
+
+    def _start(self, service: Service, name: str, *, lost: Server | None, ahead: bool) -> Server:
+        failure = self._failure(name, ahead=ahead)
+        raise_remembered(failure)
+        try:
+            starter = self.starter
+            ready = starter.replace(service, lost) if lost else starter.start(service, name)
+        except RunEndedError:
+            raise
+        except BerthError as error:
+            _add_reason(error, self.leases.read("planned", name))
+            # The other workers are spared a failure that they would have to wait for; and the
+            # test that needs the server, too, where all the time has passed.
+            is_final = isinstance(error, TimedOutError)
+            remember(self._failure(name, ahead=ahead and not is_final), error)
+            raise
+        # A server of one test's own is not worth a line; one that was taken over has had it.
+        if name == self._key(service) and not ready.adopted:
+            self.progress.note(str(ready))
+        return ready
+
+    def _failure(self, name: str, *, ahead: bool) -> Path:
+        return self.run.directory / f"{name}.failed{'-ahead' if ahead else ''}"
+
+    def _lock(self, name: str) -> threading.RLock:
+        """Return the lock of one server: others are started beside it."""
+        return self._locks.setdefault(name, threading.RLock())
+
+
+def _add_reason(error: BerthError, plan: Server | None) -> None:
+    """Say in an error why its source was taken: another one might be easier to mend."""
+    if plan and plan.reason:
+        taken = f"the source {plan.source!r} was taken: {plan.reason}"
+        error.why = "\n".join(filter(None, [error.why, taken]))

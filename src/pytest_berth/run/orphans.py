@@ -1,0 +1,171 @@
+"""What dead runs have left on an engine that they shared with us: proof, then removal.
+
+A run's janitor removes its containers. Where run and janitor ended together, as in a CI job whose
+own container was thrown away, the next run on the same engine finds theirs by their labels. It
+removes only what is provably dead: its owner's pid is gone from our own pid namespace, or the very
+container that the owner ran in has ended, which the engine knows. All else is left to
+``pytest-berth prune``, where a human says what is dead.
+"""
+
+from __future__ import annotations
+
+import getpass
+import json
+import os
+import platform
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pytest_berth.config.options import KEEP
+from pytest_berth.run import heartbeat, process_identity
+from pytest_berth.run.reuse import records
+from pytest_berth.run.run import OWNER, is_directory
+from pytest_berth.sources.labels import INSIDE, RUN
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+    from pytest_berth.api import Progress, Source
+    from pytest_berth.config.options import Settings
+    from pytest_berth.run.run import Run
+    from pytest_berth.sources.engine import Engine
+
+ALIVE, KEPT, DEAD, UNKNOWN = "alive", "kept", "dead", "unknown"
+_OWNER = "org.pytest-berth.owner"
+_USER = "org.pytest-berth.user"
+_HOST = "org.pytest-berth.host"
+_PROJECT = "org.pytest-berth.project"
+_KEPT = "org.pytest-berth.kept"
+
+
+@dataclass(frozen=True)
+class Leftover:
+    """A container or a directory of a run, and what is known of the run.
+
+    Attributes:
+        run_id: The run.
+        what: The container, or the directory.
+        about: Where the run was at home.
+        state: ``alive``, ``kept`` (for later runs), ``dead`` (which is proven), or ``unknown``.
+        is_ours: Whether it is of the same user.
+        handle: The engine's container, the path, or the record of a kept server.
+    """
+
+    run_id: str
+    what: str
+    about: str
+    state: str
+    is_ours: bool
+    handle: Any
+
+
+def labels(run: Run, settings: Settings) -> dict[str, str]:
+    """Return what a container of a run carries, so that others can tell whether it is in use."""
+    owner = process_identity.read(run.directory / OWNER)
+    return {
+        _OWNER: json.dumps(owner),
+        _USER: _user(),
+        _HOST: platform.node(),
+        _PROJECT: str(settings.root),
+        # Also where it is empty: an image made of a container hands labels down.
+        _KEPT: str(records.place()) if settings[KEEP] else "",
+    }
+
+
+def sweep(source: Source, run: Run, progress: Progress) -> None:
+    """Remove the containers of this user's provably dead runs, if the source has an engine."""
+    if source.name != "container":
+        return
+    from docker.errors import DockerException
+    from requests.exceptions import RequestException
+
+    from pytest_berth.sources.container import Container, removal
+
+    assert isinstance(source, Container), "its name says so"
+    try:
+        for found in containers(source.engine):
+            if found.is_ours and found.state == DEAD and found.run_id != run.id:
+                with removal():
+                    found.handle.remove(force=True, v=True)
+    except (DockerException, RequestException) as error:
+        progress.note(f"what dead runs have left on the engine could not be removed: {error}")
+
+
+def containers(engine: Engine) -> Iterator[Leftover]:
+    """Yield the containers of all runs on an engine."""
+    # Without the details of each, which would cost a request, and fail where one is gone meanwhile.
+    listed = engine.containers.list(all=True, filters={"label": RUN}, sparse=True)
+    of_runs = [_state_of_run(engine, each.attrs["Labels"]) for each in listed]
+    # Once for all, and only now: a run that is dead by now has its record there, if it left one.
+    kept_in = cache(_kept_in)
+    for container, of_run in zip(listed, of_runs, strict=True):
+        found = container.attrs["Labels"]
+        yield Leftover(
+            found[RUN],
+            container.attrs["Names"][0].lstrip("/"),
+            f"{found.get(_PROJECT, '?')} on {found.get(_HOST, '?')}",
+            _state(of_run, container.id, found.get(_KEPT, ""), kept_in),
+            found.get(_USER) == _user(),
+            container,
+        )
+
+
+def kept() -> Iterator[Leftover]:
+    """Yield the servers that this user keeps for later runs."""
+    for record in records.all_of_user():
+        about = f"{record.project}, {record.rest}"
+        yield Leftover(record.name, str(record), about, KEPT, True, record)
+
+
+def directories(place: Path) -> Iterator[Leftover]:
+    """Yield the directories of this user's runs in a temporary directory."""
+    for path in sorted(place.glob(f"berth-*/{OWNER}")):
+        if is_directory(path.parent):
+            run_id = path.parent.name.split("-")[1]
+            yield Leftover(run_id, str(path.parent), "", _state_of(path), True, path.parent)
+
+
+def _state(
+    of_run: str, container_id: str, place: str, kept_in: Callable[[str], set[str] | None]
+) -> str:
+    """Tell the state of a container: that of its run, unless it was left to others."""
+    if of_run == ALIVE or not place:
+        return of_run
+    known = kept_in(place)
+    if known is None:
+        return UNKNOWN
+    return KEPT if container_id in known else of_run
+
+
+def _kept_in(place: str) -> set[str] | None:
+    """Return the ids of the containers that are kept; None where that cannot be known.
+
+    Of another user, or of another container's file system, the records cannot be read.
+    """
+    if not records.is_private(Path(place)):
+        return None
+    handles = (record.server.handle for record in records.Records(Path(place)).all())
+    return {handle["container"] for handle in handles if "container" in handle}
+
+
+def _state_of_run(engine: Engine, found: Mapping[str, str]) -> str:
+    try:
+        owner = process_identity.Process(*json.loads(found[_OWNER]))
+    except (KeyError, TypeError, ValueError):
+        return UNKNOWN  # of an earlier version
+    if owner.is_here and engine.is_on_this_machine:
+        return DEAD if owner.is_gone() else ALIVE
+    return DEAD if found.get(INSIDE) and engine.has_ended(found[INSIDE]) else UNKNOWN
+
+
+def _state_of(path: Path) -> str:
+    if heartbeat.has_ended(path):
+        return DEAD
+    owner = process_identity.read(path)
+    return ALIVE if owner and (owner.is_here or process_identity.is_held(path)) else UNKNOWN
+
+
+def _user() -> str:
+    return str(os.getuid()) if hasattr(os, "getuid") else getpass.getuser()

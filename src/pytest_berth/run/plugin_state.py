@@ -1,0 +1,207 @@
+"""What the plugin knows in a process: kept in pytest's stash, reached through ``config``."""
+
+from __future__ import annotations
+
+import os
+from contextlib import ExitStack
+from functools import cached_property
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from pytest_berth.config.options import EXPORT, MISSING
+from pytest_berth.errors import (
+    ArtifactError,
+    BerthError,
+    MissingExtraError,
+    NoSourceError,
+    SettingsError,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from pytest_berth.api import Progress, Server, Service
+    from pytest_berth.config.exports import Export
+    from pytest_berth.config.options import Settings
+    from pytest_berth.run.manager import Manager
+    from pytest_berth.run.prestart import Ahead
+    from pytest_berth.run.run import Run
+
+_HINTS = "hints"
+
+
+class Berth:
+    """The settings, the run and its servers, as one process sees them.
+
+    Attributes:
+        exports: What the application finds in its environment.
+        not_exported: Why the environment could not be set, empty where it is.
+        may_need_servers: Whether any of the collected tests is an integration test.
+        on_server: Called whenever a server has been handed out.
+        on_waiting: Called now and then while pytest's own thread waits for another one.
+        served: The servers of a run whose tests have ended.
+        hints: What the summary tells beside them.
+        after_tests: What is to be done before the results are printed.
+        at_end: What is to be undone at the end.
+        held: What a service keeps for the life of this process, by a name of its own.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        run: Run,
+        services: Sequence[Service],
+        start_reporting: Callable[[], Progress],
+    ) -> None:
+        self.settings = settings
+        self.run = run
+        self.services = services
+        self.exports: Sequence[Export] = ()
+        self.not_exported = ""
+        self.may_need_servers = False
+        self.on_server: Callable[[], None] = lambda: None
+        self.on_waiting: Callable[[], None] = lambda: None
+        self.served: tuple[Server, ...] = ()
+        self.hints: tuple[str, ...] = ()
+        self.after_tests = ExitStack()
+        self.at_end = ExitStack()
+        self.held: dict[str, Any] = {}
+        self._start_reporting = start_reporting
+
+    @cached_property
+    def progress(self) -> Progress:
+        """What tells a waiting user what is going on; started when there is something to tell."""
+        return self._start_reporting()
+
+    @cached_property
+    def manager(self) -> Manager:
+        """The servers; made when first needed, as it brings the sources."""
+        from pytest_berth.run.manager import Manager
+
+        return Manager(self.run, self.settings, self.services, self.progress)
+
+    @cached_property
+    def ahead(self) -> Ahead:
+        """What is started before a test asks for it."""
+        from pytest_berth.run.prestart import Ahead
+
+        ahead = Ahead(self)
+        self.at_end.callback(ahead.end)
+        return ahead
+
+    @property
+    def is_given_a_server(self) -> bool:
+        """Whether a URL in the settings tells the password of a server that is there already."""
+        names = {f"berth_{service.prefix}_url" for service in self.services}
+        values = self.settings.values
+        return any("@" in str(values[name].value) for name in names & values.keys())
+
+    @property
+    def has_manager(self) -> bool:
+        """Whether anything has asked for a server yet."""
+        return "manager" in self.__dict__
+
+    def exports_any(self, service: Service) -> bool:
+        """Tell whether the application learns of a service from its environment."""
+        if not self.exports:
+            return False
+        from pytest_berth.config import exports
+
+        known = exports.placeholders(service, self.settings)
+        return any(export.placeholders & known for export in self.exports)
+
+    def prepare(self) -> list[BerthError]:
+        """Set the application's environment; return what is wrong with the settings."""
+        problems: list[BerthError] = list(self.settings.problems)
+        if self.settings[EXPORT] and not problems:
+            from pytest_berth.config import exports
+
+            try:
+                self.exports = exports.parse(self.settings, self.services)
+                self._export()
+            except SettingsError as error:
+                problems.append(error)
+        return problems
+
+    def finish_testing(self) -> None:
+        """Print what is still to be told, and remember the servers, for the summary."""
+        self.after_tests.close()
+        if self.has_manager or self.run.has_directory:
+            self.served = tuple(self.manager.leases.all("ready"))
+            path = self.run.directory / _HINTS
+            self.hints = tuple(path.read_text("utf-8").splitlines()) if path.exists() else ()
+            self.on_waiting()
+
+    def hint(self, text: str) -> None:
+        """Let the summary give the user a hint, from whatever worker it comes."""
+        with (self.run.directory / _HINTS).open("a", encoding="utf-8") as hints:
+            hints.write(f"{text}\n")
+
+    def end(self) -> None:
+        """Stop what this run has started and undo what it has set; may be called twice."""
+        self.after_tests.close()
+        self.at_end.close()
+        if self.has_manager or self.run.has_directory:
+            self.manager.stop()
+            self.on_waiting()
+
+    def _export(self) -> None:
+        """Export the addresses of servers yet to be started.
+
+        Where no source can serve, unit tests must still run: the tests that need the server will
+        tell.
+        """
+        from pytest_berth.config import exports
+
+        values: dict[str, object] = {}
+        try:
+            for service in filter(self.exports_any, self.services):
+                planned = self.manager.plan(service)
+                place = (planned, self.run.id, self.run.worker)
+                values |= service.values(*place)
+                values |= service.further_values(*place, self.settings)
+        except (MissingExtraError, NoSourceError) as error:
+            self.not_exported = error.what
+        variables = exports.render(self.exports, values)
+        self.at_end.callback(_restore, {name: os.environ.get(name) for name in variables})
+        os.environ.update(variables)
+
+    def server(self, service: Service, slot: str | None = None) -> Server:
+        """Return a service's server, started if need be.
+
+        Args:
+            service: The service.
+            slot: Whose own server it is; left out for the one that this worker shares.
+
+        Raises:
+            MissingExtraError: Its Python packages are not installed.
+            NoSourceError: No source can serve, and ``berth_missing`` is not ``skip``.
+            StartError: It did not become ready.
+        """
+        manager = self.manager
+        for package in service.packages:
+            if find_spec(package) is None:
+                raise MissingExtraError(package, service.extra, needed_by=service.name)
+        if "ahead" in self.__dict__:
+            self.ahead.join(service)
+        try:
+            server = manager.server(service, slot)
+        except (NoSourceError, ArtifactError) as error:
+            if self.settings[MISSING] == "skip":
+                pytest.skip(f"{error.what} ({self.settings.given(MISSING)})")
+            raise
+        self.on_server()
+        return server
+
+
+def _restore(variables: dict[str, str | None]) -> None:
+    for name, value in variables.items():
+        if value is None:
+            os.environ.pop(name, None)
+        else:
+            os.environ[name] = value
+
+
+BERTH = pytest.StashKey[Berth]()

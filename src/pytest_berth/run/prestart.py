@@ -1,0 +1,212 @@
+"""Servers start ahead of the first test that asks for them, beside tests that need none.
+
+Each starts in a thread of its own. A test that runs meanwhile may change what all threads of a
+process share: the environment, the clock, the network. So what fails here is not told: the test
+that needs the server tries again, and only then a failure counts.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+from concurrent.futures import Future, wait
+from contextlib import suppress
+from functools import wraps
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any
+
+from pytest_berth.collection import server_scopes
+from pytest_berth.collection.ordering import is_integration
+from pytest_berth.collection.requirements import fixtures_reached, is_skipped
+from pytest_berth.config.options import START_AHEAD
+from pytest_berth.sources.choose import may_serve
+from pytest_berth.waiting import now
+
+if TYPE_CHECKING:
+    import logging
+    from collections.abc import Collection, Iterator, Sequence
+
+    import pytest
+
+    from pytest_berth.api import Service
+    from pytest_berth.config.options import Settings
+    from pytest_berth.run.plugin_state import Berth
+
+_LOOK_EVERY = 0.1
+_ENDS_WITHIN = 30.0
+_FAKES_WAIT_FOR = 600.0
+_THREADS = "berth-start-"
+
+
+class Ahead:
+    """What is started ahead in this process.
+
+    Attributes:
+        berth: The run.
+        environment: The process's environment before the first test.
+    """
+
+    def __init__(self, berth: Berth) -> None:
+        self.berth = berth
+        self._manager = berth.manager
+        self.environment = dict(os.environ)
+        self._begun: dict[str, Future[None]] = {}
+        self._imported: dict[str, threading.Event] = {}
+
+    def begin(self, service: Service, item: pytest.Item) -> None:
+        """Start a service's server, and what can be made on it without any fixture.
+
+        Args:
+            service: The service.
+            item: The first test that needs it.
+        """
+        ended: Future[None] = Future()
+        self._begun[service.name] = ended
+        self._imported[service.name] = threading.Event()
+        threading.Thread(
+            target=_keep_outcome,
+            args=(ended, self._start, service, item),
+            name=f"{_THREADS}{service.name}",
+            daemon=True,
+        ).start()
+
+    def finds_kept(self, service: Service) -> bool:
+        """Tell whether an earlier run has left a server that can be taken over."""
+        return self._manager.keeping.is_there(service)
+
+    def load(
+        self, services: Sequence[Service], items: Sequence[pytest.Item], running: Collection[str]
+    ) -> None:
+        """Import what starts and tests take, before a test can replace any of what is imported.
+
+        Args:
+            services: The services, those first that are to be ready first.
+            items: The selected tests.
+            running: The names of those whose servers are there already.
+        """
+        try:
+            for service in services:
+                # What cannot be imported, or only with a warning, the test that needs it tells.
+                with suppress(Exception):
+                    service.load_drivers()
+                self._imported[service.name].set()
+        finally:
+            for imported in self._imported.values():
+                imported.set()
+        for service in services:
+            with suppress(Exception):
+                self._load(service, items, starts=service.name not in running)
+
+    def join(self, service: Service) -> None:
+        """Wait until what was begun for a service has ended, well or not."""
+        begun = self._begun.get(service.name)
+        while begun and not begun.done():
+            self.berth.on_waiting()
+            wait([begun], _LOOK_EVERY)
+
+    def hold_fakes_off(self) -> None:
+        """Let pyfakefs wait for the threads, whose files it would take away in the middle."""
+        module: Any = sys.modules.get("pyfakefs.fake_filesystem_unittest")
+        if module is None:
+            return
+        set_up = module.Patcher.setUp
+
+        @wraps(set_up)
+        def set_up_later(*args: Any, **kwargs: Any) -> Any:
+            wait(self._begun.values(), _FAKES_WAIT_FOR)
+            return set_up(*args, **kwargs)
+
+        module.Patcher.setUp = set_up_later
+        self.berth.at_end.callback(setattr, module.Patcher, "setUp", set_up)
+
+    def end(self) -> None:
+        """Let nothing be in flight any more: called when this process has run its tests.
+
+        What another worker may be waiting for comes to its end, all else is undone.
+        """
+        run, begun = self.berth.run, self._begun.values()
+        run.finish_testing()
+        while run.others_are_testing() and wait(begun, _LOOK_EVERY).not_done:
+            pass
+        self._manager.give_up()
+        deadline = now() + _ENDS_WITHIN
+        # In short waits, as a signal is not heeded within a long one everywhere.
+        while wait(begun, _LOOK_EVERY).not_done and now() < deadline:
+            pass
+        self.berth.on_waiting()
+
+    def _start(self, service: Service, item: pytest.Item) -> None:
+        if all(map(find_spec, service.packages)):
+            server = self._manager.start_ahead(service)
+            # Python tells of a deadlock where two threads import one package from different ends,
+            # and one of them is left without it.
+            self._imported[service.name].wait()
+            service.prepare(server, item)
+
+    def _load(self, service: Service, items: Sequence[pytest.Item], *, starts: bool) -> None:
+        if starts:
+            for source in may_serve(service, self.berth.settings, self._manager.candidates):
+                source.load()
+        service.load([item for item in items if fixtures_reached(item, service)], starts=starts)
+
+
+def start(berth: Berth, session: pytest.Session) -> None:
+    """Start the servers that the selected tests need, in threads."""
+    if not (berth.settings[START_AHEAD] and _will_run(session)):
+        return
+    slowest_first = sorted(berth.services, key=lambda service: -service.usual_start)
+    needed = list(_needed(session.items, slowest_first, berth.settings))
+    if not needed:
+        return
+    _keep_out_of_logs(session.config)
+    running = {service.name for service, _ in needed if berth.ahead.finds_kept(service)}
+    for service, item in needed:
+        berth.ahead.begin(service, item)
+    berth.ahead.hold_fakes_off()
+    berth.ahead.load([service for service, _ in reversed(needed)], session.items, running)
+
+
+def _will_run(session: pytest.Session) -> bool:
+    option = session.config.getoption
+    only_shown = option("collectonly", False) or option("setupplan", False)
+    broken = session.testsfailed and not option("continue_on_collection_errors", False)
+    return not (only_shown or broken or session.shouldfail)
+
+
+def _needed(
+    items: Sequence[pytest.Item], services: Sequence[Service], settings: Settings
+) -> Iterator[tuple[Service, pytest.Item]]:
+    """Yield each service whose shared server a test needs, with the first such test."""
+    integration = [item for item in items if is_integration(item)]
+    for service in services:
+        for item in integration:
+            shared = fixtures_reached(item, service) and not server_scopes.is_own(
+                item, service, settings
+            )
+            if shared and not is_skipped(item):
+                yield service, item
+                break
+
+
+def _keep_outcome(ended: Future[None], work: Any, service: Service, item: pytest.Item) -> None:
+    # Also what pytest itself raises, for instance to skip, ends here: it is no test's outcome.
+    try:
+        work(service, item)
+    except BaseException as error:
+        ended.set_exception(error)
+    else:
+        ended.set_result(None)
+
+
+def _keep_out_of_logs(config: pytest.Config) -> None:
+    """Keep what drivers log in our threads out of the logs of the tests that run meanwhile."""
+    plugin = config.pluginmanager.get_plugin("logging-plugin")
+    for name in ("caplog_handler", "report_handler", "log_cli_handler", "log_file_handler"):
+        handler = getattr(plugin, name, None)
+        if handler and _is_not_ours not in handler.filters:
+            handler.addFilter(_is_not_ours)
+
+
+def _is_not_ours(record: logging.LogRecord) -> bool:
+    return not (record.threadName or "").startswith(_THREADS)

@@ -1,0 +1,146 @@
+"""A small process that outlives pytest for a moment and removes what a killed run has left.
+
+It is started with a run's first server, in a session of its own: it does not die with the
+terminal. While the run lives it only waits, with the standard library alone. When the run's owner
+is gone and the run's directory is still there, it has `pytest_berth.cli` sweep the rest. Now and
+then it touches a file, which tells other containers and machines that the run lives, and looks
+whether the run's servers stand still.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pytest_berth.run import heartbeat, stopped_servers
+from pytest_berth.run.process_identity import Process, is_held, is_own_directory, read
+from pytest_berth.run.run import OWNER, PUT_OFF, is_directory
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_LOOK_EVERY = 1.0
+_LOOK_OFTEN = 0.1
+_TRIED_OFTEN = 3
+_TRY_AGAIN_AFTER = 3600.0
+_PROGRAM = """
+import sys
+sys.path.insert(0, sys.argv[1])
+from pytest_berth.run import reaper
+reaper.main(sys.argv[2])
+"""
+
+
+def start(directory: Path) -> None:
+    """Start the janitor of a run, detached from this process and its terminal."""
+    packages = str(Path(__file__).parents[2])
+    with (directory / "janitor.log").open("ab") as log:
+        process = subprocess.Popen(
+            # Without site-packages it starts in a few milliseconds.
+            [sys.executable, "-S", "-E", "-c", _PROGRAM, packages, str(directory)],
+            cwd=os.sep,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+        )
+    # It outlives this process, which will not wait for it.
+    process.returncode = 0
+
+
+def main(path: str) -> None:
+    """Sweep up behind dead runs, then wait for the end of this one.
+
+    Args:
+        path: The run's directory.
+    """
+    directory = Path(path)
+    tempfile.tempdir = str(directory.parent)
+    heartbeat.beat(directory)
+    abandoned = list(_abandoned(directory.parent))
+    if abandoned:
+        # Not waited for: a server of theirs that does not answer must not keep this run unguarded.
+        subprocess.Popen(
+            _command(*abandoned), stdin=subprocess.DEVNULL, env=_environment(directory)
+        )
+    for place in _unguarded(directory.parent):
+        _guard(place)
+    owner = read(directory / OWNER)
+    if owner:
+        _wait(owner, directory)
+    if owner and directory.exists():
+        subprocess.run(
+            _command(directory),
+            stdin=subprocess.DEVNULL,
+            env=_environment(directory),
+            check=False,
+        )
+
+
+def _abandoned(place: Path) -> Iterator[Path]:
+    """Yield the directories of this user's runs whose owners have provably ended."""
+    for path in place.glob(f"berth-*/{OWNER}"):
+        if is_directory(path.parent) and heartbeat.has_ended(path) and _may_try(path.parent):
+            yield path.parent
+
+
+def _may_try(directory: Path) -> bool:
+    """Tell whether it is long ago that not all could be removed, or that was seldom tried yet."""
+    try:
+        put_off = directory / PUT_OFF
+        if len(put_off.read_bytes().splitlines()) < _TRIED_OFTEN:
+            return True
+        age = time.time() - put_off.stat().st_mtime
+    except OSError:
+        return True
+    # A clock that was set back must not put it off for longer.
+    return not 0 <= age < _TRY_AGAIN_AFTER
+
+
+def _unguarded(place: Path) -> Iterator[Path]:
+    """Yield the directory of this user's kept servers if nobody waits for the end of their time."""
+    for directory in place.glob("berth-kept-*"):
+        if is_own_directory(directory) and any(directory.glob("*.json")):
+            lock = directory / "keeper.lock"
+            if not (lock.exists() and is_held(lock)):
+                yield directory
+
+
+def _guard(place: Path) -> None:
+    command = [sys.executable, "-m", "pytest_berth.run.reuse.reuse_reaper", str(place)]
+    process = subprocess.Popen(command, stdin=subprocess.DEVNULL, start_new_session=True)
+    process.returncode = 0
+
+
+def _wait(owner: Process, directory: Path) -> None:
+    """Return when the owner has ended, or when the run ended well: its directory is gone."""
+    try:
+        descriptor = os.pidfd_open(owner.pid)
+    except (AttributeError, OSError):
+        descriptor = None
+    beaten = time.monotonic()
+    watch = stopped_servers.Watch(directory)
+    while directory.exists() and not owner.is_gone():
+        if time.monotonic() - beaten > heartbeat.EVERY:
+            heartbeat.beat(directory)
+            beaten = time.monotonic()
+        watch.look()
+        if descriptor is None:
+            time.sleep(_LOOK_OFTEN)  # nothing to wait for: Linux before 5.3, macOS, Windows
+        else:
+            select.select([descriptor], [], [], _LOOK_EVERY)
+
+
+def _environment(directory: Path) -> dict[str, str]:
+    """Return an environment whose temporary directory is the one of a run's owner."""
+    return {**os.environ, "TMPDIR": str(directory.parent)}
+
+
+def _command(*directories: Path) -> list[str]:
+    return [sys.executable, "-m", "pytest_berth.cli", "sweep", *map(str, directories)]

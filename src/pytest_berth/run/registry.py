@@ -1,0 +1,77 @@
+"""Leases: what every process of a run knows about a server, as files in the run's directory."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import threading
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+from pytest_berth.api import Credentials, Server
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from pathlib import Path
+
+
+STAGES = ("planned", "launched", "ready")
+
+
+@dataclass(frozen=True)
+class Leases:
+    """The leases of a run.
+
+    A server has up to three: ``planned`` (its address is settled), ``launched`` (there is
+    something to be stopped) and ``ready`` (it answers).
+    """
+
+    directory: Path
+
+    def write(self, stage: str, server: Server) -> None:
+        """Write a lease; readers see all of it or nothing."""
+        path = self._path(stage, server.key)
+        partial = path.with_suffix(f".{os.getpid()}-{threading.get_ident()}")
+        descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(descriptor, "w") as stream:
+            json.dump(asdict(server), stream)
+        partial.replace(path)
+
+    def read(self, stage: str, key: str) -> Server | None:
+        """Return the lease of the server with a key, None when there is none."""
+        path = self._path(stage, key)
+        return _load(path) if path.exists() else None
+
+    def remove(self, stage: str, server: Server) -> None:
+        """Remove one lease of a server."""
+        self._path(stage, server.key).unlink(missing_ok=True)
+
+    def forget(self, server: Server) -> None:
+        """Remove the leases of a server that is gone."""
+        for stage in STAGES:
+            self.remove(stage, server)
+
+    def all(self, stage: str) -> Iterator[Server]:
+        """Yield every server's lease of a stage."""
+        for path in sorted(self.directory.glob(f"*.{stage}.json")):
+            yield _load(path)
+
+    def _path(self, stage: str, key: str) -> Path:
+        return self.directory / f"{key}.{stage}.json"
+
+
+def lost(directory: Path, server: Server) -> Path:
+    """Return the file that says that a server is lost, and why where that is known."""
+    return directory / f"{server.key}.lost-{server.restarts}"
+
+
+def load(fields: Mapping[str, Any]) -> Server:
+    """Return the server that a mapping describes; fields that are not known are left out."""
+    known = {each.name for each in dataclasses.fields(Server)}
+    given = {name: value for name, value in fields.items() if name in known}
+    return Server(**{**given, "credentials": Credentials(**given["credentials"])})
+
+
+def _load(path: Path) -> Server:
+    return load(json.loads(path.read_text()))

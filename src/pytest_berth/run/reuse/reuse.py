@@ -1,0 +1,199 @@
+"""A run's part in the life of kept servers: it takes them over, lets them be known, leaves them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import cached_property
+from importlib.util import find_spec
+from typing import TYPE_CHECKING
+
+from pytest_berth.config.options import KEEP, RYUK
+from pytest_berth.errors import BerthError
+from pytest_berth.run.reuse import records, reuse_reaper
+from pytest_berth.sources.choose import Sources, may_serve
+from pytest_berth.waiting import now, wall_clock
+
+if TYPE_CHECKING:
+    from pytest_berth.api import Progress, Server, Service, Source
+    from pytest_berth.config.options import Settings
+    from pytest_berth.run.reuse.records import Record, Records
+    from pytest_berth.run.run import Run
+
+_LEFT_WITHIN = 60.0
+
+
+@dataclass
+class Keeping:
+    """What a run does with servers that outlive it."""
+
+    run: Run
+    settings: Settings
+    progress: Progress
+    candidates: Sources
+
+    def is_wanted(self, service: Service) -> bool:
+        """Tell whether the run's server of a service may come from another run, and outlive it."""
+        asked = bool(self.settings[KEEP]) and service.keeps and not self.settings[RYUK]
+        # The names that an application has written down are those of one run after the other.
+        given = service.credentials(self.settings).given
+        return asked and not given and all(map(find_spec, service.packages))
+
+    def is_there(self, service: Service) -> bool:
+        """Tell whether an earlier run has left a server, which may prove useless all the same."""
+        try:
+            name = self.is_wanted(service) and self._name(service)
+            return bool(name and self._all.read(name))
+        except (OSError, BerthError):
+            return False  # told when it is taken over, or started
+
+    def adopt(self, service: Service) -> Server | None:
+        """Take over the server that an earlier run has left, and make it as it was at its start.
+
+        Returns:
+            None where there is none, or another run uses it, or it cannot be used; in the latter
+            cases a line says why.
+        """
+        from filelock import Timeout
+
+        try:
+            name = self._name(service)
+            if not name or not self._all.read(name):
+                return None
+            with self._all.lock(name):
+                record = self._all.read(name)
+                return self._take(service, record) if record else None
+        except Timeout:
+            self._tell_busy(service)
+        except OSError as error:
+            self.progress.note(f"{service.name}: no server can be kept: {error}")
+        except BerthError:
+            pass  # what no server can be started without is told by the start
+        return None
+
+    def let_know(self, service: Service, server: Server) -> Server:
+        """Let later runs know of a server that this one has started, unless they know another."""
+        from filelock import Timeout
+
+        if not self.is_wanted(service) or server.slot or self.run.has_ended:
+            return server
+        try:
+            name = self._name(service)
+            if not name:
+                return server
+            with self._all.lock(name):
+                there = self._all.read(name)
+                if there and there.user != str(self.run.directory):
+                    return server
+                record = self._record(service, replace(server, kept=name))
+                reuse_reaper.register(self._all, record)
+                return record.server
+        except Timeout:
+            return server
+        except Exception as error:  # told, and the server serves this run all the same
+            self.progress.note(f"{service.name}: the server is not kept: {_brief(error)}")
+            return server
+
+    def leave(self, service: Service, server: Server) -> None:
+        """Leave a server to later runs, for as long as it is to stay; what is on it is theirs."""
+        ours = str(self.run.directory)
+        with self._all.lock(server.kept, within=_LEFT_WITHIN):
+            record = self._all.read(server.kept)
+            if record is None:
+                self._source(server).stop(server)
+            elif record.user == ours:  # else this run was held for dead, and another one has it
+                lasts = self.settings[KEEP].total_seconds() or record.lasts
+                left = replace(record, lasts=lasts, ends=wall_clock() + lasts)
+                reuse_reaper.register(self._all, left)
+
+    def forget(self, server: Server) -> None:
+        """Let no run know of a server any more that has been stopped."""
+        record = self._all.read(server.kept) if server.kept else None
+        if record and record.user == str(self.run.directory):
+            self._all.remove(record)
+
+    def known(self) -> list[Server]:
+        """Return the servers that may outlive their runs."""
+        return [record.server for record in records.all_of_user()]
+
+    @cached_property
+    def _all(self) -> Records:
+        return records.of_user()
+
+    def _name(self, service: Service) -> str:
+        """Return what a server is known as that would be started now; empty where none can be."""
+        for source in may_serve(service, self.settings, self.candidates):
+            identity = source.identity(service)
+            if identity is not None:
+                parts = (source.name, *identity)
+                return records.name(service.name, self.settings.root, *parts) if identity else ""
+        return ""
+
+    def _take(self, service: Service, record: Record) -> Server | None:
+        ours = str(self.run.directory)
+        if record.user != ours and record.is_used:
+            self._tell_busy(service)
+            return None
+        began, server = now(), record.server
+        try:
+            server = _renewed(service, record, self.settings)
+        except Exception as error:  # told, and a new one is started
+            self._pass_over(service, record, error)
+            return None
+        reuse_reaper.register(self._all, replace(record, server=server, user=ours))
+        return replace(server, adopted=True, started_in=now() - began)
+
+    def _pass_over(self, service: Service, record: Record, problem: Exception) -> None:
+        text = f"{service.name}: the server kept for this project is passed over"
+        self.progress.note(f"{text}: {_brief(problem)}")
+        try:
+            self._source(record.server).stop(record.server)
+            self._all.remove(record)
+        except Exception as error:  # told; the keeper tries again
+            self.progress.note(f"{service.name}: it could not be removed: {_brief(error)}")
+
+    def _record(self, service: Service, server: Server) -> Record:
+        lasts = self.settings[KEEP].total_seconds()
+        return records.Record(
+            name=server.kept,
+            server=server,
+            condition=tuple(service.condition(server)),
+            project=str(self.settings.root),
+            user=str(self.run.directory),
+            lasts=lasts,
+            ends=wall_clock() + lasts,
+        )
+
+    def _source(self, server: Server) -> Source:
+        return self.candidates[server.source]
+
+    def _tell_busy(self, service: Service) -> None:
+        self.progress.note(
+            f"{service.name}: another run uses the server kept for this project, so this one starts"
+            " its own"
+        )
+
+
+class NotCleanError(Exception):
+    """Tests have left something on a server that cannot be taken back."""
+
+
+def _renewed(service: Service, record: Record, settings: Settings) -> Server:
+    """Return the server, clean, with a password that nobody knows who has used it so far.
+
+    Raises:
+        NotCleanError: Something is left, or gone.
+        NotReadyError: It does not answer.
+        StartError: Another server answers in its place, which is left alone.
+    """
+    server, password = record.server, service.credentials(settings).password
+    # Not every kind of server keeps out those who take it for another by a password.
+    service.probe(server)
+    found = service.renew(server, record.last_run, record.condition, password)
+    changed = sorted(set(found) ^ set(record.condition))
+    if changed:
+        raise NotCleanError(f"tests have changed it: {', '.join(changed[:3])}")
+    return replace(server, credentials=replace(server.credentials, password=password))
+
+
+def _brief(error: Exception) -> str:
+    return next(iter(str(error).splitlines()), type(error).__name__)

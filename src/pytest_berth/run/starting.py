@@ -1,0 +1,192 @@
+"""Starts a server: settles its source, launches it, waits until it answers, or undoes all that."""
+
+from __future__ import annotations
+
+import dataclasses
+import threading
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from pytest_berth.errors import BerthError, NoSourceError, RunEndedError, StartError
+from pytest_berth.run import orphans
+from pytest_berth.run.readiness import wait_until_ready
+from pytest_berth.run.registry import STAGES
+from pytest_berth.sources import snapshots
+from pytest_berth.sources.choose import Sources, choose
+from pytest_berth.waiting import now
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from pytest_berth.api import Progress, Server, Service, Source
+    from pytest_berth.config.options import Settings
+    from pytest_berth.run.registry import Leases
+    from pytest_berth.run.reuse.reuse import Keeping
+    from pytest_berth.run.run import Run
+
+STARTING = "starting"
+MOST_RESTARTS = 2
+
+
+@dataclass
+class Starter:
+    """What starts the servers of a run; who calls it holds the lock of the server's name."""
+
+    run: Run
+    settings: Settings
+    progress: Progress
+    candidates: Sources
+    leases: Leases
+    keeping: Keeping
+    given_up: threading.Event = field(default_factory=threading.Event)
+
+    def source(self, name: str) -> Source:
+        """Return the source of a name."""
+        return self.candidates[name]
+
+    def plan(self, service: Service, name: str, *, fixed: bool = False) -> Server:
+        """Settle source and account of a server, once; if *fixed*, its address too."""
+        planned = self.leases.read("planned", name) or self.adopt(service, name)
+        if planned is None:
+            source, reason = choose(service, self.settings, self.candidates, self)
+            planned = source.plan(service, service.credentials(self.settings), fixed=fixed)
+            slot = name[len(service.name) + 1 :]
+            if slot and source.name == "external":
+                raise _cannot_be_own(service, reason)
+            planned = dataclasses.replace(planned, reason=reason, slot=slot)
+            self.leases.write("planned", planned)
+        return planned
+
+    def adopt(self, service: Service, name: str) -> Server | None:
+        """Take over the server that an earlier run has left, if there is one; asked once only."""
+        asked = self.run.directory / f"{name}.adoption"
+        if name != service.name or not self.keeping.is_wanted(service) or asked.exists():
+            return None
+        server = self.keeping.adopt(service)
+        if server is None:
+            asked.touch()
+            return None
+        for stage in STAGES:
+            self.leases.write(stage, server)
+        self.progress.note(str(server))
+        return server
+
+    def start(self, service: Service, name: str) -> Server:
+        """Launch the server, and return it when it answers; or return the one taken over.
+
+        Raises:
+            NoSourceError: No source can serve.
+            RunEndedError: The run ended meanwhile; nothing of the server is left.
+            StartError: It did not become ready; nothing of it is left.
+        """
+        plan = self.plan(service, name)
+        return self.leases.read("ready", name) or self._start(service, plan)
+
+    def replace(self, service: Service, lost: Server) -> Server:
+        """Launch a server in the place of a lost one, with its address and its account.
+
+        Raises:
+            RunEndedError: As `start`.
+            StartError: It did not become ready, or too many were lost.
+        """
+        if lost.restarts >= MOST_RESTARTS:
+            raise StartError(
+                f"{service.name} was lost {lost.restarts + 1} times, and is not started again.",
+                why="the tests that saw it being lost show the end of its log each time",
+                remedy="look there, and for memory or a disk that was full",
+            )
+        self.stop(lost)
+        self.leases.remove("launched", lost)
+        plan = dataclasses.replace(
+            lost, handle={}, restarts=lost.restarts + 1, kept="", adopted=False
+        )
+        return self._start(service, plan)
+
+    def _start(self, service: Service, plan: Server) -> Server:
+        source = self.source(plan.source)
+        marker = self._marker(plan.key)
+        if marker.exists():
+            # A process of this run died while it was at it.
+            source.clear(plan)
+        marker.touch()
+        try:
+            ready = self._launch(service, source, plan)
+        except BerthError:
+            marker.unlink()  # all is undone
+            raise
+        ready = self.keeping.let_know(service, ready)
+        if ready.kept:
+            self.leases.write("launched", ready)
+        self.leases.write("ready", ready)
+        marker.unlink()
+        return ready
+
+    def stop(self, server: Server) -> None:
+        """Stop a server, so that nobody can take it over any more."""
+        self.source(server.source).stop(server)
+        self.keeping.forget(server)
+
+    def note(self, text: str) -> None:
+        """Tell the user, as a source's `Progress`."""
+        self.progress.note(text)
+
+    def update(self, label: str, done: int, total: int | None) -> None:
+        """Tell of a download, and end it where nobody waits for it any more."""
+        self._refuse_after_the_end()
+        self.progress.update(label, done, total)
+
+    def _launch(self, service: Service, source: Source, plan: Server) -> Server:
+        """Launch the server and wait for it; where a snapshot is of no use, without it."""
+        began = now()
+        self._refuse_after_the_end()
+        launched = source.start(service, plan, self)
+        try:
+            ready = self._until_ready(service, source, launched)
+        except StartError as error:
+            if not launched.thawed or isinstance(error, RunEndedError):
+                raise
+            source.forget(launched)
+            self.note(f"{service.name}: its snapshot is of no use, and is removed: {error.what}")
+            ready = self._until_ready(service, source, source.start(service, plan, self))
+        return dataclasses.replace(ready, started_in=now() - began)
+
+    def _until_ready(self, service: Service, source: Source, launched: Server) -> Server:
+        try:
+            self.leases.write("launched", launched)
+            # While the server starts, there is time.
+            orphans.sweep(source, self.run, self.progress)
+            return dataclasses.replace(launched, version=self._wait(service, source, launched))
+        except BaseException:
+            source.stop(launched)
+            if source.name != "external":
+                self.leases.remove("launched", launched)
+            raise
+
+    def _wait(self, service: Service, source: Source, launched: Server) -> str:
+        """Wait until the server answers, and give one from a snapshot this run's password."""
+        server = launched
+        if launched.thawed:
+            secret = snapshots.password(self.settings, service)
+            server = snapshots.locked(launched, secret)
+        version = wait_until_ready(
+            service, source, server, self.settings, self.progress, self._refuse_after_the_end
+        )
+        if launched.thawed:
+            service.set_password(server, launched.credentials.password)
+        return version
+
+    def _refuse_after_the_end(self) -> None:
+        if self.given_up.is_set() or self.run.has_ended:
+            raise RunEndedError
+
+    def _marker(self, name: str) -> Path:
+        return self.run.directory / f"{name}.{STARTING}"
+
+
+def _cannot_be_own(service: Service, reason: str) -> NoSourceError:
+    return NoSourceError(
+        f"{service.name} at a given URL is shared: no worker or test can have it for itself.",
+        why=f"a server of its own is asked for (scope), and {reason}",
+        remedy=f"berth_{service.prefix}_source = container (or local) starts servers here;"
+        " berth_missing = skip skips such tests",
+    )

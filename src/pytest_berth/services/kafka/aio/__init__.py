@@ -1,1 +1,0 @@
-"""Kafka for asyncio: kafka-python's blocking clients, in threads."""

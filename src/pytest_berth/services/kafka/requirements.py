@@ -1,0 +1,122 @@
+"""What one test asks of Kafka: its topics with fixed names."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pytest_berth.collection import server_scopes
+from pytest_berth.config import markers
+from pytest_berth.config.options import EXPORT
+from pytest_berth.errors import SettingsError
+from pytest_berth.run.plugin_state import BERTH
+from pytest_berth.run.run import MAIN
+from pytest_berth.run.run_once import once
+from pytest_berth.services.kafka import fixed_address
+from pytest_berth.services.kafka.options import SCOPE, TOPICS, topic_name
+from pytest_berth.services.kafka.service import KAFKA
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import pytest
+
+    from pytest_berth.run.plugin_state import Berth
+
+_PREFIX = "kafka_prefix"
+
+
+def check(items: Sequence[pytest.Item]) -> None:
+    """Check what the selected tests ask for.
+
+    Raises:
+        SettingsError: A marker has an argument or value that cannot be used.
+    """
+    for item in items:
+        topics_of(item)
+        _check_scope(item)
+    if items:
+        berth = items[0].config.stash[BERTH]
+        fixed_address.check(berth)
+        _check_exports(berth)
+        _hint(items, berth)
+
+
+def topics_of(item: pytest.Item) -> tuple[str, ...]:
+    """Return the topics with fixed names that a test uses: the run's, and its markers'.
+
+    Raises:
+        SettingsError: A name is none that Kafka allows.
+    """
+    marker = markers.berth_kafka(**markers.read(item, markers.berth_kafka))
+    try:
+        own = [topic_name(str(topic)) for topic in marker.topics]
+    except ValueError as error:
+        raise SettingsError(
+            "a topic has a name that Kafka does not allow.",
+            why=f"@pytest.mark.berth_kafka(topics=...) at {item.nodeid}",
+            remedy=str(error),
+        ) from None
+    return tuple(dict.fromkeys([*item.config.stash[BERTH].settings[TOPICS], *own]))
+
+
+def isolation(item: pytest.Item) -> str:
+    """Describe the test's isolation, and why it was chosen."""
+    topics = topics_of(item)
+    if server_scopes.is_own(item, KAFKA, item.config.stash[BERTH].settings):
+        return "own broker: nothing of another test is there"
+    if not topics:
+        return "names: topics and groups of the test's own"
+    return f"emptied: {', '.join(topics)}; other topics and groups are the test's own"
+
+
+def is_prefixed(berth: Berth) -> bool:
+    """Tell whether the application puts ``{kafka_prefix}`` before its topics."""
+    return any(_PREFIX in export.placeholders for export in berth.exports)
+
+
+def _check_scope(item: pytest.Item) -> None:
+    scope = markers.berth_kafka(**markers.read(item, markers.berth_kafka)).scope
+    if scope not in {None, server_scopes.TEST}:
+        raise SettingsError(
+            f"a marker cannot set the scope {scope!r}.",
+            why=f"@pytest.mark.berth_kafka(scope=...) at {item.nodeid}; who shares a broker is"
+            " settled for all tests, but for one that wants its own",
+            remedy="use scope='test' here, or berth_kafka_scope = worker in the ini file",
+        )
+
+
+def _check_exports(berth: Berth) -> None:
+    if berth.settings[SCOPE] == server_scopes.TEST and berth.exports_any(KAFKA):
+        raise SettingsError(
+            "berth_export cannot tell the application of a broker that each test has for itself.",
+            why=f"{berth.settings.given(SCOPE)}; {berth.settings.given(EXPORT)}",
+            remedy="berth_kafka_scope = worker, or the marker berth_kafka(scope='test') on tests"
+            " that take kafka_bootstrap from the fixture",
+        )
+
+
+def _hint(items: Sequence[pytest.Item], berth: Berth) -> None:
+    """Say that workers meet in a topic with a fixed name, where nothing keeps them apart."""
+    if berth.run.worker == MAIN or is_prefixed(berth) or berth.settings[SCOPE] != server_scopes.RUN:
+        return
+    meeting = [
+        item
+        for item in items
+        if topics_of(item)
+        and not _in_group(item)
+        and not server_scopes.is_own(item, KAFKA, berth.settings)
+    ]
+    if not meeting:
+        return
+    topic = topics_of(meeting[0])[0]
+    text = (
+        f"kafka: under xdist, workers meet in the topic {topic!r} ({meeting[0].nodeid}): put"
+        f" {{{_PREFIX}}} before its name by {EXPORT.name}, or set berth_kafka_scope = worker, or"
+        " mark the tests with xdist_group and use --dist loadgroup"
+    )
+    once(berth.run.directory, "kafka.hint", lambda: berth.progress.note(text))
+
+
+def _in_group(item: pytest.Item) -> bool:
+    grouped = item.get_closest_marker("xdist_group") is not None
+    return grouped and item.config.getoption("dist", "no") in {"loadgroup", "no"}

@@ -1,0 +1,181 @@
+"""Reading topics from explicit offsets, without a group: the first record after milliseconds.
+
+Offsets alone decide what is read. Records' timestamps are of their producers' clocks, which tests
+freeze.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from pytest_berth.services.kafka import topics
+from pytest_berth.services.kafka.connection import require
+from pytest_berth.services.kafka.kafka_python import (
+    Fetcher,
+    MemoryRecords,
+    TopicPartition,
+    consumer_messages,
+    errors,
+)
+from pytest_berth.services.kafka.record import Record
+from pytest_berth.waiting import now, wait_for
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Mapping
+
+    from pytest_berth.services.kafka.brokers import Brokers
+    from pytest_berth.services.kafka.topics import Offsets, Topic
+
+_COMMITTED = consumer_messages.IsolationLevel.READ_COMMITTED
+# A broker sends what comes at once; where there are several, each waits for its turn.
+_WAITS_MS, _WAITS_BRIEFLY_MS = 100, 10
+_MOST_BYTES = 50 << 20
+_MOST_OF_A_PARTITION = 8 << 20
+_SETTLES_WITHIN = 10.0
+
+
+@dataclass(frozen=True)
+class Reader:
+    """Reads topics; only what transactions have committed is seen."""
+
+    brokers: Brokers
+
+    def topic(self, topic: str) -> Topic | None:
+        """Return a topic, None where there is none that can be read."""
+        found = topics.find(self.brokers, [topic]).get(topic)
+        return found if found and found.is_led else None
+
+    def topics(self) -> list[str]:
+        """Return the names of all topics but Kafka's own."""
+        return sorted(topics.find(self.brokers))
+
+    def partitions(self, topic: str) -> list[int]:
+        """Return a topic's partitions, none where there is no such topic."""
+        found = self.topic(topic)
+        return sorted(found.leaders) if found else []
+
+    def starts(self, topic: str) -> Offsets:
+        """Return the offset of the first record that is kept, by partition."""
+        return self._offsets(topic, topics.EARLIEST)
+
+    def ends(self, topic: str) -> Offsets:
+        """Return the offset of the next record to come, by partition."""
+        return self._offsets(topic, topics.LATEST)
+
+    def read(
+        self, topic: str, offsets: Mapping[int, int], timeout: float, enough: Callable[[], bool]
+    ) -> Iterator[Record]:
+        """Yield records as they come, until there are enough or the time is over.
+
+        Args:
+            topic: The topic.
+            offsets: Where to begin, by partition; those that are left out are not read.
+            timeout: Seconds to wait for further records.
+            enough: Asked whenever there is nothing to read at the moment, and before that.
+        """
+        deadline, position = now() + timeout, dict(offsets)
+        while not enough():
+            remaining = deadline - now()
+            if remaining <= 0:
+                return
+            yield from self._fetch(topic, position, remaining)
+
+    def read_to(
+        self, topic: str, offsets: Mapping[int, int], ends: Mapping[int, int], timeout: float
+    ) -> list[Record]:
+        """Return all records from offsets up to others, which are there already."""
+        position = {part: at for part, at in offsets.items() if at < ends.get(part, 0)}
+        deadline, found = now() + timeout, list[Record]()
+        while position and now() < deadline:
+            found += self._fetch(topic, position, deadline - now())
+            position = {part: at for part, at in position.items() if at < ends[part]}
+        return [record for record in found if record.offset < ends[record.partition]]
+
+    def _offsets(self, topic: str, at: int) -> Offsets:
+        def ask() -> dict[str, Offsets]:
+            found = topics.find(self.brokers, [topic])
+            return topics.offsets(self.brokers, found.values(), at) or {topic: {}}
+
+        return wait_for(ask, _SETTLES_WITHIN, ignore=topics.NOT_YET)[topic]
+
+    def _fetch(self, topic: str, position: dict[int, int], within: float) -> Iterable[Record]:
+        """Return what there is now, and move the position on."""
+        found = self.topic(topic)
+        wanted: dict[int, list[int]] = {}
+        for part in position:
+            leader = found.leaders.get(part) if found else None
+            if leader is not None:
+                wanted.setdefault(leader, []).append(part)
+        longest = _WAITS_MS if len(wanted) < 2 else _WAITS_BRIEFLY_MS
+        records: list[Record] = []
+        for node, parts in wanted.items():
+            # What is there already has come after the first wait.
+            waits = 0 if records else max(1, min(longest, int(within * 1000)))
+            answer = self.brokers.ask(_request(topic, position, parts, waits), node)
+            for response in answer.responses:
+                for partition in response.partitions:
+                    records += self._unpack(topic, position, partition)
+        return records
+
+    def _unpack(self, topic: str, position: dict[int, int], found: Any) -> list[Record]:
+        part = found.partition_index
+        try:
+            require(found.error_code, topic)
+        except errors.OffsetOutOfRangeError:
+            # Its records were deleted, or it was made anew.
+            position[part] = self.starts(topic).get(part, 0)
+            return []
+        except topics.NOT_YET:
+            return []
+        unpacked = Fetcher.PartitionRecords(
+            position[part],
+            TopicPartition(topic, part),
+            MemoryRecords(found.records or b""),
+            isolation_level=_COMMITTED,
+            aborted_transactions=found.aborted_transactions,
+        )
+        records = [_record(message) for message in unpacked.take()]
+        position[part] = unpacked.next_fetch_offset
+        return records
+
+
+def _request(topic: str, position: Mapping[int, int], parts: list[int], waits: int) -> Any:
+    message = consumer_messages.FetchRequest
+    asked = [
+        message.FetchTopic.FetchPartition(
+            partition=part,
+            current_leader_epoch=-1,
+            fetch_offset=position[part],
+            last_fetched_epoch=-1,
+            log_start_offset=-1,
+            partition_max_bytes=_MOST_OF_A_PARTITION,
+        )
+        for part in parts
+    ]
+    # Newer versions know topics by their ids only.
+    return message(
+        replica_id=-1,
+        max_wait_ms=waits,
+        min_bytes=1,
+        max_bytes=_MOST_BYTES,
+        isolation_level=_COMMITTED,
+        session_id=0,
+        session_epoch=-1,
+        topics=[message.FetchTopic(topic=topic, partitions=asked)],
+        forgotten_topics_data=[],
+        rack_id="",
+        max_version=12,
+    )
+
+
+def _record(message: Any) -> Record:
+    return Record(
+        topic=message.topic,
+        partition=message.partition,
+        offset=message.offset,
+        timestamp=message.timestamp,
+        key=message.key,
+        value=message.value,
+        headers=tuple(tuple(pair) for pair in message.headers),
+    )

@@ -1,0 +1,310 @@
+"""The clean slate of a test: what was there before it, and the way back to that.
+
+Topics with fixed names keep their settings and partitions, lose their records, and are forgotten by
+every consumer group. A group's committed offset outlives the records. Where it lies before what is
+kept, or beyond the end of a topic that was made anew, a consumer goes by its ``auto.offset.reset``:
+with ``latest`` it would miss records, with ``none`` it would fail. Without an offset the group is
+new to the topic, in every test as in the first.
+
+Where nobody else works on the broker meanwhile, everything is put back: what is there beside these
+topics, groups, and the settings of the broker itself.
+"""
+
+from __future__ import annotations
+
+from contextlib import closing
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+from typing import TYPE_CHECKING
+
+from pytest_berth.errors import IsolationError
+from pytest_berth.services.kafka import broker_state, names, topics, transactions, urls
+from pytest_berth.services.kafka.brokers import Brokers
+from pytest_berth.services.kafka.consumer_groups import Groups
+from pytest_berth.services.kafka.kafka_python import errors as kafka_errors
+from pytest_berth.waiting import wait_for
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+    from uuid import UUID
+
+    from pytest_berth.api import Server
+    from pytest_berth.services.kafka.broker_state import BrokerState
+    from pytest_berth.services.kafka.topics import Offsets, Topic
+
+_APPLIED_WITHIN = 5.0
+_GONE_WITHIN = 10.0
+
+
+@dataclass(frozen=True)
+class Mark:
+    """Where reading a topic begins.
+
+    Attributes:
+        id: The topic's id; made anew, it is read from its beginning.
+        offsets: The first offset, by partition.
+    """
+
+    id: UUID
+    offsets: Offsets
+
+
+@dataclass(frozen=True)
+class Before:
+    """What was there before a test.
+
+    Attributes:
+        fixed: The topics with fixed names.
+        marks: Where each topic ended.
+        groups: The consumer groups.
+        state: What the broker was set to; None where others use it, too.
+        position: How much the controller had written down; -1 if unknown.
+    """
+
+    fixed: Mapping[str, Topic]
+    marks: dict[str, Mark]
+    groups: frozenset[str]
+    state: BrokerState | None
+    position: int
+
+
+@dataclass
+class Cleaning:
+    """Gives clean slates on a cluster.
+
+    Attributes:
+        brokers: The cluster.
+        fixed: The topics with fixed names, as they are called there.
+        is_ours: Whether berth has started the broker.
+        is_alone: Whether nobody but this worker works on it.
+        prefix: What the names of the worker begin with.
+        spared: Topics that are deleted later, many at once.
+        tell: Tells the user of what could only be put back in a way that others may notice.
+    """
+
+    brokers: Brokers
+    fixed: Collection[str]
+    is_ours: bool
+    is_alone: bool
+    prefix: str
+    spared: Collection[str] = ()
+    tell: Callable[[str], None] = field(default=lambda text: None)
+
+    def begin(self) -> Before:
+        """Empty the topics with fixed names, and return what is there.
+
+        Raises:
+            IsolationError: They cannot be emptied.
+        """
+        topics.create_missing(self.brokers, self.fixed)
+        self._end_transactions()
+        position = broker_state.position(self.brokers) if self.is_ours else -1
+        fixed = topics.describe(self.brokers, self.fixed)
+        self._empty(fixed)
+        there = topics.find(self.brokers)
+        led = [topic for topic in there.values() if topic.is_led]
+        ends = topics.offsets(self.brokers, led, topics.LATEST)
+        marks = {name: Mark(there[name].id, offsets) for name, offsets in ends.items()}
+        groups = Groups(self.brokers)
+        if fixed:
+            groups.forget(_partitions(fixed.values()))
+        known = frozenset(groups.all())
+        return Before(
+            fixed,
+            marks,
+            known,
+            broker_state.look(self.brokers) if self.is_alone else None,
+            position,
+        )
+
+    def end(self, before: Before) -> None:
+        """Put everything back; what fails of it does not keep the rest from it.
+
+        Raises:
+            IsolationError: Something cannot be put back.
+        """
+        steps: list[Callable[[Before], None]] = [self._end_transactions]
+        if self._is_as_before(before):
+            steps += [self._emptied, self._groups]
+        else:
+            steps += [self._fixed, self._others, self._groups, self._state]
+        problems: list[Exception] = []
+        for step in steps:
+            try:
+                step(before)
+            except (IsolationError, kafka_errors.KafkaError) as problem:
+                problems.append(problem)
+        if problems:
+            raise problems[0]
+
+    def _is_as_before(self, before: Before) -> bool:
+        """Tell whether the controller has written nothing down; else see to it that it is seen."""
+        if not self.is_ours:
+            return False
+        if 0 <= before.position == broker_state.position(self.brokers):
+            return True
+        broker_state.catch_up(self.brokers)
+        return False
+
+    def _emptied(self, before: Before) -> None:
+        if before.fixed:
+            self._empty(before.fixed)
+            Groups(self.brokers).forget(_partitions(before.fixed.values()))
+
+    def _end_transactions(self, before: Before | None = None) -> None:
+        for name in transactions.end_all(self.brokers, self._may_end):
+            self.tell(f"left the transaction of {name!r} open: it was aborted, its producer fenced")
+
+    def _may_end(self, written: Collection[str]) -> bool:
+        return self.is_alone or all(
+            name in self.fixed or name.startswith(self.prefix) for name in written
+        )
+
+    def _fixed(self, before: Before) -> None:
+        """Give topics with fixed names their partitions and settings back, and empty them."""
+        if not before.fixed:
+            return
+        after = topics.describe(self.brokers, before.fixed)
+        gone = [each for name, each in before.fixed.items() if name not in after]
+        if gone:
+            topics.create(
+                self.brokers,
+                {each.name: (len(each.leaders), each.replicas, each.configs) for each in gone},
+                there=True,
+            )
+        unlike = [
+            before.fixed[name]
+            for name, topic in after.items()
+            if not topic.is_like(before.fixed[name])
+        ]
+        self._make_anew(unlike, "changed the number of its partitions")
+        rest = {name: topic for name, topic in after.items() if before.fixed[name] not in unlike}
+        changed = {n for n, topic in rest.items() if topic.configs != before.fixed[n].configs}
+        topics.configure_as(self.brokers, before.fixed, {name: rest[name] for name in changed})
+        self._empty({**rest, **{n: before.fixed[n] for n in changed}}, changed)
+        Groups(self.brokers).forget(_partitions(before.fixed.values()))
+
+    def _empty(self, there: Mapping[str, Topic], changed: Collection[str] = ()) -> None:
+        """Delete all records of topics.
+
+        Args:
+            there: The topics, as they are to be.
+            changed: Those whose settings the broker may not have seen yet.
+        """
+        starts = topics.offsets(self.brokers, there.values(), topics.EARLIEST)
+        ends = topics.offsets(self.brokers, there.values(), topics.LATEST)
+        filled = {
+            name: offsets
+            for name, offsets in ends.items()
+            if any(end > starts[name][part] for part, end in offsets.items())
+        }
+        refused = self._delete(there, filled)
+        if refused & set(changed):
+            try:
+                wait_for(lambda: not self._delete(there, filled) & set(changed), _APPLIED_WITHIN)
+                refused -= set(changed)
+            except TimeoutError:
+                pass  # as a last resort, they are made anew
+        self._make_anew(
+            [there[name] for name in sorted(refused)],
+            "wrote to it, and it is compacted (cleanup.policy=compact)",
+        )
+
+    def _delete(self, there: Mapping[str, Topic], filled: Mapping[str, Offsets]) -> set[str]:
+        (refused,) = wait_for(
+            lambda: (topics.delete_records(self.brokers, there.values(), filled),),
+            _APPLIED_WITHIN,
+            ignore=topics.NOT_YET,
+            message="the end of the records",
+        )
+        return refused
+
+    def _make_anew(self, wanted: Sequence[Topic], why: str) -> None:
+        if not wanted:
+            return
+        listed = ", ".join(each.name for each in wanted)
+        if not self.is_ours:
+            raise IsolationError(
+                f"the topic {listed} cannot be put back.",
+                why=f"a test {why}, and the broker is not berth's: nothing is deleted and made"
+                " anew there",
+                remedy="create it for tests with cleanup.policy=compact,delete, leave its"
+                " partitions alone, or use a topic of the test's own:"
+                " kafka_probe.topic(config=...)",
+            )
+        topics.make_anew(self.brokers, wanted)
+        self.tell(f"{why}: the topic {listed} was deleted and made anew")
+
+    def _others(self, before: Before) -> None:
+        """Delete the topics that the test has made, but those that somebody still reads."""
+        there = topics.find(self.brokers)
+        known = {*before.marks, *before.fixed, *self.spared}
+        new = {
+            name: topic
+            for name, topic in there.items()
+            if name not in known and self._is_the_tests(name)
+        }
+        if not new:
+            return
+        held = self._held()
+        topics.delete(self.brokers, [name for name in new if name not in held])
+        self._empty({name: topic for name, topic in new.items() if name in held and topic.is_led})
+
+    def _is_the_tests(self, name: str) -> bool:
+        return self.is_alone or name.startswith(self.prefix)
+
+    def _held(self) -> set[str]:
+        """Return the topics that consumers have which have outlived the test."""
+        groups = Groups(self.brokers)
+        living = [name for name, group in groups.all().items() if not group.has_ended]
+        found = (groups.find(name) for name in living)
+        return {topic for group in found if group for topic, _ in group.held}
+
+    def _groups(self, before: Before) -> None:
+        """Delete the groups of the test that nobody is in any more."""
+        groups = Groups(self.brokers)
+        new = [
+            name
+            for name, group in groups.all().items()
+            if name not in before.groups and group.has_ended and self._is_the_tests(name)
+        ]
+        groups.delete(new)
+
+    def _state(self, before: Before) -> None:
+        if before.state is None:
+            return
+        left = broker_state.put_back(self.brokers, before.state)
+        if left:
+            raise IsolationError(
+                f"what the test has changed on the broker cannot be put back: {', '.join(left)}.",
+                why="Kafka tells nobody what it was before",
+                remedy="give such a test a broker of its own:"
+                " @pytest.mark.berth_kafka(scope='test')",
+            )
+
+
+def require_allowed(
+    names_: Iterable[str], server: Server, run_id: str, allowed: Sequence[str]
+) -> None:
+    """Refuse to empty topics on a broker that is not ours, unless the settings name them.
+
+    Raises:
+        NotOursError: A topic is neither this run's nor allowed.
+    """
+    if server.source != "external":
+        return
+    for topic in names_:
+        if not any(fnmatchcase(topic, pattern) for pattern in allowed):
+            names.require_ours(topic, run_id)
+
+
+def release(server: Server, run_id: str) -> None:
+    """Delete the topics and groups of a run."""
+    with closing(Brokers(urls.bootstrap(server), server.credentials.database)) as brokers:
+        prefix, groups = names.run_prefix(run_id), Groups(brokers)
+        topics.delete(brokers, [name for name in topics.find(brokers) if name.startswith(prefix)])
+        groups.delete([name for name in groups.all() if name.startswith(prefix)])
+
+
+def _partitions(there: Iterable[Topic]) -> dict[str, list[int]]:
+    return {topic.name: sorted(topic.leaders) for topic in there}

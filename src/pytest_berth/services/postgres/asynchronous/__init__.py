@@ -1,0 +1,1 @@
+"""The async counterparts of the fixtures."""

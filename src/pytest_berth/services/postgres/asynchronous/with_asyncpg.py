@@ -1,0 +1,62 @@
+"""SQLAlchemy's async engines and connections with asyncpg.
+
+asyncpg's connections belong to the event loop that they were opened in. So they are opened by the
+test's first statement, and closed without asking the loop, which may be gone by then.
+"""
+
+from __future__ import annotations
+
+import socket
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import Connection
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+from sqlalchemy.pool import NullPool
+
+from pytest_berth.services.postgres.asynchronous.resources import connections
+from pytest_berth.services.postgres.server import urls
+
+if TYPE_CHECKING:
+    from pytest_berth.services.postgres.asynchronous.resources import Resource
+    from pytest_berth.services.postgres.databases.database import Database
+    from pytest_berth.services.postgres.namespace import Workspace
+
+
+def engine(place: Workspace | Database) -> AsyncEngine:
+    """Return an engine for any event loop: without a pool, as that would tie it to one."""
+    url = urls.url(place.server, place.database, "asyncpg")
+    return create_async_engine(url, poolclass=NullPool)
+
+
+def connect(engine: AsyncEngine) -> AsyncConnection:
+    """Return a connection that opens at its first statement."""
+    # SQLAlchemy connects anew where a connection has been lost: this one has never been there.
+    never: Any = object()
+    sync = Connection(engine.sync_engine, connection=never)
+    sync._dbapi_connection = None
+    return AsyncConnection(engine, sync)
+
+
+def close(resource: Resource) -> None:
+    """End the connections of a session, or a connection."""
+    for connection in connections(resource):
+        _hang_up(connection.connection.driver_connection)
+        connection.invalidate()
+
+
+def _hang_up(connection: Any) -> None:
+    """Close the socket now: the server is to end the transaction before the clean-up looks."""
+    transport = connection._transport
+    if transport is None:
+        return
+    with suppress(OSError):
+        transport.get_extra_info("socket").shutdown(socket.SHUT_RDWR)
+    with suppress(RuntimeError):
+        transport.abort()
+        return
+    # The loop is closed, and would never call back to close the socket.
+    sock = getattr(transport, "_sock", None)
+    if sock is not None:
+        transport._sock = None
+        sock.close()

@@ -1,0 +1,1 @@
+"""Databases: the template, its clones, and what tests get of them."""

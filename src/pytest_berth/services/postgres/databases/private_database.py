@@ -1,0 +1,126 @@
+"""A private database: a test has it for itself, and may do with it whatever it likes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import cached_property, partial
+from typing import TYPE_CHECKING
+
+import psycopg
+
+from pytest_berth.errors import IsolationError
+from pytest_berth.services.postgres import sqlalchemy_compat
+from pytest_berth.services.postgres.isolation.pooled_sessions import PooledSessions
+from pytest_berth.services.postgres.restore import CloneIsFasterError
+from pytest_berth.services.postgres.restore.connection import RepairConnection
+from pytest_berth.services.postgres.server import connections, urls
+
+if TYPE_CHECKING:
+    from sqlalchemy import Engine
+
+    from pytest_berth.api import Server
+    from pytest_berth.services.postgres.isolation.application_connections import Application
+    from pytest_berth.services.postgres.restore import Baseline
+
+# Microseconds that a clone takes, at least: in the background, but the next test may wait for it.
+_CLONING = 100_000
+# After these a clone takes the database's place.
+_REPLACED = (
+    CloneIsFasterError,
+    IsolationError,
+    TimeoutError,
+    psycopg.OperationalError,
+    # Backends of other roles, which not every role may end.
+    psycopg.errors.InsufficientPrivilege,
+)
+
+
+@dataclass
+class Private:
+    """A database that belongs to one test at a time.
+
+    Attributes:
+        server: Where it is.
+        name: Its name.
+        template: The database that it is a copy of.
+        lock_timeout: Seconds to wait for locks that a test has left.
+        application: The application's connections in this process.
+        like: What another clone of the template held, where there is one.
+    """
+
+    server: Server
+    name: str
+    template: str
+    lock_timeout: float
+    application: Application = field(repr=False)
+    like: Baseline | None = field(default=None, repr=False)
+    _door: RepairConnection = field(init=False, repr=False)
+    _baseline: Baseline | None = field(default=None, init=False, repr=False)
+
+    @cached_property
+    def _pooled(self) -> Engine:
+        return sqlalchemy_compat.engine(
+            urls.url(self.server, self.name), "the engine of a private database"
+        )
+
+    @cached_property
+    def _sessions(self) -> PooledSessions:
+        return PooledSessions(self._pooled)
+
+    def __post_init__(self) -> None:
+        connect = partial(connections.named, self.server, self.name)
+        self._door = RepairConnection(connect, self.lock_timeout, ours=True)
+
+    def begin(self) -> Baseline:
+        """Remember what the database holds, which is what its template holds."""
+        self._baseline = self._door.adopt(self.like) or self._door.capture()
+        return self._baseline
+
+    def is_clean(self) -> bool:
+        """Tell whether nothing has written since the database was put back."""
+        self._baseline = self._baseline and self._door.confirm(self._baseline)
+        return self._baseline is not None
+
+    def is_lost(self) -> bool:
+        """Tell whether the server has ended berth's connection."""
+        return self._door.is_lost()
+
+    def engine(self) -> Engine:
+        """Return an engine for one test; those of all tests share their connections."""
+        # Listeners that a test adds to its engine do not outlive it.
+        return self._sessions.engine.execution_options()
+
+    def put_back(self) -> bool:
+        """Put the database back; tell whether the next test can have it."""
+        baseline, self._baseline = self._baseline, None
+        assert baseline, "begin() comes first"
+        try:
+            kept = self._settle()
+            self.application.leave(self.name, kept)
+            restored = self._door.restore_alone(baseline, kept, at_most=_CLONING)
+        except _REPLACED:
+            return False
+        self._baseline = restored.baseline
+        return True
+
+    def close(self) -> None:
+        """Close all connections of berth's."""
+        self._door.close()
+        if "_pooled" in self.__dict__:
+            self._pooled.dispose()
+
+    def _settle(self) -> tuple[int, ...]:
+        """Make the pooled connection as new; return the process id of its backend, if it stays."""
+        if "_pooled" not in self.__dict__:
+            return ()
+        from sqlalchemy.exc import SQLAlchemyError
+        from sqlalchemy.pool import QueuePool
+
+        pool = self._pooled.pool
+        if isinstance(pool, QueuePool) and (pool.checkedin(), pool.checkedout()) == (1, 0):
+            try:
+                return self._sessions.make_new()
+            except (SQLAlchemyError, psycopg.OperationalError):
+                pass  # the test has ended it: a new one is opened when one is needed
+        self._pooled.dispose()
+        return ()

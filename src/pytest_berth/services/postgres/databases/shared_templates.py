@@ -1,0 +1,194 @@
+"""What runs on one external server have in common: templates, and clearing up behind the dead.
+
+Runs whose schema and seeds have the same fingerprint share a template while any of them lives: CI
+shards that start together build it once. Each copies it and works in copies of the copy.
+
+What a dead run has left is removed by the next one. Only what bears berth's comment is looked at,
+and only what nobody holds a lock of, and nobody is connected to, is dropped. Age says nothing.
+"""
+
+from __future__ import annotations
+
+import platform
+import re
+from importlib import metadata
+from typing import TYPE_CHECKING, Any
+
+from pytest_berth.services.postgres.databases import run_databases
+from pytest_berth.services.postgres.options import FINGERPRINT
+from pytest_berth.services.postgres.schema import fingerprint
+from pytest_berth.services.postgres.server import advisory_locks
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    import psycopg
+
+    from pytest_berth.api import Server
+    from pytest_berth.run.plugin_state import Berth
+    from pytest_berth.services.postgres.schema import Step
+
+_DIGITS = 16
+_TEMPLATE = rf"berth_template_(?P<print>[0-9a-f]{{{_DIGITS}}})"
+_OF_RUN = r"berth_(?P<run>[0-9a-f]{8})_(?P<part>.+)"
+_MARKED = """
+SELECT datname FROM pg_catalog.pg_database
+WHERE pg_catalog.starts_with(datname, 'berth_')
+AND pg_catalog.shobj_description(oid, 'pg_database') LIKE ANY (%s)
+AND pg_catalog.pg_has_role(datdba, 'MEMBER')
+"""
+# Only these have locks that tell of their lives: not what a server that berth has started holds.
+_SHARED = "the template that runs with the same schema and seeds share"
+_RUNS = "databases of the run"
+_GUARDED = [f"{run_databases.MARK}: {kind}%" for kind in (_SHARED, _RUNS)]
+_STATE = f"""
+SELECT datistemplate, {run_databases.IS_IN_THE_MAKING} OR coalesce(
+  pg_catalog.starts_with(pg_catalog.shobj_description(oid, 'pg_database'), %s), false)
+FROM pg_catalog.pg_database WHERE datname = %s
+"""
+_IN_USE = f"""
+SELECT EXISTS (
+  SELECT FROM pg_catalog.pg_stat_activity WHERE datname = ANY (%s) AND {run_databases.CLIENTS}
+)
+"""
+
+
+def obtain(
+    berth: Berth, server: Server, steps: tuple[Step, ...], fill: Callable[[str], None]
+) -> str | None:
+    """Return the shared template for schema and seeds, built if no run has built it yet.
+
+    It is kept for others as long as this process lives.
+
+    Args:
+        berth: The run.
+        server: An external server.
+        steps: Schema and seeds.
+        fill: Applies these to a database.
+
+    Returns:
+        None where nothing can be shared: what the steps depend on is not known, or a pooler is
+        between, whose sessions are not ours.
+
+    Raises:
+        SchemaError: A step failed.
+    """
+    session = advisory_locks.keep(berth, server)
+    found = fingerprint_of(berth, server, steps)
+    if not steps or found is None or advisory_locks.is_pooled(session):
+        return None
+    digits = found[:_DIGITS]
+    name, used = _name(digits), advisory_locks.Lock(advisory_locks.TEMPLATE, digits)
+    waiting = "postgres: another run builds the template for the same schema; waiting for it"
+    with advisory_locks.Lock(advisory_locks.BUILDING, digits).alone(
+        session, lambda: berth.progress.note(waiting)
+    ):
+        used.share(session)
+        if _is_complete(session, name):
+            return name
+        complete = False
+        try:
+            run_databases.create_marked(session, name, run_databases.EMPTY, _SHARED)
+            fill(name)
+            # Modules that are imported meanwhile may add tables.
+            complete = fingerprint_of(berth, server, steps) == found
+            if complete:
+                run_databases.seal(session, name)
+        finally:
+            if not complete:
+                used.unshare(session)
+                _drop_what_is_left(session, name)
+    return name if complete else None
+
+
+def template_name(berth: Berth, server: Server, steps: tuple[Step, ...]) -> str | None:
+    """Return the name of the template that all runs with the same schema and seeds can use."""
+    found = fingerprint_of(berth, server, steps)
+    return found and _name(found[:_DIGITS])
+
+
+def mark_run(berth: Berth, server: Server, connection: psycopg.Connection[Any], name: str) -> None:
+    """Let the next run remove this run's databases, if it is dead then: see `sweep`."""
+    if not advisory_locks.is_pooled(advisory_locks.keep(berth, server)):
+        where = f"{berth.settings.root} on {platform.node()}"
+        run_databases.comment(connection, name, f"{_RUNS} {berth.run.id} of {where}")
+
+
+def sweep(server: Server) -> None:
+    """Drop what dead runs have left, and templates that no run uses any more."""
+    with advisory_locks.session(server) as connection:
+        if advisory_locks.is_pooled(connection):
+            return
+        for (name,) in connection.execute(_MARKED, [_GUARDED]).fetchall():
+            template, of_run = re.fullmatch(_TEMPLATE, name), re.fullmatch(_OF_RUN, name)
+            if template:
+                _drop_unused_template(connection, name, template["print"])
+            elif of_run:
+                _drop_dead_run(connection, server, of_run["run"])
+
+
+def _name(digits: str) -> str:
+    return f"berth_template_{digits}"
+
+
+def _drop_unused_template(connection: psycopg.Connection[Any], name: str, digits: str) -> None:
+    building, used = (
+        advisory_locks.Lock(advisory_locks.BUILDING, digits),
+        advisory_locks.Lock(advisory_locks.TEMPLATE, digits),
+    )
+    with building.if_not_alone(connection) as not_built, used.if_not_shared(connection) as unused:
+        if not_built and unused:
+            _drop(connection, [name])
+
+
+def _drop_dead_run(connection: psycopg.Connection[Any], server: Server, run_id: str) -> None:
+    with advisory_locks.Lock(advisory_locks.RUN, run_id).if_not_shared(connection) as is_dead:
+        if is_dead:
+            # The template last: without its mark the others would not be known as berth's.
+            template = run_databases.database_name(run_id, run_databases.TEMPLATE)
+            names = run_databases.of_run(connection, server, run_id)
+            _drop(connection, sorted(names, key=template.__eq__))
+
+
+def _drop(connection: psycopg.Connection[Any], names: Sequence[str]) -> None:
+    """Drop databases, unless anybody is connected to one of them."""
+    import psycopg
+
+    if connection.execute(_IN_USE, [list(names)]).fetchone() == (True,):
+        return
+    for name in names:
+        try:
+            run_databases.unseal(connection, name)
+            run_databases.execute(connection, "DROP DATABASE {}", name)
+        except psycopg.errors.InvalidCatalogName:
+            continue  # another run was faster
+        except (psycopg.errors.InternalError_, psycopg.errors.ObjectNotInPrerequisiteState):
+            continue  # another run is at it: "tuple concurrently updated", "cannot alter invalid"
+        except (psycopg.errors.ObjectInUse, psycopg.errors.InsufficientPrivilege):
+            return  # in use after all, or somebody else's
+
+
+def _is_complete(connection: psycopg.Connection[Any], name: str) -> bool:
+    """Tell whether a template is complete; drop what a builder has left that died."""
+    if connection.execute(_STATE.encode(), [run_databases.MARK, name]).fetchone() == (True, True):
+        return True
+    _drop_what_is_left(connection, name)
+    return False
+
+
+def _drop_what_is_left(connection: psycopg.Connection[Any], name: str) -> None:
+    """Drop a template that nobody can have completed; who calls this holds the builders' lock."""
+    if connection.execute(_STATE.encode(), [run_databases.MARK, name]).fetchone() == (False, True):
+        run_databases.execute(connection, "DROP DATABASE {} WITH (FORCE)", name)
+
+
+def fingerprint_of(berth: Berth, server: Server, steps: tuple[Step, ...]) -> str | None:
+    """Return what tells a template from others; None where that cannot be known."""
+    settings = berth.settings
+    found = fingerprint.of(steps, settings[FINGERPRINT], settings.root)
+    if found is None:
+        return None
+    # Roles cannot drop each other's databases, locks are those of the connected database, and
+    # what a template tells of itself depends on this package.
+    account, version = server.credentials, metadata.version("pytest-berth")
+    return fingerprint.digest([found, account.user, account.database, version])

@@ -1,0 +1,134 @@
+"""Templates that a snapshot or a kept server holds: schema and seeds, applied by an earlier run.
+
+A template whose fingerprint is known bears it in its comment. When the server or its data is kept,
+it is renamed after it, and a later run that wants the same copies it. The comment also tells the
+life of the server that it was made in: a template from before a crash is not used any more.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from pytest_berth.services.postgres.databases import run_databases, shared_templates
+from pytest_berth.services.postgres.server import backend_crash
+
+if TYPE_CHECKING:
+    import psycopg
+
+    from pytest_berth.api import Server
+    from pytest_berth.run.plugin_state import Berth
+    from pytest_berth.services.postgres.schema import Step
+
+MOST = 3
+NAMES = "^berth_template_[0-9a-f]{16}$"
+_MARK = r"pytest-berth: (?:kept as (berth_template_[0-9a-f]{16}), )?made under process (.+)"
+_COMMENT = """
+SELECT pg_catalog.shobj_description(oid, 'pg_database') FROM pg_catalog.pg_database
+WHERE datname = %s
+"""
+_OF_RUN = """
+SELECT datname, pg_catalog.shobj_description(oid, 'pg_database') FROM pg_catalog.pg_database
+WHERE pg_catalog.starts_with(datname, %s) AND datistemplate
+"""
+# Before a template is dropped it is made none: another one of such a name is what is left of it.
+_NAMED = """
+SELECT datname FROM pg_catalog.pg_database WHERE datname ~ %s AND datistemplate = %s
+ORDER BY oid DESC
+"""
+
+
+@dataclass(frozen=True)
+class Kept:
+    """The template for a schema and seeds, as a snapshot may hold it.
+
+    Attributes:
+        connection: To the server, in autocommit mode.
+        name: What it is called where it is kept; None where that cannot be.
+        adopted: Whether the server runs since an earlier run.
+    """
+
+    connection: psycopg.Connection[Any]
+    name: str | None
+    adopted: bool = False
+
+    def find(self) -> str | None:
+        """Return the template of an earlier run, if there is one that can be trusted."""
+        if not self.name or self.name not in _named(self.connection):
+            return None
+        if self.adopted and not is_intact(self.connection, self.name):
+            run_databases.remove(self.connection, self.name)
+            return None
+        return self.name
+
+    def lend(self, made: str) -> str:
+        """Make the template of an earlier run this run's, until `rename` gives its name back."""
+        run_databases.execute(
+            self.connection, "ALTER DATABASE {} RENAME TO {}", str(self.name), made
+        )
+        return made
+
+    def mark(self, database: str, *, keeps: bool = True) -> None:
+        """Write down since when a template can be trusted, and under which name it can be kept."""
+        named = f"kept as {self.name}, " if keeps and self.name else ""
+        sign = backend_crash.sign(self.connection)
+        run_databases.comment(self.connection, database, f"{named}made under process {sign}")
+
+
+def is_intact(connection: psycopg.Connection[Any], template: str) -> bool:
+    """Tell whether the server has not crashed since a template was marked."""
+    row = connection.execute(_COMMENT, [template]).fetchone()
+    return _sign_of(row[0] if row else None) == backend_crash.sign(connection)
+
+
+def kept(
+    berth: Berth, server: Server, steps: tuple[Step, ...], connection: psycopg.Connection[Any]
+) -> Kept:
+    """Return the template for schema and seeds as they are now."""
+    lasts = server.snapshot or server.kept
+    name = shared_templates.template_name(berth, server, steps) if lasts else None
+    return Kept(connection, name, server.adopted)
+
+
+def rename(connection: psycopg.Connection[Any], run_id: str) -> bool:
+    """Give the run's templates the names that they are kept under; tell whether there were any.
+
+    Where the server has crashed since they were made, none is kept.
+    """
+    for left in _named(connection, whole=False):
+        run_databases.remove(connection, left)
+    rows = connection.execute(_OF_RUN, [run_databases.database_name(run_id, "")]).fetchall()
+    if rows and {_sign_of(comment) for _, comment in rows} != {backend_crash.sign(connection)}:
+        drop_all(connection)
+        return False
+    known, found = set(_named(connection)), False
+    for database, comment in rows:
+        marked = re.fullmatch(_MARK, comment or "")
+        if marked and marked[1] and marked[1] not in known:
+            run_databases.execute(connection, "ALTER DATABASE {} RENAME TO {}", database, marked[1])
+            known.add(marked[1])
+            found = True
+    return found
+
+
+def drop_all(connection: psycopg.Connection[Any]) -> None:
+    """Drop the templates of earlier runs: the server has crashed."""
+    for name in _named(connection):
+        run_databases.remove(connection, name)
+
+
+def drop_oldest(connection: psycopg.Connection[Any]) -> None:
+    """Drop all but the newest templates."""
+    for name in _named(connection)[MOST:]:
+        run_databases.remove(connection, name)
+
+
+def _named(connection: psycopg.Connection[Any], *, whole: bool = True) -> list[str]:
+    """Return the templates, newest first; or what is left of those whose drop was interrupted."""
+    return [name for (name,) in connection.execute(_NAMED, [NAMES, whole]).fetchall()]
+
+
+def _sign_of(comment: str | None) -> str | None:
+    marked = re.fullmatch(_MARK, comment or "")
+    return marked[2] if marked else None

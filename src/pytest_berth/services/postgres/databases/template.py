@@ -1,0 +1,296 @@
+"""The template database: schema and seeds, applied once per run."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+from typing import TYPE_CHECKING, Any
+
+from pytest_berth.collection.requirements import overridden_in
+from pytest_berth.config import exports
+from pytest_berth.config.options import KEEP
+from pytest_berth.run.plugin_state import BERTH
+from pytest_berth.run.run_once import lock, once
+from pytest_berth.services.postgres import schema
+from pytest_berth.services.postgres.databases import prebuilt_clone, run_databases, shared_templates
+from pytest_berth.services.postgres.databases.stored_templates import drop_all, is_intact, kept
+from pytest_berth.services.postgres.options import (
+    ALEMBIC_DRIFT,
+    FINGERPRINT,
+    LOCK_TIMEOUT,
+    SCHEMA,
+    SEED,
+)
+from pytest_berth.services.postgres.server import (
+    advisory_locks,
+    backend_crash,
+    connections,
+    role_rights,
+    urls,
+)
+from pytest_berth.services.postgres.service import POSTGRES
+from pytest_berth.sources import snapshots
+from pytest_berth.waiting import now
+
+if TYPE_CHECKING:
+    import psycopg
+    import pytest
+
+    from pytest_berth.api import Server
+    from pytest_berth.run.plugin_state import Berth
+    from pytest_berth.services.postgres.schema import Step, Target
+
+FIXTURES = ("pg_schema", "pg_seed")
+# Under this name `Berth.held` tells whether tests of this run have their databases put back.
+REPAIRS = "postgres.repairs"
+# Seconds.
+_NOTICEABLE = 1.0
+
+
+def parse(berth: Berth, *items: object) -> tuple[Step, ...]:
+    """Return the steps that lines of the settings, or values of the fixtures, stand for.
+
+    Raises:
+        SettingsError: Something is none of the known forms.
+    """
+    drift = berth.settings[ALEMBIC_DRIFT] == "error"
+    return schema.parse(items, berth.settings.root, check_drift=drift)
+
+
+def target(berth: Berth, server: Server, database: str, name: str = "") -> Target:
+    """Return where steps are to be applied: a database, and the environment for commands."""
+    values = urls.values(server, database, name)
+    return schema.Target(
+        url=urls.url(server, database),
+        dsn=urls.dsn(server, database),
+        environment={
+            **urls.variables(server, database),
+            **exports.render(berth.exports, values),
+        },
+        root=berth.settings.root,
+        secrets=(server.credentials.password,) if server.credentials.password else (),
+        is_ours=server.source != "external",
+    )
+
+
+def build(berth: Berth, server: Server, steps: tuple[Step, ...], name: str = "") -> str:
+    """Build the template database, unless it is there, and return its name on the server.
+
+    Args:
+        berth: The run.
+        server: Where it is to be.
+        steps: What makes it.
+        name: Which of the application's databases; empty for the one that has no name.
+
+    Raises:
+        SchemaError: A step failed.
+    """
+
+    def work() -> None:
+        made = berth.run.directory / f"{work_name}.ahead"
+        # What has been imported meanwhile may have added tables.
+        if not made.exists() or made.read_text() != _tables(steps):
+            _make(berth, server, steps, dict(os.environ), name)
+
+    work_name = run_databases.part(_name(server), name)
+    is_external = server.source == "external"
+    if is_external:
+        advisory_locks.keep(berth, server)
+    once(berth.run.directory, work_name, work)
+    if is_external:
+        _rebuild_if_gone(berth, server, steps, name)
+    return _template(berth, name)
+
+
+def renew_if_crashed(
+    berth: Berth,
+    server: Server,
+    connection: psycopg.Connection[Any],
+    steps: tuple[Step, ...],
+    name: str = "",
+) -> str:
+    """Build the template anew where a crash of the server has emptied its unlogged tables.
+
+    Nothing is known of that on external servers.
+
+    Args:
+        berth: The run.
+        server: Where it is.
+        connection: To the administrator's database.
+        steps: What makes it.
+        name: Which of the application's databases.
+
+    Returns:
+        What the server's life is called since its last crash; empty for external ones.
+
+    Raises:
+        SchemaError: A step failed.
+    """
+    if server.source == "external":
+        return ""
+    made = _template(berth, name)
+    if not is_intact(connection, made):
+        with lock(berth.run.directory, run_databases.part(_name(server), name)):
+            if not is_intact(connection, made):
+                drop_all(connection)
+                _make(berth, server, steps, dict(os.environ), name)
+    return backend_crash.sign(connection)
+
+
+def build_ahead(server: Server, item: pytest.Item) -> None:
+    """Build the template, and the worker's clone, if the settings alone say what they hold.
+
+    What fails here is tried again by the test that needs the database. Functions wait for it, too:
+    tests that run meanwhile may have replaced what they call.
+    """
+    berth = item.config.stash[BERTH]
+    if any(overridden_in(item, name) != POSTGRES.fixture_module for name in FIXTURES):
+        return
+    steps = parse(berth, berth.settings[SCHEMA], berth.settings[SEED])
+    if any(step.calls_suite for step in steps):
+        return
+    with run_databases.administration(server) as connection:
+        if role_rights.find(connection).own_databases:
+            _make_ahead(berth, server, steps)
+            prebuilt_clone.make(berth, server, connection, _template(berth))
+
+
+def _make_ahead(berth: Berth, server: Server, steps: tuple[Step, ...]) -> None:
+    directory, name = berth.run.directory, _name(server)
+    made = directory / f"{name}.ahead"
+    with lock(directory, name):
+        if not made.exists() and not (directory / f"{name}.done").exists():
+            made.touch()  # stays empty where it fails
+            _make(berth, server, steps, berth.ahead.environment)
+            made.write_text(_tables(steps))
+
+
+def apply(berth: Berth, server: Server, database: str, steps: tuple[Step, ...]) -> None:
+    """Apply the steps to a database that the settings allow to be reset, once per run.
+
+    Raises:
+        SchemaError: A step failed.
+    """
+    place = target(berth, server, database)
+    once(berth.run.directory, _name(server), lambda: _run(steps, place))
+
+
+def _make(
+    berth: Berth,
+    server: Server,
+    steps: tuple[Step, ...],
+    environment: dict[str, str],
+    name: str = "",
+) -> None:
+    made = _template(berth, name)
+    fixed_name = "" if name else server.credentials.fixed
+    with run_databases.administration(server) as connection:
+        for left in filter(None, (made, fixed_name)):
+            run_databases.drop_if_there(connection, berth.run.id, left, fixed_name)
+        known = kept(berth, server, steps, connection)
+        if server.source == "external":
+            common = _common(berth, server, steps, environment, name)
+        else:
+            common = known.find()
+        if common and server.kept:
+            # Nobody else uses the server now, so that there is nothing to copy.
+            working = known.lend(made)
+        else:
+            # An application that cannot be told a name migrates the database that has it.
+            working = made if common else fixed_name or made
+            source = common or run_databases.EMPTY
+            run_databases.create(connection, server, berth.run.id, working, source)
+        if server.source == "external":
+            shared_templates.mark_run(berth, server, connection, made)
+        keeps = bool(common) and server.kept != ""
+        if not common:
+            _fill(berth, server, steps, environment, working, name)
+            # Modules that were imported meanwhile may have added tables.
+            keeps = kept(berth, server, steps, connection) == known
+        if server.source != "external":
+            known.mark(working, keeps=keeps)
+        if working != made:
+            run_databases.rename(connection, working, made)
+        run_databases.seal(connection, made)
+
+
+def _common(
+    berth: Berth, server: Server, steps: tuple[Step, ...], environment: dict[str, str], name: str
+) -> str | None:
+    """Return the template that this run shares with others; None where it builds its own."""
+    return shared_templates.obtain(
+        berth, server, steps, lambda made: _fill(berth, server, steps, environment, made, name)
+    )
+
+
+def _fill(
+    berth: Berth,
+    server: Server,
+    steps: tuple[Step, ...],
+    environment: dict[str, str],
+    database: str,
+    name: str,
+) -> None:
+    if steps:
+        place = target(berth, server, database, name)
+        began = now()
+        _run(steps, dataclasses.replace(place, inherited=environment))
+        _hint_fingerprint(berth, server, steps, now() - began)
+    # What an empty template holds is soon found out, where a later run needs to know.
+    if steps or berth.held.get(REPAIRS):
+        _store_baseline(berth, server, database)
+
+
+def _hint_fingerprint(berth: Berth, server: Server, steps: tuple[Step, ...], took: float) -> None:
+    """Say in the summary that a later run need not do it again, where it could be spared."""
+    may_keep = snapshots.wanted(berth.settings, POSTGRES) or berth.settings[KEEP]
+    if (
+        took > _NOTICEABLE
+        and may_keep
+        and shared_templates.fingerprint_of(berth, server, steps) is None
+    ):
+        berth.hint(
+            f"postgres: schema and seeds took {took:.1f} s, and will in the next run: what"
+            " functions and commands depend on is not known. Later runs start from the database"
+            f" that is there where {FINGERPRINT.name} names these files"
+        )
+
+
+def _rebuild_if_gone(berth: Berth, server: Server, steps: tuple[Step, ...], name: str) -> None:
+    """Build the template anew where another run took this one for dead.
+
+    So it may where every worker that had begun has crashed.
+    """
+    work_name = run_databases.part(_name(server), name)
+    with run_databases.administration(server) as connection, lock(berth.run.directory, work_name):
+        if not run_databases.exists(connection, _template(berth, name)):
+            _make(berth, server, steps, dict(os.environ), name)
+
+
+def _template(berth: Berth, name: str = "") -> str:
+    return run_databases.database_name(
+        berth.run.id, run_databases.part(run_databases.TEMPLATE, name)
+    )
+
+
+def _name(server: Server) -> str:
+    """Return what the work of building the template is called: each server has its own."""
+    return f"{server.key}.template-{server.restarts}"
+
+
+def _tables(steps: tuple[Step, ...]) -> str:
+    return json.dumps([sorted(step.tables) for step in steps])
+
+
+def _store_baseline(berth: Berth, server: Server, name: str) -> None:
+    """Let every clone of the template know what it holds, which spares finding out."""
+    from pytest_berth.services.postgres import restore
+
+    with connections.connect(server, name) as connection:
+        restore.store(connection, lock_timeout=berth.settings[LOCK_TIMEOUT])
+
+
+def _run(steps: tuple[Step, ...], place: Target) -> None:
+    for step in steps:
+        step.run(place)

@@ -1,0 +1,202 @@
+"""The connection of rolled-back tests: its commits and rollbacks are savepoints.
+
+One connection is kept open per worker. A test's work happens between an outer BEGIN and ROLLBACK
+that the test cannot reach through psycopg or SQLAlchemy; what it commits or rolls back in between
+ends a savepoint.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NoReturn, Protocol, cast
+
+import psycopg
+from psycopg.pq import ExecStatus, TransactionStatus
+
+from pytest_berth.errors import IsolationError
+from pytest_berth.services.postgres import sqlalchemy_compat
+from pytest_berth.services.postgres.isolation.advice import COMMITS
+from pytest_berth.services.postgres.isolation.pooled_sessions import PAST_ROLLBACK, Driver, make_new
+
+if TYPE_CHECKING:
+    from psycopg import sql
+    from psycopg.pq.abc import PGresult
+    from sqlalchemy import Connection, Engine
+
+    from pytest_berth.services.postgres.isolation.rollback_psycopg2 import OuterTransaction2
+
+# What it returns changes whenever a sequence does; a transaction's end does not put them back.
+_SEQUENCES = (
+    b"SELECT coalesce(string_agg(seqrelid || '=' || "
+    b"coalesce(pg_catalog.pg_sequence_last_value(seqrelid)::text, '-'), ' '), '') "
+    b"FROM pg_catalog.pg_sequence"
+)
+SAVEPOINTS = b"SAVEPOINT berth_outer; SAVEPOINT berth_commit; " + _SEQUENCES
+COMMIT = b"RELEASE SAVEPOINT berth_commit; SAVEPOINT berth_commit"
+ROLLBACK = b"ROLLBACK TO SAVEPOINT berth_commit"
+# The first statement fails when the test has ended the outer transaction behind our back.
+END_OUTER = b"ROLLBACK TO SAVEPOINT berth_outer"
+SETTLE = PAST_ROLLBACK + b"; " + _SEQUENCES
+
+
+class Connect(Protocol):
+    """Opens a connection in autocommit mode."""
+
+    def __call__(self, *, kind: type[psycopg.Connection[Any]]) -> psycopg.Connection[Any]:
+        """Return a new connection of a kind."""
+
+
+class OuterTransaction(psycopg.Connection[Any]):
+    """A psycopg connection that can be put into an outer transaction."""
+
+    _in_test = False
+    _before_tests: Driver | None = None
+
+    def begin_test(self) -> bytes:
+        """Open the outer transaction; return a signature of where the sequences stand."""
+        self._before_tests = self._before_tests or Driver.of(self)
+        signature = _value(self.send(b"BEGIN; " + SAVEPOINTS))
+        self._in_test = True
+        return signature
+
+    def end_test(self) -> bytes:
+        """Roll the outer transaction back; return a signature of where the sequences stand.
+
+        Raises:
+            IsolationError: The test has ended it by SQL, so its changes may have stayed.
+        """
+        assert self._before_tests, "begin_test() comes first"
+        self._in_test = False
+        result = self.pgconn.exec_(END_OUTER + b"; ROLLBACK; " + SETTLE)
+        if result.status == ExecStatus.FATAL_ERROR:
+            self.pgconn.exec_(b"ROLLBACK")
+            make_new(self, self._before_tests)
+            refuse_ended()
+        self._before_tests.put_back(self)
+        return _value(result)
+
+    def commit(self) -> None:
+        """Commit; inside a test, end the savepoint that stands for the transaction."""
+        status = self.info.transaction_status
+        if not self._in_test:
+            super().commit()
+        elif status == TransactionStatus.INERROR:
+            self.send(ROLLBACK)  # as the server does with COMMIT in a failed transaction
+        elif status == TransactionStatus.INTRANS:
+            self.send(COMMIT)
+
+    def rollback(self) -> None:
+        """Roll back; inside a test, to the savepoint that stands for the transaction."""
+        if not self._in_test:
+            super().rollback()
+        elif self.pgconn.exec_(ROLLBACK).status == ExecStatus.FATAL_ERROR:
+            # The outer transaction is gone, by SQL or with the server: end_test will tell.
+            super().rollback()
+        elif self._prepared.clear():
+            # As psycopg does after each rollback: what was prepared for may not be there any more.
+            self.wait(self._prepared.maintain_gen(self))
+
+    def set_autocommit(self, value: bool) -> None:
+        """Switch autocommit; refused inside a test."""
+        if not self._in_test:
+            super().set_autocommit(value)
+        elif value:
+            refuse("autocommit")
+
+    def set_isolation_level(self, value: psycopg.IsolationLevel | None) -> None:
+        """Set the isolation level; inside a test, another one than the test's is refused."""
+        if not self._in_test:
+            super().set_isolation_level(value)
+        elif value is not None:
+            asked = psycopg.IsolationLevel(value).name.replace("_", " ")
+            if asked != self._isolation_of_test():
+                refuse(f"the isolation level {asked}")
+
+    def set_read_only(self, value: bool | None) -> None:
+        """Let transactions only read; refused inside a test."""
+        if not self._in_test:
+            super().set_read_only(value)
+        elif value:
+            refuse("read-only transactions")
+
+    def set_deferrable(self, value: bool | None) -> None:
+        """Let serializable transactions wait at their beginning; refused inside a test."""
+        if not self._in_test:
+            super().set_deferrable(value)
+        elif value:
+            refuse("deferrable transactions")
+
+    def _isolation_of_test(self) -> str:
+        result = self.pgconn.exec_(b"SHOW transaction_isolation")
+        failed = result.status == ExecStatus.FATAL_ERROR
+        return "" if failed else _value(result).decode().upper()
+
+    def fetch(self, query: str | sql.Composed) -> list[tuple[Any, ...]]:
+        """Return the rows of a query."""
+        return self.execute(query).fetchall()
+
+    def send(self, statements: bytes) -> PGresult:
+        """Send statements past psycopg, and return the last one's result."""
+        result = self.pgconn.exec_(statements)
+        if result.status == ExecStatus.FATAL_ERROR:
+            raise psycopg.errors.error_from_result(result)
+        return result
+
+
+def pinned_engine(url: str, connect: Connect) -> Engine:
+    """Return an engine whose only connection is one that can be put into an outer transaction."""
+    if not sqlalchemy_compat.is_two():
+        from pytest_berth.services.postgres.isolation import rollback_psycopg2
+
+        return rollback_psycopg2.pinned_engine(url, connect)
+    from sqlalchemy import create_engine
+    from sqlalchemy.pool import StaticPool
+
+    def creator() -> psycopg.Connection[Any]:
+        connection = connect(kind=OuterTransaction)
+        connection.autocommit = False
+        return connection
+
+    return create_engine(url, creator=creator, poolclass=StaticPool)
+
+
+def outer_transaction(engine: Engine) -> OuterTransaction | OuterTransaction2:
+    """Return the only connection of a pinned engine."""
+    with engine.connect() as connection:
+        return behind(connection)
+
+
+def behind(connection: Connection) -> OuterTransaction | OuterTransaction2:
+    """Return what SQLAlchemy's connection of a pinned engine stands for."""
+    found: Any = connection.connection.dbapi_connection
+    assert hasattr(found, "begin_test")
+    return cast("OuterTransaction | OuterTransaction2", found)
+
+
+def _value(result: PGresult) -> bytes:
+    return result.get_value(0, 0) or b""
+
+
+def refuse_ended() -> NoReturn:
+    """Tell that a test has got out of its outer transaction.
+
+    Raises:
+        IsolationError: Always.
+    """
+    raise IsolationError(
+        "the test ended the transaction that it was to be rolled back with.",
+        why="it sent COMMIT, ROLLBACK or BEGIN as SQL text on a rolled-back connection",
+        remedy=f"give it real transactions: {COMMITS}",
+    )
+
+
+def refuse(what: str) -> NoReturn:
+    """Tell that a rolled-back test cannot have something.
+
+    Raises:
+        IsolationError: Always.
+    """
+    raise IsolationError(
+        f"a rolled-back test cannot have {what}.",
+        why="pg_session and pg_connection live in one outer transaction of the test",
+        remedy=f"give it real transactions: {COMMITS}",
+    )

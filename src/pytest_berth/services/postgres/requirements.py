@@ -1,0 +1,175 @@
+"""What one test asks of Postgres: its isolation, and seeds of its own."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import pytest
+
+from pytest_berth.collection.requirements import fixtures_reached, overridden_in, wider_users
+from pytest_berth.config import markers
+from pytest_berth.errors import SettingsError, nearest
+from pytest_berth.run.plugin_state import BERTH
+from pytest_berth.services.postgres import sqlalchemy_compat
+from pytest_berth.services.postgres.databases import template
+from pytest_berth.services.postgres.isolation.advice import TRUNCATION
+from pytest_berth.services.postgres.isolation.choice import DOORS, Isolation, choose
+from pytest_berth.services.postgres.options import DATABASE, DATABASES, ISOLATIONS, SCHEMA, SEED
+from pytest_berth.services.postgres.server import fixed_names
+from pytest_berth.services.postgres.service import POSTGRES
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from pytest_berth.run.plugin_state import Berth
+    from pytest_berth.services.postgres.schema import Step
+
+
+@dataclass(frozen=True)
+class Demand:
+    """A test's isolation, and what it finds in the database besides the run's seeds."""
+
+    isolation: Isolation
+    seeds: tuple[Step, ...]
+
+
+DEMAND = pytest.StashKey[Demand]()
+
+
+def demand_of(item: pytest.Item) -> Demand:
+    """Return what a test asks of Postgres.
+
+    Raises:
+        SettingsError: Its marker has an argument or value that cannot be used.
+    """
+    if DEMAND not in item.stash:
+        item.stash[DEMAND] = _read(item, item.config.stash[BERTH])
+    return item.stash[DEMAND]
+
+
+def isolation(item: pytest.Item) -> str:
+    """Describe the test's isolation, and why it was chosen."""
+    return str(demand_of(item).isolation)
+
+
+def may_commit(item: pytest.Item) -> bool:
+    """Tell whether a test, or what it uses, has a way to commit."""
+    fixtures = fixtures_reached(item, POSTGRES)
+    return bool(fixtures) and (
+        demand_of(item).isolation.kind == "truncation" or not fixtures.isdisjoint(DOORS)
+    )
+
+
+def is_repaired(item: pytest.Item) -> bool:
+    """Tell whether what a test has written is looked for, and put back."""
+    kind = demand_of(item).isolation.kind
+    return kind in {"truncation", DATABASE} or "pg_database" in fixtures_reached(item, POSTGRES)
+
+
+def need_alchemy(items: Sequence[pytest.Item]) -> bool:
+    """Tell whether a fixture gives a test something of SQLAlchemy."""
+    given = {*sqlalchemy_compat.FIXTURES, *sqlalchemy_compat.ASYNC_FIXTURES}
+    return any(not given.isdisjoint(fixtures_reached(item, POSTGRES)) for item in items)
+
+
+def need_repairs(items: Sequence[pytest.Item], *, starts: bool) -> bool:
+    """Tell whether anything has to be put back, or a template to note what that would be.
+
+    Args:
+        items: The tests.
+        starts: Whether the server is a new one; on one that was left there is a template, mostly.
+    """
+    settings = items[0].config.stash[BERTH].settings
+    fills = starts and bool(settings[SCHEMA] or settings[SEED])
+    return fills or any(map(is_repaired, items))
+
+
+def check(items: Sequence[pytest.Item]) -> None:
+    """Check what the selected tests ask for, and what the settings say for all of them.
+
+    Raises:
+        SettingsError: A marker, a path, a module or an attribute is wrong.
+    """
+    for item in items:
+        demand = demand_of(item)
+        if demand.isolation.kind == DATABASE:
+            _require_narrow_scopes(item, demand.isolation)
+    if not items:
+        return
+    berth = items[0].config.stash[BERTH]
+    fixed_names.check(berth)
+    berth.held[template.REPAIRS] = any(map(is_repaired, items))
+    for option in (SCHEMA, SEED):
+        for step in template.parse(berth, berth.settings[option]):
+            with _naming(f"{option.name}, set by {berth.settings.origin(option)}"):
+                step.check()
+    for name, lines in berth.settings[DATABASES]:
+        with _naming(f"{name} in {DATABASES.name}, set by {berth.settings.origin(DATABASES)}"):
+            for step in template.parse(berth, *lines):
+                step.check()
+    for fixture in template.FIXTURES:
+        _require_one_definition(items, fixture)
+
+
+def _require_one_definition(items: Sequence[pytest.Item], fixture: str) -> None:
+    """A run has one template: the fixtures that say what it holds cannot differ among tests."""
+    found: dict[str, pytest.Item] = {}
+    for item in items:
+        place = overridden_in(item, fixture)
+        # A test of the server alone has none before it runs.
+        if place:
+            found.setdefault(place, item)
+    if len(found) > 1:
+        raise SettingsError(
+            f"{fixture} is overridden for some of the tests only.",
+            why=", ".join(f"{item.nodeid} gets it from {place}" for place, item in found.items()),
+            remedy="override it once, in the top conftest.py",
+        )
+
+
+def _require_narrow_scopes(item: pytest.Item, isolation: Isolation) -> None:
+    """A private database lasts for one test: what outlives the test cannot work with it."""
+    for name, scope, asked in wider_users(item, {*POSTGRES.own, "pg_databases"}):
+        raise SettingsError(
+            f"the {scope}-scoped fixture {name!r} cannot use {asked} of a private database.",
+            why=f"{item.nodeid} has the isolation {isolation}; its database lasts for one test",
+            remedy="make the fixture function-scoped, or give the test another isolation:"
+            f" {TRUNCATION}",
+        )
+
+
+def _read(item: pytest.Item, berth: Berth) -> Demand:
+    marker = markers.berth_pg(**markers.read(item, markers.berth_pg))
+    if marker.isolation is not None and marker.isolation not in ISOLATIONS:
+        raise SettingsError(
+            f"unknown isolation {marker.isolation!r}.",
+            why=f"@pytest.mark.berth_pg(isolation=...) at {item.nodeid}",
+            remedy=nearest(str(marker.isolation), ISOLATIONS),
+        )
+    isolation = choose(
+        fixtures_reached(item, POSTGRES),
+        marker.isolation,
+        berth.settings,
+        exported=berth.exports_any(POSTGRES),
+    )
+    return Demand(isolation, _seeds(item, berth, marker.seed))
+
+
+def _seeds(item: pytest.Item, berth: Berth, seed: object) -> tuple[Step, ...]:
+    with _naming(f"@pytest.mark.berth_pg(seed=...) at {item.nodeid}"):
+        steps = template.parse(berth, seed)
+        for step in steps:
+            step.check()
+    return steps
+
+
+@contextmanager
+def _naming(place: str) -> Iterator[None]:
+    """Add to a settings error where the wrong value was written."""
+    try:
+        yield
+    except SettingsError as error:
+        why = "\n".join(filter(None, [error.why, place]))
+        raise SettingsError(error.what, why=why, remedy=error.remedy) from None

@@ -1,0 +1,46 @@
+"""Truncation: puts a database back to its baseline by touching only what is dirty.
+
+Not covered: rows behind foreign tables, objects of the system itself that are altered, system
+catalogs written by hand while an event trigger watches the schema, sequence values that another
+session has cached (``CACHE`` above 1). Where the role is no superuser: tables of extensions, of
+large objects what lies behind 256 MB, and the order of rows of many widths.
+"""
+
+from __future__ import annotations
+
+from pytest_berth.services.postgres.restore.baseline import Baseline, changed
+from pytest_berth.services.postgres.restore.capture import capture, release
+from pytest_berth.services.postgres.restore.ddl_trigger import named
+from pytest_berth.services.postgres.restore.open_transactions import Holder
+from pytest_berth.services.postgres.restore.rebase import rebase
+from pytest_berth.services.postgres.restore.restore import Restored, confirm, restore
+from pytest_berth.services.postgres.restore.schema_fingerprint import differences
+from pytest_berth.services.postgres.restore.stored_baseline import adopt, store
+from pytest_berth.services.postgres.restore_errors import (
+    BaselineLost,
+    CloneIsFasterError,
+    LeftOpen,
+    NotRepairable,
+    SchemaChanged,
+)
+
+__all__ = [
+    "Baseline",
+    "BaselineLost",
+    "CloneIsFasterError",
+    "Holder",
+    "LeftOpen",
+    "NotRepairable",
+    "Restored",
+    "SchemaChanged",
+    "adopt",
+    "capture",
+    "changed",
+    "confirm",
+    "differences",
+    "named",
+    "rebase",
+    "release",
+    "restore",
+    "store",
+]

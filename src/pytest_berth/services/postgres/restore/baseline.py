@@ -1,0 +1,142 @@
+"""What a database held when it was captured, and whether anything moved since."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from pytest_berth.services.postgres.restore.contents import read_sequences
+from pytest_berth.services.postgres.restore.log_positions import Snapshot
+from pytest_berth.services.postgres.restore.transactions import Connection, results
+from pytest_berth.waiting import wait_for
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping, Sequence
+
+    from psycopg import sql
+
+    from pytest_berth.services.postgres.restore.catalog import Relation, Relations
+    from pytest_berth.services.postgres.restore.contents import Standing, Storage
+    from pytest_berth.services.postgres.restore.large_objects import LargeObject
+    from pytest_berth.services.postgres.restore.log_positions import Mark
+    from pytest_berth.services.postgres.restore.prepared_statements import Prepared
+    from pytest_berth.services.postgres.restore.schema_fingerprint import Fingerprint
+
+# A backend that was told to end needs a moment to roll back.
+ENDING = 10.0
+_ENDED = "the end of the test's connections"
+
+
+@dataclass(frozen=True)
+class Kept:
+    """The copy of a table's or materialized view's rows, in a table of ours."""
+
+    copy: sql.Identifier
+    rows: int
+
+
+@dataclass(frozen=True)
+class Baseline:
+    """Everything that a database held at an instant.
+
+    Its copies live as long as the connection, or are part of the database (*stored*).
+
+    Attributes:
+        kept: The copies of the tables and materialized views that held rows.
+        storage: Of the relations with copies, and of all materialized views.
+        sequences: ``last_value`` and ``is_called`` of each sequence.
+        restless: The sequences that may move without a transaction id.
+        sizes: Bytes, as far as known: of tables when captured, or vacuumed since.
+        open_before: Transactions of a wider scope, prepared ones included: never ended.
+        used: Relations that these have locked: of sequences, those that are not put back.
+        replica: Whether the role may switch foreign keys and triggers off.
+        watched: Whether schema changes are noted; else the catalog is compared each time.
+        sentinel: What changes by the commands that are not noted.
+        entries: How many rows users' and the system's objects have in the catalogs.
+    """
+
+    relations: Relations
+    fingerprint: Fingerprint
+    kept: Mapping[int, Kept]
+    storage: Mapping[int, Storage]
+    sequences: Mapping[int, tuple[int, bool]]
+    restless: tuple[Relation, ...]
+    sizes: Mapping[int, int]
+    large_objects: Mapping[int, LargeObject]
+    kept_objects: sql.Identifier
+    open_before: frozenset[str]
+    replica: bool
+    watched: bool
+    sentinel: tuple[str, ...]
+    entries: Entries
+    prepared: Prepared
+    mark: Mark
+    stored: bool = False
+    used: frozenset[int] = frozenset()
+
+
+@dataclass(frozen=True)
+class Entries:
+    """How many rows the catalogs have: of users' objects, and of the system's own."""
+
+    users: int = 0
+    system: int = 0
+
+
+@dataclass(frozen=True)
+class Signs:
+    """What one look says about a database.
+
+    Attributes:
+        changed: Something may have been written since the mark.
+        writers: Transactions that have written may be open.
+    """
+
+    changed: bool
+    writers: bool
+
+
+def changed(connection: Connection, baseline: Baseline) -> bool:
+    """Tell whether anything may have been written since the baseline was captured or restored.
+
+    False alarms happen (other databases' transactions count too), misses do not.
+    """
+    return look(connection, baseline).changed
+
+
+def look(connection: Connection, baseline: Baseline, alone: Collection[int] | None = None) -> Signs:
+    """Look for signs of change, in one round trip where nobody on the server is writing.
+
+    Args:
+        connection: berth's own.
+        baseline: What the database should hold.
+        alone: End all other backends first, but for these process ids; left out, end none.
+    """
+    run, mark = baseline.prepared.run, baseline.mark
+    ending = [] if alone is None else [run("others", f"'{{{','.join(map(str, alone))}}}'")]
+    *others, ((text, unseen),) = results(connection, [*ending, run("now")])
+    if any(others):
+        wait_for(lambda: not results(connection, ending)[0], ENDING, message=_ENDED)
+        return look(connection, baseline)
+    now, newer, writers = Snapshot.parse(text), False, False
+    if unseen or now.running:
+        # First who is writing, then the snapshot: one that ends in between shows in the snapshot.
+        writing, snapshot = results(connection, [run("writing", *mark.since), run("snapshot")])
+        ((newer, writers),), now = writing, Snapshot.parse(snapshot[0][0])
+    return Signs(newer or mark.moved(now) or _sequences_moved(connection, baseline), writers)
+
+
+def restless(
+    sequences: Sequence[Relation], standing: Mapping[int, Standing], open_before: Collection[str]
+) -> tuple[Relation, ...]:
+    """Return the sequences that may move without showing in a snapshot.
+
+    They are not logged, or have values in advance, or may be used by an older transaction,
+    which has its id already.
+    """
+    return tuple(s for s in sequences if open_before or s.unlogged or standing[s.oid].ahead)
+
+
+def _sequences_moved(connection: Connection, baseline: Baseline) -> bool:
+    found = read_sequences(connection, baseline.restless)
+    return any(standing.value != baseline.sequences[oid] for oid, standing in found.items())

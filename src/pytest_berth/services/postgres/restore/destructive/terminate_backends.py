@@ -1,0 +1,40 @@
+"""The end of what others have open in the database."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import psycopg
+from psycopg import sql
+
+from pytest_berth.services.postgres.restore.transactions import Connection, rows
+
+if TYPE_CHECKING:
+    from pytest_berth.services.postgres.restore.open_transactions import Holder
+
+# Tells all other backends of clients to end; returns those still there. Not by the view
+# pg_stat_activity, which looks up names.
+END_OTHERS = """
+SELECT pid, pg_catalog.pg_terminate_backend(pid) FROM pg_catalog.pg_stat_get_activity(NULL)
+WHERE datid = {database} AND backend_type = 'client backend'
+AND pid <> pg_catalog.pg_backend_pid() AND pid <> ALL ($1)
+"""
+
+
+def end(connection: Connection, holder: Holder) -> None:
+    """End another's transaction: roll a prepared one back, end the backend of any other."""
+    if holder.gid:
+        statement = sql.SQL("ROLLBACK PREPARED {}").format(sql.Literal(holder.gid))
+        try:
+            connection.execute(statement)
+        except psycopg.errors.UndefinedObject:
+            return
+    else:
+        # By transaction, not by pid alone: the backend may have gone on to another one.
+        rows(
+            connection,
+            "SELECT pg_catalog.pg_terminate_backend(pid) FROM pg_catalog.pg_locks "
+            "WHERE locktype = 'virtualxid' AND virtualtransaction = %s AND pid = %s",
+            holder.transaction,
+            holder.pid,
+        )

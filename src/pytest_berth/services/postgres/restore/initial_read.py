@@ -1,0 +1,137 @@
+"""The beginning of a repair: all that it has to know is read in one round trip."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import TYPE_CHECKING
+
+import psycopg
+
+from pytest_berth.errors import IsolationError
+from pytest_berth.services.postgres.restore import (
+    ddl_trigger,
+    diff,
+    open_transactions,
+    schema_fingerprint,
+)
+from pytest_berth.services.postgres.restore.accounted_transactions import explained
+from pytest_berth.services.postgres.restore.lock_waits import BlockedError, waiting_on
+from pytest_berth.services.postgres.restore.log_positions import Snapshot
+from pytest_berth.services.postgres.restore.transactions import results, transaction
+from pytest_berth.services.postgres.restore_errors import SchemaChanged
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from pytest_berth.services.postgres.restore.baseline import Baseline, Entries
+    from pytest_berth.services.postgres.restore.diff import Dirt
+    from pytest_berth.services.postgres.restore.transactions import Connection, Row
+
+
+@dataclass(frozen=True)
+class Reading:
+    """A database whose schema is the baseline's.
+
+    Attributes:
+        snapshot: From before everything else was read.
+        sentinel: What changes by commands that are not noted.
+        entries: How many rows the catalogs have.
+        dirt: What differs.
+    """
+
+    snapshot: Snapshot
+    sentinel: tuple[str, ...]
+    entries: Entries
+    dirt: Dirt
+
+
+@contextmanager
+def reading(
+    connection: Connection, baseline: Baseline, *, lock_timeout: float
+) -> Iterator[Reading]:
+    """Begin a transaction by comparing the database with its baseline.
+
+    Raises:
+        SchemaChanged: The schema is another one.
+        BlockedError: Others hold locks that exclude reading.
+    """
+    signs = _signs(baseline)
+    first = [*signs, *diff.statements(baseline)]
+    relations = baseline.relations
+    everything = (*relations.tables, *relations.views, *relations.sequences)
+    begin = partial(transaction, connection, lock_timeout=lock_timeout)
+    with ExitStack() as stack:
+        try:
+            with waiting_on(everything, open_transactions.BLOCK_READING):
+                found = stack.enter_context(begin(first=first))
+        except (BlockedError, IsolationError, psycopg.Error):
+            # Statements that were made for one schema cannot be run in another.
+            with (
+                waiting_on(everything, open_transactions.BLOCK_READING),
+                begin(first=signs) as seen,
+            ):
+                _require_schema(connection, baseline, seen, trusted=False)
+            raise
+        entries = baseline.entries
+        snapshot, sentinel = _require_schema(connection, baseline, found[: len(signs)])
+        with waiting_on(everything, open_transactions.BLOCK_READING):
+            differing = diff.find(connection, baseline, found[len(signs) :])
+        if baseline.watched and not explained(connection, baseline, snapshot, differing):
+            entries = _require_entries(connection, baseline)
+        yield Reading(snapshot, sentinel, entries, differing)
+
+
+def _signs(baseline: Baseline) -> list[str]:
+    """Return the statements for what tells of the schema; the snapshot comes first."""
+    run = baseline.prepared.run
+    return [run("snapshot"), run("sentinel"), *([run("noted")] if baseline.watched else ())]
+
+
+def _require_schema(
+    connection: Connection,
+    baseline: Baseline,
+    found: Sequence[list[Row]],
+    *,
+    trusted: bool = True,
+) -> tuple[Snapshot, tuple[str, ...]]:
+    """Refuse a changed schema; return the snapshot of that moment, and the sentinel.
+
+    Unless notes and sentinel are *trusted*, the catalogs are compared in any case.
+    """
+    ((now,),), ((seen,),), *watched = found
+    noted, sentinel = watched[0][0][0] if watched else (), tuple(seen)
+    if noted or sentinel != baseline.sentinel or not (watched and trusted):
+        differences = [
+            *ddl_trigger.named(baseline.sentinel, sentinel),
+            *schema_fingerprint.differences(connection, baseline.fingerprint),
+            *(_of_system(connection, baseline) if watched else ()),
+        ]
+        if differences:
+            raise SchemaChanged(differences)
+        ddl_trigger.forget(connection, noted)
+    return Snapshot.parse(now), sentinel
+
+
+def _require_entries(connection: Connection, baseline: Baseline) -> Entries:
+    """Refuse a schema that was changed by what is not noted; return how many rows it has."""
+    sign = baseline.prepared.run("catalog", *baseline.mark.arguments)
+    (((users, changed),),) = results(connection, [sign])
+    if changed or users != baseline.entries.users:
+        differences = [
+            *schema_fingerprint.differences(connection, baseline.fingerprint),
+            *_of_system(connection, baseline),
+        ]
+        if differences:
+            raise SchemaChanged(differences)
+    return replace(baseline.entries, users=users)
+
+
+def _of_system(connection: Connection, baseline: Baseline) -> list[str]:
+    """Tell which catalogs have other rows of the system's own objects than they had."""
+    sign = baseline.prepared.run("system", *baseline.mark.arguments)
+    (((entries, changed, names),),) = results(connection, [sign])
+    if changed:
+        return [f"an object of the system in {name} was altered" for name in names]
+    return [] if entries == baseline.entries.system else ["an object of the system was dropped"]

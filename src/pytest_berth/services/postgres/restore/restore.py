@@ -1,0 +1,170 @@
+"""The way back to a baseline: look, end what was left open, put back, take the new mark."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import psycopg
+
+from pytest_berth.services.postgres.restore import end_transactions, open_transactions, vacuum
+from pytest_berth.services.postgres.restore.baseline import Baseline, look, restless
+from pytest_berth.services.postgres.restore.contents import read_sequences
+from pytest_berth.services.postgres.restore.destructive.restore_order import put_back
+from pytest_berth.services.postgres.restore.initial_read import reading
+from pytest_berth.services.postgres.restore.lock_waits import BlockedError, waiting_on
+from pytest_berth.services.postgres.restore_errors import (
+    BaselineLost,
+    CloneIsFasterError,
+    LeftOpen,
+    NotRepairable,
+    SchemaChanged,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+    from pytest_berth.services.postgres.isolation.application_connections import Application
+    from pytest_berth.services.postgres.restore.open_transactions import Holder
+    from pytest_berth.services.postgres.restore.transactions import Connection
+
+
+@dataclass(frozen=True)
+class Restored:
+    """What a restore touched, and the baseline to use from now on."""
+
+    baseline: Baseline
+    tables: tuple[str, ...] = ()
+    views: tuple[str, ...] = ()
+    sequences: tuple[str, ...] = ()
+    large_objects: tuple[int, ...] = ()
+    prepared: tuple[str, ...] = ()
+
+
+def restore(
+    connection: Connection,
+    baseline: Baseline,
+    *,
+    lock_timeout: float,
+    application: Application | None = None,
+    alone: Collection[int] | None = None,
+    at_most: int | None = None,
+) -> Restored:
+    """Put everything back as it was when *baseline* was captured.
+
+    Args:
+        connection: The one that the baseline was captured on: it keeps the copies.
+        baseline: What ``capture`` or the last ``restore`` returned.
+        lock_timeout: Seconds to wait for each lock, and for transactions left open.
+        application: What knows the connections of this process, where anything does.
+        alone: The only other backends that may stay, by their process ids; left out, all may.
+        at_most: Microseconds that the repair may take, by estimation.
+
+    Raises:
+        CloneIsFasterError: It would take longer; nothing was put back.
+        LeftOpen: Transactions outlived the test; its ``restored`` tells whether the database
+            is clean again.
+        SchemaChanged: Nothing was put back; the database has to be replaced.
+        NotRepairable: The same, for another reason.
+        IsolationError: The role may not do what is needed.
+        TimeoutError: A backend did not end.
+    """
+    try:
+        signs = look(connection, baseline, alone)
+        if not signs.changed:
+            return Restored(baseline)
+        prepared: tuple[str, ...] = ()
+        left: list[Holder] = []
+        if not signs.writers:
+            baseline = replace(baseline, used=frozenset())
+        else:
+            baseline = end_transactions.with_wider(connection, baseline, application)
+            prepared = end_transactions.roll_back_prepared(connection, baseline)
+            left = end_transactions.end_writers(connection, baseline, lock_timeout, application)
+        return _put_back(connection, baseline, lock_timeout, prepared, left, application, at_most)
+    except psycopg.OperationalError as error:
+        if connection.closed or connection.broken:
+            raise BaselineLost(error) from error
+        raise
+
+
+def confirm(connection: Connection, baseline: Baseline, *, lock_timeout: float) -> Baseline | None:
+    """Return the baseline if the database still holds it, with a new mark; else None.
+
+    Nothing is put back. What others do on the server makes ``changed`` give false alarms, and
+    capturing a baseline anew takes longer than looking.
+    """
+    signs = look(connection, baseline)
+    if not signs.changed:
+        return baseline
+    try:
+        with reading(connection, baseline, lock_timeout=lock_timeout) as found:
+            if signs.writers or found.dirt:
+                return None
+            standing = read_sequences(connection, baseline.relations.sequences)
+            if {oid: stands.value for oid, stands in standing.items()} != baseline.sequences:
+                return None
+    except (SchemaChanged, BlockedError, psycopg.errors.LockNotAvailable):
+        return None
+    return replace(
+        baseline,
+        restless=restless(baseline.relations.sequences, standing, baseline.open_before),
+        sentinel=found.sentinel,
+        entries=found.entries,
+        mark=baseline.mark.renewed(found.snapshot, None),
+    )
+
+
+def _put_back(
+    connection: Connection,
+    baseline: Baseline,
+    lock_timeout: float,
+    prepared: tuple[str, ...],
+    left: list[Holder],
+    application: Application | None,
+    at_most: int | None,
+) -> Restored:
+    try:
+        try:
+            restored = _repair(connection, baseline, lock_timeout, at_most)
+        except BlockedError as blocked:
+            left += end_transactions.end_blockers(connection, baseline, blocked, application)
+            restored = _repair(connection, baseline, lock_timeout, at_most)
+    except BlockedError as blocked:
+        raise LeftOpen([*left, *end_transactions.blockers(connection, blocked)], None) from blocked
+    except NotRepairable as error:
+        if left:
+            raise LeftOpen(left, None) from error
+        raise
+    restored = replace(restored, prepared=prepared)
+    if left:
+        raise LeftOpen(left, restored)
+    return restored
+
+
+def _repair(
+    connection: Connection, baseline: Baseline, lock_timeout: float, at_most: int | None
+) -> Restored:
+    relations, open_before = baseline.relations, baseline.open_before
+    everything = (*relations.tables, *relations.views, *relations.sequences)
+    with reading(connection, baseline, lock_timeout=lock_timeout) as found:
+        dirt = found.dirt
+        if at_most is not None and dirt.cost > at_most:
+            raise CloneIsFasterError
+        with waiting_on(everything, open_transactions.BLOCK_EXCLUSIVE):
+            finished = put_back(connection, baseline, dirt)
+    renewed = replace(
+        baseline,
+        storage=finished.storage,
+        restless=tuple(s for s in relations.sequences if s.unlogged or open_before),
+        sentinel=found.sentinel,
+        entries=found.entries,
+        mark=baseline.mark.renewed(found.snapshot, finished.xid),
+    )
+    return Restored(
+        vacuum.remove(connection, renewed, dirt.tables, finished.sizes),
+        tuple(map(str, dirt.tables)),
+        tuple(map(str, dirt.views)),
+        tuple(map(str, finished.moved)),
+        (*dirt.added_objects, *dirt.altered_objects),
+    )

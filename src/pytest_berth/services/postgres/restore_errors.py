@@ -1,0 +1,78 @@
+"""What can go wrong with a repair, as errors that the caller tells apart."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pytest_berth.errors import IsolationError
+from pytest_berth.services.postgres.isolation.advice import PRIVATE
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from pytest_berth.services.postgres.restore.open_transactions import Holder
+    from pytest_berth.services.postgres.restore.restore import Restored
+
+SHOWN = 8
+
+
+class NotRepairable(IsolationError):  # noqa: N818 - it says what the database is
+    """The baseline cannot be put back by changing rows; the database must be replaced."""
+
+
+class CloneIsFasterError(Exception):
+    """The repair would take longer than a new clone of the template: nothing was put back."""
+
+
+class SchemaChanged(NotRepairable):
+    """The catalog differs from the baseline: objects were created, altered or dropped."""
+
+    def __init__(self, differences: Sequence[str]) -> None:
+        super().__init__(
+            "The test changed the schema of its database.",
+            why=listing(differences),
+            remedy="undo the change before the test ends, or give the test a private database: "
+            + PRIVATE,
+        )
+        self.differences = tuple(differences)
+
+
+class BaselineLost(NotRepairable):
+    """The connection that keeps the copies of the seeded rows is gone."""
+
+    def __init__(self, reason: BaseException) -> None:
+        super().__init__(
+            "The connection that keeps the baseline was closed.",
+            why=str(reason).strip(),
+            remedy="end only the connections of the test; the baseline's is named by "
+            "application_name in pg_stat_activity;"
+            f" or give the test a private database: {PRIVATE}",
+        )
+
+
+class LeftOpen(IsolationError):  # noqa: N818 - it says what the transactions are
+    """Transactions outlived the test.
+
+    Attributes:
+        holders: The transactions, each with its backend and locked tables.
+        restored: What was put back after they were ended; None when the database is not
+            clean, because they belong to a wider scope or could not be ended.
+    """
+
+    def __init__(self, holders: Sequence[Holder], restored: Restored | None) -> None:
+        ended = "and were ended" if restored else "and the database could not be put back"
+        super().__init__(
+            f"Transactions outlived the test {ended}.",
+            why=listing([str(holder) for holder in holders]) or "no holder is visible any more",
+            remedy="close or commit the connection before the test ends; "
+            "a transaction of a wider-scoped fixture must not lock what tests write;\n"
+            f"or give the test a private database, where all connections are ended: {PRIVATE}",
+        )
+        self.holders = tuple(holders)
+        self.restored = restored
+
+
+def listing(lines: Sequence[str]) -> str:
+    """Return *lines* one below the other, the many cut short."""
+    rest = len(lines) - SHOWN
+    return "\n".join([*lines[:SHOWN], *([f"and {rest} more"] if rest > 0 else [])])

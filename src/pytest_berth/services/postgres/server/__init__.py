@@ -1,0 +1,1 @@
+"""A Postgres server: its start, accounts, connections and reset."""

@@ -1,0 +1,128 @@
+"""berth's own connections: each proves first that it has reached the server that it is meant for.
+
+A server that berth starts is given a random token as a setting, which it tells on every connection.
+User, password and port are no proof: a server with ``trust`` takes any password, and another one
+may have come to the port of one that has ended. What is external is told by its URL alone.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any
+
+from pytest_berth.errors import NotOursError
+from pytest_berth.services.postgres.server import libpq_environment, urls
+
+if TYPE_CHECKING:
+    import psycopg
+
+    from pytest_berth.api import Server
+
+TOKEN = "pytest_berth.server"
+EXTERNAL = "external"
+# A busy server may take long to answer; one that is stopped, or paused, never does.
+_CONNECT_WITHIN = 30
+_ASK = "SELECT pg_catalog.current_setting(%s, true)"
+ASK_TOKEN = f"SELECT pg_catalog.current_setting('{TOKEN}', true)"
+
+
+def connect(
+    server: Server,
+    database: str,
+    *,
+    kind: type[psycopg.Connection[Any]] | None = None,
+    **parameters: Any,
+) -> psycopg.Connection[Any]:
+    """Connect to a database of a server, in autocommit mode.
+
+    Args:
+        server: The server, external or started by berth.
+        database: The database's name.
+        kind: A class of connections, if it is not to be psycopg's own.
+        parameters: Further ones of libpq.
+
+    Raises:
+        NotOursError: Another server has taken the place of the one that berth has started.
+        psycopg.OperationalError: There is no connection.
+    """
+    import psycopg
+
+    given: dict[str, Any] = {"connect_timeout": _CONNECT_WITHIN}
+    if server.source != EXTERNAL:
+        given |= libpq_environment.own_parameters(server.host)
+        libpq_environment.forget_session_variables(os.environ)
+    dsn = psycopg.conninfo.make_conninfo(urls.dsn(server, database), **given | parameters)
+    connection = (kind or psycopg.Connection).connect(dsn, autocommit=True)
+    return _proven(connection, server)
+
+
+def named(server: Server, database: str) -> psycopg.Connection[Any]:
+    """Connect as `connect` does, under the name that others see in ``pg_stat_activity``."""
+    return connect(server, database, application_name="pytest-berth")
+
+
+def beside(connection: psycopg.Connection[Any], database: str) -> psycopg.Connection[Any]:
+    """Connect to another database of the server that a connection has reached.
+
+    Raises:
+        NotOursError: Another server has taken its place meanwhile.
+    """
+    import psycopg
+
+    info = connection.info
+    dsn = psycopg.conninfo.make_conninfo(info.dsn, dbname=database, password=info.password)
+    other = psycopg.connect(dsn, autocommit=True)
+    if _token(other) != _token(connection):
+        other.close()
+        raise _not_ours(info.host, info.port, info.user)
+    return other
+
+
+def _proven(connection: psycopg.Connection[Any], server: Server) -> psycopg.Connection[Any]:
+    try:
+        if server.source != EXTERNAL:
+            require_ours(connection, server)
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def require_ours(connection: psycopg.Connection[Any], server: Server) -> None:
+    """Refuse a server that has let us in, and is not the one that berth has started.
+
+    Raises:
+        NotOursError: It is another one, or nothing proves that it is not.
+    """
+    expected = server.credentials.token
+    if not expected or _token(connection) != expected:
+        raise _not_ours(server.host, server.port, server.credentials.user)
+
+
+def require_same(connection: psycopg.Connection[Any], token: str | None) -> None:
+    """Refuse a server, reached by another driver, that is not the one that a connection leads to.
+
+    Args:
+        connection: One that has proved where it leads.
+        token: What the other one has been told by `ASK_TOKEN`.
+
+    Raises:
+        NotOursError: Another server has taken its place meanwhile.
+    """
+    if token != _token(connection):
+        raise _not_ours(connection.info.host, connection.info.port, connection.info.user)
+
+
+def _token(connection: psycopg.Connection[Any]) -> str | None:
+    row = connection.execute(_ASK, [TOKEN]).fetchone()
+    return row[0] if row else None
+
+
+def _not_ours(host: str, port: int, user: str) -> NotOursError:
+    return NotOursError(
+        f"the server at {host}:{port} is not berth's.",
+        why=f"it lets the user {user!r} in, but it is not the server that berth has started there:"
+        " nothing was done on it",
+        remedy="end it, or run again: another port is chosen; where berth_pg_port fixes the port,"
+        " set another one",
+    )
