@@ -126,11 +126,11 @@ def test_the_log_can_be_read_since_a_mark(started: Berthed) -> None:
     assert "Ready to accept connections" not in started.source.log(started.server, mark)
 
 
-def test_another_process_of_the_run_can_read_the_server_from_its_lease(berthed: Berthed) -> None:
-    assert berthed.manager.leases.read("ready", "redis") == berthed.server
-    lease = berthed.manager.run.directory / "redis.ready.json"
-    assert json.loads(lease.read_text())["version"] == berthed.server.version
-    assert lease.stat().st_mode & 0o077 == 0
+def test_another_process_of_the_run_can_read_the_server_from_the_registry(berthed: Berthed) -> None:
+    assert berthed.manager.registry.read("ready", "redis") == berthed.server
+    noted = berthed.manager.run.directory / "redis.ready.json"
+    assert json.loads(noted.read_text())["version"] == berthed.server.version
+    assert noted.stat().st_mode & 0o077 == 0
 
 
 def test_a_stopped_local_server_leaves_neither_process_nor_directory(

@@ -98,7 +98,7 @@ def test_a_run_that_ends_well_leaves_neither_server_nor_reaper(
 
 
 @pytest.mark.parametrize("workers", [(), ("-n2",)], ids=["alone", "xdist"])
-def test_the_reaper_removes_what_a_run_left_that_was_killed_with_its_janitor(
+def test_ryuk_removes_what_a_run_left_that_was_killed_with_its_own_reaper(
     project: Project, client: docker.DockerClient, ryuk: str, workers: tuple[str, ...]
 ) -> None:
     project.plugins = ("xdist", "xdist.looponfail") if workers else ()
@@ -119,7 +119,7 @@ def test_the_reaper_removes_what_a_run_left_that_was_killed_with_its_janitor(
         family = [*psutil.Process(run.pid).children(recursive=True), psutil.Process(run.pid)]
         every = psutil.process_iter(["cmdline"])
         helpers = [each for each in every if place in " ".join(each.info["cmdline"] or ())]
-        # The janitor first: it would begin at once to remove what the run has left.
+        # Its own reaper first: it would begin at once to remove what the run has left.
         for process in [*helpers, *family]:
             with suppress(psutil.NoSuchProcess):
                 process.kill()

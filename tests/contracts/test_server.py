@@ -147,11 +147,11 @@ def test_a_running_server_has_not_ended(berthed: Berthed) -> None:
     assert berthed.source.exit_status(berthed.server) is None
 
 
-def test_another_process_of_the_run_can_read_the_server_from_its_lease(berthed: Berthed) -> None:
-    assert berthed.manager.leases.read("ready", "postgres") == berthed.server
-    lease = berthed.manager.run.directory / "postgres.ready.json"
-    assert json.loads(lease.read_text())["version"] == berthed.server.version
-    assert lease.stat().st_mode & 0o077 == 0
+def test_another_process_of_the_run_can_read_the_server_from_the_registry(berthed: Berthed) -> None:
+    assert berthed.manager.registry.read("ready", "postgres") == berthed.server
+    noted = berthed.manager.run.directory / "postgres.ready.json"
+    assert json.loads(noted.read_text())["version"] == berthed.server.version
+    assert noted.stat().st_mode & 0o077 == 0
 
 
 def _log_something(berthed: Berthed, word: str) -> None:

@@ -83,7 +83,7 @@ def place() -> Iterator[Path]:
     path = Path(tempfile.mkdtemp(prefix="killed-"))
     path.chmod(0o755)
     yield path
-    # Janitors of the runs that were killed may be at it, too.
+    # Reapers of the runs that were killed may be at it, too.
     wait_for(lambda: _is_removed(path), 60, message=f"removal of {path}")
 
 
@@ -169,7 +169,7 @@ def test_a_run_killed_in_a_test(
     expect_nothing_left(run, run_id)
 
 
-def test_a_child_that_a_test_has_forked_does_not_keep_the_janitor_waiting(
+def test_a_child_that_a_test_has_forked_does_not_keep_the_reaper_waiting(
     start: Callable[..., Run], project: Project, require_source: Callable[[str], None]
 ) -> None:
     require_source("local")
@@ -193,7 +193,7 @@ def test_a_controller_killed_under_xdist(
     expect_nothing_left(run, run_id)
 
 
-def test_a_run_that_ends_well_leaves_no_janitor(
+def test_a_run_that_ends_well_leaves_no_reaper(
     project: Project, place: Path, require_source: Callable[[str], None]
 ) -> None:
     require_source("local")
@@ -203,17 +203,17 @@ def test_a_run_that_ends_well_leaves_no_janitor(
     result.assert_outcomes(passed=1)
     run = Run(subprocess.Popen(["true"]), place)
     run.process.wait()
-    wait_for(lambda: not run.leftovers(), 60, message="the janitor's end")
+    wait_for(lambda: not run.leftovers(), 60, message="the reaper's end")
 
 
-def test_the_next_run_sweeps_up_behind_one_whose_janitor_was_killed_too(
+def test_the_next_run_sweeps_up_behind_one_whose_reaper_was_killed_too(
     start: Callable[..., Run], project: Project, place: Path, require_source: Callable[[str], None]
 ) -> None:
     require_source("local")
     run = start("--berth-source=local", "-k", "takes_long")
     run_id = until(run, (project.root / "testing").exists)
     for process in psutil.process_iter(["cmdline"]):
-        if "janitor.main" in " ".join(process.info["cmdline"] or ()) and str(place) in " ".join(
+        if "reaper.main" in " ".join(process.info["cmdline"] or ()) and str(place) in " ".join(
             process.info["cmdline"]
         ):
             process.kill()

@@ -95,7 +95,7 @@ def place() -> Iterator[Path]:
     path = Path(tempfile.mkdtemp(prefix="kills-"))
     path.chmod(0o755)
     yield path
-    # Janitors of the runs that were killed may be at it, too.
+    # Reapers of the runs that were killed may be at it, too.
     wait_for(lambda: _is_removed(path), 60, message=f"removal of {path}")
 
 
@@ -198,7 +198,7 @@ def left(project: Project, place: Path) -> list[str]:
 def is_harmless(path: Path) -> bool:
     """Tell whether it is the place of port locks, or of a run that had not come to a server.
 
-    Before there is anything to be removed, there is no janitor; the next run removes the directory.
+    Before there is anything to be removed, there is no reaper; the next run removes the directory.
     """
     started = (path / "janitor.log").exists()
     return "ports" in path.name or (not started and heartbeat.has_ended(path / OWNER))

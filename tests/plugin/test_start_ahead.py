@@ -576,7 +576,7 @@ def test_ctrl_c_undoes_the_start(
         assert process.wait(60) != pytest.ExitCode.OK, output.read_text()
     finally:
         process.kill()
-    # Then it is the janitor that undoes the start, a moment later.
+    # Then it is the reaper that undoes the start, a moment later.
     wait_for(lambda: left_in(temporary) == [], 60)
 
 
@@ -632,7 +632,7 @@ DYING = """
 """
 MOMENTS = {
     "launched, and nobody told": ("sources.{source}", "{kind}", "start", ""),
-    "launched": ("run.registry", "Leases", "write", "launched"),
+    "launched": ("run.registry", "Registry", "write", "launched"),
     "template": ("services.postgres.databases", "cloning", "create", "template"),
 }
 

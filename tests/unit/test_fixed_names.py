@@ -14,7 +14,7 @@ from pytest_berth.api import Server
 from pytest_berth.config.options import OPTIONS, Setting, Settings, describe
 from pytest_berth.errors import SettingsError, StartError
 from pytest_berth.reporting.redaction import Redaction
-from pytest_berth.run.reuse.reuse import Keeping
+from pytest_berth.run.reuse.reuse import Reuse
 from pytest_berth.services.postgres import options as ini
 from pytest_berth.services.postgres.isolation import choice
 from pytest_berth.services.postgres.server import connections, fixed_names
@@ -153,9 +153,7 @@ def test_a_fixed_name_is_another_way_into_the_database() -> None:
 def test_a_server_with_chosen_names_is_not_kept_for_the_next_run() -> None:
     def is_kept(**given: str) -> bool:
         nothing: Any = None
-        return Keeping(nothing, settings(berth_keep="10m", **given), nothing, ()).is_wanted(
-            POSTGRES
-        )
+        return Reuse(nothing, settings(berth_keep="10m", **given), nothing, ()).is_wanted(POSTGRES)
 
     assert is_kept()
     assert not is_kept(berth_pg_user="app")

@@ -25,7 +25,7 @@ from pytest_berth.config.options import OPTIONS, defaults, duration
 from pytest_berth.run import orphans, process_identity, reaper
 from pytest_berth.run.reuse import records, reuse_reaper
 from pytest_berth.run.reuse.records import Record, Records
-from pytest_berth.run.reuse.reuse import Keeping
+from pytest_berth.run.reuse.reuse import Reuse
 from pytest_berth.run.run import OWNER, Run
 from pytest_berth.services.kafka.service import Kafka
 from pytest_berth.sources import owned_directories
@@ -202,16 +202,16 @@ def test_a_broker_that_has_taken_the_place_of_ours_is_not_emptied_and_ours_is_fo
 ) -> None:
     kafka, run = EmptiedKafka(), Run("0123abcd", "main")
     settings = defaults(tmp_path, (*OPTIONS, *kafka.options))
-    keeping = Keeping(run, settings, commands.Lines(), Sources(settings, run.id))
-    monkeypatch.setattr(Keeping, "_name", lambda *_: record.name)
+    reuse = Reuse(run, settings, commands.Lines(), Sources(settings, run.id))
+    monkeypatch.setattr(Reuse, "_name", lambda *_: record.name)
 
     def take_over(port: int) -> Server | None:
         server = replace(record.server, service="kafka", port=port, version="4.1.0")
         server = replace(server, credentials=Credentials("", "", "ours"), kept=record.name)
         there.write(replace(record, server=server))
-        return keeping.adopt(kafka)
+        return reuse.reattach(kafka)
 
-    with there.lock(reuse_reaper.KEEPER), broker_of("ours") as port:
+    with there.lock(reuse_reaper.REAPER), broker_of("ours") as port:
         ours = take_over(port)
     assert ours
     assert [each.port for each in kafka.emptied] == [port]
@@ -278,10 +278,10 @@ def test_a_look_at_the_engine_reads_the_records_once_when_it_is_known_which_runs
 
 
 def test_a_keeper_ends_what_is_over_and_then_itself(there: Records, record: Record) -> None:
-    reuse_reaper.Keeper(there).run()
+    reuse_reaper.ReuseReaper(there).run()
 
     assert there.all() == []
-    with there.lock(reuse_reaper.KEEPER):
+    with there.lock(reuse_reaper.REAPER):
         pass
 
 
@@ -290,24 +290,24 @@ def test_a_keeper_whose_directory_was_removed_makes_none(
 ) -> None:
     monkeypatch.setattr(reuse_reaper, "end_apart", lambda *_, early: shutil.rmtree(there.directory))
 
-    reuse_reaper.Keeper(there).run()
+    reuse_reaper.ReuseReaper(there).run()
 
     assert not there.directory.exists()
 
 
-def test_there_is_one_keeper(there: Records, record: Record) -> None:
-    with there.lock(reuse_reaper.KEEPER), pytest.raises(Timeout):
-        reuse_reaper.Keeper(there).run()
+def test_there_is_one_reuse_reaper(there: Records, record: Record) -> None:
+    with there.lock(reuse_reaper.REAPER), pytest.raises(Timeout):
+        reuse_reaper.ReuseReaper(there).run()
 
     assert there.all() == [record]
 
 
-def test_the_janitor_of_any_run_starts_a_keeper_where_one_is_missing(
+def test_the_reaper_of_any_run_starts_a_keeper_where_one_is_missing(
     there: Records, record: Record
 ) -> None:
     place = there.directory.parent
     assert list(reaper._unguarded(place)) == [there.directory]
-    with there.lock(reuse_reaper.KEEPER):
+    with there.lock(reuse_reaper.REAPER):
         assert list(reaper._unguarded(place)) == []
 
     there.remove(record)

@@ -1,4 +1,4 @@
-"""What the processes of a run leave for each other: leases, exports, work done once."""
+"""What the processes of a run leave for each other: the registry, exports, work done once."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pytest_berth.api import Credentials, Server
 from pytest_berth.collection.ordering import unit_modules_first
 from pytest_berth.config import exports
 from pytest_berth.errors import SchemaError
-from pytest_berth.run.registry import Leases
+from pytest_berth.run.registry import Registry
 from pytest_berth.run.run import Run
 from pytest_berth.run.run_once import once
 
@@ -23,30 +23,30 @@ SERVER = Server("postgres", "local", "127.0.0.1", 1, Credentials("u", "p", "d"),
 
 
 def test_a_lease_is_read_as_it_was_written(tmp_path: Path) -> None:
-    leases = Leases(tmp_path)
-    leases.write("ready", SERVER)
-    assert leases.read("ready", "postgres") == SERVER
-    assert list(leases.all("ready")) == [SERVER]
+    registry = Registry(tmp_path)
+    registry.write("ready", SERVER)
+    assert registry.read("ready", "postgres") == SERVER
+    assert list(registry.all("ready")) == [SERVER]
 
 
 def test_a_lease_of_another_stage_or_service_is_not_there(tmp_path: Path) -> None:
-    leases = Leases(tmp_path)
-    leases.write("planned", SERVER)
-    assert leases.read("ready", "postgres") is None
-    assert leases.read("planned", "redis") is None
-    assert list(leases.all("ready")) == []
+    registry = Registry(tmp_path)
+    registry.write("planned", SERVER)
+    assert registry.read("ready", "postgres") is None
+    assert registry.read("planned", "redis") is None
+    assert list(registry.all("ready")) == []
 
 
 def test_a_lease_holds_a_password_and_is_for_its_user_only(tmp_path: Path) -> None:
-    Leases(tmp_path).write("ready", SERVER)
+    Registry(tmp_path).write("ready", SERVER)
     modes = {stat.S_IMODE(path.stat().st_mode) for path in tmp_path.glob("*.json")}
     assert modes == {0o600}
 
 
 def test_a_lease_that_is_replaced_is_never_seen_half(tmp_path: Path) -> None:
-    leases = Leases(tmp_path)
-    leases.write("ready", SERVER)
-    leases.write("ready", SERVER)
+    registry = Registry(tmp_path)
+    registry.write("ready", SERVER)
+    registry.write("ready", SERVER)
     assert len(list(tmp_path.iterdir())) == 1
 
 

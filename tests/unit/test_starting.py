@@ -54,7 +54,7 @@ class Meeting(Kafka):
 
 @pytest.fixture
 def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Run]:
-    """A run without a janitor."""
+    """A run without a reaper."""
     monkeypatch.setattr("pytest_berth.run.reaper.start", lambda directory: None)
     made = Run("0123abcd", MAIN)
     yield made

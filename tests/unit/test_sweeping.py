@@ -1,4 +1,4 @@
-"""What the janitor has swept up behind a run that is dead."""
+"""What the reaper has swept up behind a run that is dead."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from pytest_berth.api import Credentials, Server
 from pytest_berth.cli import commands
 from pytest_berth.run import process_identity
 from pytest_berth.run.process_identity import Process
-from pytest_berth.run.registry import Leases
+from pytest_berth.run.registry import Registry
 from pytest_berth.run.run import OWNER, PUT_OFF, Run
 from pytest_berth.sources import data_directories, owned_directories
 
@@ -40,10 +40,10 @@ def ended(run: Run) -> Run:
 def run() -> Iterator[Run]:
     """A run that has used a server of somebody else's, which is gone, and one of its own."""
     made = ended(Run("0123abcd", "main"))
-    leases = Leases(made.directory)
+    registry = Registry(made.directory)
     gone = Server("postgres", "external", "127.0.0.1", 1, ACCOUNT)
     for stage in ("launched", "ready"):
-        leases.write(stage, gone)
+        registry.write(stage, gone)
     yield made
     made.remove()
 
@@ -60,7 +60,7 @@ def test_a_server_that_is_gone_does_not_keep_the_others_from_being_removed(
         own = Server(
             "redis", "local", "127.0.0.1", 2, ACCOUNT, handle={**ended, "directory": str(data)}
         )
-        Leases(run.directory).write("launched", own)
+        Registry(run.directory).write("launched", own)
 
         commands.main(["sweep", str(run.directory)])
 

@@ -33,8 +33,8 @@ def prepare(item: pytest.Item, services: Sequence[Service]) -> bool:
     settings = berth.settings
     item.stash[_REACHED] = _names_by_module(item)
     for service in services:
-        if server_scopes.is_own(item, service, settings):
-            server_scopes.give_own(item, service)
+        if server_scopes.is_dedicated(item, service, settings):
+            server_scopes.use_dedicated_fixtures(item, service)
         if fixtures_reached(item, service):
             item.add_marker(INTEGRATION_NAME)
             _put_first(item, service.slate)

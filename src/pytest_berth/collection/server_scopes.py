@@ -1,4 +1,4 @@
-"""Who shares a server: the run, a worker, or nobody, as a test has one of its own."""
+"""Who shares a server: the run, a worker, or nobody, as it is dedicated to one test."""
 
 from __future__ import annotations
 
@@ -27,11 +27,8 @@ def slot(service: Service, settings: Settings, worker: str) -> str:
     return "" if shared else worker
 
 
-def is_own(item: pytest.Item, service: Service, settings: Settings) -> bool:
-    """Tell whether a test has something of its own, by its marker or for all tests.
-
-    A server or, with Postgres, a database.
-    """
+def is_dedicated(item: pytest.Item, service: Service, settings: Settings) -> bool:
+    """Tell whether a test has a dedicated server or database, by its marker or for all tests."""
     option, value = service.own_by or (service.scope, TEST)
     if option is None:
         return False
@@ -41,11 +38,11 @@ def is_own(item: pytest.Item, service: Service, settings: Settings) -> bool:
     return next(filter(None, given), settings[option]) == value
 
 
-def give_own(item: pytest.Item, service: Service) -> None:
-    """Make a test get the fixtures of what it has of its own in place of what is shared.
+def use_dedicated_fixtures(item: pytest.Item, service: Service) -> None:
+    """Replace the shared fixtures by the dedicated ones for this test.
 
-    The shared ones live as long as the session, so that wider-scoped fixtures can use them; what
-    stands in their place lives as long as the test. What the suite has overridden stays.
+    The shared ones live as long as the session, so that wider-scoped fixtures can use them; the
+    dedicated ones live as long as the test. Fixtures that the suite has overridden stay.
     """
     # pytest has no public way to choose a fixture's definition for one test.
     info = getattr(item, "_fixtureinfo", None)

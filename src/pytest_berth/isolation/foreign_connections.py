@@ -143,8 +143,8 @@ class Foreign:
 
     def _servers(self, service: str) -> Iterator[Server]:
         manager = self.berth.manager
-        leases = (each for stage in ("planned", "launched") for each in manager.leases.all(stage))
-        return (each for each in (*manager.known, *leases) if each.service == service)
+        noted = (each for stage in ("planned", "launched") for each in manager.registry.all(stage))
+        return (each for each in (*manager.known, *noted) if each.service == service)
 
     def _is_ours(self, server: Server, database: str) -> bool:
         """Tell whether a database of a server of the run is the run's: at a URL others are, too."""

@@ -206,7 +206,7 @@ class Secrets:
         """
         if self._berth.has_manager:
             try:
-                self._look(self._berth.manager.known, self._berth.manager.leases.directory)
+                self._look(self._berth.manager.known, self._berth.manager.registry.directory)
             except Exception:  # a test may have replaced what it takes to look
                 _LOG.debug("servers are not looked for", exc_info=True)
         return self.redaction
@@ -214,7 +214,7 @@ class Secrets:
     def _look(self, known: tuple[Server, ...], directory: Path) -> None:
         seen = len(known), directory.stat().st_mtime_ns if directory.exists() else 0
         if seen != self._seen:
-            planned = self._berth.manager.leases.all("planned")
+            planned = self._berth.manager.registry.all("planned")
             self._servers = [*self._given(), *known, *planned, *self._servers]
             self.redaction = Redaction.of(self._servers)
             self._seen = seen

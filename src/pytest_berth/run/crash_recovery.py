@@ -1,7 +1,7 @@
-"""A server that is lost in the middle of a run: told by the test that sees it, then replaced.
+"""Crash recovery: the test that sees a server end says so, and later tests get another one.
 
-The server that takes its place has its address and its account, so that nothing that tests or the
-application know of it becomes wrong.
+The new server has the address and the account of the lost one, so that what tests or the
+application know of it stays right.
 """
 
 from __future__ import annotations
@@ -27,13 +27,11 @@ _RECOVERS_WITHIN = 5.0
 
 
 class LostError(IsolationError):
-    """The server that a test works on is lost; later tests get another one."""
+    """The server of a test has ended; later tests get another one."""
 
 
 @contextmanager
-def told_when_lost(
-    berth: Berth, service: Service, server: Server, errors: Errors
-) -> Iterator[None]:
+def raise_if_lost(berth: Berth, service: Service, server: Server, errors: Errors) -> Iterator[None]:
     """Raise a clear error in place of a failed connection where the server is lost.
 
     Args:
@@ -62,7 +60,7 @@ def told_when_lost(
 
 
 def find_ended(berth: Berth, server: Server) -> LostError | None:
-    """Look whether a server has ended; if so, later tests get another one in its place.
+    """Ask whether a server has ended; if so, note it, so that later tests get another one.
 
     That it does not answer is not enough: the test may have blocked the network.
 
@@ -85,9 +83,7 @@ def on_living_server(
     errors: Errors,
     work: Callable[[Server], T],
 ) -> T:
-    """Do what must come before a test on the server that the worker shares.
-
-    Where the server is lost meanwhile, the work is done again on the one in its place.
+    """Call `work` with the server that the worker shares; again with a new one if it is lost.
 
     Raises:
         LostError: It is external, and lost.
@@ -96,7 +92,7 @@ def on_living_server(
     while True:
         server = berth.server(service)
         try:
-            with told_when_lost(berth, service, server, errors):
+            with raise_if_lost(berth, service, server, errors):
                 return work(server)
         except LostError:
             if not berth.manager.is_lost(server):

@@ -1,12 +1,12 @@
 """Whether a run lives, also one of another container or machine that shares our directory.
 
 A pid says something in its own pid namespace only. Elsewhere two things say that a run lives: its
-processes hold locks on what they have written down of themselves, and its janitor touches a file.
+processes hold locks on what they have written down of themselves, and its reaper touches a file.
 A run is dead when the locks are free and the file has been left alone for long: for a minute under
 our own kernel, where the locks are proof enough on every common file system, and for an hour on
 another machine, where a lock may not be seen.
 
-Standard library only: the janitor imports it in isolation.
+Standard library only: the reaper imports it in isolation.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ def _patience(noted: Process) -> float:
 def _silent_for(directory: Path) -> float:
     """Return for how many seconds nobody has touched the file; 0 where nobody ever has.
 
-    Without a janitor there is no server, and nothing worth the risk of taking a run for dead.
+    Without a reaper there is no server, and nothing worth the risk of taking a run for dead.
     """
     try:
         last = (directory / _FILE).stat().st_mtime

@@ -10,8 +10,8 @@ from pytest_berth.api import key
 from pytest_berth.collection import server_scopes
 from pytest_berth.errors import BerthError, RunEndedError, TimedOutError
 from pytest_berth.run import orphans, reaper
-from pytest_berth.run.registry import Leases, lost
-from pytest_berth.run.reuse.reuse import Keeping
+from pytest_berth.run.registry import Registry, lost
+from pytest_berth.run.reuse.reuse import Reuse
 from pytest_berth.run.run_once import lock, once, raise_remembered, remember
 from pytest_berth.run.starting import STARTING, Starter
 from pytest_berth.sources import snapshots
@@ -31,7 +31,7 @@ _WORKERS_END_WITHIN = 3600.0
 
 @dataclass
 class Manager:
-    """The servers of a run, as one process sees them."""
+    """The servers of a run, as one process uses them."""
 
     run: Run
     settings: Settings
@@ -43,16 +43,16 @@ class Manager:
     _locks: dict[str, threading.RLock] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self.leases = Leases(self.run.directory)
+        self.registry = Registry(self.run.directory)
         self.candidates = Sources(
             self.settings,
             self.run.id,
-            # Later, as it makes the run's directory, which the janitor must soon guard.
+            # Later, as it makes the run's directory, which the reaper must soon watch.
             lambda: orphans.labels(self.run, self.settings),
         )
-        self.keeping = Keeping(self.run, self.settings, self.progress, self.candidates)
+        self.reuse = Reuse(self.run, self.settings, self.progress, self.candidates)
         self.starter = Starter(
-            self.run, self.settings, self.progress, self.candidates, self.leases, self.keeping
+            self.run, self.settings, self.progress, self.candidates, self.registry, self.reuse
         )
 
     @property
@@ -67,12 +67,12 @@ class Manager:
 
     def plan(self, service: Service) -> Server:
         """Settle source, address and account of the server, if possible without starting it."""
-        self._guard()
+        self._start_reaper()
         name = self._key(service)
         with self._lock(name), lock(self.run.directory, name):
             planned = self.starter.plan(service, name, fixed=True)
             if service.claims and planned.source == "external":
-                self.leases.write("launched", planned)
+                self.registry.write("launched", planned)
         return planned if planned.host else self.server(service)
 
     def server(self, service: Service, slot: str | None = None) -> Server:
@@ -80,7 +80,7 @@ class Manager:
 
         Args:
             service: The service.
-            slot: Whose own server it is; left out for the one that this worker shares.
+            slot: Whose dedicated server it is; left out for the one that this worker shares.
 
         Raises:
             NoSourceError: No source can serve.
@@ -90,7 +90,7 @@ class Manager:
         with self._lock(name):
             known = self._servers.get(name)
             if known is None or self.is_lost(known):
-                self._guard()
+                self._start_reaper()
                 with lock(self.run.directory, name):
                     self._confirm_choice(service, name)
                     known = self._join_or_start(service, name)
@@ -99,23 +99,23 @@ class Manager:
                 self._servers[name] = known
             return known
 
-    def start_ahead(self, service: Service) -> Server:
+    def prestart(self, service: Service) -> Server:
         """Start the server that this worker shares, beside running tests.
 
-        They may change what all threads of a process have in common: what fails here is tried once
-        more when a test needs it, and where the server comes from is then chosen once more.
+        Tests may change what all threads of a process share: so a start that fails here is tried
+        again when a test needs it, and its source is then chosen again.
 
         Raises:
             NoSourceError: No source can serve, as it looks now.
             StartError: It did not become ready.
         """
         name = self._key(service)
-        self._guard()
+        self._start_reaper()
         with self._lock(name), lock(self.run.directory, name):
-            is_planned = self.leases.read("planned", name) is not None
-            server = self._join_or_start(service, name, ahead=True)
+            is_planned = self.registry.read("planned", name) is not None
+            server = self._join_or_start(service, name, prestart=True)
             if not (is_planned or server.adopted) and server.source == FALLBACK:
-                self._chosen_ahead(name).touch()
+                self._chosen_by_prestart(name).touch()
         return server
 
     def current(self, server: Server) -> Server:
@@ -138,7 +138,7 @@ class Manager:
 
     def is_replaced(self, server: Server) -> bool:
         """Tell whether another server of the run is in the place of this one."""
-        ready = self.leases.read("ready", server.key)
+        ready = self.registry.read("ready", server.key)
         return ready is not None and ready.restarts > server.restarts
 
     def give_up(self) -> None:
@@ -148,7 +148,7 @@ class Manager:
     def end(self, server: Server) -> None:
         """Stop a server that nobody shares, before the run ends."""
         self.starter.stop(server)
-        self.leases.forget(server)
+        self.registry.forget(server)
         self._ended.append(self._servers.pop(server.key))
 
     def source(self, server: Server) -> Source:
@@ -159,7 +159,7 @@ class Manager:
         """Stop every server that this run has started, and forget the run; may be called twice."""
         if not (self.run.is_owner and self.run.has_directory):
             return
-        servers = list(self.leases.all("launched"))
+        servers = list(self.registry.all("launched"))
         if len(servers) > 1:
             from concurrent.futures import ThreadPoolExecutor
 
@@ -193,7 +193,7 @@ class Manager:
 
     def _sweep(self, *, kept: bool = True) -> None:
         failures = []
-        for server in self.leases.all("launched"):
+        for server in self.registry.all("launched"):
             if server.kept and not kept:
                 continue  # it is left when nobody of the run can write to it any more
             # Of another pid namespace, a pid says nothing, and what runs there cannot be reached.
@@ -207,12 +207,12 @@ class Manager:
             raise failures[0]
 
     def _sweep_sources(self) -> None:
-        """Remove also what no lease tells of: its process died before it could write one."""
-        for name in {server.source for server in self.leases.all("planned")}:
-            self.starter.source(name).sweep(self.keeping.known())
+        """Remove also what the registry does not name: its process died before it could note it."""
+        for name in {server.source for server in self.registry.all("planned")}:
+            self.starter.source(name).sweep(self.reuse.known())
 
-    def _guard(self) -> None:
-        """Start the run's janitor before there is anything that it may have to remove."""
+    def _start_reaper(self) -> None:
+        """Start the run's reaper before there is anything that it may have to remove."""
         once(self.run.directory, "janitor", lambda: reaper.start(self.run.directory))
 
     def _stop(self, server: Server) -> None:
@@ -233,15 +233,15 @@ class Manager:
 
         Of the servers that workers have for themselves, one is enough.
         """
-        ready = [each.key for each in self.leases.all("ready") if each.service == server.service]
+        ready = [each.key for each in self.registry.all("ready") if each.service == server.service]
         if server.key == min(ready, default=""):
             place = (self._service(server), self.source(server), server)
             snapshots.take(*place, self.settings, self.run.id)
 
     def _leave(self, server: Server) -> None:
-        # Of a service that another plugin brings, the janitor knows nothing: the keeper ends it.
+        # Of a service of another plugin the reaper knows nothing: the reuse reaper ends it.
         if server.service in {known.name for known in self.services}:
-            self.keeping.leave(self._service(server), server)
+            self.reuse.leave(self._service(server), server)
 
     def _clean_up(self, server: Server) -> None:
         if server.kept:
@@ -249,7 +249,7 @@ class Manager:
             return
         if server.source == "external":
             service = self._service(server)
-            if service.claims or self.leases.read("ready", server.key):
+            if service.claims or self.registry.read("ready", server.key):
                 service.release(server, self.run.id)
         self.source(server).stop(server)
 
@@ -260,30 +260,30 @@ class Manager:
         (service,) = (known for known in self.services if known.name == server.service)
         return service
 
-    def _chosen_ahead(self, name: str) -> Path:
+    def _chosen_by_prestart(self, name: str) -> Path:
         return self.run.directory / f"{name}.chosen-ahead"
 
     def _confirm_choice(self, service: Service, name: str) -> None:
-        """Discard a server started ahead where another source would have been the one to take."""
-        server, chosen = self.leases.read("launched", name), self._chosen_ahead(name)
+        """Discard a prestarted server where another source would now be chosen."""
+        server, chosen = self.registry.read("launched", name), self._chosen_by_prestart(name)
         if not server or not chosen.exists():
             return
         source, _ = choose(service, self.settings, self.candidates, self.starter)
         if source.name != server.source:
             self.starter.stop(server)
-            self.leases.forget(server)
+            self.registry.forget(server)
             for made in self.run.directory.glob(f"{name}.*.ahead"):
                 made.unlink()
         chosen.unlink()
 
-    def _join_or_start(self, service: Service, name: str, *, ahead: bool = False) -> Server:
-        ready = self.leases.read("ready", name)
+    def _join_or_start(self, service: Service, name: str, *, prestart: bool = False) -> Server:
+        ready = self.registry.read("ready", name)
         if ready and not self.is_lost(ready):
             return ready
-        return self._start(service, name, lost=ready, ahead=ahead)
+        return self._start(service, name, lost=ready, prestart=prestart)
 
-    def _start(self, service: Service, name: str, *, lost: Server | None, ahead: bool) -> Server:
-        failure = self._failure(name, ahead=ahead)
+    def _start(self, service: Service, name: str, *, lost: Server | None, prestart: bool) -> Server:
+        failure = self._failure(name, prestart=prestart)
         raise_remembered(failure)
         try:
             starter = self.starter
@@ -291,19 +291,19 @@ class Manager:
         except RunEndedError:
             raise
         except BerthError as error:
-            _add_reason(error, self.leases.read("planned", name))
+            _add_reason(error, self.registry.read("planned", name))
             # The other workers are spared a failure that they would have to wait for; and the
             # test that needs the server, too, where all the time has passed.
             is_final = isinstance(error, TimedOutError)
-            remember(self._failure(name, ahead=ahead and not is_final), error)
+            remember(self._failure(name, prestart=prestart and not is_final), error)
             raise
-        # A server of one test's own is not worth a line; one that was taken over has had it.
+        # A dedicated server is not worth a line; one that was reattached has had it.
         if name == self._key(service) and not ready.adopted:
             self.progress.note(str(ready))
         return ready
 
-    def _failure(self, name: str, *, ahead: bool) -> Path:
-        return self.run.directory / f"{name}.failed{'-ahead' if ahead else ''}"
+    def _failure(self, name: str, *, prestart: bool) -> Path:
+        return self.run.directory / f"{name}.failed{'-ahead' if prestart else ''}"
 
     def _lock(self, name: str) -> threading.RLock:
         """Return the lock of one server: others are started beside it."""

@@ -1,6 +1,6 @@
 """What dead runs have left on an engine that they shared with us: proof, then removal.
 
-A run's janitor removes its containers. Where run and janitor ended together, as in a CI job whose
+A run's reaper removes its containers. Where run and reaper ended together, as in a CI job whose
 own container was thrown away, the next run on the same engine finds theirs by their labels. It
 removes only what is provably dead: its owner's pid is gone from our own pid namespace, or the very
 container that the owner ran in has ended, which the engine knows. All else is left to

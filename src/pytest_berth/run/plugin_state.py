@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from pytest_berth.config.exports import Export
     from pytest_berth.config.options import Settings
     from pytest_berth.run.manager import Manager
-    from pytest_berth.run.prestart import Ahead
+    from pytest_berth.run.prestart import Prestart
     from pytest_berth.run.run import Run
 
 _HINTS = "hints"
@@ -83,13 +83,13 @@ class Berth:
         return Manager(self.run, self.settings, self.services, self.progress)
 
     @cached_property
-    def ahead(self) -> Ahead:
+    def prestart(self) -> Prestart:
         """What is started before a test asks for it."""
-        from pytest_berth.run.prestart import Ahead
+        from pytest_berth.run.prestart import Prestart
 
-        ahead = Ahead(self)
-        self.at_end.callback(ahead.end)
-        return ahead
+        prestart = Prestart(self)
+        self.at_end.callback(prestart.end)
+        return prestart
 
     @property
     def is_given_a_server(self) -> bool:
@@ -129,7 +129,7 @@ class Berth:
         """Print what is still to be told, and remember the servers, for the summary."""
         self.after_tests.close()
         if self.has_manager or self.run.has_directory:
-            self.served = tuple(self.manager.leases.all("ready"))
+            self.served = tuple(self.manager.registry.all("ready"))
             path = self.run.directory / _HINTS
             self.hints = tuple(path.read_text("utf-8").splitlines()) if path.exists() else ()
             self.on_waiting()
@@ -184,8 +184,8 @@ class Berth:
         for package in service.packages:
             if find_spec(package) is None:
                 raise MissingExtraError(package, service.extra, needed_by=service.name)
-        if "ahead" in self.__dict__:
-            self.ahead.join(service)
+        if "prestart" in self.__dict__:
+            self.prestart.join(service)
         try:
             server = manager.server(service, slot)
         except (NoSourceError, ArtifactError) as error:

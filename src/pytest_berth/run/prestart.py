@@ -1,4 +1,4 @@
-"""Servers start ahead of the first test that asks for them, beside tests that need none.
+"""Prestart: servers start before a test asks for them, beside tests that need none.
 
 Each starts in a thread of its own. A test that runs meanwhile may change what all threads of a
 process share: the environment, the clock, the network. So what fails here is not told: the test
@@ -39,8 +39,8 @@ _FAKES_WAIT_FOR = 600.0
 _THREADS = "berth-start-"
 
 
-class Ahead:
-    """What is started ahead in this process.
+class Prestart:
+    """The servers that this process starts in threads.
 
     Attributes:
         berth: The run.
@@ -55,7 +55,7 @@ class Ahead:
         self._imported: dict[str, threading.Event] = {}
 
     def begin(self, service: Service, item: pytest.Item) -> None:
-        """Start a service's server, and what can be made on it without any fixture.
+        """Start a service's server in a thread, and build on it what needs no fixture.
 
         Args:
             service: The service.
@@ -71,14 +71,14 @@ class Ahead:
             daemon=True,
         ).start()
 
-    def finds_kept(self, service: Service) -> bool:
-        """Tell whether an earlier run has left a server that can be taken over."""
-        return self._manager.keeping.is_there(service)
+    def finds_reusable(self, service: Service) -> bool:
+        """Tell whether an earlier run has left a server that can be reattached."""
+        return self._manager.reuse.exists(service)
 
     def load(
         self, services: Sequence[Service], items: Sequence[pytest.Item], running: Collection[str]
     ) -> None:
-        """Import what starts and tests take, before a test can replace any of what is imported.
+        """Import what starts and tests need, before a test can replace a module.
 
         Args:
             services: The services, those first that are to be ready first.
@@ -99,7 +99,7 @@ class Ahead:
                 self._load(service, items, starts=service.name not in running)
 
     def join(self, service: Service) -> None:
-        """Wait until what was begun for a service has ended, well or not."""
+        """Wait until the thread of a service has ended, with or without a server."""
         begun = self._begun.get(service.name)
         while begun and not begun.done():
             self.berth.on_waiting()
@@ -121,9 +121,9 @@ class Ahead:
         self.berth.at_end.callback(setattr, module.Patcher, "setUp", set_up)
 
     def end(self) -> None:
-        """Let nothing be in flight any more: called when this process has run its tests.
+        """End all threads; called when this process has run its tests.
 
-        What another worker may be waiting for comes to its end, all else is undone.
+        A start that another worker may be waiting for is completed, all others are undone.
         """
         run, begun = self.berth.run, self._begun.values()
         run.finish_testing()
@@ -138,7 +138,7 @@ class Ahead:
 
     def _start(self, service: Service, item: pytest.Item) -> None:
         if all(map(find_spec, service.packages)):
-            server = self._manager.start_ahead(service)
+            server = self._manager.prestart(service)
             # Python tells of a deadlock where two threads import one package from different ends,
             # and one of them is left without it.
             self._imported[service.name].wait()
@@ -160,11 +160,11 @@ def start(berth: Berth, session: pytest.Session) -> None:
     if not needed:
         return
     _keep_out_of_logs(session.config)
-    running = {service.name for service, _ in needed if berth.ahead.finds_kept(service)}
+    running = {service.name for service, _ in needed if berth.prestart.finds_reusable(service)}
     for service, item in needed:
-        berth.ahead.begin(service, item)
-    berth.ahead.hold_fakes_off()
-    berth.ahead.load([service for service, _ in reversed(needed)], session.items, running)
+        berth.prestart.begin(service, item)
+    berth.prestart.hold_fakes_off()
+    berth.prestart.load([service for service, _ in reversed(needed)], session.items, running)
 
 
 def _will_run(session: pytest.Session) -> bool:
@@ -181,7 +181,7 @@ def _needed(
     integration = [item for item in items if is_integration(item)]
     for service in services:
         for item in integration:
-            shared = fixtures_reached(item, service) and not server_scopes.is_own(
+            shared = fixtures_reached(item, service) and not server_scopes.is_dedicated(
                 item, service, settings
             )
             if shared and not is_skipped(item):

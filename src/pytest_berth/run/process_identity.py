@@ -1,6 +1,6 @@
 """Which process is meant: its id alone says nothing, as ids are used again.
 
-Standard library only, and nothing of this package: the janitor imports it in isolation.
+Standard library only, and nothing of this package: the reaper imports it in isolation.
 """
 
 from __future__ import annotations

@@ -38,7 +38,7 @@ reaper.main(sys.argv[2])
 
 
 def start(directory: Path) -> None:
-    """Start the janitor of a run, detached from this process and its terminal."""
+    """Start the reaper of a run, detached from this process and its terminal."""
     packages = str(Path(__file__).parents[2])
     with (directory / "janitor.log").open("ab") as log:
         process = subprocess.Popen(

@@ -1,4 +1,4 @@
-"""Leases: what every process of a run knows about a server, as files in the run's directory."""
+"""The registry: what all processes of a run know about its servers, as files in its directory."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ STAGES = ("planned", "launched", "ready")
 
 
 @dataclass(frozen=True)
-class Leases:
-    """The leases of a run.
+class Registry:
+    """The servers of a run, with a file for each stage that a server has reached.
 
-    A server has up to three: ``planned`` (its address is settled), ``launched`` (there is
-    something to be stopped) and ``ready`` (it answers).
+    The stages are ``planned`` (its address is settled), ``launched`` (there is something to be
+    stopped) and ``ready`` (it answers).
     """
 
     directory: Path
 
     def write(self, stage: str, server: Server) -> None:
-        """Write a lease; readers see all of it or nothing."""
+        """Note that a server has reached a stage; readers see the whole file or none."""
         path = self._path(stage, server.key)
         partial = path.with_suffix(f".{os.getpid()}-{threading.get_ident()}")
         descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
@@ -39,21 +39,21 @@ class Leases:
         partial.replace(path)
 
     def read(self, stage: str, key: str) -> Server | None:
-        """Return the lease of the server with a key, None when there is none."""
+        """Return the server with this key as it was noted at a stage, None where it was not."""
         path = self._path(stage, key)
         return _load(path) if path.exists() else None
 
     def remove(self, stage: str, server: Server) -> None:
-        """Remove one lease of a server."""
+        """Remove the note that a server has reached a stage."""
         self._path(stage, server.key).unlink(missing_ok=True)
 
     def forget(self, server: Server) -> None:
-        """Remove the leases of a server that is gone."""
+        """Remove all notes of a server that is gone."""
         for stage in STAGES:
             self.remove(stage, server)
 
     def all(self, stage: str) -> Iterator[Server]:
-        """Yield every server's lease of a stage."""
+        """Yield every server that has reached a stage."""
         for path in sorted(self.directory.glob(f"*.{stage}.json")):
             yield _load(path)
 

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
     from pytest_berth.api import Progress, Server, Service, Source
     from pytest_berth.config.options import Settings
-    from pytest_berth.run.registry import Leases
-    from pytest_berth.run.reuse.reuse import Keeping
+    from pytest_berth.run.registry import Registry
+    from pytest_berth.run.reuse.reuse import Reuse
     from pytest_berth.run.run import Run
 
 STARTING = "starting"
@@ -36,8 +36,8 @@ class Starter:
     settings: Settings
     progress: Progress
     candidates: Sources
-    leases: Leases
-    keeping: Keeping
+    registry: Registry
+    reuse: Reuse
     given_up: threading.Event = field(default_factory=threading.Event)
 
     def source(self, name: str) -> Source:
@@ -46,28 +46,28 @@ class Starter:
 
     def plan(self, service: Service, name: str, *, fixed: bool = False) -> Server:
         """Settle source and account of a server, once; if *fixed*, its address too."""
-        planned = self.leases.read("planned", name) or self.adopt(service, name)
+        planned = self.registry.read("planned", name) or self.reattach(service, name)
         if planned is None:
             source, reason = choose(service, self.settings, self.candidates, self)
             planned = source.plan(service, service.credentials(self.settings), fixed=fixed)
             slot = name[len(service.name) + 1 :]
             if slot and source.name == "external":
-                raise _cannot_be_own(service, reason)
+                raise _cannot_be_dedicated(service, reason)
             planned = dataclasses.replace(planned, reason=reason, slot=slot)
-            self.leases.write("planned", planned)
+            self.registry.write("planned", planned)
         return planned
 
-    def adopt(self, service: Service, name: str) -> Server | None:
+    def reattach(self, service: Service, name: str) -> Server | None:
         """Take over the server that an earlier run has left, if there is one; asked once only."""
         asked = self.run.directory / f"{name}.adoption"
-        if name != service.name or not self.keeping.is_wanted(service) or asked.exists():
+        if name != service.name or not self.reuse.is_wanted(service) or asked.exists():
             return None
-        server = self.keeping.adopt(service)
+        server = self.reuse.reattach(service)
         if server is None:
             asked.touch()
             return None
         for stage in STAGES:
-            self.leases.write(stage, server)
+            self.registry.write(stage, server)
         self.progress.note(str(server))
         return server
 
@@ -80,7 +80,7 @@ class Starter:
             StartError: It did not become ready; nothing of it is left.
         """
         plan = self.plan(service, name)
-        return self.leases.read("ready", name) or self._start(service, plan)
+        return self.registry.read("ready", name) or self._start(service, plan)
 
     def replace(self, service: Service, lost: Server) -> Server:
         """Launch a server in the place of a lost one, with its address and its account.
@@ -96,7 +96,7 @@ class Starter:
                 remedy="look there, and for memory or a disk that was full",
             )
         self.stop(lost)
-        self.leases.remove("launched", lost)
+        self.registry.remove("launched", lost)
         plan = dataclasses.replace(
             lost, handle={}, restarts=lost.restarts + 1, kept="", adopted=False
         )
@@ -114,17 +114,17 @@ class Starter:
         except BerthError:
             marker.unlink()  # all is undone
             raise
-        ready = self.keeping.let_know(service, ready)
+        ready = self.reuse.publish(service, ready)
         if ready.kept:
-            self.leases.write("launched", ready)
-        self.leases.write("ready", ready)
+            self.registry.write("launched", ready)
+        self.registry.write("ready", ready)
         marker.unlink()
         return ready
 
     def stop(self, server: Server) -> None:
         """Stop a server, so that nobody can take it over any more."""
         self.source(server.source).stop(server)
-        self.keeping.forget(server)
+        self.reuse.forget(server)
 
     def note(self, text: str) -> None:
         """Tell the user, as a source's `Progress`."""
@@ -152,14 +152,14 @@ class Starter:
 
     def _until_ready(self, service: Service, source: Source, launched: Server) -> Server:
         try:
-            self.leases.write("launched", launched)
+            self.registry.write("launched", launched)
             # While the server starts, there is time.
             orphans.sweep(source, self.run, self.progress)
             return dataclasses.replace(launched, version=self._wait(service, source, launched))
         except BaseException:
             source.stop(launched)
             if source.name != "external":
-                self.leases.remove("launched", launched)
+                self.registry.remove("launched", launched)
             raise
 
     def _wait(self, service: Service, source: Source, launched: Server) -> str:
@@ -183,7 +183,7 @@ class Starter:
         return self.run.directory / f"{name}.{STARTING}"
 
 
-def _cannot_be_own(service: Service, reason: str) -> NoSourceError:
+def _cannot_be_dedicated(service: Service, reason: str) -> NoSourceError:
     return NoSourceError(
         f"{service.name} at a given URL is shared: no worker or test can have it for itself.",
         why=f"a server of its own is asked for (scope), and {reason}",

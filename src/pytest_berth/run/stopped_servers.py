@@ -1,10 +1,10 @@
 """A server that stands still: its process is stopped (SIGSTOP), or its container is paused.
 
 What waits for an answer of it waits without end, whatever the driver: berth, the test, a program of
-the schema. The janitor looks at the servers of its run, and ends one that has stood still for long.
+the schema. The reaper looks at the servers of its run, and ends one that has stood still for long.
 That closes every connection to it; the server is told, and replaced, as one that is lost.
 
-Standard library only where the janitor looks: it imports this in isolation.
+Standard library only where the reaper looks: it imports this in isolation.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ if TYPE_CHECKING:
 FOR = 30.0
 _LOOK_EVERY = 1.0
 _ASK_ENGINE_EVERY = 5.0
-_LEASE = ".launched.json"
+_LAUNCHED = ".launched.json"
 _STOPPED = "T"
 
 
 @dataclass
 class Watch:
-    """What looks at the servers of a run, for its janitor.
+    """What looks at the servers of a run, for its reaper.
 
     Attributes:
         directory: The run's directory.
@@ -43,22 +43,22 @@ class Watch:
 
     def look(self) -> None:
         """Have the servers ended that have stood still for long."""
-        for lease in self.directory.glob(f"*{_LEASE}"):
-            if self._is_held_for_long(lease):
-                del self._since[lease]
-                _end_apart(self.directory, lease.name.removesuffix(_LEASE))
+        for noted in self.directory.glob(f"*{_LAUNCHED}"):
+            if self._is_held_for_long(noted):
+                del self._since[noted]
+                _end_apart(self.directory, noted.name.removesuffix(_LAUNCHED))
 
-    def _is_held_for_long(self, lease: Path) -> bool:
+    def _is_held_for_long(self, noted: Path) -> bool:
         now = time.monotonic()
-        server = _read(lease)
+        server = _read(noted)
         every = _LOOK_EVERY if server.get("source") == "local" else _ASK_ENGINE_EVERY
-        if now - self._looked.get(lease, 0.0) >= every:
-            self._looked[lease] = now
+        if now - self._looked.get(noted, 0.0) >= every:
+            self._looked[noted] = now
             if not _is_held(server):
-                self._since.pop(lease, None)
+                self._since.pop(noted, None)
                 return False
-            self._since.setdefault(lease, now)
-        return now - self._since.get(lease, now) >= FOR
+            self._since.setdefault(noted, now)
+        return now - self._since.get(noted, now) >= FOR
 
 
 def end(directory: Path, key: str) -> None:
@@ -73,7 +73,7 @@ def end(directory: Path, key: str) -> None:
     from pytest_berth.sources.choose import Sources
 
     server = (
-        registry.Leases(directory).read("launched", key) if run.is_directory(directory) else None
+        registry.Registry(directory).read("launched", key) if run.is_directory(directory) else None
     )
     if server is None:
         return
@@ -87,9 +87,9 @@ def end(directory: Path, key: str) -> None:
         source.kill(server)
 
 
-def _read(lease: Path) -> Mapping[str, Any]:
+def _read(noted: Path) -> Mapping[str, Any]:
     try:
-        return dict(json.loads(lease.read_text()))
+        return dict(json.loads(noted.read_text()))
     except (OSError, ValueError):
         return {}  # it is gone meanwhile
 

@@ -1,7 +1,7 @@
 """What images and containers are, asked of an engine behind a socket of this machine.
 
 It goes without the engine's client: to load that takes longer than all that a run does with a
-server which is there already, and the janitor has the standard library only.
+server which is there already, and the reaper has the standard library only.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 A name alone proves nothing, as anybody may choose it. A record that was copied elsewhere proves
 nothing either: it names another directory.
 
-Standard library only: the janitor imports it in isolation.
+Standard library only: the reaper imports it in isolation.
 """
 
 from __future__ import annotations

@@ -116,12 +116,12 @@ class Shards:
         return True
 
     def kill(self, number: int) -> None:
-        """Kill a run together with its janitor, as the end of a CI job does."""
+        """Kill a run together with its reaper, as the end of a CI job does."""
         for process in psutil.process_iter(["cmdline"]):
             if str(self.place / str(number)) in " ".join(process.info["cmdline"] or ()):
                 with suppress(psutil.NoSuchProcess):
                     process.kill()
-        # The last one, as its janitor would begin at once to clear up.
+        # The last one, as its reaper would begin at once to clear up.
         self.runs[number].kill()
         self.runs[number].wait()
 
@@ -142,7 +142,7 @@ def shards(project: Project, site: Site) -> Iterator[Shards]:
             if run.stdout:
                 run.stdout.close()
         site.expect_no_sessions()
-        # Janitors of the runs that were killed may be at it, too.
+        # Reapers of the runs that were killed may be at it, too.
         wait_for(made.removed, 60, ignore=psycopg.Error)
 
 

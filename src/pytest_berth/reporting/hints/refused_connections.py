@@ -51,7 +51,9 @@ def _refused(error: BaseException, berth: Berth) -> Service | None:
 
 
 def _names(berth: Berth, service: Service, texts: list[str]) -> bool:
-    servers = [each for each in berth.manager.leases.all("planned") if each.service == service.name]
+    servers = [
+        each for each in berth.manager.registry.all("planned") if each.service == service.name
+    ]
     ports = "|".join(str(server.port) for server in servers)
     return bool(ports) and any(re.search(rf"\b({ports})\b", text) for text in texts)
 

@@ -3,7 +3,7 @@
 A kept server is known by its record, a file of this user's. Three take part in its life:
 
 - a run takes it over and makes it clean, or starts it and lets it be known, and uses it alone;
-- the keeper, a small process, ends it when its time is over and nobody uses it;
+- the reuse reaper, a small process, ends it when its time is over and nobody uses it;
 - a person ends it: ``--berth-stop``, ``pytest-berth prune``.
 
 Whatever changes a record, or ends its server, holds the record's lock and reads the record again

@@ -1,4 +1,4 @@
-"""A run's part in the life of kept servers: it takes them over, lets them be known, leaves them."""
+"""A run's part in the reuse of servers: it reattaches them, publishes them, leaves them."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ _LEFT_WITHIN = 60.0
 
 
 @dataclass
-class Keeping:
-    """What a run does with servers that outlive it."""
+class Reuse:
+    """The servers of a run that come from an earlier run, or stay for a later one."""
 
     run: Run
     settings: Settings
@@ -32,22 +32,22 @@ class Keeping:
     candidates: Sources
 
     def is_wanted(self, service: Service) -> bool:
-        """Tell whether the run's server of a service may come from another run, and outlive it."""
+        """Tell whether a server may come from an earlier run, and outlive this one."""
         asked = bool(self.settings[KEEP]) and service.keeps and not self.settings[RYUK]
         # The names that an application has written down are those of one run after the other.
         given = service.credentials(self.settings).given
         return asked and not given and all(map(find_spec, service.packages))
 
-    def is_there(self, service: Service) -> bool:
-        """Tell whether an earlier run has left a server, which may prove useless all the same."""
+    def exists(self, service: Service) -> bool:
+        """Tell whether an earlier run has left a server; it may still prove unusable."""
         try:
             name = self.is_wanted(service) and self._name(service)
             return bool(name and self._all.read(name))
         except (OSError, BerthError):
             return False  # told when it is taken over, or started
 
-    def adopt(self, service: Service) -> Server | None:
-        """Take over the server that an earlier run has left, and make it as it was at its start.
+    def reattach(self, service: Service) -> Server | None:
+        """Take over the server that an earlier run has left, and reset it to its initial state.
 
         Returns:
             None where there is none, or another run uses it, or it cannot be used; in the latter
@@ -70,8 +70,8 @@ class Keeping:
             pass  # what no server can be started without is told by the start
         return None
 
-    def let_know(self, service: Service, server: Server) -> Server:
-        """Let later runs know of a server that this one has started, unless they know another."""
+    def publish(self, service: Service, server: Server) -> Server:
+        """Write a record of a server that this run has started, unless there is one of another."""
         from filelock import Timeout
 
         if not self.is_wanted(service) or server.slot or self.run.has_ended:
@@ -94,7 +94,7 @@ class Keeping:
             return server
 
     def leave(self, service: Service, server: Server) -> None:
-        """Leave a server to later runs, for as long as it is to stay; what is on it is theirs."""
+        """Leave a server to later runs, for as long as ``berth_keep`` says."""
         ours = str(self.run.directory)
         with self._all.lock(server.kept, within=_LEFT_WITHIN):
             record = self._all.read(server.kept)
@@ -106,7 +106,7 @@ class Keeping:
                 reuse_reaper.register(self._all, left)
 
     def forget(self, server: Server) -> None:
-        """Let no run know of a server any more that has been stopped."""
+        """Remove the record of a server that has been stopped."""
         record = self._all.read(server.kept) if server.kept else None
         if record and record.user == str(self.run.directory):
             self._all.remove(record)
@@ -120,7 +120,7 @@ class Keeping:
         return records.of_user()
 
     def _name(self, service: Service) -> str:
-        """Return what a server is known as that would be started now; empty where none can be."""
+        """Return the record's name for the server that would be started now; empty without one."""
         for source in may_serve(service, self.settings, self.candidates):
             identity = source.identity(service)
             if identity is not None:
@@ -135,7 +135,7 @@ class Keeping:
             return None
         began, server = now(), record.server
         try:
-            server = _renewed(service, record, self.settings)
+            server = _reset(service, record, self.settings)
         except Exception as error:  # told, and a new one is started
             self._pass_over(service, record, error)
             return None
@@ -148,7 +148,7 @@ class Keeping:
         try:
             self._source(record.server).stop(record.server)
             self._all.remove(record)
-        except Exception as error:  # told; the keeper tries again
+        except Exception as error:  # told; the reuse reaper tries again
             self.progress.note(f"{service.name}: it could not be removed: {_brief(error)}")
 
     def _record(self, service: Service, server: Server) -> Record:
@@ -174,11 +174,11 @@ class Keeping:
 
 
 class NotCleanError(Exception):
-    """Tests have left something on a server that cannot be taken back."""
+    """Tests have changed a server in a way that cannot be reset."""
 
 
-def _renewed(service: Service, record: Record, settings: Settings) -> Server:
-    """Return the server, clean, with a password that nobody knows who has used it so far.
+def _reset(service: Service, record: Record, settings: Settings) -> Server:
+    """Reset the server and give it a new password.
 
     Raises:
         NotCleanError: Something is left, or gone.

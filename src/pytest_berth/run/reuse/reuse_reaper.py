@@ -1,4 +1,4 @@
-"""The keeper: a process that outlives pytest and ends kept servers when their time is over.
+"""The reuse reaper: a process that outlives pytest and ends kept servers when their time is over.
 
 There is one for all servers of a user. It only waits, looking once a second at a few small files,
 and has `pytest_berth.cli` end what is to be ended. When no record is left, it ends: under the lock
@@ -19,7 +19,7 @@ from filelock import Timeout
 from pytest_berth.run.reuse.records import Record, Records, leads_to_engine
 from pytest_berth.waiting import now, wait_for
 
-KEEPER, REGISTER = "keeper", "register"
+REAPER, REGISTER = "keeper", "register"
 _LOOK_EVERY = 1.0
 _TRY_AGAIN_AFTER = 5.0
 _LONGEST = 3600.0
@@ -27,20 +27,20 @@ _REGISTERED_WITHIN = 10.0
 
 
 def register(records: Records, record: Record) -> None:
-    """Write a record, and see to it that a keeper knows of it."""
+    """Write a record, and start a reuse reaper where none runs."""
     with records.lock(REGISTER, within=_REGISTERED_WITHIN):
         records.write(record)
         ensure(records)
 
 
 def ensure(records: Records) -> None:
-    """Start a keeper if none is there."""
-    with suppress(Timeout), records.lock(KEEPER):
+    """Start a reuse reaper if none is there."""
+    with suppress(Timeout), records.lock(REAPER):
         start(records.directory)
 
 
 def start(directory: Path) -> None:
-    """Start a keeper, detached from this process and its terminal; it ends where there is one."""
+    """Start a reuse reaper, detached from this process; it ends at once where there is one."""
     with (directory / "keeper.log").open("ab") as log:
         process = subprocess.Popen(
             [sys.executable, "-m", __name__, str(directory)],
@@ -77,8 +77,8 @@ def end_apart(directory: Path, record: Record, *, early: bool) -> bool:
 
 
 @dataclass
-class Keeper:
-    """What ends servers whose time is over."""
+class ReuseReaper:
+    """Ends servers whose time is over."""
 
     records: Records
     _patience: dict[str, float] = field(default_factory=dict)
@@ -87,7 +87,7 @@ class Keeper:
     def run(self) -> None:
         """Wait for the end of each server's time, until there is none left."""
         with ExitStack() as held:
-            held.enter_context(self.records.lock(KEEPER))
+            held.enter_context(self.records.lock(REAPER))
             while not self._leave(held):
                 wait_for(self._is_due, float("inf"), max_interval=_LOOK_EVERY)
                 for record in self._over():
@@ -123,4 +123,4 @@ class Keeper:
 
 if __name__ == "__main__":
     with suppress(Timeout):
-        Keeper(Records(Path(sys.argv[1]))).run()
+        ReuseReaper(Records(Path(sys.argv[1]))).run()

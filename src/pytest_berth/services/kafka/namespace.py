@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from itertools import count
 from typing import TYPE_CHECKING
 
-from pytest_berth.run.crash_recovery import told_when_lost
+from pytest_berth.run.crash_recovery import raise_if_lost
 from pytest_berth.services.kafka import names, topic_restore, topics, urls
 from pytest_berth.services.kafka.clients import Clients
 from pytest_berth.services.kafka.connection_errors import ERRORS
@@ -124,7 +124,7 @@ class Workspace:
         """
         self._renew_if_lost()
         with (
-            told_when_lost(self.berth, KAFKA, self.server, ERRORS),
+            raise_if_lost(self.berth, KAFKA, self.server, ERRORS),
             self._slate(topics_, title, test) as slate,
         ):
             yield slate

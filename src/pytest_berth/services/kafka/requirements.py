@@ -62,7 +62,7 @@ def topics_of(item: pytest.Item) -> tuple[str, ...]:
 def isolation(item: pytest.Item) -> str:
     """Describe the test's isolation, and why it was chosen."""
     topics = topics_of(item)
-    if server_scopes.is_own(item, KAFKA, item.config.stash[BERTH].settings):
+    if server_scopes.is_dedicated(item, KAFKA, item.config.stash[BERTH].settings):
         return "own broker: nothing of another test is there"
     if not topics:
         return "names: topics and groups of the test's own"
@@ -104,7 +104,7 @@ def _hint(items: Sequence[pytest.Item], berth: Berth) -> None:
         for item in items
         if topics_of(item)
         and not _in_group(item)
-        and not server_scopes.is_own(item, KAFKA, berth.settings)
+        and not server_scopes.is_dedicated(item, KAFKA, berth.settings)
     ]
     if not meeting:
         return

@@ -84,11 +84,11 @@ def _redis_own_url(_redis_workspace: Workspace) -> str:
 @pytest.fixture
 def _redis_slate(request: pytest.FixtureRequest, _redis_workspace: Workspace) -> Iterator[None]:
     """The test's clean slate: flushed after all that the test uses."""
-    from pytest_berth.services.redis.requirements import is_own
+    from pytest_berth.services.redis.requirements import is_dedicated
     from pytest_berth.services.redis.slates import late_slate
 
     # A test with a server of its own may reach the shared one too, by exported settings.
-    with late_slate(request.config) if is_own(request.node) else _redis_workspace.slate():
+    with late_slate(request.config) if is_dedicated(request.node) else _redis_workspace.slate():
         yield
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import redis
 
 from pytest_berth.errors import IsolationError
-from pytest_berth.run.crash_recovery import LostError, told_when_lost
+from pytest_berth.run.crash_recovery import LostError, raise_if_lost
 from pytest_berth.services.redis import baseline, clients, database_numbers, places, urls
 from pytest_berth.services.redis.baseline import NotPutBackError
 from pytest_berth.services.redis.connection_errors import ERRORS
@@ -80,7 +80,7 @@ class Workspace:
         """Let a fixture of a wider scope write."""
         self._renew_if_lost()
         # What else the fixture may raise is its own.
-        with told_when_lost(self.berth, REDIS, self.server, ERRORS):
+        with raise_if_lost(self.berth, REDIS, self.server, ERRORS):
             self._require_ours()
             with self._layers.entering(place, fixture):
                 yield
@@ -127,7 +127,7 @@ class Workspace:
         It may not answer any more, be another one, refuse what puts it back, or stay changed.
         """
         try:
-            with told_when_lost(self.berth, REDIS, self.server, ERRORS):
+            with raise_if_lost(self.berth, REDIS, self.server, ERRORS):
                 yield
         except redis.ResponseError as error:
             if self.server.source == "external":

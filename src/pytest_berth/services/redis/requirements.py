@@ -44,18 +44,18 @@ def check(items: Sequence[pytest.Item]) -> None:
 
 def may_write(item: pytest.Item) -> bool:
     """Tell whether a test, or what it uses, may write into the worker's database number."""
-    return bool(fixtures_reached(item, REDIS)) and not is_own(item)
+    return bool(fixtures_reached(item, REDIS)) and not is_dedicated(item)
 
 
-def is_own(item: pytest.Item) -> bool:
+def is_dedicated(item: pytest.Item) -> bool:
     """Tell whether a test has a server of its own."""
-    return server_scopes.is_own(item, REDIS, item.config.stash[BERTH].settings)
+    return server_scopes.is_dedicated(item, REDIS, item.config.stash[BERTH].settings)
 
 
 def isolation(item: pytest.Item) -> str:
     """Describe the test's isolation, and why it was chosen."""
     settings = item.config.stash[BERTH].settings
-    if not is_own(item):
+    if not is_dedicated(item):
         return f"flushed: a database number for each worker, {settings.given(SCOPE)}"
     by_all = settings[SCOPE] == server_scopes.TEST
     return f"own server: {settings.given(SCOPE) if by_all else 'asked for by the marker'}"

@@ -162,7 +162,7 @@ def _make_ahead(berth: Berth, server: Server, steps: tuple[Step, ...]) -> None:
     with lock(directory, name):
         if not made.exists() and not (directory / f"{name}.done").exists():
             made.touch()  # stays empty where it fails
-            _make(berth, server, steps, berth.ahead.environment)
+            _make(berth, server, steps, berth.prestart.environment)
             made.write_text(_tables(steps))
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from pytest_berth.run.crash_recovery import on_living_server, told_when_lost
+from pytest_berth.run.crash_recovery import on_living_server, raise_if_lost
 from pytest_berth.run.run_once import once
 from pytest_berth.services.postgres.databases import prebuilt_clone, run_databases, template
 from pytest_berth.services.postgres.namespace import Workspace
@@ -76,7 +76,7 @@ def entering(workspace: Workspace, place: Place, fixture: object) -> Iterator[No
 def _renewed(workspace: Workspace) -> Iterator[None]:
     """Work on a server that was not lost before, and tell where it is lost meanwhile."""
     renew_if_lost(workspace)
-    with told_when_lost(workspace.berth, POSTGRES, workspace.server, errors):
+    with raise_if_lost(workspace.berth, POSTGRES, workspace.server, errors):
         yield
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pytest_berth.run.crash_recovery import told_when_lost
+from pytest_berth.run.crash_recovery import raise_if_lost
 from pytest_berth.services.postgres.server.connection_errors import errors
 from pytest_berth.services.postgres.service import POSTGRES
 
@@ -42,7 +42,7 @@ class Sweeper:
         if _SLATES.isdisjoint(getattr(item, "fixturenames", ())):
             return
         workspace = self.workspace
-        with told_when_lost(workspace.berth, POSTGRES, workspace.server, errors):
+        with raise_if_lost(workspace.berth, POSTGRES, workspace.server, errors):
             workspace.sweep()
 
     @pytest.hookimpl(tryfirst=True)
