@@ -46,7 +46,7 @@ def make(admin: psycopg.Connection, server: Server, name: str) -> None:
 def test_a_template_whose_drop_was_interrupted_is_not_lent_and_gives_up_its_name(
     admin: psycopg.Connection, server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    known = stored_templates.Kept(admin, NAME)
+    known = stored_templates.StoredTemplate(admin, NAME)
     make(admin, server, NAME)
     assert known.find() == NAME
     run_databases.unseal(admin, NAME)

@@ -11,7 +11,7 @@ import pytest
 
 from pytest_berth.cli import commands
 from pytest_berth.sources.engine import EngineUnreachableError
-from pytest_berth.sources.snapshots import KEPT, UNUSED, Frozen
+from pytest_berth.sources.snapshots import KEPT, UNUSED, StoredSnapshot
 
 
 @pytest.fixture
@@ -24,7 +24,7 @@ def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def _last_used(name: str, *, seconds_ago: float) -> None:
     then = time.time() - seconds_ago
-    os.utime(Frozen(name).path, (then, then))
+    os.utime(StoredSnapshot(name).path, (then, then))
 
 
 def _fill(path: Path, text: str) -> None:
@@ -33,41 +33,41 @@ def _fill(path: Path, text: str) -> None:
 
 
 def test_what_was_kept_comes_back(data: Path, tmp_path: Path) -> None:
-    Frozen("postgres-shop-a").freeze(data)
+    StoredSnapshot("postgres-shop-a").store(data)
 
-    assert Frozen("postgres-shop-a").thaw(tmp_path / "again")
+    assert StoredSnapshot("postgres-shop-a").restore(tmp_path / "again")
     assert (tmp_path / "again" / "PG_VERSION").read_text() == "first"
     assert not data.exists()
 
 
 def test_another_name_has_another_snapshot(data: Path, tmp_path: Path) -> None:
-    Frozen("postgres-shop-a").freeze(data)
+    StoredSnapshot("postgres-shop-a").store(data)
 
-    assert not Frozen("postgres-shop-b").thaw(tmp_path / "again")
+    assert not StoredSnapshot("postgres-shop-b").restore(tmp_path / "again")
 
 
 def test_a_later_snapshot_takes_the_place_of_an_earlier_one(data: Path, tmp_path: Path) -> None:
-    Frozen("postgres-shop-a").freeze(data)
+    StoredSnapshot("postgres-shop-a").store(data)
     _fill(data, "second")
-    Frozen("postgres-shop-a").freeze(data)
+    StoredSnapshot("postgres-shop-a").store(data)
 
-    Frozen("postgres-shop-a").thaw(tmp_path / "again")
+    StoredSnapshot("postgres-shop-a").restore(tmp_path / "again")
 
     assert (tmp_path / "again" / "PG_VERSION").read_text() == "second"
 
 
 def test_what_a_project_has_not_used_for_longest_goes(data: Path, tmp_path: Path) -> None:
-    Frozen("postgres-other-x").freeze(data)
+    StoredSnapshot("postgres-other-x").store(data)
     for number in range(KEPT + 1):
         _fill(data, str(number))
-        Frozen(f"postgres-shop-{number}").freeze(data)
+        StoredSnapshot(f"postgres-shop-{number}").store(data)
         _last_used(f"postgres-shop-{number}", seconds_ago=1000 - number)
-    assert Frozen("postgres-shop-1").thaw(tmp_path / "used again")
+    assert StoredSnapshot("postgres-shop-1").restore(tmp_path / "used again")
     _fill(data, "new")
 
-    Frozen("postgres-shop-new").freeze(data)
+    StoredSnapshot("postgres-shop-new").store(data)
 
-    there = {path.name for path in Frozen("any").path.parent.iterdir() if path.is_dir()}
+    there = {path.name for path in StoredSnapshot("any").path.parent.iterdir() if path.is_dir()}
     assert there == {
         "postgres-other-x",
         "postgres-shop-1",
@@ -77,24 +77,24 @@ def test_what_a_project_has_not_used_for_longest_goes(data: Path, tmp_path: Path
 
 
 def test_what_no_project_has_used_for_a_month_goes(data: Path) -> None:
-    Frozen("postgres-forgotten-x").freeze(data)
+    StoredSnapshot("postgres-forgotten-x").store(data)
     _last_used("postgres-forgotten-x", seconds_ago=UNUSED + 1)
     _fill(data, "new")
 
-    Frozen("postgres-shop-new").freeze(data)
+    StoredSnapshot("postgres-shop-new").store(data)
 
-    assert not Frozen("postgres-forgotten-x").path.exists()
+    assert not StoredSnapshot("postgres-forgotten-x").path.exists()
 
 
 def test_prune_forgets_the_snapshots_of_all_projects(
     data: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(commands, "connect", _no_engine)
-    Frozen("postgres-shop-a").freeze(data)
+    StoredSnapshot("postgres-shop-a").store(data)
 
     commands.main(["prune", "--snapshots"])
 
-    assert not Frozen("postgres-shop-a").path.exists()
+    assert not StoredSnapshot("postgres-shop-a").path.exists()
     assert "postgres-shop-a" in capsys.readouterr().out
 
 
@@ -111,6 +111,6 @@ def test_data_of_another_file_system_keeps_its_owner(data: Path, tmp_path: Path)
         _fill(elsewhere, "elsewhere")
         os.chown(elsewhere / "PG_VERSION", 65534, 65534)
 
-        Frozen("postgres-shop-a").freeze(elsewhere)
+        StoredSnapshot("postgres-shop-a").store(elsewhere)
 
-    assert (Frozen("postgres-shop-a").path / "PG_VERSION").stat().st_uid == 65534
+    assert (StoredSnapshot("postgres-shop-a").path / "PG_VERSION").stat().st_uid == 65534

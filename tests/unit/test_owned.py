@@ -16,7 +16,7 @@ from pytest_berth.run.run import OWNER, PUT_OFF, Run
 from pytest_berth.sources import local, owned_directories, shared_memory, snapshots
 from pytest_berth.sources.artifact_cache import stranger
 from pytest_berth.sources.local import Local
-from pytest_berth.sources.snapshots import Frozen
+from pytest_berth.sources.snapshots import StoredSnapshot
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -149,12 +149,12 @@ def test_snapshots_are_removed_and_nothing_else_in_a_cache_that_is_a_persons_dir
     mine = [persons(tmp_path / "snapshots" / name) for name in ("2024", "redis-0123-abc")]
     for each in mine:
         os.utime(each, (long_ago, long_ago))
-    Frozen("redis-0123-def").write(b"content")
-    assert Frozen("redis-0123-def").read() == b"content"
-    assert Frozen("redis-0123-abc").read() is None
+    StoredSnapshot("redis-0123-def").write(b"content")
+    assert StoredSnapshot("redis-0123-def").read() == b"content"
+    assert StoredSnapshot("redis-0123-abc").read() is None
     assert [each.name for each in snapshots.directories()] == ["redis-0123-def"]
     commands.main(["prune", "--snapshots"])
-    assert Frozen("redis-0123-def").read() is None
+    assert StoredSnapshot("redis-0123-def").read() is None
     assert all((each / "precious.py").exists() for each in mine)
 
 

@@ -26,7 +26,7 @@ from pytest_berth.sources.engine import (
     load_client,
 )
 from pytest_berth.sources.labels import INSIDE, RUN
-from pytest_berth.sources.snapshots import Frozen
+from pytest_berth.sources.snapshots import StoredSnapshot
 from pytest_berth.waiting import wall_clock
 
 if TYPE_CHECKING:
@@ -166,7 +166,7 @@ class Container:
         identity = images.identity(self.engine, spec.image)
         if spec.kept_file:
             kept_as = snapshots.shared_name(plan.service, identity, spec.kept_file.identity)
-            content = Frozen(kept_as).read()
+            content = StoredSnapshot(kept_as).read()
             started = spec.kept_file.start(content) if content else spec
             started = dataclasses.replace(started, image=spec.image, kept_file=spec.kept_file)
             return started, kept_as, bool(content)
@@ -194,7 +194,7 @@ class Container:
         container = self._container(server)
         kept_file = server.handle.get("kept_file")
         if kept_file:
-            Frozen(server.snapshot).write(_read(container, kept_file))
+            StoredSnapshot(server.snapshot).write(_read(container, kept_file))
             return
         container.stop(timeout=_STOP_WITHIN)
         images.keep(container, server.snapshot)
@@ -203,7 +203,7 @@ class Container:
     def forget(self, server: Server) -> None:
         """Remove the image, or the file, that a container has started from."""
         if server.handle.get("kept_file"):
-            Frozen(server.snapshot).forget()
+            StoredSnapshot(server.snapshot).forget()
         else:
             images.forget(self.engine, server.snapshot)
 

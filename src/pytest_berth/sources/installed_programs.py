@@ -13,8 +13,8 @@ if TYPE_CHECKING:
 _INHERITED = ("TZ", "LANG", "LANGUAGE", "LC_", "JAVA_", "JDK_JAVA_", "KAFKA_")
 
 
-def stamps(paths: Iterable[Path]) -> Iterator[str]:
-    """Yield, for each path that is there, what changes when another program comes to be there."""
+def file_fingerprints(paths: Iterable[Path]) -> Iterator[str]:
+    """Yield a fingerprint of each existing file: its path, size and time of change."""
     for path in paths:
         try:
             found = path.stat()

@@ -27,7 +27,7 @@ from pytest_berth.sources import (
     shared_memory,
     snapshots,
 )
-from pytest_berth.sources.snapshots import Frozen
+from pytest_berth.sources.snapshots import StoredSnapshot
 from pytest_berth.waiting import wait_for
 
 if TYPE_CHECKING:
@@ -78,8 +78,8 @@ class Local:
             spec = service.local(self.settings, request)
             for path, content in spec.files.items():
                 os_account.write(directory / path, content)
-            frozen = self._snapshot(service, plan, spec)
-            thawed = frozen is not None and frozen.thaw(directory / spec.data)
+            stored = self._snapshot(service, plan, spec)
+            thawed = stored is not None and stored.restore(directory / spec.data)
             for command in () if thawed else spec.prepare:
                 _prepare(command, directory)
             handle = _launch(spec, directory)
@@ -93,16 +93,16 @@ class Local:
             version=spec.version,
             detail=f"{spec.detail}, from a snapshot" if thawed else spec.detail,
             handle=handle,
-            snapshot=frozen.name if frozen else "",
+            snapshot=stored.name if stored else "",
             thawed=thawed,
         )
 
-    def _snapshot(self, service: Service, plan: Server, spec: LocalSpec) -> Frozen | None:
+    def _snapshot(self, service: Service, plan: Server, spec: LocalSpec) -> StoredSnapshot | None:
         secret = snapshots.password(self.settings, service) if spec.data else ""
         if not secret:
             return None
         identity = (secret, spec.version, spec.command[0], str(os_account.identity()))
-        return Frozen(snapshots.name(self.settings, plan, *identity, *_options(spec)))
+        return StoredSnapshot(snapshots.name(self.settings, plan, *identity, *_options(spec)))
 
     def stop(self, server: Server) -> None:
         """End the process with its children and remove its directory."""
@@ -122,11 +122,13 @@ class Local:
         process = _process(server)
         if process:
             _end(process, server.handle["clean_signal"])
-            Frozen(server.snapshot).freeze(Path(server.handle["directory"], server.handle["data"]))
+            StoredSnapshot(server.snapshot).store(
+                Path(server.handle["directory"], server.handle["data"])
+            )
 
     def forget(self, server: Server) -> None:
         """Remove the directory that the server's data was copied from."""
-        Frozen(server.snapshot).forget()
+        StoredSnapshot(server.snapshot).forget()
 
     def clear(self, plan: Server) -> None:
         """End every process of the server, and remove its directory."""

@@ -74,7 +74,7 @@ def password(settings: Settings, service: Service) -> str:
 
 
 def take(service: Service, source: Source, server: Server, settings: Settings, run_id: str) -> None:
-    """Keep what a server was initialised with, if nothing else is on it; it is ended by that.
+    """Store a snapshot of a server, if it holds nothing of a test; the server ends by that.
 
     Args:
         service: Its kind.
@@ -90,12 +90,12 @@ def take(service: Service, source: Source, server: Server, settings: Settings, r
 
 
 def locked(server: Server, secret: str) -> Server:
-    """Return a server as it stands in a snapshot: with the snapshots' password."""
+    """Return a server with the password that it has in a snapshot."""
     return replace(server, credentials=replace(server.credentials, password=secret))
 
 
 def name(settings: Settings, plan: Server, *identity: str) -> str:
-    """Return what a server's data is kept as.
+    """Return the name of the snapshot of a server.
 
     Args:
         settings: They tell the project.
@@ -108,17 +108,17 @@ def name(settings: Settings, plan: Server, *identity: str) -> str:
 
 
 def shared_name(service: str, *identity: str) -> str:
-    """Return what data is kept as that all projects of the user share, as it is nobody's."""
+    """Return the name of a snapshot that all projects of the user share."""
     return f"{service}-{_short(_FORMAT, *identity)}"
 
 
 def project(root: Path) -> str:
-    """Return what the snapshots of a project have in their names."""
+    """Return the part of a snapshot's name that stands for a project."""
     return _short(str(root))
 
 
 @dataclass(frozen=True)
-class Frozen:
+class StoredSnapshot:
     """A snapshot as a directory in the user's cache."""
 
     name: str
@@ -128,8 +128,8 @@ class Frozen:
         """The directory, which need not exist."""
         return _place() / self.name
 
-    def thaw(self, target: Path) -> bool:
-        """Copy the data to where a server will use it; False when there is no snapshot."""
+    def restore(self, target: Path) -> bool:
+        """Copy the data to where a server will use it; return False where there is no snapshot."""
         with self._lock():
             if not _is_ours(self.path):
                 return False
@@ -138,8 +138,8 @@ class Frozen:
             os.utime(self.path)
             return True
 
-    def freeze(self, data: Path) -> None:
-        """Take a stopped server's data, and drop what has not been used for long."""
+    def store(self, data: Path) -> None:
+        """Store the data of a stopped server, and remove snapshots that were not used for long."""
         with self._lock():
             partial = self.path.with_name(f"{self.name}.{secrets.token_hex(4)}")
             try:
@@ -168,7 +168,7 @@ class Frozen:
             data = Path(place, "data")
             data.mkdir()
             (data / _FILE).write_bytes(content)
-            self.freeze(data)
+            self.store(data)
 
     def forget(self) -> None:
         """Remove the snapshot, if there is one."""

@@ -10,7 +10,7 @@ from psycopg.conninfo import make_conninfo
 from psycopg.rows import dict_row
 
 from pytest_berth.services.postgres import restore
-from pytest_berth.services.postgres.restore.log_positions import Mark, Snapshot
+from pytest_berth.services.postgres.restore.log_positions import LogPosition, Snapshot
 
 from .conftest import LOCK_TIMEOUT
 
@@ -147,14 +147,14 @@ def test_five_hundred_tables_and_many_seeds_come_back(slate: Slate) -> None:
     ],
 )
 def test_a_mark_knows_whether_a_transaction_ended(mark: str, now: str, moved: bool) -> None:
-    assert Mark(Snapshot.parse(mark)).moved(Snapshot.parse(now)) is moved
+    assert LogPosition(Snapshot.parse(mark)).moved(Snapshot.parse(now)) is moved
 
 
 def test_a_mark_does_not_count_its_own_transactions() -> None:
-    mark = Mark(Snapshot.parse("10:10:")).renewed(Snapshot.parse("10:10:"), 10)
+    mark = LogPosition(Snapshot.parse("10:10:")).advanced(Snapshot.parse("10:10:"), 10)
     assert not mark.moved(Snapshot.parse("11:11:"))
     assert mark.moved(Snapshot.parse("12:12:"))
-    assert mark.renewed(Snapshot.parse("20:20:"), None).own == frozenset()
+    assert mark.advanced(Snapshot.parse("20:20:"), None).own == frozenset()
 
 
 def test_what_commits_while_the_repair_runs_is_noticed_the_next_time(slate: Slate) -> None:
@@ -162,7 +162,7 @@ def test_what_commits_while_the_repair_runs_is_noticed_the_next_time(slate: Slat
     baseline = slate.capture()
     slate.app.execute("INSERT INTO item (name) VALUES ('new')")
     restored = restore.restore(slate.berth, baseline, lock_timeout=LOCK_TIMEOUT)
-    meanwhile = Mark(restored.baseline.mark.snapshot, restored.baseline.mark.own)
+    meanwhile = LogPosition(restored.baseline.position.snapshot, restored.baseline.position.own)
     slate.app.execute("UPDATE item SET name = 'late' WHERE id = 1")
     assert meanwhile.moved(Snapshot.now(slate.berth))
     slate.baseline = restored.baseline

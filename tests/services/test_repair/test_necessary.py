@@ -52,7 +52,7 @@ def missed(slate: Slate) -> bool:
 def test_the_snapshot(slate: Slate, monkeypatch: pytest.MonkeyPatch) -> None:
     slate.app.execute("INSERT INTO sale VALUES (1, 1)")
     with monkeypatch.context() as patch:
-        patch.setattr(log_positions.Mark, "moved", lambda *_: False)
+        patch.setattr(log_positions.LogPosition, "moved", lambda *_: False)
         assert missed(slate)
     assert not missed(slate)
 
@@ -63,7 +63,7 @@ def test_the_sequences_that_leave_the_snapshot_as_it_is(
     slate.app.execute("SELECT nextval('quick')")
     with monkeypatch.context() as patch:
         patch.setattr(baseline, "_sequences_moved", lambda *_: False)
-        patch.setattr(log_positions.Mark, "moved", lambda *_: False)
+        patch.setattr(log_positions.LogPosition, "moved", lambda *_: False)
         assert missed(slate)
     assert not missed(slate)
 
@@ -135,8 +135,8 @@ def test_the_empty_tables_that_are_filled(slate: Slate, monkeypatch: pytest.Monk
     slate.app.execute("INSERT INTO sale VALUES (1, 1)")
     found = diff.find
 
-    def without_filled(*arguments: object) -> diff.Dirt:
-        return diff.Dirt(altered=found(*arguments).altered)  # type: ignore[arg-type]
+    def without_filled(*arguments: object) -> diff.Difference:
+        return diff.Difference(altered=found(*arguments).altered)  # type: ignore[arg-type]
 
     with monkeypatch.context() as patch:
         patch.setattr(diff, "find", without_filled)

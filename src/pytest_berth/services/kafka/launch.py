@@ -142,7 +142,7 @@ def local_shape(settings: Settings) -> list[str]:
 
     version, given = settings[ini.VERSION], broker_properties.given(settings)
     lines = (f"{name}={value}" for name, value in given.items())
-    return [version, *installed_programs.stamps(java.programs()), *lines]
+    return [version, *installed_programs.file_fingerprints(java.programs()), *lines]
 
 
 def local(settings: Settings, request: LocalRequest) -> LocalSpec:

@@ -10,7 +10,7 @@ from pytest_berth.services.postgres.isolation.advice import PRIVATE
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from pytest_berth.services.postgres.restore.open_transactions import Holder
+    from pytest_berth.services.postgres.restore.open_transactions import OpenTransaction
     from pytest_berth.services.postgres.restore.restore import Restored
 
 SHOWN = 8
@@ -59,7 +59,7 @@ class LeftOpen(IsolationError):  # noqa: N818 - it says what the transactions ar
             clean, because they belong to a wider scope or could not be ended.
     """
 
-    def __init__(self, holders: Sequence[Holder], restored: Restored | None) -> None:
+    def __init__(self, holders: Sequence[OpenTransaction], restored: Restored | None) -> None:
         ended = "and were ended" if restored else "and the database could not be put back"
         super().__init__(
             f"Transactions outlived the test {ended}.",

@@ -91,7 +91,7 @@ def local_shape(settings: Settings) -> list[str]:
 
     wanted = _wanted(settings)
     pinned = [cache_directory() / binaries.pin().directory] if binaries.is_pinned(wanted) else []
-    found = installed_programs.stamps([*binaries.programs(), *pinned])
+    found = installed_programs.file_fingerprints([*binaries.programs(), *pinned])
     nobody = Credentials("", "", "0")
     return [wanted, *found, _configuration(settings, nobody, {})]
 

@@ -40,12 +40,12 @@ ORDER BY oid DESC
 
 
 @dataclass(frozen=True)
-class Kept:
+class StoredTemplate:
     """The template for a schema and seeds, as a snapshot may hold it.
 
     Attributes:
         connection: To the server, in autocommit mode.
-        name: What it is called where it is kept; None where that cannot be.
+        name: Its name on the server or in the snapshot; None where it has no known fingerprint.
         adopted: Whether the server runs since an earlier run.
     """
 
@@ -63,14 +63,14 @@ class Kept:
         return self.name
 
     def lend(self, made: str) -> str:
-        """Make the template of an earlier run this run's, until `rename` gives its name back."""
+        """Rename the template of an earlier run for this run; `rename` gives its name back."""
         run_databases.execute(
             self.connection, "ALTER DATABASE {} RENAME TO {}", str(self.name), made
         )
         return made
 
     def mark(self, database: str, *, keeps: bool = True) -> None:
-        """Write down since when a template can be trusted, and under which name it can be kept."""
+        """Comment a template with the life of its server, and the name to store it under."""
         named = f"kept as {self.name}, " if keeps and self.name else ""
         sign = backend_crash.sign(self.connection)
         run_databases.comment(self.connection, database, f"{named}made under process {sign}")
@@ -82,17 +82,17 @@ def is_intact(connection: psycopg.Connection[Any], template: str) -> bool:
     return _sign_of(row[0] if row else None) == backend_crash.sign(connection)
 
 
-def kept(
+def stored_template(
     berth: Berth, server: Server, steps: tuple[Step, ...], connection: psycopg.Connection[Any]
-) -> Kept:
+) -> StoredTemplate:
     """Return the template for schema and seeds as they are now."""
     lasts = server.snapshot or server.kept
     name = shared_templates.template_name(berth, server, steps) if lasts else None
-    return Kept(connection, name, server.adopted)
+    return StoredTemplate(connection, name, server.adopted)
 
 
 def rename(connection: psycopg.Connection[Any], run_id: str) -> bool:
-    """Give the run's templates the names that they are kept under; tell whether there were any.
+    """Give the run's templates their stored names; return whether there were any.
 
     Where the server has crashed since they were made, none is kept.
     """

@@ -14,7 +14,11 @@ from pytest_berth.run.plugin_state import BERTH
 from pytest_berth.run.run_once import lock, once
 from pytest_berth.services.postgres import schema
 from pytest_berth.services.postgres.databases import prebuilt_clone, run_databases, shared_templates
-from pytest_berth.services.postgres.databases.stored_templates import drop_all, is_intact, kept
+from pytest_berth.services.postgres.databases.stored_templates import (
+    drop_all,
+    is_intact,
+    stored_template,
+)
 from pytest_berth.services.postgres.options import (
     ALEMBIC_DRIFT,
     FINGERPRINT,
@@ -188,7 +192,7 @@ def _make(
     with run_databases.administration(server) as connection:
         for left in filter(None, (made, fixed_name)):
             run_databases.drop_if_there(connection, berth.run.id, left, fixed_name)
-        known = kept(berth, server, steps, connection)
+        known = stored_template(berth, server, steps, connection)
         if server.source == "external":
             common = _common(berth, server, steps, environment, name)
         else:
@@ -207,7 +211,7 @@ def _make(
         if not common:
             _fill(berth, server, steps, environment, working, name)
             # Modules that were imported meanwhile may have added tables.
-            keeps = kept(berth, server, steps, connection) == known
+            keeps = stored_template(berth, server, steps, connection) == known
         if server.source != "external":
             known.mark(working, keeps=keeps)
         if working != made:

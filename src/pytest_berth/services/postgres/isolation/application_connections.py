@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy.pool import ConnectionPoolEntry, PoolProxiedConnection
 
-    from pytest_berth.services.postgres.restore.open_transactions import Holder
+    from pytest_berth.services.postgres.restore.open_transactions import OpenTransaction
 
 _log = logging.getLogger(__name__)
 _NOT_THE_CALLER = ("sqlalchemy.", "contextlib", "pytest_berth.")
@@ -105,11 +105,11 @@ class Application:
         }
         self.wider = {**held, **dict(_of_django())}
 
-    def place(self, holder: Holder) -> str:
+    def place(self, holder: OpenTransaction) -> str:
         """Return the file and line that a transaction's connection was taken at; else nothing."""
         return next((each.place for _, each in self._of(holder.pid)), "")
 
-    def roll_back(self, holder: Holder, database: str) -> bool:
+    def roll_back(self, holder: OpenTransaction, database: str) -> bool:
         """Roll a transaction back through its connection; tell whether that could be done."""
         if not holder.state.startswith("idle in transaction"):
             return False
@@ -118,7 +118,7 @@ class Application:
                 return _rolled_back(connection)
         return False
 
-    def lost(self, holder: Holder) -> None:
+    def lost(self, holder: OpenTransaction) -> None:
         """Let the pool replace a connection that the server has ended, when it is next used."""
         for entry, _ in self._of(holder.pid):
             entry.invalidate(soft=True)

@@ -11,7 +11,7 @@ from __future__ import annotations
 from pytest_berth.services.postgres.restore.baseline import Baseline, changed
 from pytest_berth.services.postgres.restore.capture import capture, release
 from pytest_berth.services.postgres.restore.ddl_trigger import named
-from pytest_berth.services.postgres.restore.open_transactions import Holder
+from pytest_berth.services.postgres.restore.open_transactions import OpenTransaction
 from pytest_berth.services.postgres.restore.rebase import rebase
 from pytest_berth.services.postgres.restore.restore import Restored, confirm, restore
 from pytest_berth.services.postgres.restore.schema_fingerprint import differences
@@ -28,9 +28,9 @@ __all__ = [
     "Baseline",
     "BaselineLost",
     "CloneIsFasterError",
-    "Holder",
     "LeftOpen",
     "NotRepairable",
+    "OpenTransaction",
     "Restored",
     "SchemaChanged",
     "adopt",

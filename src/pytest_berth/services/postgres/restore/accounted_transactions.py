@@ -1,4 +1,4 @@
-"""Whether each transaction since the mark has left rows, so that nothing else has to be looked for.
+"""Whether each transaction since the position has left rows: then nothing else is looked for.
 
 Commands that no event trigger is told of (a CREATE INDEX CONCURRENTLY that fails, CLUSTER, all of
 them under ``event_triggers = off``) write to the catalogs in transactions of their own. Counting
@@ -16,13 +16,13 @@ from pytest_berth.services.postgres.restore.transactions import row
 
 if TYPE_CHECKING:
     from pytest_berth.services.postgres.restore.baseline import Baseline
-    from pytest_berth.services.postgres.restore.diff import Dirt
+    from pytest_berth.services.postgres.restore.diff import Difference
     from pytest_berth.services.postgres.restore.log_positions import Snapshot
     from pytest_berth.services.postgres.restore.transactions import Connection
 
 # Asking for each of many takes longer than counting.
 _MOST = 100
-_UNEXPLAINED = """
+_UNACCOUNTED_FOR = """
 SELECT EXISTS (
     SELECT FROM unnest({ended}::xid8[]) AS ended (transaction)
     WHERE pg_catalog.pg_xact_status(transaction) = 'committed'
@@ -31,28 +31,30 @@ SELECT EXISTS (
 """
 
 
-def explained(connection: Connection, baseline: Baseline, now: Snapshot, dirt: Dirt) -> bool:
-    """Tell whether all transactions that were committed since the mark have written rows.
+def all_accounted_for(
+    connection: Connection, baseline: Baseline, now: Snapshot, difference: Difference
+) -> bool:
+    """Tell whether all transactions that were committed since the position have written rows.
 
     Args:
         connection: In the transaction of the repair.
         baseline: What the database should hold.
         now: The snapshot that this transaction began with.
-        dirt: The tables with other rows.
+        difference: The tables with other rows.
     """
-    mark = baseline.mark
-    ended = (mark.snapshot.running | set(range(mark.snapshot.xmax, now.xmax))) - now.running
-    ended -= mark.own
+    position = baseline.position
+    ended = (position.snapshot.running | set(range(position.snapshot.xmax, now.xmax))) - now.running
+    ended -= position.own
     if not ended:
         return True
-    if len(ended) > _MOST or not dirt.tables:
+    if len(ended) > _MOST or not difference.tables:
         return False
-    newer = mark.is_newer()
+    newer = position.is_newer()
     writers = sql.SQL(" UNION ").join(
         sql.SQL("SELECT xmin FROM ONLY {} WHERE {}").format(table.identifier, newer)
-        for table in dirt.tables
+        for table in difference.tables
     )
-    query = sql.SQL(_UNEXPLAINED).format(
+    query = sql.SQL(_UNACCOUNTED_FOR).format(
         ended=sql.Literal([str(xid) for xid in sorted(ended)]), writers=writers
     )
     return not row(connection, query)[0]

@@ -16,9 +16,9 @@ if TYPE_CHECKING:
     from psycopg import sql
 
     from pytest_berth.services.postgres.restore.catalog import Relation, Relations
-    from pytest_berth.services.postgres.restore.contents import Standing, Storage
+    from pytest_berth.services.postgres.restore.contents import SequenceState, Storage
     from pytest_berth.services.postgres.restore.large_objects import LargeObject
-    from pytest_berth.services.postgres.restore.log_positions import Mark
+    from pytest_berth.services.postgres.restore.log_positions import LogPosition
     from pytest_berth.services.postgres.restore.prepared_statements import Prepared
     from pytest_berth.services.postgres.restore.schema_fingerprint import Fingerprint
 
@@ -28,7 +28,7 @@ _ENDED = "the end of the test's connections"
 
 
 @dataclass(frozen=True)
-class Kept:
+class RowCopy:
     """The copy of a table's or materialized view's rows, in a table of ours."""
 
     copy: sql.Identifier
@@ -42,10 +42,10 @@ class Baseline:
     Its copies live as long as the connection, or are part of the database (*stored*).
 
     Attributes:
-        kept: The copies of the tables and materialized views that held rows.
+        copies: The copies of the tables and materialized views that held rows.
         storage: Of the relations with copies, and of all materialized views.
         sequences: ``last_value`` and ``is_called`` of each sequence.
-        restless: The sequences that may move without a transaction id.
+        untracked_sequences: The sequences that may move without a transaction id.
         sizes: Bytes, as far as known: of tables when captured, or vacuumed since.
         open_before: Transactions of a wider scope, prepared ones included: never ended.
         used: Relations that these have locked: of sequences, those that are not put back.
@@ -57,20 +57,20 @@ class Baseline:
 
     relations: Relations
     fingerprint: Fingerprint
-    kept: Mapping[int, Kept]
+    copies: Mapping[int, RowCopy]
     storage: Mapping[int, Storage]
     sequences: Mapping[int, tuple[int, bool]]
-    restless: tuple[Relation, ...]
+    untracked_sequences: tuple[Relation, ...]
     sizes: Mapping[int, int]
     large_objects: Mapping[int, LargeObject]
-    kept_objects: sql.Identifier
+    object_copies: sql.Identifier
     open_before: frozenset[str]
     replica: bool
     watched: bool
     sentinel: tuple[str, ...]
     entries: Entries
     prepared: Prepared
-    mark: Mark
+    position: LogPosition
     stored: bool = False
     used: frozenset[int] = frozenset()
 
@@ -88,7 +88,7 @@ class Signs:
     """What one look says about a database.
 
     Attributes:
-        changed: Something may have been written since the mark.
+        changed: Something may have been written since the position.
         writers: Transactions that have written may be open.
     """
 
@@ -112,7 +112,7 @@ def look(connection: Connection, baseline: Baseline, alone: Collection[int] | No
         baseline: What the database should hold.
         alone: End all other backends first, but for these process ids; left out, end none.
     """
-    run, mark = baseline.prepared.run, baseline.mark
+    run, position = baseline.prepared.run, baseline.position
     ending = [] if alone is None else [run("others", f"'{{{','.join(map(str, alone))}}}'")]
     *others, ((text, unseen),) = results(connection, [*ending, run("now")])
     if any(others):
@@ -121,22 +121,22 @@ def look(connection: Connection, baseline: Baseline, alone: Collection[int] | No
     now, newer, writers = Snapshot.parse(text), False, False
     if unseen or now.running:
         # First who is writing, then the snapshot: one that ends in between shows in the snapshot.
-        writing, snapshot = results(connection, [run("writing", *mark.since), run("snapshot")])
+        writing, snapshot = results(connection, [run("writing", *position.since), run("snapshot")])
         ((newer, writers),), now = writing, Snapshot.parse(snapshot[0][0])
-    return Signs(newer or mark.moved(now) or _sequences_moved(connection, baseline), writers)
+    return Signs(newer or position.moved(now) or _sequences_moved(connection, baseline), writers)
 
 
-def restless(
-    sequences: Sequence[Relation], standing: Mapping[int, Standing], open_before: Collection[str]
+def untracked_sequences(
+    sequences: Sequence[Relation], states: Mapping[int, SequenceState], open_before: Collection[str]
 ) -> tuple[Relation, ...]:
     """Return the sequences that may move without showing in a snapshot.
 
     They are not logged, or have values in advance, or may be used by an older transaction,
     which has its id already.
     """
-    return tuple(s for s in sequences if open_before or s.unlogged or standing[s.oid].ahead)
+    return tuple(s for s in sequences if open_before or s.unlogged or states[s.oid].ahead)
 
 
 def _sequences_moved(connection: Connection, baseline: Baseline) -> bool:
-    found = read_sequences(connection, baseline.restless)
-    return any(standing.value != baseline.sequences[oid] for oid, standing in found.items())
+    found = read_sequences(connection, baseline.untracked_sequences)
+    return any(state.value != baseline.sequences[oid] for oid, state in found.items())

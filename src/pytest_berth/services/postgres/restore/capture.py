@@ -15,9 +15,14 @@ from pytest_berth.services.postgres.restore import (
     prepared_statements,
     schema_fingerprint,
 )
-from pytest_berth.services.postgres.restore.baseline import Baseline, Entries, Kept, restless
+from pytest_berth.services.postgres.restore.baseline import (
+    Baseline,
+    Entries,
+    RowCopy,
+    untracked_sequences,
+)
 from pytest_berth.services.postgres.restore.contents import read_sequences, storage_of, with_rows
-from pytest_berth.services.postgres.restore.log_positions import Mark, Snapshot
+from pytest_berth.services.postgres.restore.log_positions import LogPosition, Snapshot
 from pytest_berth.services.postgres.restore.transactions import (
     Connection,
     results,
@@ -69,8 +74,8 @@ def release(connection: Connection, baseline: Baseline, used: Iterable[Baseline]
         used: What is still needed: they may share the copy of the catalog.
     """
     prepared_statements.deallocate(connection, baseline.prepared)
-    copies = [kept.copy for kept in baseline.kept.values()]
-    copies += [baseline.kept_objects, baseline.fingerprint.kept]
+    copies = [each.copy for each in baseline.copies.values()]
+    copies += [baseline.object_copies, baseline.fingerprint.kept]
     shared = [each.fingerprint.kept for each in used]
     dropped = [copy for copy in copies if copy not in shared]
     if not baseline.stored:
@@ -86,13 +91,13 @@ def _capture(
     # A transaction that is older than the event trigger does not fire it.
     watched = watched and not open_transactions.open_transactions(connection)
     with transaction(connection, lock_timeout=lock_timeout, isolation="REPEATABLE READ"):
-        mark = Mark(Snapshot.now(connection))
+        position = LogPosition(Snapshot.now(connection))
         open_before = frozenset(
             h.transaction for h in open_transactions.open_transactions(connection)
         )
         same = known if known and watched and _has_schema_of(connection, known) else None
         relations = same.relations if same else catalog.read(connection, replica=replica)
-        standing = read_sequences(connection, relations.sequences)
+        states = read_sequences(connection, relations.sequences)
         own, prefix = row(
             connection,
             "SELECT xid, 'berth_' || xid "
@@ -106,40 +111,40 @@ def _capture(
             prefix,
             relations,
             kept,
-            {oid: stands.value for oid, stands in standing.items()},
+            {oid: state.value for oid, state in states.items()},
             open_before,
             found,
             watched=watched,
         )
-        kept_objects = sql.Identifier("pg_temp", f"{prefix}_objects")
+        object_copies = sql.Identifier("pg_temp", f"{prefix}_objects")
         oids = ",".join(str(oid) for oid in kept)
         storage, sizes = results(
             connection, [statements.run("storage"), statements.run("sizes", f"'{{{oids}}}'")]
         )
-        mark = mark.renewed(mark.snapshot, int(own))
+        position = position.advanced(position.snapshot, int(own))
         return Baseline(
             relations=relations,
             fingerprint=found,
-            kept=kept,
+            copies=kept,
             storage=storage_of(storage),
-            sequences={oid: stands.value for oid, stands in standing.items()},
-            restless=restless(relations.sequences, standing, open_before),
+            sequences={oid: state.value for oid, state in states.items()},
+            untracked_sequences=untracked_sequences(relations.sequences, states, open_before),
             sizes=dict(sizes),
-            large_objects=large_objects.keep(connection, kept_objects),
-            kept_objects=kept_objects,
+            large_objects=large_objects.keep(connection, object_copies),
+            object_copies=object_copies,
             open_before=open_before,
             replica=replica,
             watched=watched,
             sentinel=_sentinel(connection, statements, watched=watched),
-            entries=entries(connection, statements, mark) if watched else Entries(),
+            entries=entries(connection, statements, position) if watched else Entries(),
             prepared=statements,
-            mark=mark,
+            position=position,
         )
 
 
 def _has_schema_of(connection: Connection, known: Baseline) -> bool:
-    run, mark = known.prepared.run, known.mark.arguments
-    statements = [run("noted"), run("sentinel"), run("catalog", *mark)]
+    run, position = known.prepared.run, known.position.arguments
+    statements = [run("noted"), run("sentinel"), run("catalog", *position)]
     ((noted,),), ((seen,),), ((found, changed),) = results(connection, statements)
     return (
         not noted and tuple(seen) == known.sentinel and (found, changed) == (known.entries.users, 0)
@@ -148,20 +153,20 @@ def _has_schema_of(connection: Connection, known: Baseline) -> bool:
 
 def keep(
     connection: Connection, relations: Relations, copy: Callable[[int], sql.Identifier]
-) -> dict[int, Kept]:
+) -> dict[int, RowCopy]:
     """Copy what tables and materialized views hold; *copy* names each copy by the id."""
     filled = with_rows(connection, relations.tables)
     readable = [view for view in relations.views if _is_populated(connection, view)]
     return {r.oid: _keep(connection, r, copy(r.oid)) for r in (*filled, *readable)}
 
 
-def _keep(connection: Connection, relation: Relation, copy: sql.Identifier) -> Kept:
+def _keep(connection: Connection, relation: Relation, copy: sql.Identifier) -> RowCopy:
     cursor = connection.execute(
         sql.SQL("CREATE TABLE {} AS SELECT {} FROM ONLY {} ORDER BY ctid").format(
             copy, relation.column_list, relation.identifier
         )
     )
-    return Kept(copy, cursor.rowcount)
+    return RowCopy(copy, cursor.rowcount)
 
 
 def _is_populated(connection: Connection, view: Relation) -> bool:
@@ -178,8 +183,8 @@ def _sentinel(connection: Connection, statements: Prepared, *, watched: bool) ->
     return tuple(sentinel)
 
 
-def entries(connection: Connection, statements: Prepared, mark: Mark) -> Entries:
+def entries(connection: Connection, statements: Prepared, position: LogPosition) -> Entries:
     """Count the rows of the catalogs."""
-    signs = [statements.run(name, *mark.arguments) for name in ("catalog", "system")]
+    signs = [statements.run(name, *position.arguments) for name in ("catalog", "system")]
     (users, *_), (system, *_) = (found[0] for found in results(connection, signs))
     return Entries(users, system)

@@ -61,7 +61,7 @@ class RepairConnection:
         return capture(self.psycopg, lock_timeout=self.lock_timeout, watch=self.ours, known=known)
 
     def confirm(self, baseline: Baseline) -> Baseline | None:
-        """Return the baseline if the database still holds it, with a new mark; else None."""
+        """Return the baseline if the database still holds it, with a new position; else None."""
         return confirm(self.psycopg, baseline, lock_timeout=self.lock_timeout)
 
     def restore(self, baseline: Baseline) -> Restored:

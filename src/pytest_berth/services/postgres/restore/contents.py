@@ -30,7 +30,7 @@ class Storage:
 
 
 @dataclass(frozen=True)
-class Standing:
+class SequenceState:
     """Where a sequence stands.
 
     Attributes:
@@ -47,9 +47,11 @@ class Standing:
         return self.last, self.called
 
 
-def read_sequences(connection: Connection, sequences: Sequence[Relation]) -> dict[int, Standing]:
+def read_sequences(
+    connection: Connection, sequences: Sequence[Relation]
+) -> dict[int, SequenceState]:
     """Return where each sequence stands."""
-    found: dict[int, Standing] = {}
+    found: dict[int, SequenceState] = {}
     for batch in batches(sequences):
         query = union_all(
             [
@@ -59,7 +61,7 @@ def read_sequences(connection: Connection, sequences: Sequence[Relation]) -> dic
                 for sequence in batch
             ]
         )
-        found |= {oid: Standing(*standing) for oid, *standing in rows(connection, query)}
+        found |= {oid: SequenceState(*states) for oid, *states in rows(connection, query)}
     return found
 
 

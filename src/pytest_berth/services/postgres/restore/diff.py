@@ -23,7 +23,7 @@ _BYTES = 80
 
 
 @dataclass(frozen=True)
-class Dirt:
+class Difference:
     """What has to be put back; sequences are not looked at.
 
     Attributes:
@@ -61,11 +61,11 @@ def statements(baseline: Baseline) -> list[str]:
     run, prepared = baseline.prepared.run, baseline.prepared
     return [
         *map(run, ("storage", "objects", *prepared.empty)),
-        *(run(name, *baseline.mark.arguments) for name in prepared.seeded),
+        *(run(name, *baseline.position.arguments) for name in prepared.seeded),
     ]
 
 
-def find(connection: Connection, baseline: Baseline, found: Sequence[list[Row]]) -> Dirt:
+def find(connection: Connection, baseline: Baseline, found: Sequence[list[Row]]) -> Difference:
     """Compare the database with its baseline.
 
     Args:
@@ -74,15 +74,15 @@ def find(connection: Connection, baseline: Baseline, found: Sequence[list[Row]])
         found: The rows of `statements`.
     """
     tables, batches = baseline.relations.tables, len(baseline.prepared.empty)
-    seeded = [table for table in tables if table.oid in baseline.kept]
-    empty = [table for table in tables if table.oid not in baseline.kept]
+    seeded = [table for table in tables if table.oid in baseline.copies]
+    empty = [table for table in tables if table.oid not in baseline.copies]
     stored, found_objects, *counts = found
     sizes = [size for ((batch,),) in counts[:batches] for size in batch]
     grown, lacking = _differing(baseline, counts[batches:])
     storage = storage_of(stored)
     altered = lacking | {oid for oid, kept in baseline.storage.items() if storage[oid] != kept}
     objects = large_objects.described(found_objects)
-    return Dirt(
+    return Difference(
         (
             *(table for table, size in zip(empty, sizes, strict=True) if size is not None),
             *(table for table in seeded if table.oid in grown.keys() - altered),
@@ -95,7 +95,7 @@ def find(connection: Connection, baseline: Baseline, found: Sequence[list[Row]])
             for oid, described in baseline.large_objects.items()
             if objects.get(oid) != described
         ),
-        sum(baseline.kept[oid].rows for oid in altered & baseline.kept.keys()) * _INSERTING
+        sum(baseline.copies[oid].rows for oid in altered & baseline.copies.keys()) * _INSERTING
         + sum(filter(None, sizes)) // _BYTES
         + sum(grown.values()),
     )
@@ -111,7 +111,7 @@ def _views(connection: Connection, baseline: Baseline, moved: set[int]) -> list[
     readable = [name for oid, name in prepared.views.items() if oid not in moved]
     changed = set(moved)
     if readable:
-        runs = [prepared.run(name, *baseline.mark.arguments) for name in readable]
+        runs = [prepared.run(name, *baseline.position.arguments) for name in readable]
         grown, lacking = _differing(baseline, results(connection, runs))
         changed |= grown.keys() | lacking
     return [view for view in baseline.relations.views if view.oid in changed]
@@ -124,6 +124,6 @@ def _differing(baseline: Baseline, counts: Iterable[list[Row]]) -> tuple[dict[in
     for oid, new, old in chain.from_iterable(counts):
         if new:
             grown[oid] = new
-        if old != baseline.kept[oid].rows:
+        if old != baseline.copies[oid].rows:
             lacking.add(oid)
     return grown, lacking

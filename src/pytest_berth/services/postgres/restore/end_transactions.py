@@ -21,11 +21,11 @@ if TYPE_CHECKING:
     from pytest_berth.services.postgres.isolation.application_connections import Application
     from pytest_berth.services.postgres.restore.baseline import Baseline
     from pytest_berth.services.postgres.restore.lock_waits import BlockedError
-    from pytest_berth.services.postgres.restore.open_transactions import Holder
+    from pytest_berth.services.postgres.restore.open_transactions import OpenTransaction
     from pytest_berth.services.postgres.restore.transactions import Connection
 
 
-def _younger(connection: Connection, baseline: Baseline) -> list[Holder]:
+def _younger(connection: Connection, baseline: Baseline) -> list[OpenTransaction]:
     return [
         holder
         for holder in open_transactions.open_transactions(connection)
@@ -62,10 +62,10 @@ def end_writers(
     baseline: Baseline,
     lock_timeout: float,
     application: Application | None,
-) -> list[Holder]:
+) -> list[OpenTransaction]:
     """End what still writes after the timeout; return what was ended."""
 
-    def writers() -> list[Holder]:
+    def writers() -> list[OpenTransaction]:
         return [holder for holder in _younger(connection, baseline) if holder.wrote]
 
     if _comes_true(lambda: not writers(), lock_timeout):
@@ -73,7 +73,7 @@ def end_writers(
     return _end_all(connection, writers(), application)
 
 
-def blockers(connection: Connection, blocked: BlockedError) -> list[Holder]:
+def blockers(connection: Connection, blocked: BlockedError) -> list[OpenTransaction]:
     """Return the transactions that stand in the way."""
     found = open_transactions.open_transactions(connection)
     return [holder for holder in found if holder.blocks(blocked.oids, blocked.modes)]
@@ -84,7 +84,7 @@ def end_blockers(
     baseline: Baseline,
     blocked: BlockedError,
     application: Application | None,
-) -> list[Holder]:
+) -> list[OpenTransaction]:
     """End what stands in the way, and is not of a wider scope; return what was ended."""
     before = baseline.open_before
     found = [h for h in blockers(connection, blocked) if h.transaction not in before]
@@ -92,8 +92,8 @@ def end_blockers(
 
 
 def _end_all(
-    connection: Connection, found: list[Holder], application: Application | None
-) -> list[Holder]:
+    connection: Connection, found: list[OpenTransaction], application: Application | None
+) -> list[OpenTransaction]:
     if application:
         found = [replace(holder, place=application.place(holder)) for holder in found]
     for holder in found:
@@ -110,7 +110,7 @@ def _end_all(
     return found
 
 
-def _end(connection: Connection, holder: Holder, application: Application | None) -> None:
+def _end(connection: Connection, holder: OpenTransaction, application: Application | None) -> None:
     if application and application.roll_back(holder, connection.info.dbname):
         return
     try:

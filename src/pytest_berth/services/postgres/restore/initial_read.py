@@ -16,7 +16,7 @@ from pytest_berth.services.postgres.restore import (
     open_transactions,
     schema_fingerprint,
 )
-from pytest_berth.services.postgres.restore.accounted_transactions import explained
+from pytest_berth.services.postgres.restore.accounted_transactions import all_accounted_for
 from pytest_berth.services.postgres.restore.lock_waits import BlockedError, waiting_on
 from pytest_berth.services.postgres.restore.log_positions import Snapshot
 from pytest_berth.services.postgres.restore.transactions import results, transaction
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from pytest_berth.services.postgres.restore.baseline import Baseline, Entries
-    from pytest_berth.services.postgres.restore.diff import Dirt
+    from pytest_berth.services.postgres.restore.diff import Difference
     from pytest_berth.services.postgres.restore.transactions import Connection, Row
 
 
@@ -38,13 +38,13 @@ class Reading:
         snapshot: From before everything else was read.
         sentinel: What changes by commands that are not noted.
         entries: How many rows the catalogs have.
-        dirt: What differs.
+        difference: What differs from the baseline.
     """
 
     snapshot: Snapshot
     sentinel: tuple[str, ...]
     entries: Entries
-    dirt: Dirt
+    difference: Difference
 
 
 @contextmanager
@@ -78,7 +78,7 @@ def reading(
         snapshot, sentinel = _require_schema(connection, baseline, found[: len(signs)])
         with waiting_on(everything, open_transactions.BLOCK_READING):
             differing = diff.find(connection, baseline, found[len(signs) :])
-        if baseline.watched and not explained(connection, baseline, snapshot, differing):
+        if baseline.watched and not all_accounted_for(connection, baseline, snapshot, differing):
             entries = _require_entries(connection, baseline)
         yield Reading(snapshot, sentinel, entries, differing)
 
@@ -116,7 +116,7 @@ def _require_schema(
 
 def _require_entries(connection: Connection, baseline: Baseline) -> Entries:
     """Refuse a schema that was changed by what is not noted; return how many rows it has."""
-    sign = baseline.prepared.run("catalog", *baseline.mark.arguments)
+    sign = baseline.prepared.run("catalog", *baseline.position.arguments)
     (((users, changed),),) = results(connection, [sign])
     if changed or users != baseline.entries.users:
         differences = [
@@ -130,7 +130,7 @@ def _require_entries(connection: Connection, baseline: Baseline) -> Entries:
 
 def _of_system(connection: Connection, baseline: Baseline) -> list[str]:
     """Tell which catalogs have other rows of the system's own objects than they had."""
-    sign = baseline.prepared.run("system", *baseline.mark.arguments)
+    sign = baseline.prepared.run("system", *baseline.position.arguments)
     (((entries, changed, names),),) = results(connection, [sign])
     if changed:
         return [f"an object of the system in {name} was altered" for name in names]

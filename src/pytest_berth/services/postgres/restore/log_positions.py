@@ -9,7 +9,7 @@ from psycopg import sql
 from pytest_berth.services.postgres.restore.transactions import Connection, row
 
 XID_MODULUS = 2**32
-# A row version was written after the mark that is given as arguments. Measured from the
+# A row version was written after the position that is given as arguments. Measured from the
 # snapshot's xmin: a transaction running then may commit later. ``age`` compares across the
 # wraparound of 32-bit ids.
 NEWER = "(pg_catalog.age(xmin) <= pg_catalog.age($1) AND NOT xmin = ANY ($2))"
@@ -40,7 +40,7 @@ class Snapshot:
 
 
 @dataclass(frozen=True)
-class Mark:
+class LogPosition:
     """An instant at which the database held its baseline.
 
     The snapshot is taken before the baseline is read or put back, never after: what others
@@ -51,15 +51,15 @@ class Mark:
     own: frozenset[int] = field(default_factory=frozenset)
 
     def moved(self, now: Snapshot) -> bool:
-        """Tell whether a transaction that is not our own ended since the mark."""
+        """Tell whether a transaction that is not our own ended since the position."""
         known = {xid for xid in self.own | now.running if self.snapshot.xmax <= xid < now.xmax}
         ended = now.xmax - self.snapshot.xmax - len(known)
         return ended > 0 or not self.snapshot.running <= now.running
 
-    def renewed(self, snapshot: Snapshot, own: int | None) -> Mark:
-        """Return the mark after a repair that began at *snapshot*."""
+    def advanced(self, snapshot: Snapshot, own: int | None) -> LogPosition:
+        """Return the position after a repair that began at *snapshot*."""
         written = self.own | ({own} if own else frozenset())
-        return Mark(snapshot, frozenset(xid for xid in written if xid >= snapshot.xmin))
+        return LogPosition(snapshot, frozenset(xid for xid in written if xid >= snapshot.xmin))
 
     @property
     def arguments(self) -> tuple[str, str]:
@@ -69,11 +69,11 @@ class Mark:
 
     @property
     def since(self) -> tuple[str, str]:
-        """The first id later than the mark, and the first that was running then, as SQL."""
+        """The first id later than the position, and the first that was running then, as SQL."""
         snapshot = self.snapshot
         return f"'{snapshot.xmax % XID_MODULUS}'", f"'{snapshot.xmin % XID_MODULUS}'"
 
     def is_newer(self) -> sql.SQL:
-        """Return the condition that a row version was written after the mark."""
+        """Return the condition that a row version was written after the position."""
         first, own = self.arguments
         return sql.SQL(NEWER.replace("$1", f"{first}::xid").replace("$2", f"{own}::xid[]"))

@@ -42,7 +42,7 @@ class Lock:
 
 
 @dataclass(frozen=True)
-class Holder:
+class OpenTransaction:
     """An open transaction of another backend, or a prepared one (then *gid* is set).
 
     Attributes:
@@ -113,10 +113,10 @@ WHERE p.database = current_database()
 """
 
 
-def open_transactions(connection: Connection) -> list[Holder]:
+def open_transactions(connection: Connection) -> list[OpenTransaction]:
     """Return all transactions that others have open in this database."""
     return [
-        Holder(
+        OpenTransaction(
             pid,
             transaction,
             application or "",

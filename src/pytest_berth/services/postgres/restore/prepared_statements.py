@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from pytest_berth.services.postgres.restore.schema_fingerprint import Fingerprint
 
 # Only backends of this database, as far as the role may see what they do: those that write since
-# the mark, and those that may have begun before it.
+# the position, and those that may have begun before it.
 WRITING = """
 SELECT coalesce(bool_or(pg_catalog.age(xid) <= pg_catalog.age($1)), false), count(xid) > 0
 FROM (
@@ -75,7 +75,7 @@ class Prepared:
 
     Attributes:
         empty: For tables without rows: the bytes of those that have some now, 100 tables each.
-        seeded: For tables with rows: how many are newer than the mark, and how many are not.
+        seeded: For tables with rows: how many are newer than the position, and how many are not.
         views: The same, for each materialized view by its id.
     """
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from psycopg import sql
 
 from pytest_berth.services.postgres.restore import prepared_statements
-from pytest_berth.services.postgres.restore.baseline import Baseline, Kept
+from pytest_berth.services.postgres.restore.baseline import Baseline, RowCopy
 from pytest_berth.services.postgres.restore.contents import Storage, storage_of
 from pytest_berth.services.postgres.restore.transactions import (
     Connection,
@@ -72,7 +72,7 @@ class _Rebase:
 
     def baseline(self) -> Baseline:
         (prefix,) = row(self.connection, "SELECT 'berth_' || pg_catalog.pg_current_xact_id()::text")
-        later, kept = self.later, dict[int, Kept]()
+        later, kept = self.later, dict[int, RowCopy]()
         differing: set[int] = set()
         for relation in (*later.relations.tables, *later.relations.views):
             copy = sql.Identifier("pg_temp", f"{prefix}_{relation.oid}")
@@ -80,7 +80,7 @@ class _Rebase:
                 differing.add(relation.oid)
             rows = self._copy(relation, copy, merge=relation.oid in differing)
             if rows or (rows is not None and relation.kind == "m"):
-                kept[relation.oid] = Kept(copy, rows)
+                kept[relation.oid] = RowCopy(copy, rows)
         sequences = self._sequences()
         statements = prepared_statements.prepare(
             self.connection,
@@ -97,10 +97,10 @@ class _Rebase:
         storage = storage_of(stored)
         return replace(
             later,
-            kept=kept,
+            copies=kept,
             storage={oid: nowhere.get(oid, found) for oid, found in storage.items()},
             sequences=sequences,
-            kept_objects=self._objects(f"{prefix}_objects"),
+            object_copies=self._objects(f"{prefix}_objects"),
             large_objects=self._large_objects(),
             prepared=statements,
             stored=False,
@@ -108,7 +108,7 @@ class _Rebase:
 
     def _is_as_before(self, relation: Relation) -> bool:
         """Tell whether nobody but the later fixture has changed a relation since *before*."""
-        old, new = (each.kept.get(relation.oid) for each in (self.before, self.earlier))
+        old, new = (each.copies.get(relation.oid) for each in (self.before, self.earlier))
         if old is None or new is None:
             return old is new
         if relation != self.before.relations.by_oid.get(relation.oid, relation):
@@ -118,7 +118,7 @@ class _Rebase:
 
     def _copy(self, relation: Relation, copy: sql.Identifier, *, merge: bool) -> int | None:
         """Make the copy of a relation's rows; return their number, None where there are none."""
-        found = [each.kept.get(relation.oid) for each in (self.before, self.earlier, self.later)]
+        found = [each.copies.get(relation.oid) for each in (self.before, self.earlier, self.later)]
         model = next(filter(None, found), None)
         if model is None or (not merge and found[2] is None):
             return None
@@ -136,8 +136,8 @@ class _Rebase:
     def _sequences(self) -> dict[int, tuple[int, bool]]:
         before, earlier = self.before.sequences, self.earlier.sequences
         return {
-            oid: before.get(oid, stands) if earlier.get(oid) == stands else stands
-            for oid, stands in self.later.sequences.items()
+            oid: before.get(oid, state) if earlier.get(oid) == state else state
+            for oid, state in self.later.sequences.items()
         }
 
     def _large_objects(self) -> dict[int, LargeObject]:
@@ -155,13 +155,13 @@ class _Rebase:
                 " SELECT * FROM {} WHERE id NOT IN (SELECT id FROM {})"
             ).format(
                 copy,
-                self.before.kept_objects,
-                self.later.kept_objects,
-                self.earlier.kept_objects,
+                self.before.object_copies,
+                self.later.object_copies,
+                self.earlier.object_copies,
             )
         )
         return copy
 
 
-def _numbered(kept: Kept) -> sql.Composed:
+def _numbered(kept: RowCopy) -> sql.Composed:
     return sql.SQL(_NUMBERED).format(kept.copy)

@@ -1,4 +1,4 @@
-"""The way back to a baseline: look, end what was left open, put back, take the new mark."""
+"""The way back to a baseline: look, end what was left open, put back, note the new position."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import psycopg
 
 from pytest_berth.services.postgres.restore import end_transactions, open_transactions, vacuum
-from pytest_berth.services.postgres.restore.baseline import Baseline, look, restless
+from pytest_berth.services.postgres.restore.baseline import Baseline, look, untracked_sequences
 from pytest_berth.services.postgres.restore.contents import read_sequences
 from pytest_berth.services.postgres.restore.destructive.restore_order import put_back
 from pytest_berth.services.postgres.restore.initial_read import reading
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection
 
     from pytest_berth.services.postgres.isolation.application_connections import Application
-    from pytest_berth.services.postgres.restore.open_transactions import Holder
+    from pytest_berth.services.postgres.restore.open_transactions import OpenTransaction
     from pytest_berth.services.postgres.restore.transactions import Connection
 
 
@@ -74,7 +74,7 @@ def restore(
         if not signs.changed:
             return Restored(baseline)
         prepared: tuple[str, ...] = ()
-        left: list[Holder] = []
+        left: list[OpenTransaction] = []
         if not signs.writers:
             baseline = replace(baseline, used=frozenset())
         else:
@@ -89,7 +89,7 @@ def restore(
 
 
 def confirm(connection: Connection, baseline: Baseline, *, lock_timeout: float) -> Baseline | None:
-    """Return the baseline if the database still holds it, with a new mark; else None.
+    """Return the baseline if the database still holds it, with a new position; else None.
 
     Nothing is put back. What others do on the server makes ``changed`` give false alarms, and
     capturing a baseline anew takes longer than looking.
@@ -99,19 +99,21 @@ def confirm(connection: Connection, baseline: Baseline, *, lock_timeout: float) 
         return baseline
     try:
         with reading(connection, baseline, lock_timeout=lock_timeout) as found:
-            if signs.writers or found.dirt:
+            if signs.writers or found.difference:
                 return None
-            standing = read_sequences(connection, baseline.relations.sequences)
-            if {oid: stands.value for oid, stands in standing.items()} != baseline.sequences:
+            states = read_sequences(connection, baseline.relations.sequences)
+            if {oid: state.value for oid, state in states.items()} != baseline.sequences:
                 return None
     except (SchemaChanged, BlockedError, psycopg.errors.LockNotAvailable):
         return None
     return replace(
         baseline,
-        restless=restless(baseline.relations.sequences, standing, baseline.open_before),
+        untracked_sequences=untracked_sequences(
+            baseline.relations.sequences, states, baseline.open_before
+        ),
         sentinel=found.sentinel,
         entries=found.entries,
-        mark=baseline.mark.renewed(found.snapshot, None),
+        position=baseline.position.advanced(found.snapshot, None),
     )
 
 
@@ -120,7 +122,7 @@ def _put_back(
     baseline: Baseline,
     lock_timeout: float,
     prepared: tuple[str, ...],
-    left: list[Holder],
+    left: list[OpenTransaction],
     application: Application | None,
     at_most: int | None,
 ) -> Restored:
@@ -148,23 +150,23 @@ def _repair(
     relations, open_before = baseline.relations, baseline.open_before
     everything = (*relations.tables, *relations.views, *relations.sequences)
     with reading(connection, baseline, lock_timeout=lock_timeout) as found:
-        dirt = found.dirt
-        if at_most is not None and dirt.cost > at_most:
+        difference = found.difference
+        if at_most is not None and difference.cost > at_most:
             raise CloneIsFasterError
         with waiting_on(everything, open_transactions.BLOCK_EXCLUSIVE):
-            finished = put_back(connection, baseline, dirt)
-    renewed = replace(
+            finished = put_back(connection, baseline, difference)
+    advanced = replace(
         baseline,
         storage=finished.storage,
-        restless=tuple(s for s in relations.sequences if s.unlogged or open_before),
+        untracked_sequences=tuple(s for s in relations.sequences if s.unlogged or open_before),
         sentinel=found.sentinel,
         entries=found.entries,
-        mark=baseline.mark.renewed(found.snapshot, finished.xid),
+        position=baseline.position.advanced(found.snapshot, finished.xid),
     )
     return Restored(
-        vacuum.remove(connection, renewed, dirt.tables, finished.sizes),
-        tuple(map(str, dirt.tables)),
-        tuple(map(str, dirt.views)),
+        vacuum.remove(connection, advanced, difference.tables, finished.sizes),
+        tuple(map(str, difference.tables)),
+        tuple(map(str, difference.views)),
         tuple(map(str, finished.moved)),
-        (*dirt.added_objects, *dirt.altered_objects),
+        (*difference.added_objects, *difference.altered_objects),
     )

@@ -3,7 +3,7 @@
 Every row that a user's object has in a system catalog is compared, without the columns that
 VACUUM, TRUNCATE, CLUSTER and REFRESH change. That takes ten milliseconds and more, so two cheaper
 questions come first: whether the rows of users' objects are as many as they were, and none of
-them newer than the mark; and, where a command was noted, the same of the system's own objects.
+them newer than the position; and, where a command was noted, the same of the system's own objects.
 """
 
 from __future__ import annotations
@@ -298,7 +298,7 @@ def sign(connection: Connection, fingerprint: Fingerprint) -> sql.Composed:
 
 
 def system_sign(connection: Connection) -> sql.Composed:
-    """Return the query for the rows of the system's objects, and for those newer than the mark."""
+    """Return a query for the rows of the system's objects, and for those after the position."""
     columns = _columns(connection)
     parts = [
         sql.SQL(

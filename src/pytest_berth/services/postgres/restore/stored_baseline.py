@@ -19,10 +19,15 @@ from pytest_berth.services.postgres.restore import (
     prepared_statements,
     schema_fingerprint,
 )
-from pytest_berth.services.postgres.restore.baseline import Baseline, Entries, Kept, restless
+from pytest_berth.services.postgres.restore.baseline import (
+    Baseline,
+    Entries,
+    RowCopy,
+    untracked_sequences,
+)
 from pytest_berth.services.postgres.restore.capture import entries, keep
 from pytest_berth.services.postgres.restore.contents import read_sequences, storage_of
-from pytest_berth.services.postgres.restore.log_positions import Mark, Snapshot
+from pytest_berth.services.postgres.restore.log_positions import LogPosition, Snapshot
 from pytest_berth.services.postgres.restore.restore import confirm
 from pytest_berth.services.postgres.restore.transactions import (
     Connection,
@@ -69,7 +74,7 @@ def store(connection: Connection, *, lock_timeout: float) -> bool:
         kept = keep(connection, relations, _place)
         large_objects.keep(connection, _place("objects"))
         found = schema_fingerprint.take(connection, _place("catalog"))
-        _store_mark(connection, snapshot, {oid: each.rows for oid, each in kept.items()}, found)
+        _store_position(connection, snapshot, {oid: each.rows for oid, each in kept.items()}, found)
     ((noted,),) = results(connection, [ddl_trigger.NOTED])[0]
     ddl_trigger.forget(connection, noted)
     return True
@@ -96,7 +101,7 @@ def adopt(
     return confirm(connection, adopted, lock_timeout=lock_timeout)
 
 
-def _store_mark(
+def _store_position(
     connection: Connection, snapshot: Snapshot, rows: Mapping[int, int], found: Fingerprint
 ) -> None:
     (own,) = row(connection, "SELECT pg_catalog.pg_current_xact_id()::text")
@@ -108,8 +113,8 @@ def _store_mark(
     )
     # Last, as the tables of the baseline have entries, too.
     statements = prepared_statements.signs(connection, f"{PREFIX}_new", found)
-    mark = Mark(snapshot, frozenset([int(own)]))
-    counted = entries(connection, statements, mark)
+    position = LogPosition(snapshot, frozenset([int(own)]))
+    counted = entries(connection, statements, position)
     prepared_statements.deallocate(connection, statements)
     connection.execute(
         sql.SQL("UPDATE {} SET users = {}, system = {}").format(
@@ -121,9 +126,9 @@ def _store_mark(
 def _read(connection: Connection) -> Baseline:
     snapshot, own, rows, *counted = row(connection, STATE)
     relations = catalog.read(connection, replica=True)
-    kept = {int(oid): Kept(_place(oid), count) for oid, count in json.loads(rows).items()}
-    standing = read_sequences(connection, relations.sequences)
-    sequences = {oid: stands.value for oid, stands in standing.items()}
+    kept = {int(oid): RowCopy(_place(oid), count) for oid, count in json.loads(rows).items()}
+    states = read_sequences(connection, relations.sequences)
+    sequences = {oid: state.value for oid, state in states.items()}
     found = schema_fingerprint.kept_in(connection, _place("catalog"))
     statements = prepared_statements.prepare(
         connection, PREFIX, relations, kept, sequences, frozenset(), found, watched=True
@@ -140,20 +145,20 @@ def _read(connection: Connection) -> Baseline:
     return Baseline(
         relations=relations,
         fingerprint=found,
-        kept=kept,
+        copies=kept,
         storage=storage_of(storage),
         sequences=sequences,
-        restless=restless(relations.sequences, standing, frozenset()),
+        untracked_sequences=untracked_sequences(relations.sequences, states, frozenset()),
         sizes=dict(sizes),
         large_objects=large_objects.read(connection),
-        kept_objects=_place("objects"),
+        object_copies=_place("objects"),
         open_before=frozenset(),
         replica=True,
         watched=True,
         sentinel=tuple(sentinel),
         entries=Entries(*counted),
         prepared=statements,
-        mark=Mark(Snapshot.parse(snapshot), frozenset([own])),
+        position=LogPosition(Snapshot.parse(snapshot), frozenset([own])),
         stored=True,
     )
 
@@ -167,7 +172,7 @@ def _alike(connection: Connection, like: Baseline) -> Baseline:
         like,
         prepared=statements,
         sentinel=tuple(sentinel),
-        mark=Mark(Snapshot.parse(snapshot), frozenset([own])),
+        position=LogPosition(Snapshot.parse(snapshot), frozenset([own])),
     )
 
 
@@ -176,7 +181,7 @@ def _prepare(connection: Connection, like: Baseline) -> Prepared:
         connection,
         PREFIX,
         like.relations,
-        like.kept,
+        like.copies,
         like.sequences,
         like.open_before,
         like.fingerprint,

@@ -135,7 +135,7 @@ def local_shape(settings: Settings) -> list[str]:
     version = settings[ini.VERSION]
     pin = binaries.artifact(version)
     pinned = [cache_directory() / pin.directory] if pin else []
-    found = installed_programs.stamps([*binaries.programs(), *pinned])
+    found = installed_programs.file_fingerprints([*binaries.programs(), *pinned])
     # The token is another one with each start.
     arguments = _arguments(settings, replace(credentials(), token=""))
     return [version, *found, *_INITDB, _LETTERS_HERE, *arguments]

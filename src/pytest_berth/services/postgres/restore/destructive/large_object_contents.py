@@ -12,22 +12,22 @@ from pytest_berth.services.postgres.restore_errors import SchemaChanged
 
 if TYPE_CHECKING:
     from pytest_berth.services.postgres.restore.baseline import Baseline
-    from pytest_berth.services.postgres.restore.diff import Dirt
+    from pytest_berth.services.postgres.restore.diff import Difference
     from pytest_berth.services.postgres.restore.transactions import Connection
 
 
-def put_back(connection: Connection, baseline: Baseline, dirt: Dirt) -> None:
+def put_back(connection: Connection, baseline: Baseline, difference: Difference) -> None:
     """Remove the large objects that are new, and give the others the contents that they had."""
-    if dirt.added_objects:
+    if difference.added_objects:
         rows(
             connection,
             "SELECT pg_catalog.lo_unlink(oid) FROM unnest(%s::oid[]) AS added (oid)",
-            list(dirt.added_objects),
+            list(difference.added_objects),
         )
     put_back_one = _put_pages_back if large_objects.by_pages(connection) else _put_contents_back
-    for oid in dirt.altered_objects:
+    for oid in difference.altered_objects:
         put_back_one(connection, baseline, oid)
-    if dirt.altered_objects:
+    if difference.altered_objects:
         found = large_objects.read(connection)
         altered = [oid for oid, each in baseline.large_objects.items() if found.get(oid) != each]
         if altered:
@@ -44,7 +44,7 @@ def _put_pages_back(connection: Connection, baseline: Baseline, oid: int) -> Non
         "INSERT INTO pg_catalog.pg_largeobject (loid, pageno, data)"
         " SELECT id, pageno, data FROM {} WHERE id = %s AND pageno IS NOT NULL"
     )
-    connection.execute(put.format(baseline.kept_objects), [oid])
+    connection.execute(put.format(baseline.object_copies), [oid])
 
 
 def _put_contents_back(connection: Connection, baseline: Baseline, oid: int) -> None:
@@ -56,4 +56,4 @@ def _put_contents_back(connection: Connection, baseline: Baseline, oid: int) -> 
     )
     put = sql.SQL("lo_put(id, 0, contents)" if exists else "lo_from_bytea(id, contents)")
     query = sql.SQL("SELECT pg_catalog.{} FROM {} WHERE id = %s")
-    rows(connection, query.format(put, baseline.kept_objects), oid)
+    rows(connection, query.format(put, baseline.object_copies), oid)

@@ -30,7 +30,7 @@ class Views:
 
     def put_back(self, view: Relation) -> None:
         """Give a view the rows that it had, or none where it was not populated."""
-        kept, replica = view.oid in self.baseline.kept, self.baseline.replica
+        kept, replica = view.oid in self.baseline.copies, self.baseline.replica
         run(
             self.connection,
             sql.SQL("REFRESH MATERIALIZED VIEW {} {}").format(
@@ -63,7 +63,7 @@ class Views:
         digest = sql.SQL(
             "(SELECT ROW(count(*), sum(pg_catalog.hashtextextended(ROW({})::text, 0))) FROM {})"
         )
-        copy = self.baseline.kept[view.oid].copy
+        copy = self.baseline.copies[view.oid].copy
         query = sql.SQL("SELECT {} = {}").format(
             digest.format(view.column_list, view.identifier),
             digest.format(view.column_list, copy),

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from pytest_berth.services.postgres.restore.baseline import Baseline
     from pytest_berth.services.postgres.restore.catalog import Relation
     from pytest_berth.services.postgres.restore.contents import Storage
-    from pytest_berth.services.postgres.restore.diff import Dirt
+    from pytest_berth.services.postgres.restore.diff import Difference
     from pytest_berth.services.postgres.restore.transactions import Connection
 
 
@@ -41,31 +41,31 @@ class Finished:
     xid: int | None
 
 
-def put_back(connection: Connection, baseline: Baseline, dirt: Dirt) -> Finished:
-    """Put everything back that is in *dirt*, and all sequences, and commit."""
+def put_back(connection: Connection, baseline: Baseline, difference: Difference) -> Finished:
+    """Put everything back that is in *difference*, and all sequences, and commit."""
     rows = Rows(connection, baseline)
-    touched = rows.touched(dirt)
-    if dirt.is_grown_only and baseline.replica and not any(table.guards for table in touched):
-        deletions = [each.as_string(connection) for each in rows.deletions(dirt)]
-        return _finish(connection, baseline, dirt, deletions)
+    touched = rows.touched(difference)
+    if difference.is_grown_only and baseline.replica and not any(table.guards for table in touched):
+        deletions = [each.as_string(connection) for each in rows.deletions(difference)]
+        return _finish(connection, baseline, difference, deletions)
     with trigger_guards.off(connection, baseline, touched):
-        rows.put_back(dirt)
-    for view in dirt.views:
+        rows.put_back(difference)
+    for view in difference.views:
         Views(connection, baseline).put_back(view)
-    large_object_contents.put_back(connection, baseline, dirt)
-    return _finish(connection, baseline, dirt)
+    large_object_contents.put_back(connection, baseline, difference)
+    return _finish(connection, baseline, difference)
 
 
 def _finish(
-    connection: Connection, baseline: Baseline, dirt: Dirt, before: Sequence[str] = ()
+    connection: Connection, baseline: Baseline, difference: Difference, before: Sequence[str] = ()
 ) -> Finished:
     """Set all sequences back, read how the database stands, and commit, in one round trip."""
     run, sequences = baseline.prepared.run, baseline.relations.sequences
-    oids = ",".join(str(table.oid) for table in dirt.tables)
+    oids = ",".join(str(table.oid) for table in difference.tables)
     put = _put_sequences(connection, baseline) if baseline.used else run("sequences")
     last = [put, run("storage"), run("sizes", f"'{{{oids}}}'"), run("xid"), "COMMIT"]
-    locked = (*dirt.tables, *sequences)
-    with writing(dirt.tables), waiting_on(locked, open_transactions.BLOCK_WRITING):
+    locked = (*difference.tables, *sequences)
+    with writing(difference.tables), waiting_on(locked, open_transactions.BLOCK_WRITING):
         found = results(connection, [*before, *last])
     moved, storage, sizes, ((xid,),), _ = found[-len(last) :]
     oids_moved = {oid for (oid,) in moved}

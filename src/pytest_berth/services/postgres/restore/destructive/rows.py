@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from pytest_berth.services.postgres.restore.baseline import Baseline
     from pytest_berth.services.postgres.restore.catalog import Relation
-    from pytest_berth.services.postgres.restore.diff import Dirt
+    from pytest_berth.services.postgres.restore.diff import Difference
     from pytest_berth.services.postgres.restore.transactions import Connection
 
 
@@ -29,28 +29,28 @@ class Rows:
     connection: Connection
     baseline: Baseline
 
-    def touched(self, dirt: Dirt) -> list[Relation]:
-        """Return the tables that putting *dirt* back writes to."""
-        altered = dirt.altered
+    def touched(self, difference: Difference) -> list[Relation]:
+        """Return the tables that putting *difference* back writes to."""
+        altered = difference.altered
         if not self.baseline.replica:
-            altered = tuple(closure(self.baseline.relations, dirt.altered))
-        return list({table.oid: table for table in (*dirt.grown, *altered)}.values())
+            altered = tuple(closure(self.baseline.relations, difference.altered))
+        return list({table.oid: table for table in (*difference.grown, *altered)}.values())
 
-    def put_back(self, dirt: Dirt) -> None:
+    def put_back(self, difference: Difference) -> None:
         """Put all rows back; guards are off."""
         if self.baseline.replica:
-            deletions = self.deletions(dirt)
+            deletions = self.deletions(difference)
             if deletions:
-                run(self.connection, sql.SQL("; ").join(deletions), dirt.tables)
-            self._insert_each(dirt.altered)
+                run(self.connection, sql.SQL("; ").join(deletions), difference.tables)
+            self._insert_each(difference.altered)
         else:
-            self._put_back_with_foreign_keys(dirt)
+            self._put_back_with_foreign_keys(difference)
 
-    def deletions(self, dirt: Dirt) -> list[sql.Composed]:
+    def deletions(self, difference: Difference) -> list[sql.Composed]:
         """Return the statements that delete what is new, and all rows of altered tables."""
         return [
-            *(self._delete_from(table, all_rows=False) for table in dirt.grown),
-            *(self._delete_from(table, all_rows=True) for table in dirt.altered),
+            *(self._delete_from(table, all_rows=False) for table in difference.grown),
+            *(self._delete_from(table, all_rows=True) for table in difference.altered),
         ]
 
     def copy_in(self, table: Relation) -> None:
@@ -61,7 +61,7 @@ class Rows:
         if not table.columns:
             self._insert(table)
             return
-        kept = self.baseline.kept[table.oid].copy
+        kept = self.baseline.copies[table.oid].copy
         select = sql.SQL("SELECT {} FROM {} ORDER BY ctid").format(table.column_list, kept)
         into = sql.SQL("COPY {} ({}) FROM STDIN").format(table.identifier, table.column_list)
         cursor = self.connection.cursor()
@@ -73,9 +73,9 @@ class Rows:
 
     def _delete_from(self, table: Relation, *, all_rows: bool) -> sql.Composed:
         statement = sql.SQL("DELETE FROM ONLY {}").format(table.identifier)
-        if all_rows or table.oid not in self.baseline.kept:
+        if all_rows or table.oid not in self.baseline.copies:
             return statement
-        return sql.SQL("{} WHERE {}").format(statement, self.baseline.mark.is_newer())
+        return sql.SQL("{} WHERE {}").format(statement, self.baseline.position.is_newer())
 
     def _insert_each(self, tables: Sequence[Relation]) -> None:
         unordered = [table for table in tables if not self._insert(table)]
@@ -97,7 +97,7 @@ class Rows:
         names = sql.SQL("({})").format(table.column_list) if table.columns else sql.SQL("")
         return sql.SQL(
             "INSERT INTO {} {} OVERRIDING SYSTEM VALUE SELECT {} FROM {} ORDER BY ctid"
-        ).format(table.identifier, names, table.column_list, self.baseline.kept[table.oid].copy)
+        ).format(table.identifier, names, table.column_list, self.baseline.copies[table.oid].copy)
 
     def _truncate(self, tables: Sequence[Relation]) -> None:
         if tables:
@@ -115,19 +115,19 @@ class Rows:
         with trigger_guards.off(self.connection, self.baseline, everything):
             self._truncate(everything)
             for table in everything:
-                if table.oid in self.baseline.kept:
+                if table.oid in self.baseline.copies:
                     self.copy_in(table)
 
-    def _put_back_with_foreign_keys(self, dirt: Dirt) -> None:
+    def _put_back_with_foreign_keys(self, difference: Difference) -> None:
         """Put tables back while foreign keys fire, which check at the end of a statement.
 
         So all deletions are one statement and all insertions another: cycles need no order.
         """
-        rewritten = closure(self.baseline.relations, dirt.altered)
+        rewritten = closure(self.baseline.relations, difference.altered)
         self._truncate(rewritten)
-        grown = [table for table in dirt.grown if table not in rewritten]
+        grown = [table for table in difference.grown if table not in rewritten]
         self._at_once(grown, [self._delete_from(table, all_rows=False) for table in grown])
-        kept = [table for table in rewritten if table.oid in self.baseline.kept]
+        kept = [table for table in rewritten if table.oid in self.baseline.copies]
         self._at_once(kept, [self._insert_into(table) for table in kept])
 
     def _at_once(self, tables: Sequence[Relation], statements: Sequence[sql.Composed]) -> None:

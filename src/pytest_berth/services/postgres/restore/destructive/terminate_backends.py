@@ -10,7 +10,7 @@ from psycopg import sql
 from pytest_berth.services.postgres.restore.transactions import Connection, rows
 
 if TYPE_CHECKING:
-    from pytest_berth.services.postgres.restore.open_transactions import Holder
+    from pytest_berth.services.postgres.restore.open_transactions import OpenTransaction
 
 # Tells all other backends of clients to end; returns those still there. Not by the view
 # pg_stat_activity, which looks up names.
@@ -21,7 +21,7 @@ AND pid <> pg_catalog.pg_backend_pid() AND pid <> ALL ($1)
 """
 
 
-def end(connection: Connection, holder: Holder) -> None:
+def end(connection: Connection, holder: OpenTransaction) -> None:
     """End another's transaction: roll a prepared one back, end the backend of any other."""
     if holder.gid:
         statement = sql.SQL("ROLLBACK PREPARED {}").format(sql.Literal(holder.gid))
