@@ -43,8 +43,8 @@ FLOORS = (
     "tests/plugin/test_xdist.py",
     "tests/services/kafka/test_probe.py",
     "tests/services/test_redis/test_isolation.py",
-    "tests/services/test_repair/test_rows.py",
-    "tests/services/test_repair/test_speed_paths.py",
+    "tests/services/test_restore/test_rows.py",
+    "tests/services/test_restore/test_speed_paths.py",
 )
 
 LOWEST = r"(?P<name>[\w-]+)(\[.*\])?>=(?P<version>[\w.]+)"
@@ -238,8 +238,8 @@ def nightly(session: nox.Session) -> None:
         session.run(
             "pytest",
             *ALWAYS,
-            "tests/services/test_repair/test_random.py",
-            "tests/services/test_repair/test_statements.py",
+            "tests/services/test_restore/test_random.py",
+            "tests/services/test_restore/test_statements.py",
             env={
                 **ENVIRONMENT,
                 "BERTH_TESTS_POSTGRES": major,

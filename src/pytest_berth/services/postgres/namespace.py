@@ -131,11 +131,11 @@ class Workspace:
     @cached_property
     def _layers(self) -> DatabaseLayers:
         from pytest_berth.services.postgres.isolation.truncation import DatabaseLayers
-        from pytest_berth.services.postgres.restore.connection import RepairConnection
+        from pytest_berth.services.postgres.restore.connection import RestoreConnection
 
         timeout = self.berth.settings[LOCK_TIMEOUT]
         connect = partial(connections.named, self.server, self.database)
-        return DatabaseLayers(RepairConnection(connect, timeout, self.is_ours, self.application))
+        return DatabaseLayers(RestoreConnection(connect, timeout, self.is_ours, self.application))
 
     @cached_property
     def _beside(self) -> Beside:

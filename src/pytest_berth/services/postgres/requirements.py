@@ -74,7 +74,7 @@ def need_alchemy(items: Sequence[pytest.Item]) -> bool:
     return any(not given.isdisjoint(fixtures_reached(item, POSTGRES)) for item in items)
 
 
-def need_repairs(items: Sequence[pytest.Item], *, starts: bool) -> bool:
+def needs_restore(items: Sequence[pytest.Item], *, starts: bool) -> bool:
     """Tell whether anything has to be put back, or a template to note what that would be.
 
     Args:

@@ -1,4 +1,4 @@
-"""What can go wrong with a repair, as errors that the caller tells apart."""
+"""What can go wrong in a restore, as errors that the caller tells apart."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class NotRepairable(IsolationError):  # noqa: N818 - it says what the database i
 
 
 class CloneIsFasterError(Exception):
-    """The repair would take longer than a new clone of the template: nothing was put back."""
+    """Restoring would take longer than a new clone of the template: nothing was put back."""
 
 
 class SchemaChanged(NotRepairable):

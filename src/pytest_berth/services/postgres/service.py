@@ -97,12 +97,12 @@ class Postgres(BuiltIn):
     def load(self, items: Sequence[pytest.Item], *, starts: bool) -> None:
         """Import what else its tests need; what puts data back is much, and seldom needed."""
         from pytest_berth.services.postgres import sqlalchemy_compat
-        from pytest_berth.services.postgres.requirements import need_alchemy, need_repairs
+        from pytest_berth.services.postgres.requirements import need_alchemy, needs_restore
 
         super().load(items, starts=starts)
         if need_alchemy(items):
             sqlalchemy_compat.load()
-        if need_repairs(items, starts=starts):
+        if needs_restore(items, starts=starts):
             for module in ("isolation.truncation", "databases.private_fixtures"):
                 import_module(f"pytest_berth.services.postgres.{module}")
 

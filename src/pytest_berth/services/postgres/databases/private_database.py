@@ -12,7 +12,7 @@ from pytest_berth.errors import IsolationError
 from pytest_berth.services.postgres import sqlalchemy_compat
 from pytest_berth.services.postgres.isolation.pooled_sessions import PooledSessions
 from pytest_berth.services.postgres.restore import CloneIsFasterError
-from pytest_berth.services.postgres.restore.connection import RepairConnection
+from pytest_berth.services.postgres.restore.connection import RestoreConnection
 from pytest_berth.services.postgres.server import connections, urls
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ class Private:
     lock_timeout: float
     application: Application = field(repr=False)
     like: Baseline | None = field(default=None, repr=False)
-    _door: RepairConnection = field(init=False, repr=False)
+    _door: RestoreConnection = field(init=False, repr=False)
     _baseline: Baseline | None = field(default=None, init=False, repr=False)
 
     @cached_property
@@ -69,7 +69,7 @@ class Private:
 
     def __post_init__(self) -> None:
         connect = partial(connections.named, self.server, self.name)
-        self._door = RepairConnection(connect, self.lock_timeout, ours=True)
+        self._door = RestoreConnection(connect, self.lock_timeout, ours=True)
 
     def begin(self) -> Baseline:
         """Remember what the database holds, which is what its template holds."""

@@ -10,7 +10,7 @@ from pytest_berth.services.postgres import restore
 from pytest_berth.services.postgres.restore import Baseline
 
 if TYPE_CHECKING:
-    from pytest_berth.services.postgres.restore.connection import RepairConnection
+    from pytest_berth.services.postgres.restore.connection import RestoreConnection
 
 
 @dataclass
@@ -18,11 +18,11 @@ class DatabaseLayers(Layers[Baseline]):
     """The layers of a worker's database.
 
     Attributes:
-        door: The connection that repairs it.
+        door: The connection that restores it.
         wrote: Whether anything had been written when it was put back last.
     """
 
-    door: RepairConnection
+    door: RestoreConnection
     wrote: bool = field(default=True, init=False)
     _current: Baseline | None = field(default=None, init=False, repr=False)
     _put_back: bool = field(default=False, init=False, repr=False)

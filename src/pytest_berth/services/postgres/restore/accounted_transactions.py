@@ -2,7 +2,7 @@
 
 Commands that no event trigger is told of (a CREATE INDEX CONCURRENTLY that fails, CLUSTER, all of
 them under ``event_triggers = off``) write to the catalogs in transactions of their own. Counting
-the rows of all catalogs takes as long as the rest of a repair, and is spared where every
+the rows of all catalogs takes as long as the rest of a restore, and is spared where every
 transaction that was committed is known by a row that it has written to a table.
 """
 
@@ -37,7 +37,7 @@ def all_accounted_for(
     """Tell whether all transactions that were committed since the position have written rows.
 
     Args:
-        connection: In the transaction of the repair.
+        connection: In the transaction of the restore.
         baseline: What the database should hold.
         now: The snapshot that this transaction began with.
         difference: The tables with other rows.

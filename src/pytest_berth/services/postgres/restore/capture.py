@@ -51,7 +51,7 @@ def capture(
     Args:
         connection: In autocommit mode, kept open; it keeps the copies in temporary tables.
         lock_timeout: Seconds to wait for each lock.
-        watch: Whether the database may get an event trigger, which makes repairs faster.
+        watch: Whether the database may get an event trigger, which makes restores faster.
         known: What it held before: where the schema is still the same, it is not read again.
 
     Raises:

@@ -35,7 +35,7 @@ class Relation:
 
     Attributes:
         columns: The columns that a row is written to: all but the generated ones.
-        guards: Triggers and rules to switch off for the repair.
+        guards: Triggers and rules to switch off for the restore.
         referencing: The ids of the tables with a foreign key to this one.
         leaves: For a partitioned table: the ids of all its leaf partitions.
         unlogged: Whether its changes leave no trace in the write-ahead log.

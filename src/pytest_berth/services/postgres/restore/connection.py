@@ -1,4 +1,4 @@
-"""The connection that repairs a database: opened when it is needed, open until the end."""
+"""The connection that restores a database: opened when it is needed, open until the end."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 @dataclass
-class RepairConnection:
+class RestoreConnection:
     """A connection of berth's own to one database; it keeps what baselines have copied.
 
     Attributes:

@@ -69,7 +69,7 @@ def find(connection: Connection, baseline: Baseline, found: Sequence[list[Row]])
     """Compare the database with its baseline.
 
     Args:
-        connection: In the transaction of the repair.
+        connection: In the transaction of the restore.
         baseline: What the database should hold.
         found: The rows of `statements`.
     """

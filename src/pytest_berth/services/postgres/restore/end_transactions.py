@@ -36,7 +36,7 @@ def _younger(connection: Connection, baseline: Baseline) -> list[OpenTransaction
 def with_wider(
     connection: Connection, baseline: Baseline, application: Application | None
 ) -> Baseline:
-    """Leave out of a repair what belongs to transactions of a wider scope.
+    """Leave out of a restore what belongs to transactions of a wider scope.
 
     They may have begun in the test. The sequences that they have used stay where they are: a
     value that was given to a row of theirs, which nobody else sees, must not be given away again.

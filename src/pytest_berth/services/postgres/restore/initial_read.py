@@ -1,4 +1,4 @@
-"""The beginning of a repair: all that it has to know is read in one round trip."""
+"""The beginning of a restore: all that it has to know is read in one round trip."""
 
 from __future__ import annotations
 

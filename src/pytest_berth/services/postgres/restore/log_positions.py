@@ -44,7 +44,7 @@ class LogPosition:
     """An instant at which the database held its baseline.
 
     The snapshot is taken before the baseline is read or put back, never after: what others
-    commit meanwhile then counts as newer. *own* are the ids of the repairs' transactions since.
+    commit meanwhile then counts as newer. *own* are the ids of the restores' transactions since.
     """
 
     snapshot: Snapshot
@@ -57,7 +57,7 @@ class LogPosition:
         return ended > 0 or not self.snapshot.running <= now.running
 
     def advanced(self, snapshot: Snapshot, own: int | None) -> LogPosition:
-        """Return the position after a repair that began at *snapshot*."""
+        """Return the position after a restore that began at *snapshot*."""
         written = self.own | ({own} if own else frozenset())
         return LogPosition(snapshot, frozenset(xid for xid in written if xid >= snapshot.xmin))
 

@@ -58,7 +58,7 @@ def restore(
         lock_timeout: Seconds to wait for each lock, and for transactions left open.
         application: What knows the connections of this process, where anything does.
         alone: The only other backends that may stay, by their process ids; left out, all may.
-        at_most: Microseconds that the repair may take, by estimation.
+        at_most: Microseconds that the restore may take, by estimation.
 
     Raises:
         CloneIsFasterError: It would take longer; nothing was put back.
@@ -128,10 +128,10 @@ def _put_back(
 ) -> Restored:
     try:
         try:
-            restored = _repair(connection, baseline, lock_timeout, at_most)
+            restored = _restore_once(connection, baseline, lock_timeout, at_most)
         except BlockedError as blocked:
             left += end_transactions.end_blockers(connection, baseline, blocked, application)
-            restored = _repair(connection, baseline, lock_timeout, at_most)
+            restored = _restore_once(connection, baseline, lock_timeout, at_most)
     except BlockedError as blocked:
         raise LeftOpen([*left, *end_transactions.blockers(connection, blocked)], None) from blocked
     except NotRepairable as error:
@@ -144,7 +144,7 @@ def _put_back(
     return restored
 
 
-def _repair(
+def _restore_once(
     connection: Connection, baseline: Baseline, lock_timeout: float, at_most: int | None
 ) -> Restored:
     relations, open_before = baseline.relations, baseline.open_before

@@ -23,7 +23,7 @@ BATCH = 100
 
 
 def settle(connection: Connection) -> bool:
-    """Make the connection's settings fit for repairs; tell whether it is a replica's.
+    """Make the connection's settings fit for restoring; tell whether it is a replica's.
 
     Under ``session_replication_role = replica`` triggers and foreign keys do not fire. It is
     set once: switching it throws away all plans.

@@ -27,12 +27,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Finished:
-    """How the database stands after a repair.
+    """How the database stands after a restore.
 
     Attributes:
         moved: Sequences that had given away values.
         sizes: Bytes of the tables that were touched, with what is stored out of line.
-        xid: The repair's transaction, if it has written.
+        xid: The restore's transaction, if it has written.
     """
 
     moved: tuple[Relation, ...]

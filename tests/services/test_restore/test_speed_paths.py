@@ -140,10 +140,10 @@ def test_a_sequence_at_the_same_value_gives_nothing_away_unnoticed(slate: Slate)
     slate.restore()
 
 
-def test_other_databases_do_not_make_the_baseline_anew(slate: Slate, repair_server: str) -> None:
+def test_other_databases_do_not_make_the_baseline_anew(slate: Slate, restore_server: str) -> None:
     slate.app.execute(SEEDED)
     baseline = slate.capture()
-    with psycopg.connect(repair_server, autocommit=True) as elsewhere:
+    with psycopg.connect(restore_server, autocommit=True) as elsewhere:
         elsewhere.execute("SELECT pg_current_xact_id()")
     assert slate.changed()
     confirmed = restore.confirm(slate.berth, baseline, lock_timeout=LOCK_TIMEOUT)

@@ -39,7 +39,7 @@ AND n.nspname NOT IN ('pg_catalog', 'information_schema') ORDER BY 1
 
 
 @pytest.fixture(scope="session")
-def repair_server() -> Iterator[str]:
+def restore_server() -> Iterator[str]:
     """Yield the conninfo of a superuser on a temporary server."""
     found = sorted(Path("/usr/lib/postgresql").glob("*/bin"))
     if major := os.environ.get("BERTH_TESTS_POSTGRES"):
@@ -186,9 +186,9 @@ def new_slate(server: str) -> Iterator[Slate]:
 
 
 @pytest.fixture
-def slate(repair_server: str) -> Iterator[Slate]:
+def slate(restore_server: str) -> Iterator[Slate]:
     """Yield a database of its own for the test."""
-    with new_slate(repair_server) as made:
+    with new_slate(restore_server) as made:
         yield made
 
 

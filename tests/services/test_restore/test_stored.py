@@ -34,12 +34,12 @@ SELECT lo_put(4711, 0, 'lost');
 
 
 @pytest.fixture
-def template(repair_server: str) -> Iterator[str]:
+def template(restore_server: str) -> Iterator[str]:
     """The name of a template that has its baseline stored."""
-    with psycopg.connect(repair_server, autocommit=True) as admin:
+    with psycopg.connect(restore_server, autocommit=True) as admin:
         admin.execute("CREATE DATABASE stored")
         try:
-            dsn = make_conninfo(repair_server, dbname="stored")
+            dsn = make_conninfo(restore_server, dbname="stored")
             with psycopg.connect(dsn, autocommit=True) as door:
                 door.execute(SCHEMA.encode())
                 assert restore.store(door, lock_timeout=LOCK_TIMEOUT)
@@ -70,9 +70,9 @@ def adopt(slate: Slate, like: restore.Baseline | None = None) -> restore.Baselin
 
 
 def test_a_clone_is_put_back_by_the_copies_that_it_came_with(
-    template: str, repair_server: str
+    template: str, restore_server: str
 ) -> None:
-    with clone(repair_server) as slate:
+    with clone(restore_server) as slate:
         assert adopt(slate)
         for _ in range(2):
             assert slate.restore().tables == ()
@@ -81,9 +81,9 @@ def test_a_clone_is_put_back_by_the_copies_that_it_came_with(
 
 
 def test_a_second_clone_reads_nothing_of_what_the_first_has_read(
-    template: str, repair_server: str, monkeypatch: pytest.MonkeyPatch
+    template: str, restore_server: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with clone(repair_server) as first:
+    with clone(restore_server) as first:
         like = adopt(first)
         first.app.execute(WRITE.encode())
         first.restore()
@@ -93,14 +93,14 @@ def test_a_second_clone_reads_nothing_of_what_the_first_has_read(
 
     monkeypatch.setattr(catalog, "read", forbidden)
     monkeypatch.setattr(schema_fingerprint, "kept_in", forbidden)
-    with clone(repair_server, "second") as slate:
+    with clone(restore_server, "second") as slate:
         assert adopt(slate, like)
         slate.app.execute(WRITE.encode())
         assert slate.restore().tables == ("public.sale", "public.item")
 
 
-def test_the_stored_copies_are_no_change_of_the_schema(template: str, repair_server: str) -> None:
-    with clone(repair_server) as slate:
+def test_the_stored_copies_are_no_change_of_the_schema(template: str, restore_server: str) -> None:
+    with clone(restore_server) as slate:
         baseline = adopt(slate)
         assert baseline
         slate.app.execute("ALTER TABLE item DISABLE TRIGGER ALL")
@@ -109,8 +109,10 @@ def test_the_stored_copies_are_no_change_of_the_schema(template: str, repair_ser
         assert schema_fingerprint.differences(slate.berth, baseline.fingerprint) == []
 
 
-def test_a_changed_schema_is_named_by_the_stored_catalog(template: str, repair_server: str) -> None:
-    with clone(repair_server) as slate:
+def test_a_changed_schema_is_named_by_the_stored_catalog(
+    template: str, restore_server: str
+) -> None:
+    with clone(restore_server) as slate:
         adopt(slate)
         slate.app.execute("CREATE TABLE extra (x int); ALTER TABLE item ADD extra int")
         slate.app.execute("DROP TABLE sale")
@@ -133,15 +135,15 @@ def test_a_changed_schema_is_named_by_the_stored_catalog(template: str, repair_s
     ],
 )
 def test_what_was_written_before_is_not_taken_for_the_template(
-    template: str, repair_server: str, statement: str
+    template: str, restore_server: str, statement: str
 ) -> None:
-    with clone(repair_server) as slate:
+    with clone(restore_server) as slate:
         slate.app.execute(statement.encode())
         assert adopt(slate) is None
 
 
-def test_where_sequences_stand_belongs_to_the_baseline(template: str, repair_server: str) -> None:
-    with clone(repair_server) as slate:
+def test_where_sequences_stand_belongs_to_the_baseline(template: str, restore_server: str) -> None:
+    with clone(restore_server) as slate:
         slate.app.execute("SELECT nextval('item_id_seq')")
         assert adopt(slate)
         slate.app.execute("SELECT nextval('item_id_seq')")

@@ -248,9 +248,9 @@ def is_restored(slate: Slate, catalogs_before: list[Any]) -> bool:
     programs=st.lists(st.lists(STEP, min_size=1, max_size=12), min_size=1, max_size=2),
 )
 def test_the_repair_gives_back_what_was_there(
-    repair_server: str, part: int, tables: list[Table], programs: list[list[Step]]
+    restore_server: str, part: int, tables: list[Table], programs: list[list[Step]]
 ) -> None:
-    with new_slate(repair_server) as slate:
+    with new_slate(restore_server) as slate:
         create(slate.app, tables)
         slate.capture()
         before = catalogs(slate)

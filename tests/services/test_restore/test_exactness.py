@@ -42,10 +42,10 @@ def test_only_what_is_dirty_is_touched(slate: Slate) -> None:
     assert restored.sequences == ("public.other_id_seq",)
 
 
-def test_other_databases_are_not_touched(slate: Slate, repair_server: str) -> None:
+def test_other_databases_are_not_touched(slate: Slate, restore_server: str) -> None:
     slate.app.execute(SEEDED)
     slate.capture()
-    with psycopg.connect(repair_server) as elsewhere:
+    with psycopg.connect(restore_server) as elsewhere:
         elsewhere.execute("CREATE TABLE not_ours (x int)")
         slate.app.execute("DELETE FROM item")
         slate.restore()
