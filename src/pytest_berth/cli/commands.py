@@ -25,7 +25,7 @@ from pytest_berth.sources.engine import EngineUnreachableError, connect
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from pytest_berth.run.orphans import Leftover
+    from pytest_berth.run.orphans import Orphan
 
 _TRIED_FOR = 7 * 24 * 3600.0
 
@@ -206,7 +206,7 @@ def _manager(directory: Path) -> Manager:
     return Manager(run.resume(directory), values, BUILT_IN, Lines())
 
 
-def _leftovers() -> list[Leftover]:
+def _leftovers() -> list[Orphan]:
     found = list(orphans.directories(Path(tempfile.gettempdir())))
     found += orphans.kept()
     try:
@@ -217,7 +217,7 @@ def _leftovers() -> list[Leftover]:
     return sorted(found, key=lambda each: each.run_id)
 
 
-def _line(leftover: Leftover) -> str:
+def _line(leftover: Orphan) -> str:
     return f"{leftover.run_id}  {leftover.state:7}  {leftover.what}  {leftover.about}".rstrip()
 
 
@@ -229,7 +229,7 @@ def _agrees() -> bool:
         return False
 
 
-def _may_end(leftover: Leftover, *, is_named: bool) -> bool:
+def _may_end(leftover: Orphan, *, is_named: bool) -> bool:
     """Tell of a kept server whether it is to be ended: its time is over, or it was asked for."""
     record = leftover.handle
     if not isinstance(record, Record):
@@ -237,7 +237,7 @@ def _may_end(leftover: Leftover, *, is_named: bool) -> bool:
     return (is_named or record.is_over) and not record.is_used
 
 
-def _remove(leftover: Leftover) -> None:
+def _remove(leftover: Orphan) -> None:
     if isinstance(leftover.handle, Record):
         reuse_reaper.end_apart(place(), leftover.handle, early=True)
     elif isinstance(leftover.handle, Path):

@@ -1,4 +1,4 @@
-"""Usage errors that only collection can find: told once, also under xdist."""
+"""Usage errors that only collection can find: raised once, also under xdist."""
 
 from __future__ import annotations
 

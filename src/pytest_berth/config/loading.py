@@ -1,4 +1,4 @@
-"""Reads the settings: flag / ``-o`` / environment / ini / default, and what is wrong with them."""
+"""Reads the settings, in the order flag, ``-o``, environment, ini, default, and checks them."""
 
 from __future__ import annotations
 

@@ -19,7 +19,7 @@ _MOST_LINES = 50
 
 
 def mark_logs(item: pytest.Item, berth: Berth) -> None:
-    """Remember where the servers' logs are when a test begins."""
+    """Remember the positions in the servers' logs when a test begins."""
     if berth.has_manager:
         servers = berth.manager.servers
         item.stash[MARKS] = {

@@ -19,7 +19,7 @@ _NAME = "berth-reporting"
 
 
 def start(config: pytest.Config) -> TerminalProgress:
-    """Register these hooks, and return what tells a waiting user what is going on."""
+    """Register these hooks, and return the terminal progress."""
     redaction.start(config)
     config.pluginmanager.register(sys.modules[__name__], _NAME)
     config.pluginmanager.register(Redacting(config.stash[redaction.SECRETS]), f"{_NAME}-redacting")
@@ -63,7 +63,7 @@ def pytest_sessionfinish(session: pytest.Session) -> Generator[None, Any, Any]:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_setup(item: pytest.Item) -> None:
-    """Print what threads have told since the last test, and remember where servers' logs are."""
+    """Print the lines of threads since the last test, and note the positions in servers' logs."""
     berth = item.config.stash[BERTH]
     berth.on_waiting()
     failure_report.mark_logs(item, berth)

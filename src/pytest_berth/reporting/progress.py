@@ -22,7 +22,7 @@ _TELL_EVERY = 5.0
 
 
 class TerminalProgress:
-    """Tells a waiting user what is going on.
+    """Prints lines and progress bars for a waiting user.
 
     On a terminal downloads are shown as bars, elsewhere as a plain line every five seconds. What
     an xdist worker tells is printed by the controller. pytest's capture belongs to the thread that
@@ -53,7 +53,7 @@ class TerminalProgress:
             self._kept.append(lambda: self._print(text))
 
     def catch_up(self) -> None:
-        """Print what other threads have told meanwhile."""
+        """Print the lines of other threads that have come meanwhile."""
         while self._kept:
             self._kept.popleft()()
 

@@ -1,4 +1,4 @@
-"""The terminal while servers end: what the application's clients say of it is not shown."""
+"""Hides what the application's clients print while servers end."""
 
 from __future__ import annotations
 

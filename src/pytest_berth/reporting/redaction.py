@@ -123,7 +123,7 @@ def _is_common(password: str, names: set[str]) -> bool:
 
 @cache
 def _replacements(password: str, *, common: bool) -> list[tuple[re.Pattern[str], str]]:
-    """Return what one password is replaced by: asked for several times in each test."""
+    """Return the replacements for one password; cached, as each test asks several times."""
     if not password:
         return []
     letters = [_any_form(letter) for letter in password]

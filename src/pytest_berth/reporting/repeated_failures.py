@@ -1,4 +1,4 @@
-"""What fails every test for the same reason is shown once, and then named."""
+"""An error that fails many tests is shown once; later reports name the first test."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Lines from xdist's workers, which have no terminal, printed by the controller as they come."""
+"""Prints the lines of xdist's workers, which have no terminal, in the controller."""
 
 from __future__ import annotations
 

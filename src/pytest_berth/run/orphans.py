@@ -1,4 +1,4 @@
-"""What dead runs have left on an engine that they shared with us: proof, then removal.
+"""Orphans: containers and directories of dead runs. It is proved first that the run is dead.
 
 A run's reaper removes its containers. Where run and reaper ended together, as in a CI job whose
 own container was thrown away, the next run on the same engine finds theirs by their labels. It
@@ -41,8 +41,8 @@ _KEPT = "org.pytest-berth.kept"
 
 
 @dataclass(frozen=True)
-class Leftover:
-    """A container or a directory of a run, and what is known of the run.
+class Orphan:
+    """A container or a directory of a run, and the state of that run.
 
     Attributes:
         run_id: The run.
@@ -62,7 +62,7 @@ class Leftover:
 
 
 def labels(run: Run, settings: Settings) -> dict[str, str]:
-    """Return what a container of a run carries, so that others can tell whether it is in use."""
+    """Return the labels by which other runs can tell whether a container is in use."""
     owner = process_identity.read(run.directory / OWNER)
     return {
         _OWNER: json.dumps(owner),
@@ -93,7 +93,7 @@ def sweep(source: Source, run: Run, progress: Progress) -> None:
         progress.note(f"what dead runs have left on the engine could not be removed: {error}")
 
 
-def containers(engine: Engine) -> Iterator[Leftover]:
+def containers(engine: Engine) -> Iterator[Orphan]:
     """Yield the containers of all runs on an engine."""
     # Without the details of each, which would cost a request, and fail where one is gone meanwhile.
     listed = engine.containers.list(all=True, filters={"label": RUN}, sparse=True)
@@ -102,7 +102,7 @@ def containers(engine: Engine) -> Iterator[Leftover]:
     kept_in = cache(_kept_in)
     for container, of_run in zip(listed, of_runs, strict=True):
         found = container.attrs["Labels"]
-        yield Leftover(
+        yield Orphan(
             found[RUN],
             container.attrs["Names"][0].lstrip("/"),
             f"{found.get(_PROJECT, '?')} on {found.get(_HOST, '?')}",
@@ -112,25 +112,25 @@ def containers(engine: Engine) -> Iterator[Leftover]:
         )
 
 
-def kept() -> Iterator[Leftover]:
+def kept() -> Iterator[Orphan]:
     """Yield the servers that this user keeps for later runs."""
     for record in records.all_of_user():
         about = f"{record.project}, {record.rest}"
-        yield Leftover(record.name, str(record), about, KEPT, True, record)
+        yield Orphan(record.name, str(record), about, KEPT, True, record)
 
 
-def directories(place: Path) -> Iterator[Leftover]:
+def directories(place: Path) -> Iterator[Orphan]:
     """Yield the directories of this user's runs in a temporary directory."""
     for path in sorted(place.glob(f"berth-*/{OWNER}")):
         if is_directory(path.parent):
             run_id = path.parent.name.split("-")[1]
-            yield Leftover(run_id, str(path.parent), "", _state_of(path), True, path.parent)
+            yield Orphan(run_id, str(path.parent), "", _state_of(path), True, path.parent)
 
 
 def _state(
     of_run: str, container_id: str, place: str, kept_in: Callable[[str], set[str] | None]
 ) -> str:
-    """Tell the state of a container: that of its run, unless it was left to others."""
+    """Return the state of a container: that of its run, unless it stays for later runs."""
     if of_run == ALIVE or not place:
         return of_run
     known = kept_in(place)
@@ -140,7 +140,7 @@ def _state(
 
 
 def _kept_in(place: str) -> set[str] | None:
-    """Return the ids of the containers that are kept; None where that cannot be known.
+    """Return the ids of the containers that stay for later runs; None where that is unknown.
 
     Of another user, or of another container's file system, the records cannot be read.
     """

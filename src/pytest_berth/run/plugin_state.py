@@ -1,4 +1,4 @@
-"""What the plugin knows in a process: kept in pytest's stash, reached through ``config``."""
+"""The plugin's state in a process: in the stash of pytest's ``config``."""
 
 from __future__ import annotations
 
@@ -72,19 +72,19 @@ class Berth:
 
     @cached_property
     def progress(self) -> Progress:
-        """What tells a waiting user what is going on; started when there is something to tell."""
+        """Prints lines for a waiting user; created when there is something to print."""
         return self._start_reporting()
 
     @cached_property
     def manager(self) -> Manager:
-        """The servers; made when first needed, as it brings the sources."""
+        """The servers; created when first needed, as it imports the sources."""
         from pytest_berth.run.manager import Manager
 
         return Manager(self.run, self.settings, self.services, self.progress)
 
     @cached_property
     def prestart(self) -> Prestart:
-        """What is started before a test asks for it."""
+        """The servers that start before a test asks for them."""
         from pytest_berth.run.prestart import Prestart
 
         prestart = Prestart(self)

@@ -1,4 +1,4 @@
-"""Work that is done once per run, whichever of its processes comes first."""
+"""Work that is done once per run, by the first process that asks for it."""
 
 from __future__ import annotations
 
@@ -51,12 +51,12 @@ def lock(directory: Path, name: str, *, blocking: bool = True) -> AbstractContex
 
 
 def remember(path: Path, error: BerthError) -> None:
-    """Keep an error for the other processes of the run."""
+    """Write an error to a file, for the other processes of the run."""
     path.write_text(json.dumps([type(error).__name__, error.what, error.why, error.remedy]))
 
 
 def raise_remembered(path: Path) -> None:
-    """Raise the error that is kept in a file, if there is one."""
+    """Raise the error that a file holds, if the file exists."""
     kept = path.read_text() if path.exists() else ""
     if kept:
         name, what, why, remedy = json.loads(kept)

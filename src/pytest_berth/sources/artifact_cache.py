@@ -1,4 +1,4 @@
-"""The directory that server binaries are kept in."""
+"""The cache: the directory of downloaded server binaries."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ CACHE_VARIABLE = "BERTH_CACHE"
 
 
 def cache_directory() -> Path:
-    """Return the directory that artifacts are kept in; it need not exist.
+    """Return the directory of the cache, which need not exist.
 
     It is ``BERTH_CACHE``, or the user's cache. A server that root starts runs as another user, so
     for root it is the machine's cache where root's own cannot be read by others.
@@ -57,7 +57,7 @@ def is_open(path: Path) -> bool:
 
 
 def stranger(path: Path) -> str:
-    """Tell who else can change what is in a directory, or exchange it; nothing where nobody can.
+    """Return who else can write to a directory or replace it; empty where nobody can.
 
     Programs of the cache are run: what others have put there, or can put there, must not be.
     """

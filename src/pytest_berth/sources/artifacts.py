@@ -110,7 +110,7 @@ def fetch(
 
 
 def _require_trust(artifact: Artifact, target: Path) -> None:
-    """Refuse to run what others can have put there."""
+    """Refuse a directory that other users can have written to."""
     found = stranger(target)
     if found:
         raise ArtifactError(
@@ -186,7 +186,7 @@ def _lock(target: Path) -> BaseFileLock:
 
 
 def _sweep(cache: Path) -> None:
-    """Remove what killed processes left of other artifacts: nobody holds their locks."""
+    """Remove partial artifacts of killed processes: nobody holds their locks."""
     from filelock import Timeout
 
     for partial in cache.glob(f"*{PARTIAL}"):

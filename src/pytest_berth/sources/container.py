@@ -185,12 +185,12 @@ class Container:
             ryuk.stop(self.engine, server.handle["reaper"])
 
     def join(self, server: Server) -> None:
-        """Let the reaper, if there is one, wait for this process, too."""
+        """Connect to Ryuk, if there is one, so that it waits for this process, too."""
         if server.handle.get("reaper") and server.handle["container"] not in self._joined:
             self._joined[server.handle["container"]] = ryuk.join(server.handle["reaper"])
 
     def keep(self, server: Server) -> None:
-        """Keep a file of the container; or stop it, so that its data is complete, and commit it."""
+        """Store a snapshot: a file of the container, or the stopped container as an image."""
         container = self._container(server)
         kept_file = server.handle.get("kept_file")
         if kept_file:
@@ -243,7 +243,7 @@ class Container:
         return wall_clock()
 
     def log(self, server: Server, since: float) -> str:
-        """Return what the container printed since a mark."""
+        """Return what the container printed since a position in its log."""
         from docker.errors import DockerException
 
         try:
@@ -370,7 +370,7 @@ def _archive(files: Mapping[str, bytes]) -> bytes:
 
 @contextmanager
 def removal() -> Iterator[None]:
-    """Take it as done when the container is gone, or somebody else is removing it."""
+    """Ignore the error that the container is gone, or is being removed by another process."""
     from docker.errors import APIError
 
     try:
@@ -392,7 +392,7 @@ def _not_started(plan: Server, error: BaseException, container: Any) -> StartErr
 
 
 def _brief(error: BaseException) -> str:
-    """Return the innermost reason: what stands around it repeats itself for half a page."""
+    """Return the innermost cause, without the half page of repetitions around it."""
     explained = getattr(error, "explanation", None)
     while error.__cause__ or error.__context__:
         error = error.__cause__ or error.__context__ or error

@@ -14,18 +14,18 @@ _PLENTY = 1 << 30
 
 
 def choose() -> Path:
-    """Return the directory for a server's own: the temporary one if the user has named one."""
+    """Return the parent of a server's directory: the temporary one if the user has set it."""
     named = any(map(os.environ.get, _NAMES))
     return MEMORY if not named and _is_plenty() else Path(tempfile.gettempdir())
 
 
 def everywhere() -> tuple[Path, ...]:
-    """Return all directories where a server's own may be, which need not exist."""
+    """Return all possible parents of servers' directories, which need not exist."""
     return Path(tempfile.gettempdir()), MEMORY
 
 
 def unusable(place: Path, why: str) -> StartError:
-    """Return the error that a server's files cannot be written, with whose choice the place was."""
+    """Return the error for a directory that cannot be written, naming who has chosen it."""
     named = next((f"{name} = {os.environ[name]}" for name in _NAMES if os.environ.get(name)), "")
     return StartError(
         f"the files of a local server cannot be written to {place}.",

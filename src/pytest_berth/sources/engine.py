@@ -62,7 +62,7 @@ class Engine:
         return address.scheme == "http+docker" and address.hostname in {"localhost", "localnpipe"}
 
     def our_container(self) -> str:
-        """Return what names the container that this process runs in, and its present life.
+        """Return the id of the container that this process runs in, and when it was started.
 
         Returns:
             Its id and the time of its start; empty where it is none of this engine's.
@@ -102,7 +102,7 @@ class Engine:
         return self.client.host()
 
     def known_host(self) -> str | None:
-        """Return that address where it is known before there is a container."""
+        """Return that address if it is known before a container exists."""
         from testcontainers.core.config import ConnectionMode
 
         if self.on_this_host:

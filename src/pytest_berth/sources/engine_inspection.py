@@ -1,4 +1,4 @@
-"""What images and containers are, asked of an engine behind a socket of this machine.
+"""Asks an engine behind a local socket about images and containers, without its client.
 
 It goes without the engine's client: to load that takes longer than all that a run does with a
 server which is there already, and the reaper has the standard library only.
@@ -51,7 +51,7 @@ def socket_path() -> str | None:
 
 
 def image_id(path: str, image: str) -> str:
-    """Return the id that an image's name stands for, empty where the engine has none.
+    """Return the id of an image by its name, empty where the engine does not have it.
 
     Raises:
         EngineUnreachableError: The engine does not answer.
@@ -74,7 +74,7 @@ def is_held(path: str, container: str) -> bool:
 
 
 def has_stopped(listed: Mapping[str, Any]) -> bool:
-    """Tell whether a process is stopped of those that an engine has listed."""
+    """Tell whether any process in an engine's list is stopped."""
     return any(row[-1].startswith("T") for row in listed.get("Processes") or ())
 
 

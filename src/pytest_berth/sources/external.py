@@ -1,4 +1,4 @@
-"""Servers that are there already: never started, never stopped."""
+"""Servers that run already: never started, never stopped."""
 
 from __future__ import annotations
 

@@ -65,7 +65,7 @@ def _sums(events: Iterable[dict[str, Any]], failure: type[Exception]) -> Iterabl
 
 
 def identity(engine: Engine, image: str) -> str:
-    """Return what an image is, whatever its tag says."""
+    """Return the id of an image, whatever its tag is."""
     return str(engine.client.client.images.get(image).id)
 
 
