@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pytest_berth.collection import autouse, server_scopes
+from pytest_berth.compat import pytest_private
 from pytest_berth.config import markers
 from pytest_berth.config.markers import INTEGRATION_NAME
 from pytest_berth.errors import SettingsError, together
@@ -111,7 +112,7 @@ def services_reached(item: pytest.Item, services: Sequence[Service]) -> list[Ser
 
 def asks_at_run_time(item: pytest.Item) -> bool:
     """Tell whether a test or one of its fixtures may ask for further fixtures while it runs."""
-    own = "request" in getattr(_info(item), "initialnames", ())
+    own = "request" in getattr(pytest_private.fixture_info(item), "initialnames", ())
     return own or any(
         "request" in definition.argnames and not definition.func.__module__.startswith(_KNOWN)
         for _, definition in _definitions(item)
@@ -120,18 +121,15 @@ def asks_at_run_time(item: pytest.Item) -> bool:
 
 def is_skipped(item: pytest.Item) -> bool:
     """Tell whether a mark skips the test, or it cannot be told as the mark itself is wrong."""
-    # pytest has no public way to ask; conditions may be texts, which it evaluates.
-    from _pytest.skipping import evaluate_skip_marks
-
     try:
-        return evaluate_skip_marks(item) is not None
+        return pytest_private.is_skipped(item)
     except pytest.fail.Exception:
         return True
 
 
 def overridden_in(item: pytest.Item, fixture: str) -> str:
     """Return the module whose definition of a fixture a test gets."""
-    definitions = _info(item).name2fixturedefs.get(fixture, ())
+    definitions = pytest_private.fixture_info(item).name2fixturedefs.get(fixture, ())
     return definitions[-1].func.__module__ if definitions else ""
 
 
@@ -143,7 +141,7 @@ def _put_first(item: pytest.Item, fixture: str) -> None:
     names = _closure(item)
     if fixture in names:
         names.remove(fixture)
-    definitions = _info(item).name2fixturedefs
+    definitions = pytest_private.fixture_info(item).name2fixturedefs
     function_scoped = (
         index
         for index, name in enumerate(names)
@@ -158,12 +156,10 @@ def _put_before_all(item: pytest.Item, slate: str) -> None:
     The suite's own may reach the server by the application, without asking for a fixture.
     """
     names = _closure(item)
-    overriding = _info(item).name2fixturedefs
-    # pytest has no public way to ask for the definition of a fixture by its name.
-    definitions = item.session._fixturemanager.getfixturedefs
-    (of_slate,) = definitions(slate, item) or ()
+    overriding = pytest_private.fixture_info(item).name2fixturedefs
+    (of_slate,) = pytest_private.definitions(item, slate)
     for argument in of_slate.argnames:
-        found = overriding.get(argument) or definitions(argument, item)
+        found = overriding.get(argument) or pytest_private.definitions(item, argument)
         if found and found[-1].scope == "session":
             if argument in names:
                 names.remove(argument)
@@ -180,7 +176,7 @@ def _names_by_module(item: pytest.Item) -> dict[str, frozenset[str]]:
 
 def _definitions(item: pytest.Item) -> Iterator[tuple[str, Any]]:
     """Yield the fixture definitions that pytest will run, following overrides."""
-    info = _info(item)
+    info = pytest_private.fixture_info(item)
     pending = [(name, 1) for name in getattr(info, "initialnames", ())]
     seen = set()
     while pending:
@@ -198,8 +194,3 @@ def _closure(item: pytest.Item) -> list[str]:
     """Return the list that pytest itself goes by, also where it is empty."""
     names: list[str] | None = getattr(item, "fixturenames", None)
     return [] if names is None else names
-
-
-def _info(item: pytest.Item) -> Any:
-    # pytest has no public way to ask which definitions stand behind an item's fixture names.
-    return getattr(item, "_fixtureinfo", None)

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import dataclasses
 from typing import TYPE_CHECKING, Any
 
+from pytest_berth.compat import pytest_private
 from pytest_berth.config.options import choice
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     import pytest
 
     from pytest_berth.api import Service
@@ -44,25 +42,16 @@ def use_dedicated_fixtures(item: pytest.Item, service: Service) -> None:
     The shared ones live as long as the session, so that wider-scoped fixtures can use them; the
     dedicated ones live as long as the test. Fixtures that the suite has overridden stay.
     """
-    # pytest has no public way to choose a fixture's definition for one test.
-    info = getattr(item, "_fixtureinfo", None)
+    info = pytest_private.fixture_info(item)
     if info is None:
         return
     definitions = dict(info.name2fixturedefs)
     for name, own in service.own.items():
-        (instead,) = _definitions(item, own)
-        found = definitions.get(name) or _definitions(item, name)
+        (instead,) = pytest_private.definitions(item, own)
+        found = definitions.get(name) or pytest_private.definitions(item, name)
         definitions[name] = [instead if _is_ours(each, service) else each for each in found]
-    function: Any = item
-    function._fixtureinfo = dataclasses.replace(info, name2fixturedefs=definitions)
-    # The request has kept the definitions that it was made with.
-    function._initrequest()
+    pytest_private.set_definitions(item, definitions)
 
 
 def _is_ours(definition: Any, service: Service) -> bool:
     return bool(definition.func.__module__ == service.fixture_module)
-
-
-def _definitions(item: pytest.Item, name: str) -> Sequence[Any]:
-    found: Sequence[Any] = item.session._fixturemanager.getfixturedefs(name, item) or ()
-    return found

@@ -116,10 +116,9 @@ def _unknown_variables(known: set[str]) -> list[SettingsError]:
 
 
 def _given(config: pytest.Config) -> Mapping[str, Any]:
-    # pytest itself offers no public way to list the names that an ini file sets; only from 9 on it
-    # counts those of -o among them.
-    listed = getattr(config, "_inicfg", None) or getattr(config, "inicfg", {})
-    return {**listed, **_overrides(config)}
+    from pytest_berth.compat import pytest_private
+
+    return {**pytest_private.ini_values(config), **_overrides(config)}
 
 
 def _overrides(config: pytest.Config) -> Mapping[str, str]:

@@ -1,6 +1,6 @@
 """Where the drivers of this process connect to: told at each connection, while somebody watches.
 
-The only module that knows what drivers have inside; what differs from one to the next is here.
+What differs from one driver to the next is here; their private names are in `compat`.
 Connections of confluent-kafka, and of others whose work is done in C, cannot be seen.
 """
 
@@ -12,6 +12,14 @@ from dataclasses import dataclass, field
 from functools import wraps
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, NamedTuple
+
+from pytest_berth.compat import (
+    asyncpg_private,
+    kafka_private,
+    psycopg2_private,
+    psycopg_private,
+    redis_private,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -137,13 +145,14 @@ def of_postgres(connection: Any) -> Place | None:
     if info is not None and hasattr(info, "dbname"):
         hosts = (info.host, getattr(info, "hostaddr", ""))
         return Place("postgres", _names(hosts), int(info.port), info.dbname)
-    address = getattr(connection, "_addr", None)  # asyncpg
+    address = asyncpg_private.address(connection)
     if address is None:
         return None
     if isinstance(address, str):  # of a socket: /directory/.s.PGSQL.5432
         directory, _, port = address.rpartition("/.s.PGSQL.")
         address = directory, port
-    return Place("postgres", _names(address[:1]), int(address[1]), connection._params.database)
+    database = asyncpg_private.database(connection)
+    return Place("postgres", _names(address[:1]), int(address[1]), database)
 
 
 def _names(hosts: Iterable[str | None]) -> tuple[str, ...]:
@@ -170,7 +179,8 @@ def _of_psycopg(module: ModuleType) -> Iterator[Any]:
 
         return classmethod(_connect_gen)
 
-    yield _owner(module.Connection, "_connect_gen"), "_connect_gen", wrap
+    for owner in psycopg_private.connecting(module):
+        yield owner, psycopg_private.CONNECT, wrap
 
 
 def _of_psycopg_pool(module: ModuleType) -> Iterator[Any]:
@@ -210,7 +220,7 @@ def _of_psycopg2(module: ModuleType) -> Iterator[Any]:
 
         return _connect
 
-    yield module, "_connect", wrap
+    yield module, psycopg2_private.CONNECT, wrap
 
 
 def _of_asyncpg(module: ModuleType) -> Iterator[Any]:
@@ -223,7 +233,7 @@ def _of_asyncpg(module: ModuleType) -> Iterator[Any]:
 
         return _connect
 
-    yield module, "_connect", wrap
+    yield module, asyncpg_private.CONNECT, wrap
 
 
 def _of_sqlalchemy(module: ModuleType) -> Iterator[Any]:
@@ -294,13 +304,13 @@ def _opened_postgres(connection: Any) -> Iterator[Place]:
 
 def _opened_redis(client: Any) -> Iterator[Place]:
     # A client that only pretends, such as fakeredis', has connections of its own kind.
-    for connection in list(getattr(client.connection_pool, "_available_connections", ())):
+    for connection in redis_private.idle(client.connection_pool):
         if type(connection).__module__.startswith("redis."):
             yield _redis_place(connection)
 
 
 def _opened_kafka(client: Any) -> Iterator[Place]:
-    if not getattr(client, "_closed", False):
+    if not kafka_private.is_closed(client):
         yield from _brokers(client.config["bootstrap_servers"] or ())
 
 
@@ -336,10 +346,6 @@ def _brokers(servers: str | Iterable[str]) -> Iterator[Place]:
     for server in servers.split(",") if isinstance(servers, str) else servers:
         host, _, port = server.rpartition("://")[2].rpartition(":")
         yield Place("kafka", (host or port,), int(port) if host else 9092)
-
-
-def _owner(kind: type, name: str) -> type:
-    return next(each for each in kind.__mro__ if name in vars(each))
 
 
 HOOKS: dict[str, Callable[[ModuleType], Iterator[Any]]] = {

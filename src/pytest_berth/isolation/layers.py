@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import pytest
 
+from pytest_berth.compat import pytest_private
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator
 
@@ -197,8 +199,7 @@ class Unwinding:
     def _concerns(self, fixturedef: Any, request: pytest.FixtureRequest) -> bool:
         if fixturedef.func.__module__.startswith("pytest_berth."):
             return False
-        # pytest has no public way to ask for which test a fixture of a wider scope is set up.
-        return self.may_write(request._pyfuncitem)
+        return self.may_write(pytest_private.item_of(request))
 
 
 @contextmanager

@@ -40,13 +40,13 @@ class RunningServer:
     _manager: Manager = field(repr=False)
 
     @property
-    def _server(self) -> Server:
+    def server(self) -> Server:
         """The server, or the one that has taken its place."""
         return self._manager.current(self._started)
 
     def log(self) -> str:
         """Return everything that the server has logged; empty for an external server."""
-        server = self._server
+        server = self.server
         return self._manager.source(server).log(server, 0)
 
 

@@ -8,6 +8,7 @@ from collections import deque
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TextIO
 
+from pytest_berth.compat import pytest_private
 from pytest_berth.run.plugin_state import BERTH
 from pytest_berth.waiting import now
 
@@ -64,7 +65,7 @@ class TerminalProgress:
         reporter: Any = self.config.pluginmanager.get_plugin("terminalreporter")
         if reporter:
             with self._uncaptured():
-                if reporter._tw.width_of_current_line:
+                if pytest_private.is_within_line(reporter):
                     reporter.line("")
                 reporter.write_line(f"berth: {text}")
 

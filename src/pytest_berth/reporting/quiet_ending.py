@@ -6,6 +6,8 @@ import logging
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from pytest_berth.compat import pytest_private
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -22,8 +24,7 @@ def while_servers_end(config: pytest.Config) -> Iterator[None]:
     and again. With ``-s`` they are shown.
     """
     capture: Any = config.pluginmanager.get_plugin("capturemanager")
-    # After Ctrl-C nothing is captured any more; pytest has no public way to ask.
-    if getattr(capture, "_global_capturing", None) is None:
+    if not pytest_private.is_capturing(capture):
         yield
         return
     capture.resume_global_capture()

@@ -60,6 +60,13 @@ class Run:
         """Return the environment that makes an xdist worker join this run."""
         return {_VARIABLE: f"{self.id}:{self.directory}"}
 
+    def join(self) -> None:
+        """Let the run's other processes know that this worker lives, until it ends."""
+        from pytest_berth.run import process_identity
+
+        path = self.directory / f"worker-{self.worker}.json"
+        self._held = process_identity.write(path, process_identity.this_process())
+
     @property
     def has_ended(self) -> bool:
         """Whether the run's owner is gone, so that nothing may be started any more."""
@@ -121,14 +128,9 @@ def current() -> Run:
     joined = os.environ.pop(_VARIABLE, "")
     if not joined:
         return Run(os.urandom(4).hex(), MAIN)
-    from pytest_berth.run import process_identity
-
     run_id, _, path = joined.partition(":")
-    directory = Path(path)
-    run = Run(run_id, os.environ["PYTEST_XDIST_WORKER"], directory)
-    run._held = process_identity.write(
-        directory / f"worker-{run.worker}.json", process_identity.this_process()
-    )
+    run = Run(run_id, os.environ["PYTEST_XDIST_WORKER"], Path(path))
+    run.join()
     return run
 
 

@@ -12,6 +12,7 @@ import socket
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
+from pytest_berth.compat import testcontainers_private
 from pytest_berth.errors import NoSourceError, StartError
 
 if TYPE_CHECKING:
@@ -56,9 +57,7 @@ def start() -> dict[str, Any]:
     from testcontainers.core.labels import SESSION_ID
 
     try:
-        Reaper.get_instance()
-        container = Reaper._container
-        assert container is not None, "an instance has a container"
+        container = testcontainers_private.reaper_container()
         host, port = container.get_container_host_ip(), int(container.get_exposed_port(_PORT))
     except (DockerException, OSError, TimeoutError) as error:
         raise StartError(

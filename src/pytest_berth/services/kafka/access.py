@@ -43,7 +43,7 @@ def shared_workspace(config: pytest.Config) -> Iterator[Workspace]:
 
 def own_workspace(config: pytest.Config, server: RunningServer) -> Workspace:
     """Return the place of a test on its own broker."""
-    return _workspace(config, server._server)
+    return _workspace(config, server.server)
 
 
 @contextmanager

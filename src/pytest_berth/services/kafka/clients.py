@@ -8,6 +8,7 @@ from contextlib import ExitStack, contextmanager
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+from pytest_berth.compat import kafka_private
 from pytest_berth.services.kafka.brokers import Brokers
 from pytest_berth.services.kafka.kafka_python import (
     KafkaAdminClient,
@@ -123,9 +124,7 @@ def _close_producer(producer: KafkaProducer) -> None:
     except errors.KafkaTimeoutError:
         # The broker is gone, and kafka-python gives up before it ends its thread; every further
         # close would wait again for what can never be sent.
-        producer._closed = True
-        producer._sender.force_close()
-        producer._sender.join(_CLOSE_WITHIN)
+        kafka_private.give_up(producer, _CLOSE_WITHIN)
 
 
 def _close_consumer(consumer: KafkaConsumer) -> None:

@@ -220,18 +220,26 @@ class Workspace:
     def sweep(self) -> None:
         """Put back what has come after the last test's end, before any fixture of the next one."""
         for workspace in self._opened():
-            if workspace._is_cut_off():
-                workspace._recover()
-            elif workspace._can_put_back():
-                workspace._repair(workspace._layers.sweep, "what outlived a test")
+            workspace.sweep_own()
+
+    def sweep_own(self) -> None:
+        """Do so in this database only, and not in those beside it."""
+        if self._is_cut_off():
+            self._recover()
+        elif self._can_put_back():
+            self._repair(self._layers.sweep, "what outlived a test")
 
     def expect_changes(self) -> None:
         """Let what is written from now on stay, until the next test has ended."""
         for workspace in self._opened():
-            if "_layers" in workspace.__dict__:
-                workspace._layers.expect_changes()
+            workspace.expect_own_changes()
         if "_beside" in self.__dict__:
             self._beside.expect_changes()
+
+    def expect_own_changes(self) -> None:
+        """Let what is written in this database from now on stay, and not in those beside it."""
+        if "_layers" in self.__dict__:
+            self._layers.expect_changes()
 
     def start_over(self) -> None:
         """Put a new clone of the template in the place of the database.

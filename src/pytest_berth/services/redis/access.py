@@ -48,5 +48,5 @@ def shared_workspace(config: pytest.Config) -> Iterator[Workspace]:
 @contextmanager
 def own_workspace(config: pytest.Config, server: RunningServer) -> Iterator[Workspace]:
     """Open the only database number in use on a test's own server."""
-    with workspace(config.stash[BERTH], server._server, MAIN) as opened:
+    with workspace(config.stash[BERTH], server.server, MAIN) as opened:
         yield opened

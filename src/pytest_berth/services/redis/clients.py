@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import gc
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +13,7 @@ from redis.asyncio.retry import Retry as AsyncRetry
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
+from pytest_berth.compat import redis_private
 from pytest_berth.services.redis import urls
 from pytest_berth.services.redis.options import TOKEN
 
@@ -116,9 +117,9 @@ def closing_async(opened: redis.asyncio.Redis) -> Iterator[redis.asyncio.Redis]:
     try:
         yield opened
     finally:
-        pool: Any = opened.connection_pool
-        for connection in [*pool._available_connections, *pool._in_use_connections]:
-            _abort(connection)
+        pool = opened.connection_pool
+        for connection in (*redis_private.idle(pool), *redis_private.in_use(pool)):
+            redis_private.abort(connection)
 
 
 def drop_idle(server: Server) -> None:
@@ -131,21 +132,5 @@ def drop_idle(server: Server) -> None:
         # By its type: an object may pretend to be of another class, or do something when asked.
         if issubclass(type(found), redis.asyncio.ConnectionPool):
             port = found.connection_kwargs.get("port", _USUAL_PORT)
-            for connection in list(found._available_connections) if port == server.port else ():
-                _abort(connection)
-
-
-def _abort(connection: Any) -> None:
-    """Drop a connection without awaiting: its loop may be closed, and is not ours to run."""
-    writer = connection._writer
-    connection._writer = connection._reader = None
-    if writer is None:
-        return
-    with suppress(RuntimeError):  # the loop is closed
-        writer.transport.abort()
-        return
-    # asyncio's transports close their socket in a callback, which a closed loop never calls.
-    transport, sock = writer.transport, getattr(writer.transport, "_sock", None)
-    if sock is not None:
-        transport._sock = None
-        sock.close()
+            for connection in redis_private.idle(found) if port == server.port else ():
+                redis_private.abort(connection)

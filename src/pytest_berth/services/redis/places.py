@@ -110,6 +110,12 @@ class Place:
         for client in (self.home, *self._others.values()):
             client.connection_pool.disconnect()
 
+    def close(self) -> None:
+        """Close all connections but the home's."""
+        for client in self._others.values():
+            with clients.closing(client):
+                pass
+
     def _filled(self, found: Any) -> AbstractSet[int]:
         if isinstance(found, int):
             return {self.number} if found else set()
@@ -123,9 +129,7 @@ def closing(place: Place) -> Iterator[Place]:
     try:
         yield place
     finally:
-        for client in place._others.values():
-            with clients.closing(client):
-                pass
+        place.close()
 
 
 def _raw(answer: Any, **_: Any) -> bytes:

@@ -13,6 +13,7 @@ import psycopg
 from psycopg import waiting
 from psycopg.pq import ConnStatus
 
+from pytest_berth.compat import psycopg_private
 from pytest_berth.errors import IsolationError
 from pytest_berth.services.postgres.asynchronous.run_coroutine import has_loop
 from pytest_berth.services.postgres.isolation.advice import COMMITS
@@ -84,7 +85,7 @@ class OuterView(LoopFree):
         super().__init__(sync.pgconn)
         sync.pgconn.notice_handler, sync.pgconn.notify_handler = handlers
         # A session knows each name of a prepared statement once.
-        self._prepared = sync._prepared
+        psycopg_private.share_statements(self, sync)
         self.sync = sync
         self.quiet = True
         self._before_tests: Driver | None = None
@@ -97,7 +98,7 @@ class OuterView(LoopFree):
         """Forget the event loop of the last test."""
         self.lock = asyncio.Lock()
         # The sync connection has forgotten what the last test has prepared.
-        self._prepared = self.sync._prepared
+        psycopg_private.share_statements(self, self.sync)
 
     def hand_over(self) -> None:
         """Give the connection to a test; SQLAlchemy has set it up."""

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
 
+from pytest_berth.compat import sqlalchemy_private
+
 if TYPE_CHECKING:
     from sqlalchemy import Connection
 
@@ -20,7 +22,4 @@ def connections(resource: Resource) -> list[Connection]:
 def _all(resource: Resource) -> set[Connection]:
     if isinstance(resource, AsyncConnection):
         return {resource.sync_connection} if resource.sync_connection else set()
-    transaction = resource.sync_session.get_transaction()
-    # SQLAlchemy has no public way to ask which connections a session has.
-    found = transaction._connections.values() if transaction else ()
-    return {connection for connection, *_ in found}
+    return sqlalchemy_private.connections(resource.sync_session)

@@ -10,10 +10,10 @@ import socket
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Connection
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 from sqlalchemy.pool import NullPool
 
+from pytest_berth.compat import asyncio_private, asyncpg_private, sqlalchemy_private
 from pytest_berth.services.postgres.asynchronous.resources import connections
 from pytest_berth.services.postgres.server import urls
 
@@ -31,11 +31,7 @@ def engine(place: Workspace | Database) -> AsyncEngine:
 
 def connect(engine: AsyncEngine) -> AsyncConnection:
     """Return a connection that opens at its first statement."""
-    # SQLAlchemy connects anew where a connection has been lost: this one has never been there.
-    never: Any = object()
-    sync = Connection(engine.sync_engine, connection=never)
-    sync._dbapi_connection = None
-    return AsyncConnection(engine, sync)
+    return AsyncConnection(engine, sqlalchemy_private.unconnected(engine.sync_engine))
 
 
 def close(resource: Resource) -> None:
@@ -47,16 +43,9 @@ def close(resource: Resource) -> None:
 
 def _hang_up(connection: Any) -> None:
     """Close the socket now: the server is to end the transaction before the clean-up looks."""
-    transport = connection._transport
+    transport = asyncpg_private.transport(connection)
     if transport is None:
         return
-    with suppress(OSError):
+    with suppress(OSError):  # the server has hung up
         transport.get_extra_info("socket").shutdown(socket.SHUT_RDWR)
-    with suppress(RuntimeError):
-        transport.abort()
-        return
-    # The loop is closed, and would never call back to close the socket.
-    sock = getattr(transport, "_sock", None)
-    if sock is not None:
-        transport._sock = None
-        sock.close()
+    asyncio_private.abort(transport)

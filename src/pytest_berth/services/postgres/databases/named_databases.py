@@ -34,6 +34,11 @@ class NamedDatabase:
     _session: Session | None = field(default=None, init=False, repr=False)
 
     @property
+    def workspace(self) -> Workspace:
+        """What this worker has of it."""
+        return self._workspace
+
+    @property
     def name(self) -> str:
         """Its name on the server."""
         return self._used.database
@@ -148,7 +153,7 @@ class NamedDatabases(Mapping[str, NamedDatabase]):
     @property
     def opened(self) -> list[Workspace]:
         """The databases that there are already."""
-        return [database._workspace for database in self._open.values()]
+        return [database.workspace for database in self._open.values()]
 
     def close(self) -> None:
         """Close every connection that berth has opened."""

@@ -9,13 +9,19 @@ from __future__ import annotations
 import gc
 import logging
 import sys
-from contextlib import contextmanager, nullcontext, suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from importlib import import_module
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
 import psycopg
+
+from pytest_berth.compat import (
+    asyncpg_private,
+    django_private,
+    psycopg2_private,
+    sqlalchemy_private,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
@@ -127,7 +133,7 @@ class Application:
         """Find what was taken from pools since SQLAlchemy was imported, which nobody told."""
         if not self.watch():
             return
-        for entry in _objects((import_module("sqlalchemy.pool.base")._ConnectionRecord,)):
+        for entry in _objects((sqlalchemy_private.pool_entries(),)):
             # The name of 1.4 and later, and that of before.
             connection = getattr(entry, "dbapi_connection", None) or entry.connection
             pid, database = _backend(getattr(connection, "driver_connection", connection))
@@ -182,10 +188,7 @@ def hang_up(database: str) -> None:
         if _backend(connection)[1] == database:
             _terminate(connection)
     for pool in _objects((psycopg2.AbstractConnectionPool,)) if psycopg2 else ():
-        with getattr(pool, "_lock", nullcontext()):
-            for connection in [each for each in pool._pool if _backend(each)[1] == database]:
-                pool._pool.remove(connection)
-                connection.close()
+        psycopg2_private.close_idle(pool, lambda each: _backend(each)[1] == database)
     for wrapper in _wrappers_of_django():
         if not wrapper.in_atomic_block and _backend(wrapper.connection)[1] == database:
             wrapper.close()
@@ -193,7 +196,7 @@ def hang_up(database: str) -> None:
 
 def _terminate(connection: Any) -> None:
     """Close a connection of asyncpg's, in its event loop where that runs in another thread."""
-    loop = connection._loop
+    loop = asyncpg_private.loop(connection)
     try:
         if loop.is_running():
             loop.call_soon_threadsafe(connection.terminate)
@@ -223,7 +226,7 @@ def _of_django() -> Iterator[tuple[int, bool]]:
     for wrapper in _wrappers_of_django():
         if wrapper.in_atomic_block:
             blocks = wrapper.atomic_blocks
-            of_test_case = all(getattr(block, "_from_testcase", False) for block in blocks)
+            of_test_case = all(map(django_private.is_of_test_case, blocks))
             yield _backend(wrapper.connection)[0], not of_test_case
 
 
@@ -293,7 +296,7 @@ def _told_backend(connection: Any) -> tuple[int, str]:
         return getattr(info, "backend_pid", 0), getattr(info, "dbname", "")
     get_pid = getattr(connection, "get_server_pid", None)  # asyncpg
     if get_pid is not None:
-        return get_pid(), getattr(connection._params, "database", "") or ""
+        return get_pid(), asyncpg_private.database(connection)
     return 0, ""
 
 

@@ -10,20 +10,21 @@ from __future__ import annotations
 
 from contextlib import ExitStack
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import psycopg
 from psycopg.adapt import AdaptersMap
 from psycopg.pq import ExecStatus, TransactionStatus
 
+from pytest_berth.compat import psycopg_private
+
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
-    from typing import TypeAlias
 
     from sqlalchemy import Engine
     from sqlalchemy.pool import ConnectionPoolEntry, PoolProxiedConnection
 
-    AnyConnection: TypeAlias = psycopg.Connection[Any] | psycopg.AsyncConnection[Any]
+    from pytest_berth.compat.psycopg_private import AnyConnection
 
 # What a rollback does not take back.
 PAST_ROLLBACK = b"DEALLOCATE ALL; SELECT pg_catalog.pg_advisory_unlock_all(); DISCARD SEQUENCES"
@@ -35,7 +36,6 @@ _AS_NEW = (
 _ATTRIBUTES = ("row_factory", "cursor_factory", "server_cursor_factory")
 # Setting one asks whether there is a transaction, so that it is set only where it differs.
 _CHARACTERISTICS = ("autocommit", "isolation_level", "read_only", "deferrable")
-_HANDLERS = ("_notice_handlers", "_notify_handlers")
 _BEFORE_TESTS = "pytest_berth.driver"
 
 
@@ -58,7 +58,7 @@ class Driver:
         """Return what a connection is set to now."""
         return cls(
             {name: getattr(connection, name) for name in (*_ATTRIBUTES, *_CHARACTERISTICS)},
-            {name: tuple(getattr(connection, name)) for name in _HANDLERS},
+            psycopg_private.handlers(connection),
             AdaptersMap(connection.adapters),
         )
 
@@ -67,12 +67,9 @@ class Driver:
         for name, value in self.values.items():
             if getattr(connection, name) != value:
                 setattr(connection, name, value)
-        for name, handlers in self.handlers.items():
-            getattr(connection, name)[:] = handlers
-        connection._adapters = AdaptersMap(self.adapters)
-        # Statements were deallocated past psycopg. Not by its ``clear()``: that would send
-        # DEALLOCATE ALL beside the next test's first statement, which may be a PREPARE.
-        connection._prepared = type(connection._prepared)()
+        psycopg_private.set_handlers(connection, self.handlers)
+        psycopg_private.set_adapters(connection, AdaptersMap(self.adapters))
+        psycopg_private.forget_statements(connection)
 
 
 def make_new(connection: object, driver: Driver) -> bool:

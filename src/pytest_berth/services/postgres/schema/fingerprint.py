@@ -16,6 +16,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pytest_berth.compat import sqlalchemy_private
 from pytest_berth.services.postgres import sqlalchemy_compat
 
 if TYPE_CHECKING:
@@ -131,9 +132,7 @@ def _calls_suite(listener: object) -> bool:
     # Version 1.4 has another name for it, and its conditions are its own attributes.
     element = getattr(schema, "ExecutableDDLElement", None) or schema.DDLElement
     if isinstance(listener, element):
-        condition: Any = getattr(
-            listener, "_ddl_if", None if sqlalchemy_compat.is_two() else listener
-        )
+        condition = sqlalchemy_private.condition(listener, is_two=sqlalchemy_compat.is_two())
         return bool(condition and condition.callable_)
     method: Any = listener.func if isinstance(listener, partial) else listener
     # A method of an Enum or the like; SQLAlchemy 2.0 wraps it, so that it can be pickled.

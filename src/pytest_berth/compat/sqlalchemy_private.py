@@ -1,0 +1,41 @@
+"""SQLAlchemy's private names."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection, Engine
+    from sqlalchemy.orm import Session
+
+
+def connections(session: Session) -> set[Connection]:
+    """Return the connections that a session's transaction has."""
+    transaction = session.get_transaction()
+    found = transaction._connections.values() if transaction else ()
+    return {connection for connection, *_ in found}
+
+
+def unconnected(engine: Engine) -> Connection:
+    """Return a connection that opens at its first statement.
+
+    SQLAlchemy connects anew where a connection has been lost: this one has never been there.
+    """
+    from sqlalchemy import Connection
+
+    never: Any = object()
+    connection = Connection(engine, connection=never)
+    connection._dbapi_connection = None
+    return connection
+
+
+def pool_entries() -> type:
+    """Return the class of what a pool keeps for each of its connections."""
+    found: type = import_module("sqlalchemy.pool.base")._ConnectionRecord
+    return found
+
+
+def condition(statement: Any, *, is_two: bool) -> Any:
+    """Return the condition of a DDL statement; in version 1.4 the statement itself has it."""
+    return getattr(statement, "_ddl_if", None) if is_two else statement

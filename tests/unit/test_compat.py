@@ -1,0 +1,208 @@
+"""The private names of other packages that berth needs are still there."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import re
+import socket
+from contextlib import closing
+from pathlib import Path
+
+import asyncpg
+import psycopg
+import psycopg2.pool
+import pytest
+import redis.asyncio
+import sqlalchemy
+from asyncpg import connect_utils
+from django.db.transaction import Atomic
+from psycopg.adapt import AdaptersMap
+from sqlalchemy.orm import Session
+
+from pytest_berth import compat
+from pytest_berth.compat import (
+    asyncio_private,
+    asyncpg_private,
+    django_private,
+    kafka_private,
+    psycopg2_private,
+    psycopg_private,
+    pytest_private,
+    redis_private,
+    sqlalchemy_private,
+    testcontainers_private,
+)
+from pytest_berth.services.kafka.kafka_python import KafkaConsumer, KafkaProducer
+
+
+@pytest.fixture
+def given() -> str:
+    return "given"
+
+
+@pytest.fixture(scope="module")
+def reader(request: pytest.FixtureRequest) -> pytest.Item:
+    return pytest_private.item_of(request)
+
+
+def test_fixture_definitions_of_pytest(request: pytest.FixtureRequest, given: str) -> None:
+    info = pytest_private.fixture_info(request.node)
+    assert "given" in info.initialnames
+    (definition,) = pytest_private.definitions(request.node, "given")
+    assert [*info.name2fixturedefs["given"]] == [definition]
+    assert (definition.argname, definition.scope, definition.argnames) == ("given", "function", ())
+    pytest_private.set_definitions(request.node, {"given": [definition]})
+    assert pytest_private.fixture_info(request.node).name2fixturedefs == {"given": [definition]}
+    assert pytest_private.definitions(request.node, "there_is_none") == ()
+
+
+def test_the_test_that_pytest_sets_a_fixture_up_for(
+    request: pytest.FixtureRequest, reader: pytest.Item
+) -> None:
+    assert reader is request.node
+
+
+def test_settings_capture_and_terminal_of_pytest(pytestconfig: pytest.Config) -> None:
+    assert "testpaths" in pytest_private.ini_values(pytestconfig)
+    manager = pytestconfig.pluginmanager
+    capture = manager.get_plugin("capturemanager")
+    assert hasattr(capture, "_global_capturing")
+    assert isinstance(pytest_private.is_capturing(capture), bool)
+    reporter = pytest.TerminalReporter(pytestconfig)
+    assert not pytest_private.is_within_line(reporter)
+
+
+def test_skips_of_pytest(request: pytest.FixtureRequest) -> None:
+    assert not pytest_private.is_skipped(request.node)
+    request.node.add_marker(pytest.mark.skip)
+    assert pytest_private.is_skipped(request.node)
+
+
+def test_connections_of_psycopg() -> None:
+    (kind,) = psycopg_private.connecting(psycopg)
+    assert inspect.isgeneratorfunction(getattr(kind, psycopg_private.CONNECT))
+    one, other = _unconnected_of_psycopg(), _unconnected_of_psycopg()
+    assert {*psycopg_private.handlers(one)} == {"_notice_handlers", "_notify_handlers"}
+    one.add_notify_handler(print)
+    one.add_notice_handler(print)
+    assert [*psycopg_private.handlers(one).values()] == [(print,), (print,)]
+    psycopg_private.set_handlers(one, psycopg_private.handlers(other))
+    assert [*psycopg_private.handlers(one).values()] == [(), ()]
+    adapters = AdaptersMap(one.adapters)
+    psycopg_private.set_adapters(one, adapters)
+    assert one.adapters is adapters
+    statements = one._prepared
+    psycopg_private.share_statements(other, one)
+    assert other._prepared is statements
+    psycopg_private.forget_statements(one)
+    assert type(one._prepared) is type(statements)
+    assert one._prepared is not statements
+
+
+def _unconnected_of_psycopg() -> psycopg.Connection:
+    connection = psycopg.Connection(psycopg.pq.PGconn.connect_start(b"host=/there/is/none"))
+    connection.pgconn.finish()
+    return connection
+
+
+def test_psycopg2() -> None:
+    assert callable(getattr(psycopg2, psycopg2_private.CONNECT))
+    pool = psycopg2.pool.AbstractConnectionPool(0, 1)
+    idle, kept = _Idle(), _Idle()
+    pool._pool += [idle, kept]
+    psycopg2_private.close_idle(pool, lambda each: each is idle)
+    assert pool._pool == [kept]
+    assert (idle.closed, kept.closed) == (True, False)
+    assert hasattr(psycopg2.pool.ThreadedConnectionPool(0, 1), "_lock")
+
+
+class _Idle:
+    closed = False
+
+    def close(self) -> None:
+        self.closed = True
+
+
+def test_asyncpg() -> None:
+    assert inspect.iscoroutinefunction(getattr(connect_utils, asyncpg_private.CONNECT))
+    assert {"_addr", "_params", "_loop", "_transport"} <= {*asyncpg.Connection.__slots__}
+    assert "database" in connect_utils._ConnectionParameters._fields
+
+
+def test_transports_of_asyncio_whose_loop_is_closed() -> None:
+    here, there = socket.socketpair()
+    with closing(there):
+        loop = asyncio.new_event_loop()
+        transport, _ = loop.run_until_complete(loop.create_connection(asyncio.Protocol, sock=here))
+        loop.close()
+        asyncio_private.abort(transport)
+        assert there.recv(1) == b""
+
+
+def test_sqlalchemy() -> None:
+    engine = sqlalchemy.create_engine("sqlite://")
+    with Session(engine) as session:
+        assert sqlalchemy_private.connections(session) == set()
+        assert sqlalchemy_private.connections(session) | {session.connection()} == (
+            sqlalchemy_private.connections(session)
+        )
+    with sqlalchemy_private.unconnected(engine) as connection:
+        assert connection.execute(sqlalchemy.text("SELECT 1")).scalar() == 1
+    assert issubclass(sqlalchemy_private.pool_entries(), sqlalchemy.pool.ConnectionPoolEntry)
+    statement = sqlalchemy.DDL("SELECT 1").execute_if(callable_=_yes)
+    assert sqlalchemy_private.condition(statement, is_two=True).callable_ is _yes
+    assert sqlalchemy_private.condition(sqlalchemy.DDL("SELECT 1"), is_two=True) is None
+    engine.dispose()
+
+
+def _yes(*_: object, **__: object) -> bool:
+    return True
+
+
+def test_redis() -> None:
+    pool = redis.asyncio.ConnectionPool()
+    assert (pool._available_connections, pool._in_use_connections) == ([], set())
+    assert redis_private.idle(redis.ConnectionPool()) == redis_private.in_use(pool) == []
+    assert hasattr(redis.ConnectionPool(), "_available_connections")
+    connection = redis.asyncio.Connection()
+    assert (connection._writer, connection._reader) == (None, None)
+    redis_private.abort(connection)
+
+
+def test_kafka_python() -> None:
+    for client in (KafkaProducer, KafkaConsumer):
+        assert "self._closed = False" in inspect.getsource(client.__init__)
+    source = inspect.getsource(KafkaProducer.__init__)
+    assert "self._sender = Sender(" in source
+    assert "self._sender.start()" in source
+    assert not kafka_private.is_closed(object())
+
+
+def test_django_and_testcontainers() -> None:
+    from testcontainers.core.container import Reaper
+
+    block = Atomic(None, True, False)
+    assert block._from_testcase is False
+    assert not django_private.is_of_test_case(block)
+    assert hasattr(Reaper, "_container")
+    assert callable(testcontainers_private.reaper_container)
+
+
+def test_there_is_no_other_home_of_such_names() -> None:
+    """Ruff's SLF holds it for attributes; this is for names that are given as texts."""
+    home = Path(compat.__file__).parent
+    names = {
+        name
+        for name in re.findall(r"\b_[a-z]\w+", " ".join(p.read_text() for p in home.glob("*.py")))
+        if not name.startswith("__")
+    }
+    assert {"_fixtureinfo", "_notify_handlers", "_sock"} <= names
+    elsewhere = [
+        f"{path.relative_to(home.parent)}: {name}"
+        for path in home.parent.rglob("*.py")
+        if path.parent != home
+        for name in re.findall(r"[\"'](_[a-z]\w+)[\"']", path.read_text())
+        if name in names
+    ]
+    assert elsewhere == []
