@@ -90,10 +90,14 @@ class Project:
             return self.pytester.runpytest_subprocess(*self.arguments(*arguments), timeout=TIMEOUT)
 
 
-def pytest_configure() -> None:
-    """Let Ctrl-C reach the runs of tests, also where the suite itself runs in the background."""
+def pytest_configure(config: pytest.Config) -> None:
+    """Let signals reach the runs of tests, also where the suite itself runs in the background."""
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+    runs_tests = hasattr(config, "workerinput") or not config.getoption("numprocesses", None)
+    if runs_tests and signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
+        # Programs inherit what is ignored, as by nohup, but no handler; this process lives on.
+        signal.signal(signal.SIGHUP, lambda *_: None)
 
 
 @pytest.fixture(scope="session")

@@ -18,7 +18,7 @@ from unittest.mock import Mock
 import docker
 import psycopg
 import pytest
-from docker.errors import ImageNotFound
+from docker.errors import APIError, ImageNotFound, NotFound
 from testcontainers.core.config import ConnectionMode, testcontainers_config
 from testcontainers.core.container import DockerContainer
 
@@ -177,6 +177,29 @@ def test_a_container_that_the_engine_has_stopped_says_so(stage: Stage) -> None:
     assert status.startswith("the container exited with status")
     with pytest.raises(psycopg.OperationalError):
         berthed.query("SELECT 1")
+
+
+def test_a_container_that_somebody_else_is_removing_is_waited_for(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    berthed = stage.start("container")
+    removed = berthed.container()
+    answer = SimpleNamespace(status_code=409, url="", reason="removal is already in progress")
+    removing: list[Any] = [APIError("", answer)] * 2
+    remove = type(removed).remove
+
+    def remove_later(container: Any, **given: Any) -> None:
+        if removing:
+            raise removing.pop()
+        remove(container, **given)
+
+    monkeypatch.setattr(type(removed), "remove", remove_later)
+    # The next one has its name and its port.
+    berthed.source.stop(berthed.server)
+    with pytest.raises(NotFound):
+        removed.reload()
+    berthed.source.stop(berthed.server)
+    assert berthed.source.exit_status(berthed.server) == "the container was removed"
 
 
 def _published_on(berthed: Berthed) -> set[str]:

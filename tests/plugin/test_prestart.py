@@ -8,6 +8,7 @@ import sys
 import tempfile
 from contextlib import closing
 from pathlib import Path
+from textwrap import dedent
 from typing import TYPE_CHECKING
 
 import docker
@@ -378,43 +379,91 @@ def test_what_a_thread_prepares_waits_for_the_imports_of_the_main_thread(served:
 
 
 BESIDE = """
-    import logging, socket, subprocess
+    import threading
+    import pytest
+    from pytest_berth.run.manager import Manager
+    from pytest_berth.run.plugin_state import BERTH
+    from pytest_berth.services.postgres.service import POSTGRES
+
+    start_ahead, asked = Manager.start_ahead, threading.Event()
+
+    def start_when_asked(manager, service):
+        asked.wait(60)
+        return start_ahead(manager, service)
+
+    Manager.start_ahead = start_when_asked
+
+    @pytest.fixture
+    def start(pytestconfig):
+        \"""Start the server as the thread does.\"""
+        return lambda: start_ahead(pytestconfig.stash[BERTH].manager, POSTGRES)
+
+    @pytest.fixture
+    def forgotten():
+        yield
+        for failure in Path(gettempdir()).glob("berth-*/*.failed-ahead"):
+            failure.unlink()
+"""
+CHANGED = """
+    import logging, os, socket, subprocess
     from pathlib import Path
-    from threading import Event
+    import pytest
+    from conftest import asked, gettempdir, of_servers, of_threads, wait_for
+
+    CHANGES = {
+        "socket": lambda patch: patch.setattr(socket, "socket", nothing),
+        "programs": lambda patch: patch.setattr(subprocess, "Popen", nothing),
+        "files": lambda patch: patch.setattr(Path, "touch", nothing),
+        "engine": lambda patch: patch.setenv("DOCKER_HOST", "tcp://127.0.0.1:1"),
+    }
+    IN_THE_WAY = {"local": ["socket", "programs", "files"], "container": ["engine", "files"]}
+    SOURCE = os.environ["BERTH_SOURCE"]
 
     def nothing(*args, **kwargs):
         raise OSError("a test has replaced it")
 
-    def test_unit(monkeypatch, caplog, capfd, recwarn):
-        {change}
-        Event().wait(0.2)
+    def made():
+        files = Path(gettempdir()).glob("berth-*/*.template-0.ahead")
+        return any(path.read_text() for path in files) and not of_threads()
+
+    @pytest.mark.parametrize("change", IN_THE_WAY[SOURCE])
+    def test_in_the_way(change, start, forgotten):
+        with pytest.MonkeyPatch.context() as patch:
+            CHANGES[change](patch)
+            with pytest.raises(Exception):
+                start()
+        assert not of_servers("postgres.ready.json")
+
+    def test_not_heeded(monkeypatch, caplog, capfd):
+        monkeypatch.setenv("STAGE", "a test's own")
+        monkeypatch.setenv("PATH", "")
+        monkeypatch.chdir("/")
+        caplog.set_level(logging.DEBUG)
+        asked.set()
+        wait_for(made, 60)
         assert not caplog.records
         assert capfd.readouterr().out == ""
 """
 
 
-CHANGES = (
-    "monkeypatch.setattr(socket, 'socket', nothing)",
-    "monkeypatch.setattr(subprocess, 'Popen', nothing)",
-    "monkeypatch.setattr(Path, 'touch', nothing)",
-    "monkeypatch.setenv('PATH', ''); monkeypatch.setenv('DOCKER_HOST', 'tcp://127.0.0.1:1')",
-    "monkeypatch.chdir('/')",
-    "caplog.set_level(logging.DEBUG)",
-)
-
-
-@pytest.mark.parametrize("change", ["; ".join(CHANGES), *slow(*CHANGES)])
 @pytest.mark.parametrize("source", ["local", "container"])
 def test_what_a_unit_test_changes_for_the_whole_process_harms_no_start(
     project: Project,
     temporary: Path,
     require_source: Callable[[str], None],
+    monkeypatch: pytest.MonkeyPatch,
     source: str,
-    change: str,
 ) -> None:
     require_source(source)
-    project.write(test_a=BESIDE.format(change=change), test_b=USING)
-    project.run(f"--berth-source={source}").assert_outcomes(passed=2)
+    monkeypatch.setenv("BERTH_SOURCE", source)
+    (project.root / "schema.py").write_text(
+        "import os\nassert [os.environ['STAGE'], os.getcwd()] == ['before', os.environ['HERE']]\n"
+    )
+    project.ini(f"berth_pg_schema = command: {sys.executable} schema.py")
+    project.conftest(dedent(CONFTEST) + dedent(BESIDE))
+    project.write(test_a=CHANGED, test_b=USING)
+    result = project.run("-v", "-p", "no:randomly", STAGE="before", HERE=str(project.root))
+    result.assert_outcomes(passed=5 if source == "local" else 4)
 
 
 def test_a_fake_file_system_waits_for_what_is_being_started(
@@ -515,26 +564,6 @@ def test_time_that_a_test_makes_pass_ends_no_start(project: Project, temporary: 
         test_b=USING,
     )
     project.run().assert_outcomes(passed=2)
-
-
-def test_a_programs_environment_is_that_before_the_first_test(
-    project: Project, temporary: Path
-) -> None:
-    script = "import os; assert os.environ['STAGE'] == 'before', os.environ['STAGE']"
-    (project.root / "schema.py").write_text(script)
-    project.ini(f"berth_pg_schema = command: {sys.executable} schema.py")
-    project.write(
-        test_a="""
-            from conftest import Path, gettempdir, wait_for
-
-            def test_unit(monkeypatch):
-                monkeypatch.setenv("STAGE", "a test's own")
-                made = Path(gettempdir()).glob
-                wait_for(lambda: any(p.read_text() for p in made("berth-*/*.template-0.ahead")), 60)
-        """,
-        test_b=USING,
-    )
-    project.run(STAGE="before").assert_outcomes(passed=2)
 
 
 @pytest.mark.parametrize("source", ["local", *slow("container")])

@@ -27,7 +27,7 @@ from pytest_berth.sources.engine import (
 )
 from pytest_berth.sources.labels import INSIDE, RUN
 from pytest_berth.sources.snapshots import StoredSnapshot
-from pytest_berth.waiting import wall_clock
+from pytest_berth.waiting import wait_for, wall_clock
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 
 _LOG_LINES = 20
 _STOP_WITHIN = 10
+_REMOVED_WITHIN = 60.0
 
 
 @dataclass
@@ -179,8 +180,7 @@ class Container:
 
     def stop(self, server: Server) -> None:
         """Remove the container and its anonymous volumes."""
-        with removal():
-            self._container(server).remove(force=True, v=True)
+        _remove(lambda: self._container(server))
         if server.handle.get("reaper") and not server.slot:
             ryuk.stop(self.engine, server.handle["reaper"])
 
@@ -212,7 +212,7 @@ class Container:
         with removal():
             found = self.engine.containers.get(self._name(plan))
             if found.labels.get(RUN) == self.run_id:
-                found.remove(force=True, v=True)
+                _remove(lambda: self.engine.containers.get(found.id))
 
     def identity(self, service: Service) -> Sequence[str] | None:
         """Return the engine, the image's id, and all that a container is created with."""
@@ -267,6 +267,8 @@ class Container:
             return None
         if state["Status"] == "paused":
             return "the container is paused"
+        if state["Status"] == "removing":
+            return "the container is being removed"
         killed = ", out of memory" if state.get("OOMKilled") else ""
         return f"the container {state['Status']} with status {state['ExitCode']}{killed}"
 
@@ -287,8 +289,7 @@ class Container:
 
     def kill(self, server: Server) -> None:
         """Remove the container: the engine does not kill one that is paused."""
-        with removal():
-            self._container(server).remove(force=True, v=True)
+        _remove(lambda: self._container(server))
 
     def _labels(self, image: str) -> dict[str, str]:
         own = {RUN: self.run_id, **self.labels()}
@@ -378,6 +379,27 @@ def removal() -> Iterator[None]:
     except APIError as error:
         if error.status_code not in {HTTPStatus.NOT_FOUND, HTTPStatus.CONFLICT}:
             raise
+
+
+def _remove(find: Callable[[], Any]) -> None:
+    """Remove a container and its anonymous volumes; return when it is gone.
+
+    Somebody else may be removing it: its name and its port are taken until that has ended.
+    """
+    from docker.errors import APIError, NotFound
+
+    def is_gone() -> bool:
+        try:
+            find().remove(force=True, v=True)
+        except NotFound:
+            return True
+        except APIError as error:
+            if error.status_code != HTTPStatus.CONFLICT:
+                raise
+            return False
+        return True
+
+    wait_for(is_gone, _REMOVED_WITHIN, message="the removal of a container")
 
 
 def _not_started(plan: Server, error: BaseException, container: Any) -> StartError:
