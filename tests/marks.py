@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 
 def slow(*values: Any) -> list[Any]:
@@ -14,3 +17,8 @@ def slow(*values: Any) -> list[Any]:
     """
     tuples = (value if isinstance(value, tuple) else (value,) for value in values)
     return [pytest.param(*value, marks=pytest.mark.slow) for value in tuples]
+
+
+def usual(names: Iterable[str], *chosen: str) -> list[Any]:
+    """Return names as values of a parameter, in their order: all but the chosen ones are slow."""
+    return [name if name in chosen else slow(name)[0] for name in names]

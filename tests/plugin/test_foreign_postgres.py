@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 import foreign
+from marks import usual
 from pytest_berth.run.reuse.records import Records
 
 if TYPE_CHECKING:
@@ -141,7 +142,9 @@ def require_untouched(note: Path) -> None:
     assert foreign.held(told["port"]) == told["held"]
 
 
-@pytest.mark.parametrize("moment", MOMENTS)
+@pytest.mark.parametrize(
+    "moment", usual(MOMENTS, "between set-up and restore", "in a private database")
+)
 def test_a_foreign_server_at_our_port_loses_nothing(
     project: Project, note: Path, moment: str
 ) -> None:

@@ -1,4 +1,4 @@
-"""The documentation's examples of frameworks: in random order, in two processes."""
+"""The documentation's examples of frameworks: in random order, in one process and in two."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from marks import slow
 from pytest_berth.services.redis.service import REDIS
 
 if TYPE_CHECKING:
@@ -32,15 +33,16 @@ PLUGINS = {
 MOST_LINES = 10
 
 
+@pytest.mark.parametrize("workers", ["0", *slow("2")])
 @pytest.mark.parametrize("name", PLUGINS)
-def test_an_application_passes_in_random_order_in_two_processes(
-    served: Project, name: str, require_service: Callable[[Service, str], None]
+def test_an_application_passes_in_random_order_in_as_many_processes(
+    served: Project, name: str, require_service: Callable[[Service, str], None], workers: str
 ) -> None:
     if "redis" in name:
         require_service(REDIS, "external")
     shutil.copytree(DOCS / "examples" / name, served.root, dirs_exist_ok=True)
     served.plugins = ("xdist", "randomly", *PLUGINS[name])
-    result = served.run("-n", "2")
+    result = served.run("-n", workers)
     assert result.ret == pytest.ExitCode.OK
     assert result.parseoutcomes().keys() <= {"passed", "warnings"}
 

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from marks import slow, usual
+
 if TYPE_CHECKING:
     from conftest import Project
 
@@ -14,7 +16,7 @@ FORMS = {
     "a function": "create",
     "a path": "Path('schema.sql')",
     "a line": "'models:Base.metadata'",
-    "a list": "[models.Base.metadata, Path('more.sql')]",
+    "a list": "[models.Base.metadata, 'models:Base.metadata', create, Path('more.sql')]",
 }
 OVERRIDE = """
     import pytest
@@ -58,7 +60,7 @@ def plain(served: Project) -> Project:
     return served
 
 
-@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("form", usual(FORMS, "a list"))
 def test_the_schema_may_be_overridden_by(plain: Project, form: str) -> None:
     plain.conftest(OVERRIDE.format(schema=FORMS[form], seed="seed"))
     plain.run().assert_outcomes(passed=1)
@@ -100,7 +102,7 @@ def test_an_override_for_some_tests_only_is_a_usage_error(plain: Project) -> Non
     )
 
 
-@pytest.mark.parametrize("value", ["7", "object()", "[3.5]"])
+@pytest.mark.parametrize("value", ["[3.5]", *slow("7", "object()")])
 def test_an_override_that_is_nothing_usable_fails_with_the_valid_forms(
     plain: Project, value: str
 ) -> None:

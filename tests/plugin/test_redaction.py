@@ -10,6 +10,7 @@ import psycopg
 import pytest
 from psycopg import sql
 
+from marks import slow, usual
 from pytest_berth import wait_for
 
 if TYPE_CHECKING:
@@ -109,6 +110,12 @@ SUBTESTS = """
 """
 WRITTEN = ("--log-file=file.log", "--junitxml=report.xml")
 STYLES = {
+    "all": (
+        *("-rA", "--setup-show", "--durations=0", "-ojunit_logging=all", "-vvv", "--showlocals"),
+        *("--full-trace", "--log-cli-level=INFO", "--log-level=INFO"),
+    ),
+    "xdist": ("-n2", "-l", "-vv", "-rA"),
+    # Each by itself, as one may hide what another one shows.
     "plain": (),
     "locals": ("-l", "-vv"),
     "passing": ("-rA", "--setup-show", "--durations=0", "-ojunit_logging=all"),
@@ -116,10 +123,7 @@ STYLES = {
     "native": ("--tb=native", "-l"),
     "live": ("--log-cli-level=INFO", "--log-level=INFO"),
     "uncut": ("-vvv", "--showlocals", "--full-trace"),
-    "xdist": ("-n2", "-l", "-vv", "-rA"),
 }
-
-
 OUTCOMES = {"passed": 4, "failed": 6, "skipped": 1, "xfailed": 2, "errors": 1, "warnings": 1}
 
 
@@ -144,7 +148,7 @@ def assert_redacted(project: Project, result: pytest.RunResult, *passwords: str)
             assert found == [], name
 
 
-@pytest.mark.parametrize("style", STYLES)
+@pytest.mark.parametrize("style", usual(STYLES, "all", "xdist"))
 def test_the_password_of_a_started_server_is_nowhere(
     leaky: Project, require_source: Callable[[str], None], style: str
 ) -> None:
@@ -177,7 +181,7 @@ def account(outer_url: str) -> Iterator[Callable[[str], str]]:
         wait_for(lambda: connection.execute(drop), 60, ignore=in_use)
 
 
-@pytest.mark.parametrize("style", ["locals", "live", "xdist"])
+@pytest.mark.parametrize("style", ["live", *slow("locals", "xdist")])
 def test_the_password_of_a_given_url_is_nowhere(
     leaky: Project, account: Callable[[str], str], style: str
 ) -> None:

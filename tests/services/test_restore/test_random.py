@@ -11,6 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from marks import slow
 from pytest_berth.services.postgres import restore
 
 from .conftest import Slate, new_slate
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from .conftest import Connection
 
 EXAMPLES = os.environ.get("BERTH_TESTS_EXAMPLES", "")
-PARTS = 3 if os.environ.get("CI") and not EXAMPLES else 1
+USUAL = "35"
 REFUSE = """
 CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$BEGIN RAISE 'append only'; END$$;
 CREATE DOMAIN positive AS int CHECK (value >= 0);
@@ -235,11 +236,10 @@ def is_restored(slate: Slate, catalogs_before: list[Any]) -> bool:
     return True
 
 
-# Three hundred programs in CI: half of them on the oldest PostgreSQL that is tried, half on the
-# newest. A hundred elsewhere, and what a nightly run asks for.
-@pytest.mark.parametrize("part", range(PARTS))
+# Parts are there so that processes can share them; a nightly run asks for many in one.
+@pytest.mark.parametrize("part", [0, *([] if EXAMPLES else slow(1, 2, 3))])
 @settings(
-    max_examples=int(EXAMPLES or "100" if PARTS == 1 else "50"),
+    max_examples=int(EXAMPLES or USUAL),
     deadline=None,
     suppress_health_check=list(HealthCheck),
 )

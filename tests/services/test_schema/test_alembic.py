@@ -6,7 +6,9 @@ import logging
 import os
 import subprocess
 import sys
+import tempfile
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -53,16 +55,23 @@ with create_engine(URL).connect() as connection:
 
 
 def make(project: Project, template: str = "generic", directory: str = "migrations") -> None:
-    """Make an Alembic project by its own command, with a model and a migration."""
-    options = ["-c", "alembic.ini", "init", "-t", template, directory]
-    subprocess.run(
-        [sys.executable, "-m", "alembic", *options],
-        cwd=project.root,
-        check=True,
-        capture_output=True,
-    )
+    """Make an Alembic project as its own command does, with a model and a migration."""
+    for name, text in _made(template, directory).items():
+        project.root.joinpath(name).parent.mkdir(parents=True, exist_ok=True)
+        project.root.joinpath(name).write_bytes(text)
     project.write("app_models.py", MODELS)
     project.write(f"{directory}/versions/0001_first.py", FIRST)
+
+
+@cache
+def _made(template: str, directory: str) -> dict[Path, bytes]:
+    """Return the files that Alembic's own command makes, which runs once for all tests."""
+    with tempfile.TemporaryDirectory() as place:
+        options = ["-c", "alembic.ini", "init", "-t", template, directory]
+        command = [sys.executable, "-m", "alembic", *options]
+        subprocess.run(command, cwd=place, check=True, capture_output=True)
+        found = filter(Path.is_file, Path(place).rglob("*"))
+        return {path.relative_to(place): path.read_bytes() for path in found}
 
 
 def edit(project: Project, name: str, old: str, new: str) -> None:
@@ -85,14 +94,10 @@ def test_a_project_of_a_template_is_upgraded(project: Project, template: str) ->
     if template == "async":
         pytest.importorskip("greenlet", reason="SQLAlchemy's asyncio needs greenlet")
     make(project, template)
-    project.run("alembic: alembic.ini")
+    again = ["alembic: alembic.ini"] if template == "generic" else []
+    project.run(["alembic: alembic.ini", *again])
     assert project.tables() == ["alembic_version", "users"]
     assert project.query("SELECT version_num FROM alembic_version") == [("0001",)]
-
-
-def test_an_upgraded_database_is_upgraded_again_without_effect(project: Project) -> None:
-    make(project)
-    project.run(["alembic: alembic.ini", "alembic: alembic.ini"])
 
 
 def test_the_driver_of_the_project_is_kept(project: Project) -> None:
