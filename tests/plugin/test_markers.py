@@ -12,35 +12,35 @@ if TYPE_CHECKING:
 MISTAKES = {
     "isolaton='rollback'": (
         "@pytest.mark.berth_pg has no argument 'isolaton'.",
-        "it is given at test_marked.py::test_pg",
+        "it is given at test_marked.py::test_pg_0",
         "did you mean 'isolation'?",
     ),
     "'rollback'": (
         "@pytest.mark.berth_pg takes its arguments by name only.",
-        "'rollback' is given at test_marked.py::test_pg",
+        "'rollback' is given at test_marked.py::test_pg_1",
         "use isolation=..., seed=...",
     ),
     "isolation='rolback'": (
         "unknown isolation 'rolback'.",
-        "@pytest.mark.berth_pg(isolation=...) at test_marked.py::test_pg",
+        "@pytest.mark.berth_pg(isolation=...) at test_marked.py::test_pg_2",
         "did you mean 'rollback'?",
     ),
     "isolation=['rollback']": (
         "unknown isolation ['rollback'].",
-        "@pytest.mark.berth_pg(isolation=...) at test_marked.py::test_pg",
+        "@pytest.mark.berth_pg(isolation=...) at test_marked.py::test_pg_3",
         "did you mean 'rollback'?",
     ),
     "seed='nowhere.sql'": (
         "nowhere.sql",
-        "@pytest.mark.berth_pg(seed=...) at test_marked.py::test_pg",
+        "@pytest.mark.berth_pg(seed=...) at test_marked.py::test_pg_4",
         "",
     ),
     "seed=['models:nobody']": (
         "'models' has no attribute 'nobody'.",
-        "@pytest.mark.berth_pg(seed=...) at test_marked.py::test_pg",
+        "@pytest.mark.berth_pg(seed=...) at test_marked.py::test_pg_5",
         "",
     ),
-    "seed=[7]": ("7", "@pytest.mark.berth_pg(seed=...) at test_marked.py::test_pg", ""),
+    "seed=[7]": ("7", "@pytest.mark.berth_pg(seed=...) at test_marked.py::test_pg_6", ""),
 }
 
 
@@ -51,20 +51,14 @@ def marked(project: Project) -> Project:
     return project
 
 
-def write_marker(project: Project, arguments: str) -> None:
-    """Write a unit test, and a test with a marker."""
-    project.write(
-        test_marked=f"""
-            import pytest
-
-            def test_unit():
-                print("a test has run")
-
-            @pytest.mark.berth_pg({arguments})
-            def test_pg(pg_session):
-                pass
-        """
-    )
+def write_mistakes(project: Project) -> None:
+    """Write a unit test, and a test with a marker for each mistake."""
+    marked = [
+        f"@pytest.mark.berth_pg({arguments})\ndef test_pg_{number}(pg_session): pass\n"
+        for number, arguments in enumerate(MISTAKES)
+    ]
+    unit = 'import pytest\n\ndef test_unit(): print("a test has run")\n'
+    project.write(test_marked="\n".join([unit, *marked]))
 
 
 def refusal(result: pytest.RunResult) -> str:
@@ -76,13 +70,17 @@ def refusal(result: pytest.RunResult) -> str:
     return text
 
 
-@pytest.mark.parametrize("arguments", MISTAKES)
-def test_a_mistake_is_a_usage_error_before_the_first_test(marked: Project, arguments: str) -> None:
-    write_marker(marked, arguments)
-    text = refusal(marked.run("-s"))
-    for part in MISTAKES[arguments]:
-        assert part in text
-    assert text.count("test_marked.py::test_pg") == 1
+@pytest.mark.parametrize("workers", ["0", "2"])
+def test_a_mistake_is_a_usage_error_before_the_first_test_told_once(
+    marked: Project, workers: str
+) -> None:
+    marked.plugins = ("xdist",)
+    write_mistakes(marked)
+    text = refusal(marked.run("-n", workers, "-s"))
+    for number, parts in enumerate(MISTAKES.values()):
+        for part in parts:
+            assert part in text
+        assert text.count(f"test_marked.py::test_pg_{number}") == 1
 
 
 def test_all_mistakes_are_told_together_and_each_kind_once(marked: Project) -> None:
@@ -122,18 +120,9 @@ def test_all_mistakes_are_told_together_and_each_kind_once(marked: Project) -> N
         assert text.count(part) == 1, text
 
 
-@pytest.mark.parametrize("arguments", list(MISTAKES)[:3])
-def test_a_mistake_is_told_once_under_xdist(marked: Project, arguments: str) -> None:
-    marked.plugins = ("xdist",)
-    write_marker(marked, arguments)
-    text = refusal(marked.run("-n", "2", "-s"))
-    for part in MISTAKES[arguments]:
-        assert text.count(part or "test_pg") == 1
-
-
 def test_mistakes_of_tests_that_are_not_selected_are_left_alone(marked: Project) -> None:
-    write_marker(marked, "isolaton='rollback'")
-    marked.run("-k", "test_unit").assert_outcomes(passed=1, deselected=1)
+    write_mistakes(marked)
+    marked.run("-k", "test_unit").assert_outcomes(passed=1, deselected=len(MISTAKES))
 
 
 def test_berths_markers_are_known_to_strict_markers(served: Project) -> None:
