@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.limits import page as limits
 
 from pytest_berth import errors
 from pytest_berth.config import markers
@@ -152,6 +153,12 @@ def test_every_isolation_is_explained() -> None:
     shown = {row[0].strip("`") for row in cells(page("isolation"))}
 
     assert shown == set(options.ISOLATIONS)
+
+
+def test_the_page_of_limits_is_what_its_tests_try() -> None:
+    shown = limits.PATH.read_text("utf-8")
+
+    assert shown == limits.text(), "write it anew: python -m tests.limits"
 
 
 def test_every_message_has_its_entry() -> None:

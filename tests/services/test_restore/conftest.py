@@ -41,6 +41,13 @@ AND n.nspname NOT IN ('pg_catalog', 'information_schema') ORDER BY 1
 @pytest.fixture(scope="session")
 def restore_server() -> Iterator[str]:
     """Yield the conninfo of a superuser on a temporary server."""
+    with temporary_server() as dsn:
+        yield dsn
+
+
+@contextmanager
+def temporary_server() -> Iterator[str]:
+    """Start a server; yield the conninfo of its superuser."""
     found = sorted(Path("/usr/lib/postgresql").glob("*/bin"))
     if major := os.environ.get("BERTH_TESTS_POSTGRES"):
         found = [_binaries(major)]

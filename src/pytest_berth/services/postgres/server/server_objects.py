@@ -1,4 +1,5 @@
-"""What a test changes beside its database: roles, settings of the server, tablespaces, slots.
+"""What a test changes beside its database: roles, settings of the server, tablespaces, slots,
+and what databases that `initdb` makes are set to.
 
 All tests of a run share the server, so that only a run's one process can tell whose a change is;
 with several workers, and on a server that is not berth's own, nothing of this is looked at.
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 
 State = dict[str, dict[str, str]]
 
+# Those that `initdb` makes (postgres, template0, template1) have object ids below this.
+_FIRST_NORMAL = 16384
 # Whose rows are told apart by names; roles come first, as others refer to them.
 _ROWS = {
     "pg_authid": ("role", "c.rolname", "true"),
@@ -32,26 +35,35 @@ _ROWS = {
         "pg_catalog.format('%s in %s', c.member::regrole, c.roleid::regrole)",
         "true",
     ),
-    "pg_db_role_setting": ("settings of role", "c.setrole::regrole", "c.setdatabase = 0"),
+    "pg_db_role_setting": (
+        "settings of role",
+        "c.setrole::regrole",
+        f"c.setdatabase < {_FIRST_NORMAL}",
+    ),
     "pg_shdescription": (
         "comment on",
         "pg_catalog.format('%s %s', c.classoid::regclass, c.objoid)",
-        "c.classoid IN ('pg_authid'::regclass, 'pg_tablespace'::regclass)",
+        "(c.classoid IN ('pg_authid'::regclass, 'pg_tablespace'::regclass)"
+        f" OR c.classoid = 'pg_database'::regclass AND c.objoid < {_FIRST_NORMAL})",
     ),
     "pg_shdepend": (
         "dependency of",
         "pg_catalog.format('%s %s %s', c.classid::regclass, c.objid, c.refobjid)",
-        "c.dbid = 0 AND c.classid <> 'pg_database'::regclass",
+        f"c.dbid = 0 AND (c.classid <> 'pg_database'::regclass OR c.objid < {_FIRST_NORMAL})",
     ),
     "pg_parameter_acl": ("rights to the setting", "c.parname", "true"),
     "pg_tablespace": ("tablespace", "c.spcname", "true"),
 }
-_OTHERS = """
+_OTHERS = f"""
 UNION ALL SELECT 'database', datname, '' FROM pg_catalog.pg_database WHERE datname !~ '^berth_'
 UNION ALL SELECT 'slot', slot_name, '' FROM pg_catalog.pg_replication_slots WHERE NOT temporary
 UNION ALL SELECT 'origin', roname, '' FROM pg_catalog.pg_replication_origin
 UNION ALL SELECT 'setting', name, setting FROM pg_catalog.pg_file_settings
 WHERE sourcefile LIKE '%/postgresql.auto.conf'
+UNION ALL SELECT 'connection limit of', datname, datconnlimit::text FROM pg_catalog.pg_database
+WHERE oid < {_FIRST_NORMAL}
+UNION ALL SELECT 'rights to', datname, coalesce(datacl::text, '') FROM pg_catalog.pg_database
+WHERE oid < {_FIRST_NORMAL}
 """
 # What changes without a transaction.
 _SIGN = """
@@ -155,6 +167,8 @@ class Beside:
         """Put everything back; return what could not be."""
         left: list[str] = []
         now = self._read()
+        # First, as roles are only dropped without rights.
+        self._set_databases_back(known)
         for kind, remove in _REMOVE.items():
             if kind != "role":
                 gone = known.get(kind, {}).keys() - now.get(kind, {}).keys()
@@ -169,6 +183,10 @@ class Beside:
             for catalog, (kind, _, where) in self._catalogs():
                 _put_rows_back(self._open(), catalog, where, list(known.get(kind, {}).values()))
         return left
+
+    def _set_databases_back(self, known: State) -> None:
+        for name, limit in known["connection limit of"].items():
+            self._open().execute(_SET_DATABASE_BACK, [limit, known["rights to"][name], name])
 
     def _set_back(self, now: dict[str, str], known: dict[str, str]) -> None:
         changed = {name for name in now.keys() | known.keys() if now.get(name) != known.get(name)}
@@ -250,6 +268,11 @@ def _drop(statement: str) -> Callable[[psycopg.Connection[Any], str], None]:
     return drop
 
 
+_SET_DATABASE_BACK = """
+WITH known AS (SELECT %s::int AS connlimit, nullif(%s, '')::aclitem[] AS acl, %s::name AS name)
+UPDATE pg_catalog.pg_database SET datconnlimit = connlimit, datacl = acl FROM known
+WHERE datname = name AND (datconnlimit, datacl) IS DISTINCT FROM (connlimit, acl)
+"""
 _COLUMNS = """
 SELECT attname FROM pg_catalog.pg_attribute WHERE attnum > 0 AND attrelid = %s::regclass
 """
@@ -262,7 +285,12 @@ _REFERRED_TO = (
     psycopg.errors.DependentObjectsStillExist,
     psycopg.errors.ObjectNotInPrerequisiteState,
 )
-_NAMED = frozenset({"role", "tablespace", "database", "slot", "origin", "setting"})
+_NAMED = frozenset(
+    {
+        *("role", "tablespace", "database", "slot", "origin", "setting"),
+        *("connection limit of", "rights to"),
+    }
+)
 # In this order: databases and tablespaces belong to roles.
 _REMOVE: dict[str, Callable[[psycopg.Connection[Any], str], None]] = {
     "database": run_databases.remove,
