@@ -281,28 +281,89 @@ def test_rows_of_a_wider_scope_stay_for_their_scope(shop: Project) -> None:
     shop.run("-p", "no:cacheprovider").assert_outcomes(passed=6)
 
 
-@pytest.mark.parametrize("statement", ["COMMIT", "ROLLBACK", "COMMIT; BEGIN", "ROLLBACK; BEGIN"])
-def test_ending_the_transaction_by_sql_fails_the_test_and_leaks_nothing(
-    shop: Project, statement: str
-) -> None:
-    result = run(
-        shop,
-        f"""
-        def test_offender(pg_connection):
+OFFENDERS = {
+    "ends": """
+        @pytest.mark.parametrize("sql", ["COMMIT", "ROLLBACK", "COMMIT; BEGIN", "ROLLBACK; BEGIN"])
+        def test_ends(pg_connection, sql):
             pg_connection.execute(insert(User).values(email="leak@example.com"))
-            pg_connection.exec_driver_sql("{statement}")
-
-        def test_next(pg_session):
-            assert pg_session.scalars(select(User)).all() == []
+            pg_connection.exec_driver_sql(sql)
+    """,
+    "autocommit": """
+        def test_autocommit(pg_connection):
+            pg_connection.execution_options(isolation_level="AUTOCOMMIT")
+    """,
+    "fails": """
+        def test_fails(pg_session):
             pg_session.add(User(email="a@example.com"))
             pg_session.commit()
+            pg_session.execute(text("SELECT 1 / 0"))
+    """,
+    "fails truncated": """
+        def test_fails_truncated(pg_engine):
+            with pg_engine.begin() as connection:
+                connection.execute(insert(User).values(email="a@example.com"))
+            assert False
+    """,
+    "leaves the session broken": """
+        def test_broken(pg_session):
+            with pytest.raises(Exception):
+                pg_session.execute(text("SELECT 1 / 0"))
+    """,
+    "loses the connection": """
+        def test_loses_it(pg_connection):
+            with pytest.raises(Exception):
+                pg_connection.execute(text("SELECT pg_terminate_backend(pg_backend_pid())"))
+    """,
+    "commits on another connection": """
+        def test_loses_it_and_goes_on(pg_connection):
+            with pytest.raises(Exception):
+                pg_connection.execute(text("SELECT pg_terminate_backend(pg_backend_pid())"))
+            pg_connection.rollback()
+            pg_connection.execute(insert(User).values(email="leak@example.com"))
+            pg_connection.commit()
+    """,
+    "is late": """
+        @pytest.fixture
+        def writer(pg_session):
+            yield
+            pg_session.add(User(email="late@example.com"))
+            pg_session.commit()
 
-        def test_engine(pg_engine):
-            with pg_engine.connect() as connection:
-                assert connection.scalars(select(User.email)).all() == []
-        """,
-    )
-    result.assert_outcomes(passed=3, errors=1)
+        def test_late(writer): pass
+    """,
+    "is late truncated": """
+        @pytest.fixture
+        def committer(pg_engine):
+            yield
+            with pg_engine.begin() as connection:
+                connection.execute(insert(User).values(email="late@example.com"))
+
+        def test_late_truncated(committer): pass
+    """,
+}
+NEXT = """
+    def test_next_{number}(pg_session):
+        assert pg_session.scalars(select(User)).all() == []
+        pg_session.add(User(email="a@example.com"))
+        pg_session.commit()
+        assert pg_session.scalars(select(User.id)).all() == [1]
+
+    def test_engine_{number}(pg_engine):
+        with pg_engine.connect() as connection:
+            assert connection.scalars(select(User.email)).all() == []
+"""
+
+
+def test_whatever_a_test_does_to_its_transaction_the_next_one_finds_a_clean_slate(
+    shop: Project,
+) -> None:
+    parts = [
+        dedent(part)
+        for number, offender in enumerate(OFFENDERS.values())
+        for part in (offender, NEXT.format(number=number))
+    ]
+    result = run(shop, "\n".join(parts), "-v")
+    result.assert_outcomes(passed=9 + 2 * len(OFFENDERS), failed=3, errors=4)
     result.stdout.fnmatch_lines(
         [
             "*the test ended the transaction that it was to be rolled back with.",
@@ -310,17 +371,8 @@ def test_ending_the_transaction_by_sql_fails_the_test_and_leaks_nothing(
             '*do:  give it real transactions: @pytest.mark.berth_pg(isolation="truncation")',
         ]
     )
-
-
-def test_autocommit_is_refused_to_a_rolled_back_test(shop: Project) -> None:
-    result = run(
-        shop,
-        """
-        def test_it(pg_connection):
-            pg_connection.execution_options(isolation_level="AUTOCOMMIT")
-        """,
-    )
-    result.assert_outcomes(failed=1)
+    for sql in ("COMMIT", "ROLLBACK", "COMMIT; BEGIN", "ROLLBACK; BEGIN"):
+        assert f"ERROR at teardown of test_ends[{sql}]" in result.stdout.str()
     result.stdout.fnmatch_lines(["*a rolled-back test cannot have autocommit.*"])
 
 
@@ -364,99 +416,3 @@ def test_a_lock_that_a_test_left_fails_it_with_who_holds_it(shop: Project) -> No
     )
     result.assert_outcomes(passed=2, errors=1)
     result.stdout.fnmatch_lines(["*forgetful*idle in transaction*"])
-
-
-def test_a_failing_test_is_cleaned_up_too(shop: Project) -> None:
-    result = run(
-        shop,
-        """
-        def test_rolled_back(pg_session):
-            pg_session.add(User(email="a@example.com"))
-            pg_session.commit()
-            pg_session.execute(text("SELECT 1 / 0"))
-
-        def test_truncated(pg_engine):
-            with pg_engine.begin() as connection:
-                connection.execute(insert(User).values(email="a@example.com"))
-            assert False
-
-        def test_next(pg_session):
-            assert pg_session.scalars(select(User)).all() == []
-        """,
-    )
-    result.assert_outcomes(passed=1, failed=2)
-
-
-def test_a_session_that_a_test_leaves_broken_does_not_harm_the_next(shop: Project) -> None:
-    result = run(
-        shop,
-        """
-        def test_broken(pg_session):
-            with pytest.raises(Exception):
-                pg_session.execute(text("SELECT 1 / 0"))
-
-        def test_next(pg_session):
-            pg_session.add(User(email="a@example.com"))
-            pg_session.commit()
-            assert pg_session.scalars(select(User.id)).all() == [1]
-        """,
-    )
-    result.assert_outcomes(passed=2)
-
-
-KILLED = """
-def test_killed(pg_connection):
-    with pytest.raises(Exception):
-        pg_connection.execute(text("SELECT pg_terminate_backend(pg_backend_pid())"))
-"""
-
-
-def test_a_connection_that_a_test_loses_does_not_harm_the_next(shop: Project) -> None:
-    tests = """
-def test_next(pg_session):
-    pg_session.add(User(email="a@example.com"))
-    pg_session.commit()
-    assert pg_session.scalars(select(User.id)).all() == [1]
-"""
-    run(shop, KILLED + tests).assert_outcomes(passed=2)
-
-
-def test_what_a_test_commits_after_it_lost_its_connection_is_gone_afterwards(
-    shop: Project,
-) -> None:
-    tests = """
-    pg_connection.rollback()
-    pg_connection.execute(insert(User).values(email="leak@example.com"))
-    pg_connection.commit()
-
-def test_next(pg_session):
-    assert pg_session.scalars(select(User.email)).all() == []
-"""
-    run(shop, KILLED + tests).assert_outcomes(passed=2)
-
-
-def test_fixtures_of_the_suite_are_torn_down_before_the_clean_up(shop: Project) -> None:
-    result = run(
-        shop,
-        """
-        @pytest.fixture
-        def writer(pg_session):
-            yield
-            pg_session.add(User(email="late@example.com"))
-            pg_session.commit()
-
-        @pytest.fixture
-        def committer(pg_engine):
-            yield
-            with pg_engine.begin() as connection:
-                connection.execute(insert(User).values(email="late@example.com"))
-
-        def test_rolled_back(writer): pass
-
-        def test_truncated(committer): pass
-
-        def test_next(pg_session):
-            assert pg_session.scalars(select(User)).all() == []
-        """,
-    )
-    result.assert_outcomes(passed=3)

@@ -385,18 +385,18 @@ BESIDE = """
     from pytest_berth.run.plugin_state import BERTH
     from pytest_berth.services.postgres.service import POSTGRES
 
-    start_ahead, asked = Manager.start_ahead, threading.Event()
+    prestart, asked = Manager.prestart, threading.Event()
 
     def start_when_asked(manager, service):
         asked.wait(60)
-        return start_ahead(manager, service)
+        return prestart(manager, service)
 
-    Manager.start_ahead = start_when_asked
+    Manager.prestart = start_when_asked
 
     @pytest.fixture
     def start(pytestconfig):
         \"""Start the server as the thread does.\"""
-        return lambda: start_ahead(pytestconfig.stash[BERTH].manager, POSTGRES)
+        return lambda: prestart(pytestconfig.stash[BERTH].manager, POSTGRES)
 
     @pytest.fixture
     def forgotten():
