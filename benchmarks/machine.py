@@ -24,7 +24,7 @@ from pytest_berth.services.postgres.server import binaries, urls
 from pytest_berth.services.postgres.service import POSTGRES
 from pytest_berth.sources import os_account
 from pytest_berth.sources.artifact_cache import cache_directory
-from pytest_berth.sources.container import Container
+from pytest_berth.sources.container import ContainerSource
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -82,7 +82,7 @@ class Machine:
     @cached_property
     def engine(self) -> Engine | None:
         """The container engine, if it answers and has the image."""
-        source = Container(self.settings("container"), "benchmark")
+        source = ContainerSource(self.settings("container"), "benchmark")
         obstacle = source.obstacle(POSTGRES, self.progress)
         if obstacle:
             self.progress.note(str(obstacle))

@@ -1,18 +1,73 @@
-"""What a service, a source and a running server are: the protocols between the parts."""
+"""What a service is: all that someone imports who adds one.
+
+There are two halves. A `Service` is the descriptor: it is always loaded, so it is cheap, and tells
+names, defaults and where the rest is. A `Backend` is loaded when a selected test needs the service:
+it launches servers, asks whether they answer, and opens a `Namespace` for each worker. Three
+methods of a backend must be there, `container`, `probe` and `open`; each other one is a capability
+whose default says "cannot". ``docs/adding-a-service.md`` builds a service step by step.
+"""
 
 from __future__ import annotations
 
+import shutil
+from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from urllib.parse import unquote, urlsplit
+
+from pytest_berth.config.descriptor import Dedicated, Marker, Service
+from pytest_berth.config.options import Option, Setting, Settings, choice, lines, mask, text, words
+from pytest_berth.errors import (
+    BerthError,
+    IsolationError,
+    NoSourceError,
+    NotOursError,
+    NotReadyError,
+    NotRestoredError,
+    ServiceError,
+    SettingsError,
+    StartError,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+    from contextlib import AbstractContextManager
     from pathlib import Path
 
     import pytest
 
-    from pytest_berth.config.options import Option, Settings
-    from pytest_berth.errors import BerthError
+__all__ = [
+    "Backend",
+    "BerthError",
+    "Container",
+    "Credentials",
+    "Dedicated",
+    "IsolationError",
+    "KeptFile",
+    "LocalProcess",
+    "LocalRequest",
+    "Marker",
+    "Namespace",
+    "NoSourceError",
+    "NotOursError",
+    "NotReadyError",
+    "NotRestoredError",
+    "Option",
+    "Progress",
+    "Server",
+    "Service",
+    "ServiceError",
+    "Setting",
+    "Settings",
+    "SettingsError",
+    "Source",
+    "StartError",
+    "Worker",
+    "choice",
+    "lines",
+    "text",
+    "words",
+]
 
 
 @dataclass(frozen=True)
@@ -124,11 +179,11 @@ class KeptFile:
 
     path: str
     identity: str
-    start: Callable[[bytes], ContainerSpec]
+    start: Callable[[bytes], Container]
 
 
 @dataclass(frozen=True)
-class ContainerSpec:
+class Container:
     """How a service runs in a container.
 
     Attributes:
@@ -146,16 +201,16 @@ class ContainerSpec:
 
     image: str
     port: int
-    environment: Mapping[str, str]
-    command: Sequence[str]
-    files: Mapping[str, bytes] = field(repr=False)
+    environment: Mapping[str, str] = field(default_factory=dict)
+    command: Sequence[str] = ()
+    files: Mapping[str, bytes] = field(default_factory=dict, repr=False)
     in_memory: Sequence[str] = ()
     late_files: Callable[[str, int], Mapping[str, bytes]] | None = None
     kept_file: KeptFile | None = None
 
 
 @dataclass(frozen=True)
-class LocalSpec:
+class LocalProcess:
     """How a service runs as a process of this machine.
 
     Attributes:
@@ -172,9 +227,9 @@ class LocalSpec:
 
     version: str
     detail: str
-    prepare: Sequence[Sequence[str]]
-    command: Sequence[str]
-    files: Mapping[str, bytes] = field(repr=False)
+    prepare: Sequence[Sequence[str]] = ()
+    command: Sequence[str] = ()
+    files: Mapping[str, bytes] = field(default_factory=dict, repr=False)
     stop_signal: str = "SIGTERM"
     after: Sequence[str] = ()
     data: str = ""
@@ -200,136 +255,254 @@ class LocalRequest:
     further_port: Callable[[], int]
 
 
-class Service(Protocol):
-    """A kind of server: what it is, independently of where it runs.
+class Worker(NamedTuple):
+    """Who works on a server: an xdist worker, or one test that has a server for itself.
 
     Attributes:
-        name: ``"postgres"``.
-        prefix: What its settings, markers and placeholders begin with: ``"pg"``.
-        extra: The extra of this package with its drivers.
-        packages: The modules which that extra brings.
-        options: Its ini options.
-        source: The option that names its source.
-        scope: The option that says who shares a server: ``run``, ``worker`` or ``test``; None
-            where it is always the run.
-        port: The option that fixes the server's port; None where there is none.
-        own: For a test that has something of its own, what each fixture is replaced by.
-        own_by: The option, and argument of the marker, that asks for it, and the value that does;
-            None where that is the scope, and the value ``test``.
-        snapshots: Whether the data of an initialised server is worth keeping.
-        keeps: Whether a server can be cleaned so thoroughly that a later run may take it over.
-        claims: Whether `values` takes something on the server that `release` gives back.
-        usual_start: Seconds that a start takes, roughly: the slowest service is begun first, and
-            the modules that need it come last.
-        fixture_module: The module of its fixtures, registered as a pytest plugin.
-        slate: The function-scoped fixture that gives a test its clean slate.
-        late_slate: The same for tests that may ask for fixtures only while they run.
-        fixtures: Names of the fixtures whose use means that the server is needed.
-        placeholders: Names of the values that ``berth_export`` may use.
+        config: pytest's configuration.
+        settings: The settings of the run.
+        run_id: Id of the run, which no other run has.
+        name: ``"main"``, or xdist's name of this worker: ``"gw0"``.
+        workers: How many workers the run has.
+        dedicated: Whether the server is one test's own, and ends with it.
+        note: Prints a line for the user.
+        fixtures: The values of the fixtures that `Service.needs` names.
     """
 
+    config: pytest.Config
+    settings: Settings
+    run_id: str
     name: str
-    prefix: str
-    extra: str
-    packages: tuple[str, ...]
-    options: tuple[Option[Any], ...]
-    source: Option[str]
-    scope: Option[str] | None
-    port: Option[int] | None
-    own: Mapping[str, str]
-    own_by: tuple[Option[str], str] | None
-    snapshots: bool
-    keeps: bool
-    claims: bool
-    usual_start: float
-    fixture_module: str
-    slate: str
-    late_slate: str
-    fixtures: frozenset[str]
-    placeholders: frozenset[str]
+    workers: int
+    dedicated: bool
+    note: Callable[[str], None]
+    fixtures: Mapping[str, object]
 
-    def credentials(self, settings: Settings) -> Credentials:
-        """Return the account of a server to be started: a new one, unless the settings fix it."""
+    @property
+    def namespace(self) -> str:
+        """A name that no other worker of any run has: ``"berth_k3x9_gw0"``."""
+        return f"berth_{self.run_id}_{self.name}"
 
-    def container(self, settings: Settings, credentials: Credentials) -> ContainerSpec:
-        """Describe the container."""
 
-    def local_obstacle(self, settings: Settings) -> BerthError | None:
-        """Tell why no binaries can be had here; None when they can."""
+class Namespace:
+    """What a worker, or one test, has of a server for itself.
 
-    def local(self, settings: Settings, request: LocalRequest) -> LocalSpec:
-        """Describe the local process; binaries are fetched where they are not here yet."""
+    A subclass sets `url`, and gives each test a clean slate in one of three ways: by `reset`, which
+    empties it; by `capture` and `restore` with `restores` set, which keep what fixtures of a wider
+    scope have written; or by an `isolate` of its own.
 
-    def local_shape(self, settings: Settings) -> Sequence[str]:
-        """Return what makes one local process differ from another: programs and settings."""
+    Attributes:
+        url: Its address, which the fixture ``<prefix>_url`` gives to tests.
+        restores: Whether `capture` and `restore` are there.
+        dedicated: Whether the server ends with the test that has it for itself; set by berth.
+    """
 
-    def external(self, settings: Settings) -> Server | None:
-        """Return the server that a URL in the settings names; None without one."""
+    url: str = ""
+    restores: bool = False
+    dedicated: bool = False
 
-    def probe(self, server: Server) -> str:
-        """Connect once and return the server's version.
+    def reset(self) -> None:
+        """Empty it, after each test.
 
         Raises:
-            NotReadyError: It does not answer yet.
-            StartError: It will never be ready, for instance because another server answers.
+            NotRestoredError: It cannot be emptied; the server is replaced, if berth started it.
         """
+        raise NotImplementedError(f"{type(self).__name__} has no reset(), and no isolate()")
 
-    def own_log(self, log: str, server: Server, run_id: str, worker: str) -> str:
-        """Leave out of a server's log what other workers' tests have caused."""
+    def capture(self) -> Mapping[Any, Any]:
+        """Return everything that it holds, by key: what `restore` needs to put it back."""
+        raise NotImplementedError(f"{type(self).__name__} has no capture()")
 
-    def release(self, server: Server, run_id: str) -> None:
-        """Remove from a server that lives on what a run has created there."""
+    def restore(self, baseline: Mapping[Any, Any]) -> None:
+        """Make it hold what it held when *baseline* was captured, and nothing else."""
+        raise NotImplementedError(f"{type(self).__name__} has no restore()")
 
-    def set_password(self, server: Server, password: str) -> None:
-        """Give the administrator of a running server another password."""
-
-    def strip(self, server: Server, run_id: str) -> bool:
-        """Leave on a server only what later runs can use.
-
-        Returns:
-            Whether that is more than the server began with, and nothing else is left.
-        """
-
-    def condition(self, server: Server) -> Sequence[str]:
-        """Describe what tests can change on a server of ours, but for what later runs can use.
-
-        A kept server must be in the same condition again before another run may have it.
-        """
-
-    def renew(
-        self, server: Server, run_id: str, condition: Sequence[str], password: str
-    ) -> Sequence[str]:
-        """End what is connected to a server of ours, and remove what was not there at its start.
+    @contextmanager
+    def isolate(self, item: pytest.Item | None) -> Iterator[Any]:
+        """Give a test a clean slate, and clean up behind it.
 
         Args:
-            server: The server, which `probe` has just told from others at its address.
-            run_id: The run that has used it.
-            condition: What was there.
-            password: The administrator's from now on, where there is one.
+            item: The test; None for one that may ask for the service only while it runs.
 
-        Returns:
-            The condition that it is in now.
+        Yields:
+            What the fixture ``_<prefix>_isolation`` hands to the service's other fixtures.
+        """
+        try:
+            yield None
+        finally:
+            if not self.dedicated:
+                self.reset()
+
+    def reopen(self, server: Server) -> None:
+        """Go on with the server that has taken the place of a lost one: same address, same account.
+
+        Nothing is on it but what `open` has to make there.
         """
 
-    def check(self, items: Sequence[pytest.Item]) -> None:
-        """Check everything that is written about the service for the selected tests.
+    def sweep(self) -> None:
+        """Remove what has come after the last test's end, before any fixture of the next one."""
+
+    def expect_changes(self) -> None:
+        """Take what is written from now on for the next test's fixtures', not for leftovers."""
+
+    def may_write(self, item: pytest.Item) -> bool:
+        """Tell whether a test that reaches the service, or its fixtures, may write to it."""
+        return True
+
+    @property
+    def follows_fixtures(self) -> bool:
+        """Whether `entering` and `leave` put back what fixtures of a wider scope write."""
+        return False
+
+    def entering(self, place: Any, fixture: object) -> AbstractContextManager[None]:
+        """Let a fixture of a wider scope write; for `follows_fixtures` only."""
+        raise NotImplementedError
+
+    def leave(self, fixture: object, name: str) -> None:
+        """Put back what a fixture of a wider scope wrote, as it has ended."""
+
+
+class Backend:
+    """What a service does: it launches servers, asks whether they answer, opens namespaces.
+
+    Args:
+        service: Its descriptor.
+
+    Attributes:
+        service: The same.
+        program: Name of the program that `local` runs, looked for on the PATH.
+        default_port: The port of a URL that names none.
+        replaces_silent: Whether a server that runs but does not answer is given up at once.
+    """
+
+    program: str = ""
+    default_port: int = 0
+    replaces_silent: bool = False
+
+    def __init__(self, service: Service) -> None:
+        self.service = service
+
+    # What must be there.
+
+    def container(self, settings: Settings, account: Credentials) -> Container:
+        """Describe the container."""
+        raise NotImplementedError(f"{type(self).__name__} has no container()")
+
+    def probe(self, server: Server) -> str:
+        """Connect once and return the server's version; ``"?"`` where it does not tell.
 
         Raises:
-            SettingsError: A marker, a path, a module or an attribute is wrong.
+            NotReadyError: It does not answer yet; it is asked again.
+            StartError: It will never be ready, for instance because another server answers.
+        """
+        raise NotImplementedError(f"{type(self).__name__} has no probe()")
+
+    def open(self, server: Server, worker: Worker) -> AbstractContextManager[Namespace]:
+        """Open what a worker has of a server for itself; it is closed when the session ends."""
+        raise NotImplementedError(f"{type(self).__name__} has no open()")
+
+    # How servers are launched and addressed.
+
+    def account(self, settings: Settings) -> Credentials:
+        """Return the account of a server to be started: none, where the service knows none."""
+        return Credentials("", "", "", given=bool(settings[self.service.port]))
+
+    def image(self, settings: Settings) -> str:
+        """Return the container's image: the one that is set, or the usual one of the version."""
+        version = settings[self.service.version]
+        return settings[self.service.image] or self.service.default_image.format(version=version)
+
+    def local_obstacle(self, settings: Settings) -> BerthError | None:
+        """Tell why no local process can be had here; None when one can.
+
+        The usual one looks for `program` on the PATH.
+        """
+        label = self.service.label
+        if not self.program:
+            return NoSourceError(
+                f"{label} cannot run as a local process.",
+                why="its service knows containers and URLs only",
+                remedy=f"install a container engine, or set berth_{self.service.prefix}_url",
+            )
+        if shutil.which(self.program):
+            return None
+        return NoSourceError(
+            f"{label} is not installed.",
+            why=f"there is no program {self.program!r} on the PATH",
+            remedy=f"install it, or a container engine, or set berth_{self.service.prefix}_url",
+        )
+
+    def local(self, settings: Settings, request: LocalRequest) -> LocalProcess:
+        """Describe the local process."""
+        raise NotImplementedError(f"{type(self).__name__} has no local()")
+
+    def local_identity(self, settings: Settings) -> Sequence[str]:
+        """Return what makes one local process differ from another: programs and settings."""
+        return [shutil.which(self.program) or "", settings[self.service.version]]
+
+    def external(self, settings: Settings) -> Server | None:
+        """Return the server that ``berth_<prefix>_url`` names; None without one."""
+        option = self.service.url
+        return self._server_at(settings[option]) if settings[option] else None
+
+    def _server_at(self, url: str) -> Server:
+        parts = urlsplit(url)
+        account = Credentials(unquote(parts.username or ""), unquote(parts.password or ""), "")
+        return Server(
+            self.service.name,
+            "external",
+            parts.hostname or "",
+            parts.port or self.default_port,
+            account,
+            detail=mask(url),
+            reason=f"{self.service.url.name} is set",
+        )
+
+    def placeholders(
+        self, server: Server, settings: Settings, run_id: str, worker: str
+    ) -> Mapping[str, object]:
+        """Return the values that ``berth_export`` may use: known before the server is started."""
+        prefix = self.service.prefix
+        address = {f"{prefix}_host": server.host, f"{prefix}_port": server.port}
+        return {self.service.address: self.url(server), **address}
+
+    def url(self, server: Server) -> str:
+        """Return a server's URL."""
+        return f"{self.service.name}://{server.host}:{server.port}"
+
+    # What its tests need.
+
+    def connection_errors(self) -> tuple[type[Exception], ...]:
+        """Return what its client raises when a connection fails."""
+        return (OSError,)
+
+    def check(self, items: Sequence[pytest.Item]) -> None:
+        """Check what is written about the service for the selected tests, besides the usual.
+
+        Raises:
+            SettingsError: A marker, a setting or a path is wrong.
         """
 
+    def describe_isolation(self, item: pytest.Item) -> str:
+        """Describe how a test gets its clean slate, and why so, for reports."""
+        return "reset after each test"
+
     def load_drivers(self) -> None:
-        """Import its packages, as far as `prepare` does so, too; they are there."""
+        """Import its packages; they are there."""
+        from importlib import import_module
+
+        for package in self.service.packages:
+            import_module(package)
 
     def load(self, items: Sequence[pytest.Item], *, starts: bool) -> None:
-        """Import what else its tests need.
+        """Import what else its tests need, while servers start.
 
         Args:
             items: The selected tests that need it.
             starts: Whether its server is to be started; else an earlier run has left it.
         """
 
-    def prepare(self, server: Server, item: pytest.Item) -> None:
+    def prepare_ahead(self, server: Server, item: pytest.Item) -> None:
         """Do ahead, in a thread of its own, what tests need on the server and no fixture settles.
 
         Args:
@@ -337,19 +510,48 @@ class Service(Protocol):
             item: A test that needs it.
         """
 
-    def isolation(self, item: pytest.Item) -> str:
-        """Describe how a test gets its clean slate, and why so."""
+    def own_log(self, log: str, server: Server, run_id: str, worker: str) -> str:
+        """Leave out of a server's log what other workers' tests have caused."""
+        return log
 
-    def values(self, server: Server, run_id: str, worker: str) -> Mapping[str, object]:
-        """Return the values of the placeholders that ``berth_export`` may use."""
+    # What outlives a run: for external servers, and for `Service.reusable` and `Service.snapshots`.
 
-    def further_placeholders(self, settings: Settings) -> frozenset[str]:
-        """Return the names of further ones, which depend on the settings."""
+    def release(self, server: Server, run_id: str) -> None:
+        """Remove from an external server what a run has created there."""
 
-    def further_values(
-        self, server: Server, run_id: str, worker: str, settings: Settings
-    ) -> Mapping[str, object]:
-        """Return the values of the further ones."""
+    def state_digest(self, server: Server) -> Sequence[str]:
+        """Return what tests can change on a server of ours, but for what later runs can use.
+
+        A server must be in the same state again before another run may have it.
+        """
+        raise NotImplementedError(f"{type(self).__name__} has no state_digest()")
+
+    def reset_server(
+        self, server: Server, run_id: str, digest: Sequence[str], password: str
+    ) -> Sequence[str]:
+        """End what is connected to a server of ours, and remove what was not there at its start.
+
+        Args:
+            server: The server, which `probe` has just told from others at its address.
+            run_id: The run that has used it.
+            digest: What was there.
+            password: The administrator's from now on, where there is one.
+
+        Returns:
+            The digest of the state that it is in now.
+        """
+        raise NotImplementedError(f"{type(self).__name__} has no reset_server()")
+
+    def prepare_snapshot(self, server: Server, run_id: str) -> bool:
+        """Leave on a server only what later runs can use.
+
+        Returns:
+            Whether that is more than the server began with, and nothing else is left.
+        """
+        return False
+
+    def set_password(self, server: Server, password: str) -> None:
+        """Give the administrator of a running server another password."""
 
 
 class Source(Protocol):

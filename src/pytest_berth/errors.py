@@ -40,12 +40,16 @@ class MissingExtraError(BerthError):
     def __init__(self, package: str, extra: str, *, needed_by: str) -> None:
         super().__init__(
             f"{needed_by} needs the package {package!r}, which is not installed.",
-            remedy=f'pip install "pytest-berth[{extra}]"',
+            remedy=f'pip install "pytest-berth[{extra}]"' if extra else f"pip install {package}",
         )
 
 
 class PackageError(BerthError):
     """A Python package is too old for what is asked of it, or lacks its driver."""
+
+
+class ServiceError(BerthError):
+    """A service cannot be loaded: what has brought it is broken, or does not fit."""
 
 
 class NoSourceError(BerthError):
@@ -85,6 +89,10 @@ class SchemaError(BerthError):
 
 class IsolationError(BerthError):
     """A clean slate could not be given, or a test broke out of its isolation."""
+
+
+class NotRestoredError(IsolationError):
+    """A server cannot be made as it was before a test; one that berth has started is replaced."""
 
 
 class RecordError(BerthError):

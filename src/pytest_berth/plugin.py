@@ -10,33 +10,19 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pytest_berth import hookspecs
 from pytest_berth.collection import requirements
 from pytest_berth.config import loading, markers
 from pytest_berth.config import options as core_options
 from pytest_berth.errors import BerthError
+from pytest_berth.isolation import fixtures
 from pytest_berth.run import run
 from pytest_berth.run.plugin_state import BERTH, Berth
-from pytest_berth.services.kafka.service import KAFKA
-from pytest_berth.services.postgres.service import POSTGRES
-from pytest_berth.services.redis.service import REDIS
+from pytest_berth.services import discovery
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator, Sequence
 
-    from pytest_berth.api import Progress, Service
-
-BUILT_IN: tuple[Service, ...] = (POSTGRES, REDIS, KAFKA)
-
-
-def pytest_addhooks(pluginmanager: pytest.PytestPluginManager) -> None:
-    """Add the hooks that other plugins can implement."""
-    pluginmanager.add_hookspecs(hookspecs)
-
-
-def pytest_berth_services() -> Sequence[Service]:
-    """Offer the built-in services."""
-    return BUILT_IN
+    from pytest_berth.api import Progress
 
 
 def pytest_addoption(parser: pytest.Parser, pluginmanager: pytest.PytestPluginManager) -> None:
@@ -45,8 +31,11 @@ def pytest_addoption(parser: pytest.Parser, pluginmanager: pytest.PytestPluginMa
     parser.getgroup("berth").addoption(
         "--berth-stop", action="store_true", help="end the servers kept for this project, and exit"
     )
-    for service in BUILT_IN:
-        _offer(service, parser, pluginmanager)
+    for service in discovery.find().services:
+        loading.add_options(parser, service.options)
+        pluginmanager.register(fixtures.of_service(service), f"berth-{service.name}")
+        if service.fixture_module:
+            pluginmanager.import_plugin(service.fixture_module)
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
@@ -54,10 +43,9 @@ def pytest_load_initial_conftests(
     early_config: pytest.Config, parser: pytest.Parser
 ) -> Iterator[None]:
     """Read the settings and set the application's environment, before conftest files."""
-    services = [s for found in early_config.hook.pytest_berth_services() for s in found]
-    for service in services:
-        if service not in BUILT_IN:
-            _offer(service, parser, early_config.pluginmanager)
+    services, broken = discovery.find()
+    if broken:
+        raise pytest.UsageError("\n\n".join(map(str, broken)))
     options = [*core_options.OPTIONS, *(option for s in services for option in s.options)]
     values = loading.read(early_config, options)
     berth = Berth(values, run.current(), services, lambda: _start_reporting(early_config))
@@ -86,7 +74,7 @@ def pytest_cmdline_main(config: pytest.Config) -> int | None:
 
 def pytest_configure(config: pytest.Config) -> None:
     """Register the markers, and what the settings ask for."""
-    for line in markers.LINES:
+    for line in markers.lines(discovery.find().services):
         config.addinivalue_line("markers", line)
     if BERTH not in config.stash:
         raise pytest.UsageError(
@@ -191,13 +179,6 @@ def pytest_unconfigure(config: pytest.Config) -> None:
             berth.end()
     else:
         berth.end()
-
-
-def _offer(
-    service: Service, parser: pytest.Parser, pluginmanager: pytest.PytestPluginManager
-) -> None:
-    loading.add_options(parser, service.options)
-    pluginmanager.import_plugin(service.fixture_module)
 
 
 def _start_reporting(config: pytest.Config) -> Progress:

@@ -18,7 +18,7 @@ from pytest_berth.services.kafka import urls as kafka_urls
 from pytest_berth.services.postgres.server import urls
 from pytest_berth.services.postgres.service import POSTGRES
 from pytest_berth.services.redis import urls as redis_urls
-from pytest_berth.sources.container import Container
+from pytest_berth.sources.container import ContainerSource
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -84,7 +84,7 @@ class Stage:
             manager = self.managers.pop()
             manager.stop()
             source = manager.candidates["container"]
-            if isinstance(source, Container) and "engine" in vars(source):
+            if isinstance(source, ContainerSource) and "engine" in vars(source):
                 source.engine.client.client.close()
 
 
@@ -115,7 +115,7 @@ class Berthed:
 
     def container(self) -> Any:
         """Return the container as the engine knows it now."""
-        assert isinstance(self.source, Container)
+        assert isinstance(self.source, ContainerSource)
         return self.source.engine.containers.get(self.server.handle["container"])
 
     def query(self, statement: str) -> Any:

@@ -23,7 +23,7 @@ LOSE = """
     import docker, psutil, pytest
 
     def lose(server, how="kill"):
-        handle = server._server.handle
+        handle = server.server.handle
         pathlib.Path("handle.json").write_text(json.dumps(handle))
         if server.source == "container":
             client = docker.from_env()
@@ -385,7 +385,7 @@ HELD = """
     reaper._PROGRAM = reaper._PROGRAM.replace("reaper.main", soon)
 
     def hold(server, only_its_children=False):
-        handle = server._server.handle
+        handle = server.server.handle
         if server.source == "container":
             client = docker.from_env()
             client.containers.get(handle["container"]).pause()

@@ -117,16 +117,16 @@ def test_the_next_run_takes_over_what_the_last_one_left_and_finds_nothing(
     require_service(service, source)
     stage = kept(service)
     first = stage.start(source, berth_keep=KEEP)
-    condition = service.condition(first.server)
+    condition = service.backend.state_digest(first.server)
     write(service, first.server)
-    assert service.condition(first.server) != condition
+    assert service.backend.state_digest(first.server) != condition
     first.manager.stop()
 
     second = stage.start(source, berth_keep=KEEP)
 
     assert identity(second.server) == identity(first.server)
     assert "kept by an earlier run" in str(second.server)
-    assert service.condition(second.server) == condition
+    assert service.backend.state_digest(second.server) == condition
     old, new = first.server.credentials.password, second.server.credentials.password
     assert old != new or not old
     second.manager.stop()

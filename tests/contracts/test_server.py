@@ -129,7 +129,7 @@ def test_the_password_is_in_no_representation(berthed: Berthed) -> None:
 
 def test_every_server_gets_a_password_of_its_own() -> None:
     settings = defaults(Path(), POSTGRES.options)
-    passwords = {POSTGRES.credentials(settings).password for _ in range(10)}
+    passwords = {POSTGRES.backend.account(settings).password for _ in range(10)}
     assert len(passwords) == 10
 
 
@@ -176,12 +176,12 @@ def test_another_server_with_the_same_account_is_not_touched(
 ) -> None:
     require_source("local")
     started = stage.start("local", berth_pg_database="shop", berth_pg_password="shop")
-    assert POSTGRES.probe(started.server)
+    assert POSTGRES.backend.probe(started.server)
 
     account = replace(started.server.credentials, token="of another server")
     ours = replace(started.server, credentials=account)
     with pytest.raises(NotOursError) as caught:
-        POSTGRES.probe(ours)
+        POSTGRES.backend.probe(ours)
     assert caught.value.what == f"the server at 127.0.0.1:{ours.port} is not berth's."
     assert "it is not the server that berth has started there" in caught.value.why
     assert caught.value.remedy.endswith("where berth_pg_port fixes the port, set another one")

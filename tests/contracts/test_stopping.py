@@ -19,7 +19,7 @@ import psycopg
 import pytest
 
 from pytest_berth.sources import local
-from pytest_berth.sources.container import Container
+from pytest_berth.sources.container import ContainerSource
 from pytest_berth.sources.os_account import is_root
 from pytest_berth.waiting import wait_for
 
@@ -211,7 +211,7 @@ def _remains(berthed: Berthed) -> Callable[[], dict[str, bool]]:
             "processes": any(map(_is_alive, processes)),
             "directory": Path(handle["directory"]).exists(),
         }
-    assert isinstance(berthed.source, Container)
+    assert isinstance(berthed.source, ContainerSource)
     client = berthed.source.engine.client.client
     found = client.containers.list(all=True, filters={"id": handle["container"]})
     mounts = [mount for each in found for mount in each.attrs["Mounts"]]

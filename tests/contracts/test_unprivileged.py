@@ -30,9 +30,9 @@ TEST = """
 
     def test_server(pg_session, pg_server):
         pg_session.execute(text("CREATE TABLE users (id int)"))
-        process = psutil.Process(pg_server._server.handle["pid"])
+        process = psutil.Process(pg_server.server.handle["pid"])
         assert process.uids().effective == os.getuid() != 0
-        directory = pathlib.Path(pg_server._server.handle["directory"])
+        directory = pathlib.Path(pg_server.server.handle["directory"])
         assert directory.stat().st_uid == os.getuid()
         assert directory.stat().st_mode & 0o777 == 0o700
         print("served from", directory)

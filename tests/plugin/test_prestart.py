@@ -350,9 +350,9 @@ def test_what_a_thread_prepares_waits_for_the_imports_of_the_main_thread(served:
         """
         from contextlib import suppress
         from pytest_berth import wait_for
-        from pytest_berth.services.postgres.service import Postgres
+        from pytest_berth.services.postgres.backend import Postgres
 
-        done, load, prepare = [], Postgres.load_drivers, Postgres.prepare
+        done, load, prepare = [], Postgres.load_drivers, Postgres.prepare_ahead
 
         def loading(self, *args, **given):
             with suppress(TimeoutError):
@@ -364,7 +364,7 @@ def test_what_a_thread_prepares_waits_for_the_imports_of_the_main_thread(served:
             done.append("template")
             prepare(self, *args)
 
-        Postgres.load_drivers, Postgres.prepare = loading, preparing
+        Postgres.load_drivers, Postgres.prepare_ahead = loading, preparing
         """
     )
     served.write(
@@ -527,15 +527,15 @@ def test_a_source_that_only_seems_to_fail_is_taken_all_the_same(
         CONFTEST
         + """
     from pytest_berth.errors import NoSourceError
-    from pytest_berth.sources.container import Container
+    from pytest_berth.sources.container import ContainerSource
 
     def pytest_runtest_setup(item):
         if item.name == "test_unit":
             wait_for(lambda: of_servers("postgres.ready.json"), 60)
-            Container.obstacle = original
+            ContainerSource.obstacle = original
 
-    original = Container.obstacle
-    Container.obstacle = lambda *args: NoSourceError("a test is in the way.")
+    original = ContainerSource.obstacle
+    ContainerSource.obstacle = lambda *args: NoSourceError("a test is in the way.")
 """
     )
     project.write(

@@ -49,6 +49,7 @@ def reader(request: pytest.FixtureRequest) -> pytest.Item:
 def test_fixture_definitions_of_pytest(request: pytest.FixtureRequest, given: str) -> None:
     info = pytest_private.fixture_info(request.node)
     assert "given" in info.initialnames
+    assert "given" in pytest_private.active_fixtures(request.node)
     (definition,) = pytest_private.definitions(request.node, "given")
     assert [*info.name2fixturedefs["given"]] == [definition]
     assert (definition.argname, definition.scope, definition.argnames) == ("given", "function", ())

@@ -19,6 +19,8 @@ from tests.limits import page as limits
 from pytest_berth import errors
 from pytest_berth.config import markers
 from pytest_berth.config import options as core_options
+from pytest_berth.isolation import fixtures as made_fixtures
+from pytest_berth.services import discovery
 from pytest_berth.services.kafka import options as kafka_options
 from pytest_berth.services.postgres import fixtures, options
 from pytest_berth.services.postgres.isolation.choice import DOORS
@@ -28,6 +30,7 @@ from pytest_berth.services.redis import fixtures as redis_fixtures
 from pytest_berth.services.redis import options as redis_options
 from pytest_berth.services.redis.service import REDIS
 
+SERVICES = discovery.find().services
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
 EXAMPLES = DOCS / "examples"
@@ -52,13 +55,20 @@ def cells(text: str) -> list[list[str]]:
 
 def fixture_definitions() -> dict[str, Any]:
     """Return the public fixtures of Postgres by their names."""
-    return {name: found for name, found in vars(fixtures).items() if name.startswith("pg_")}
+    made = vars(made_fixtures.of_service(POSTGRES))
+    found = {**made, **vars(fixtures)}
+    return {name: each for name, each in found.items() if name.startswith("pg_")}
 
 
 def fixture_scope(found: Any) -> Any:
     """Return the scope of a fixture; pytest before 8.4 has it under another name."""
     name = "_fixture_function_marker"
     return getattr(found, name if hasattr(found, name) else "_pytestfixturefunction").scope
+
+
+def signature_of(found: Any) -> inspect.Signature:
+    """Return the signature of a fixture's function."""
+    return inspect.signature(inspect.unwrap(found))
 
 
 def load_settings_table() -> Any:
@@ -85,11 +95,7 @@ def test_every_setting_is_in_the_generated_tables() -> None:
 @pytest.mark.parametrize("path", PAGES, ids=lambda path: path.name)
 def test_every_setting_that_a_page_names_exists(path: Path) -> None:
     text = path.read_text("utf-8")
-    names = {option.name for option in OPTIONS} | {
-        markers.berth_pg.__name__,
-        markers.berth_redis.__name__,
-        markers.berth_kafka.__name__,
-    }
+    names = {option.name for option in OPTIONS} | {each.marker.name for each in SERVICES}
     variables = {option.variable for option in OPTIONS} | OTHER_VARIABLES
     flags = {option.flag for option in OPTIONS if option.flag} | {"--berth-stop"}
 
@@ -101,9 +107,7 @@ def test_every_setting_that_a_page_names_exists(path: Path) -> None:
 def test_the_table_of_fixtures_has_types_scopes_and_doors() -> None:
     expected = {
         name: (
-            re.sub(
-                r"Iterator\[(.*)\]", r"\1", inspect.signature(found.__wrapped__).return_annotation
-            ),
+            re.sub(r"Iterator\[(.*)\]", r"\1", signature_of(found).return_annotation),
             fixture_scope(found),
             "yes" if name in DOORS else "no",
         )
@@ -134,7 +138,7 @@ def test_every_placeholder_of_exports_is_explained() -> None:
 def test_every_marker_and_its_arguments_are_explained() -> None:
     text = page("markers")
     assert f"\n## {markers.INTEGRATION_NAME}\n" in text
-    for marker in (markers.berth_pg, markers.berth_redis, markers.berth_kafka):
+    for marker in (each.marker.signature for each in SERVICES):
         parameters = inspect.signature(marker).parameters.values()
         arguments = ", ".join(f"{each.name}={each.default!r}" for each in parameters)
 
@@ -144,7 +148,8 @@ def test_every_marker_and_its_arguments_are_explained() -> None:
 
 def test_every_fixture_of_redis_is_explained() -> None:
     text = page("redis")
-    names = [name for name in vars(redis_fixtures) if name.startswith("redis_")]
+    made = vars(made_fixtures.of_service(REDIS))
+    names = [name for name in (*made, *vars(redis_fixtures)) if name.startswith("redis_")]
 
     assert [name for name in names if f"| `{name}` | " not in text] == []
 

@@ -106,7 +106,7 @@ def test_names_that_a_run_can_have_are_taken(workers: int, given: dict[str, str]
 
 
 def test_a_server_without_chosen_names_is_as_ever() -> None:
-    account = POSTGRES.credentials(settings())
+    account = POSTGRES.backend.account(settings())
     assert (account.user, account.database, account.fixed, account.given) == (
         "berth",
         "postgres",
@@ -117,19 +117,19 @@ def test_a_server_without_chosen_names_is_as_ever() -> None:
 
 def test_each_server_has_a_token_of_its_own_that_no_setting_replaces() -> None:
     given = settings(berth_pg_settings=["pytest_berth.server = known", "work_mem = 8MB"])
-    accounts = [POSTGRES.credentials(given) for _ in range(2)]
+    accounts = [POSTGRES.backend.account(given) for _ in range(2)]
     tokens = [each.token for each in accounts]
     assert all(tokens)
     assert len(set(tokens)) == 2
-    command = POSTGRES.container(given, accounts[0]).command
+    command = POSTGRES.backend.container(given, accounts[0]).command
     assert f"{connections.TOKEN}={tokens[0]}" in command
     assert not any("known" in word for word in command)
-    assert POSTGRES.local_shape(given) == POSTGRES.local_shape(given)
+    assert POSTGRES.backend.local_identity(given) == POSTGRES.backend.local_identity(given)
 
 
 def test_the_administrator_leaves_the_database_that_tests_are_to_have() -> None:
-    assert POSTGRES.credentials(settings(berth_pg_database="postgres")).database == "template1"
-    assert POSTGRES.credentials(settings(berth_pg_database="shop")).database == "postgres"
+    assert POSTGRES.backend.account(settings(berth_pg_database="postgres")).database == "template1"
+    assert POSTGRES.backend.account(settings(berth_pg_database="shop")).database == "postgres"
 
 
 def test_a_chosen_password_is_replaced_only_where_it_stands_as_one() -> None:
@@ -137,9 +137,9 @@ def test_a_chosen_password_is_replaced_only_where_it_stands_as_one() -> None:
         server = Server("postgres", "local", "h", 1, account)
         return Redaction.of([server]).text(f"{account.password} postgres://u:{account.password}@h")
 
-    chosen = POSTGRES.credentials(settings(berth_pg_password="shop"))
+    chosen = POSTGRES.backend.account(settings(berth_pg_password="shop"))
     assert redact(chosen) == "shop postgres://u:***@h"
-    made = POSTGRES.credentials(settings(berth_pg_port="5433"))
+    made = POSTGRES.backend.account(settings(berth_pg_port="5433"))
     assert redact(made) == "*** postgres://u:***@h"
     shown = describe("berth_pg_password", Setting("shop", "pytest.ini"))
     assert shown == "berth_pg_password = *** (pytest.ini)"

@@ -211,7 +211,7 @@ def test_a_version_that_is_not_pinned_is_told_with_those_that_are(tmp_path: Path
 
 def test_a_server_has_no_secret(tmp_path: Path) -> None:
     assert launch.credentials().password == ""
-    assert isinstance(KAFKA.external(_settings(tmp_path, berth_kafka_url="a:1")), Server)
+    assert isinstance(KAFKA.backend.external(_settings(tmp_path, berth_kafka_url="a:1")), Server)
 
 
 def test_a_question_about_groups_is_asked_again_until_there_is_a_coordinator() -> None:

@@ -15,7 +15,9 @@ if TYPE_CHECKING:
 def test_every_plugin_is_hashable() -> None:
     # pytest 9.0 and older keeps the objects that it has looked at for fixtures in a set.
     plugins = set(_classes_with_hooks())
-    assert {"Controller", "FailFast", "Sweeper", "Unwinding"} <= {cls.__name__ for cls in plugins}
+    assert {"BetweenTests", "Controller", "FailFast", "Unwinding"} <= {
+        cls.__name__ for cls in plugins
+    }
     assert [cls.__name__ for cls in plugins if cls.__hash__ is None] == []
 
 

@@ -14,12 +14,12 @@ from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from types import SimpleNamespace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import pytest
 from filelock import Timeout
 
-from pytest_berth.api import Credentials, Server
+from pytest_berth.api import Credentials, Server, Service
 from pytest_berth.cli import commands
 from pytest_berth.config.options import OPTIONS, defaults, duration
 from pytest_berth.run import orphans, process_identity, reaper
@@ -27,7 +27,8 @@ from pytest_berth.run.reuse import records, reuse_reaper
 from pytest_berth.run.reuse.records import Record, Records
 from pytest_berth.run.reuse.reuse import Reuse
 from pytest_berth.run.run import OWNER, Run
-from pytest_berth.services.kafka.service import Kafka
+from pytest_berth.services.kafka.backend import Kafka
+from pytest_berth.services.kafka.service import KAFKA
 from pytest_berth.sources import owned_directories
 from pytest_berth.sources.choose import Sources
 from pytest_berth.sources.labels import RUN
@@ -70,16 +71,22 @@ def used(record: Record, directory: Path) -> Record:
 class EmptiedKafka(Kafka):
     """Kafka, but that it is only noted when a broker would be emptied."""
 
-    def __init__(self) -> None:
-        super().__init__()
+    def __init__(self, service: Service) -> None:
+        super().__init__(service)
         self.emptied: list[Server] = []
 
-    def renew(
-        self, server: Server, run_id: str, condition: Sequence[str], password: str
+    def reset_server(
+        self, server: Server, run_id: str, digest: Sequence[str], password: str
     ) -> Sequence[str]:
         """Note the server, which is then as it was."""
         self.emptied.append(server)
-        return condition
+        return digest
+
+
+def emptied_kafka() -> Service:
+    """Return the service of such a Kafka."""
+    packages = KAFKA.packages
+    return Service("kafka", EmptiedKafka, options=KAFKA.options, packages=packages, reusable=True)
 
 
 @contextmanager
@@ -200,7 +207,7 @@ def test_a_broker_that_has_taken_the_place_of_ours_is_not_emptied_and_ours_is_fo
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    kafka, run = EmptiedKafka(), Run("0123abcd", "main")
+    kafka, run = emptied_kafka(), Run("0123abcd", "main")
     settings = defaults(tmp_path, (*OPTIONS, *kafka.options))
     reuse = Reuse(run, settings, commands.Lines(), Sources(settings, run.id))
     monkeypatch.setattr(Reuse, "_name", lambda *_: record.name)
@@ -211,15 +218,16 @@ def test_a_broker_that_has_taken_the_place_of_ours_is_not_emptied_and_ours_is_fo
         there.write(replace(record, server=server))
         return reuse.reattach(kafka)
 
+    emptied = cast("EmptiedKafka", kafka.backend).emptied
     with there.lock(reuse_reaper.REAPER), broker_of("ours") as port:
         ours = take_over(port)
     assert ours
-    assert [each.port for each in kafka.emptied] == [port]
+    assert [each.port for each in emptied] == [port]
     assert [each.user for each in there.all()] == [str(run.directory)]
 
     with broker_of("another") as port:
         assert take_over(port) is None
-    assert len(kafka.emptied) == 1
+    assert len(emptied) == 1
     assert there.all() == []
     assert not (tmp_path / DATA).exists(), "what is left of ours is removed"
     told = f"is passed over: the broker at 127.0.0.1:{port} is not the one that was started"

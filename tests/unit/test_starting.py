@@ -5,15 +5,16 @@ from __future__ import annotations
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, cast
 
 import pytest
 
-from pytest_berth.api import Credentials, Server
+from pytest_berth.api import Backend, Credentials, Server, Service
 from pytest_berth.config.options import OPTIONS, SOURCE, Setting, defaults
 from pytest_berth.run.manager import Manager
 from pytest_berth.run.run import MAIN, Run
-from pytest_berth.services.kafka.service import Kafka
+from pytest_berth.services.kafka.service import KAFKA
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -32,24 +33,29 @@ class Quiet:
         """Forget a download's progress."""
 
 
-class Meeting(Kafka):
+class Meeting(Backend):
     """A service that is ready as soon as it is waited for together with others."""
 
-    def __init__(self, name: str, together: threading.Barrier) -> None:
-        self.name = name
-        super().__init__()
+    def __init__(self, service: Service, together: threading.Barrier) -> None:
+        super().__init__(service)
         self.together = together
         self.probed = 0
 
     def external(self, settings: Settings) -> Server | None:
         """Return a server that is there already."""
-        return Server(self.name, "external", "127.0.0.1", 1, Credentials("", "", ""))
+        return Server(self.service.name, "external", "127.0.0.1", 1, Credentials("", "", ""))
 
     def probe(self, server: Server) -> str:
         """Wait for the others."""
         self.probed += 1
         self.together.wait(30)
         return "1"
+
+
+def meeting(name: str, together: threading.Barrier) -> Service:
+    """Return such a service; its settings are those of Kafka."""
+    made = partial(Meeting, together=together)
+    return Service(name, made, prefix="kafka", options=KAFKA.options)
 
 
 @pytest.fixture
@@ -61,16 +67,16 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Run]:
     made.remove()
 
 
-def manager_of(run: Run, root: Path, *services: Meeting) -> Manager:
+def manager_of(run: Run, root: Path, *services: Service) -> Manager:
     """Return the servers-to-be of a run, all of them external ones."""
-    settings = defaults(root, [*OPTIONS, *Kafka.options])
+    settings = defaults(root, [*OPTIONS, *KAFKA.options])
     values = {**settings.values, SOURCE.name: Setting("external", "test")}
     return Manager(run, replace(settings, values=values), services, Quiet())
 
 
 def test_servers_of_several_services_start_side_by_side(run: Run, tmp_path: Path) -> None:
     together = threading.Barrier(3)
-    services = [Meeting(name, together) for name in ("one", "two", "three")]
+    services = [meeting(name, together) for name in ("one", "two", "three")]
     manager = manager_of(run, tmp_path, *services)
     with ThreadPoolExecutor(3) as pool:
         servers = list(pool.map(manager.server, services))
@@ -78,9 +84,9 @@ def test_servers_of_several_services_start_side_by_side(run: Run, tmp_path: Path
 
 
 def test_threads_that_want_the_same_server_start_it_once(run: Run, tmp_path: Path) -> None:
-    service = Meeting("one", threading.Barrier(1))
+    service = meeting("one", threading.Barrier(1))
     manager = manager_of(run, tmp_path, service)
     with ThreadPoolExecutor(4) as pool:
         servers = list(pool.map(manager.server, [service] * 8))
-    assert service.probed == 1
+    assert cast("Meeting", service.backend).probed == 1
     assert all(server is servers[0] for server in servers)

@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING
 
 from pytest_berth.config import options as core_options
 from pytest_berth.errors import RunEndedError
-from pytest_berth.plugin import BUILT_IN
 from pytest_berth.run import heartbeat, orphans, run
 from pytest_berth.run.manager import Manager
 from pytest_berth.run.reuse import ending, reuse_reaper
 from pytest_berth.run.reuse.records import Record, Records, is_private, place
 from pytest_berth.run.run_once import lock
+from pytest_berth.services import discovery
 from pytest_berth.sources import images, owned_directories, snapshots
 from pytest_berth.sources.container import removal
 from pytest_berth.sources.engine import EngineUnreachableError, connect
@@ -25,6 +25,7 @@ from pytest_berth.sources.engine import EngineUnreachableError, connect
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from pytest_berth.api import Service
     from pytest_berth.run.orphans import Orphan
 
 _TRIED_FOR = 7 * 24 * 3600.0
@@ -110,7 +111,7 @@ def end(place: Path, name: str, *, early: bool) -> bool:
     if not is_private(place):
         return False
     try:
-        return ending.end(Records(place), name, BUILT_IN, early=early)
+        return ending.end(Records(place), name, _services(), early=early)
     except Timeout:
         return False  # a run is taking it over, or leaving it
 
@@ -197,13 +198,21 @@ def _end(given: argparse.Namespace) -> None:
     sys.exit(0 if end(given.place, given.name, early=given.early) else 1)
 
 
+def _services() -> tuple[Service, ...]:
+    """Return the services; what is broken of others must not keep ours from being removed."""
+    services, problems = discovery.find()
+    for problem in problems:
+        Lines().note(str(problem))
+    return services
+
+
 def _manager(directory: Path) -> Manager:
     options = [
         *core_options.OPTIONS,
-        *(option for service in BUILT_IN for option in service.options),
+        *(option for service in _services() for option in service.options),
     ]
     values = core_options.defaults(directory, options)
-    return Manager(run.resume(directory), values, BUILT_IN, Lines())
+    return Manager(run.resume(directory), values, _services(), Lines())
 
 
 def _leftovers() -> list[Orphan]:

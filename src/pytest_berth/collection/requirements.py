@@ -6,21 +6,21 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pytest_berth.collection import autouse, server_scopes
+from pytest_berth.collection import autouse, server_scopes, usual_checks
 from pytest_berth.compat import pytest_private
 from pytest_berth.config import markers
 from pytest_berth.config.markers import INTEGRATION_NAME
-from pytest_berth.errors import SettingsError, together
+from pytest_berth.errors import MissingExtraError, ServiceError, SettingsError, together
 from pytest_berth.run.plugin_state import BERTH
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Collection, Iterator, Sequence
     from collections.abc import Set as AbstractSet
 
     from pytest_berth.api import Service
 
 # Ours and pytest's: these fixtures ask for no others by `request`.
-_KNOWN = ("pytest_berth.services.", "_pytest.")
+_KNOWN = ("pytest_berth.", "_pytest.")
 _REACHED = pytest.StashKey[dict[str, frozenset[str]]]()
 
 
@@ -38,11 +38,11 @@ def prepare(item: pytest.Item, services: Sequence[Service]) -> bool:
             server_scopes.use_dedicated_fixtures(item, service)
         if fixtures_reached(item, service):
             item.add_marker(INTEGRATION_NAME)
-            _put_first(item, service.slate)
+            _put_first(item, service.isolation)
             if berth.exports_any(service) or autouse.applies(item, service, settings):
-                _put_before_all(item, service.slate)
+                _put_before_all(item, service.isolation)
         elif asks_at_run_time(item):
-            _put_first(item, service.late_slate)
+            _put_first(item, service.late_isolation)
     return item.get_closest_marker(INTEGRATION_NAME) is not None
 
 
@@ -58,13 +58,13 @@ def check(items: Sequence[pytest.Item], services: Sequence[Service]) -> None:
     problems = [*_caught(autouse.check, berth.settings, services)]
     known = {line.partition("(")[0].partition(":")[0] for line in items[0].config.getini("markers")}
     for item in items:
-        problems += _caught(markers.check, item, known)
+        problems += _caught(markers.check, item, services, known)
     for service in services:
         concerned = [item for item in items if fixtures_reached(item, service)]
-        found = _caught(service.check, concerned) if concerned else []
+        found = _caught(usual_checks.check, service, concerned) if concerned else []
         # What is wrong with other tests is looked for only where something is.
         for item in concerned if found else ():
-            found += _caught(service.check, [item])
+            found += _caught(usual_checks.check, service, [item])
         problems += found
     problem = together(problems)
     if problem:
@@ -87,9 +87,11 @@ def fixtures_reached(item: pytest.Item, service: Service) -> frozenset[str]:
     """
     if _REACHED not in item.stash:
         item.stash[_REACHED] = _names_by_module(item)
-    found = item.stash[_REACHED].get(service.fixture_module, frozenset()) & service.fixtures
+    by_module = item.stash[_REACHED]
+    modules = (service.fixture_module, server_scopes.MADE_BY)
+    found = service.fixtures & {name for each in modules for name in by_module.get(each, ())}
     if autouse.applies(item, service, item.config.stash[BERTH].settings):
-        return found | {service.slate}
+        return found | {service.isolation}
     return found
 
 
@@ -110,6 +112,14 @@ def services_reached(item: pytest.Item, services: Sequence[Service]) -> list[Ser
     return [service for service in services if fixtures_reached(item, service)]
 
 
+def describe_isolation(item: pytest.Item, service: Service) -> str:
+    """Describe how a test gets its clean slate of a service, and why so; empty where it cannot."""
+    try:
+        return service.backend.describe_isolation(item)
+    except (MissingExtraError, ServiceError):
+        return ""  # the test itself tells
+
+
 def asks_at_run_time(item: pytest.Item) -> bool:
     """Tell whether a test or one of its fixtures may ask for further fixtures while it runs."""
     own = "request" in getattr(pytest_private.fixture_info(item), "initialnames", ())
@@ -117,6 +127,11 @@ def asks_at_run_time(item: pytest.Item) -> bool:
         "request" in definition.argnames and not definition.func.__module__.startswith(_KNOWN)
         for _, definition in _definitions(item)
     )
+
+
+def active_fixtures(item: pytest.Item) -> Collection[str]:
+    """Return the names of a test's fixtures, also of those that it has asked for while it runs."""
+    return pytest_private.active_fixtures(item)
 
 
 def is_skipped(item: pytest.Item) -> bool:

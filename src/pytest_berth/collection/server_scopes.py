@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from pytest_berth.compat import pytest_private
-from pytest_berth.config.options import choice
+from pytest_berth.config.options import SOURCE
+from pytest_berth.config.usual_options import WORKER
 
 if TYPE_CHECKING:
     import pytest
@@ -13,23 +14,31 @@ if TYPE_CHECKING:
     from pytest_berth.api import Service
     from pytest_berth.config.options import Settings
 
-RUN, WORKER, TEST = "run", "worker", "test"
-parse = choice(RUN, WORKER, TEST)
+# The module of the fixtures that are made for every service.
+MADE_BY = "pytest_berth.isolation.fixtures"
 
 
 def slot(service: Service, settings: Settings, worker: str) -> str:
     """Return which of a service's servers a worker uses; empty for the run's only one."""
-    shared = service.scope is None or settings[service.scope] != WORKER
+    shared = settings[service.scope] != WORKER or _is_given(service, settings)
     # A fixed port is one server's: that of the only worker, and of the next one where it crashes.
-    shared = shared or (service.port is not None and settings[service.port] != 0)
+    shared = shared or settings[service.port] != 0
     return "" if shared else worker
 
 
+def _is_given(service: Service, settings: Settings) -> bool:
+    """Tell whether a URL names the server, while nothing asks for one of each worker's own."""
+    source = settings[service.source] or settings[SOURCE]
+    by_default = settings.origin(service.scope) == "default"
+    return by_default and bool(settings[service.url]) and source in {"auto", "external"}
+
+
 def is_dedicated(item: pytest.Item, service: Service, settings: Settings) -> bool:
-    """Tell whether a test has a dedicated server or database, by its marker or for all tests."""
-    option, value = service.own_by or (service.scope, TEST)
-    if option is None:
-        return False
+    """Tell whether a test has something of its own, by its marker or for all tests.
+
+    A server or, with Postgres, a database.
+    """
+    option, value, _ = service.dedicated
     argument = option.name.removeprefix(f"berth_{service.prefix}_")
     marks = item.iter_markers(f"berth_{service.prefix}")
     given = (mark.kwargs.get(argument) for mark in marks)
@@ -46,7 +55,7 @@ def use_dedicated_fixtures(item: pytest.Item, service: Service) -> None:
     if info is None:
         return
     definitions = dict(info.name2fixturedefs)
-    for name, own in service.own.items():
+    for name, own in service.dedicated.fixtures.items():
         (instead,) = pytest_private.definitions(item, own)
         found = definitions.get(name) or pytest_private.definitions(item, name)
         definitions[name] = [instead if _is_ours(each, service) else each for each in found]
@@ -54,4 +63,4 @@ def use_dedicated_fixtures(item: pytest.Item, service: Service) -> None:
 
 
 def _is_ours(definition: Any, service: Service) -> bool:
-    return bool(definition.func.__module__ == service.fixture_module)
+    return definition.func.__module__ in {service.fixture_module, MADE_BY}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
     import pytest
 
@@ -44,6 +44,12 @@ def item_of(request: pytest.FixtureRequest) -> pytest.Item:
     """Return the test that a fixture of any scope is being set up for."""
     item: pytest.Item = request._pyfuncitem
     return item
+
+
+def active_fixtures(item: Any) -> Collection[str]:
+    """Return the names of a test's fixtures, also of those that it has asked for while it runs."""
+    names: Collection[str] = item._request.fixturenames
+    return names
 
 
 def ini_values(config: pytest.Config) -> Mapping[str, Any]:

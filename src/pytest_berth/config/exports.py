@@ -47,14 +47,9 @@ def parse(settings: Settings, services: Sequence[Service]) -> tuple[Export, ...]
     Raises:
         SettingsError: A line has no ``=``, or names an unknown placeholder.
     """
-    known = frozenset(name for each in services for name in placeholders(each, settings))
+    known = frozenset(name for each in services for name in each.placeholders_for(settings))
     origin = settings.origin(EXPORT)
     return tuple(_parse(line, origin, known) for line in settings[EXPORT])
-
-
-def placeholders(service: Service, settings: Settings) -> frozenset[str]:
-    """Return the names of all values of a service that exports may use."""
-    return service.placeholders | service.further_placeholders(settings)
 
 
 def render(exports: Iterable[Export], values: Mapping[str, object]) -> dict[str, str]:

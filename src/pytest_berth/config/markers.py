@@ -2,77 +2,38 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from pytest_berth.errors import SettingsError, nearest, together
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Sequence
+    from collections.abc import Callable, Collection, Iterable
 
     import pytest
 
+    from pytest_berth.config.descriptor import Service
+
 INTEGRATION_NAME = "integration"
 INTEGRATION = "integration: the test needs a real server (applied by pytest-berth itself)"
-BERTH_PG = (
-    "berth_pg(isolation=None, seed=()): how the test gets a clean Postgres: "
-    "auto, rollback, truncation, database or none; and what it finds there besides the run's seeds"
-)
-BERTH_REDIS = (
-    "berth_redis(scope=None): scope='test' gives the test a Redis server of its own, for what a"
-    " database number does not keep apart: pub/sub, CONFIG, functions"
-)
-BERTH_KAFKA = (
-    "berth_kafka(topics=(), scope=None): topics with fixed names that the test uses: created if "
-    "missing, emptied around the test; and whose broker it gets"
-)
-LINES = (INTEGRATION, BERTH_PG, BERTH_REDIS, BERTH_KAFKA)
 
 
-class PgMarker(NamedTuple):
-    """What ``@pytest.mark.berth_pg`` says about a test."""
-
-    isolation: str | None = None
-    seed: Sequence[object] = ()
+def lines(services: Iterable[Service]) -> list[str]:
+    """Return how ``pytest --markers`` tells of the markers."""
+    return [INTEGRATION, *(service.marker.line for service in services)]
 
 
-def berth_pg(*, isolation: str | None = None, seed: Sequence[object] = ()) -> PgMarker:
-    """Take the arguments of ``@pytest.mark.berth_pg``.
-
-    Args:
-        isolation: ``auto``, ``rollback``, ``truncation``, ``database`` or ``none``.
-        seed: Lines as in ``berth_pg_seed``, applied before the test and gone after it.
-    """
-    return PgMarker(isolation, [seed] if isinstance(seed, str) else seed)
-
-
-class KafkaMarker(NamedTuple):
-    """What ``@pytest.mark.berth_kafka`` says about a test."""
-
-    topics: Sequence[str] = ()
-    scope: str | None = None
-
-
-def berth_kafka(*, topics: Sequence[str] = (), scope: str | None = None) -> KafkaMarker:
-    """Take the arguments of ``@pytest.mark.berth_kafka``.
-
-    Args:
-        topics: Topics with fixed names, besides those of ``berth_kafka_topics``.
-        scope: ``test`` for a broker of the test's own.
-    """
-    return KafkaMarker([topics] if isinstance(topics, str) else topics, scope)
-
-
-def check(item: pytest.Item, registered: Collection[str]) -> None:
+def check(item: pytest.Item, services: Iterable[Service], registered: Collection[str]) -> None:
     """Check the names and arguments of a test's markers, whether it reaches a server or not.
 
     Args:
         item: The test.
+        services: The services, each with its marker.
         registered: Names of the markers that pytest knows.
 
     Raises:
         SettingsError: A marker looks like one of ours and is none, or has a wrong argument.
     """
-    signatures = {each.__name__: each for each in (berth_pg, berth_redis, berth_kafka)}
+    signatures = {each.marker.name: each.marker.signature for each in services}
     for mark in item.iter_markers():
         if mark.name in signatures:
             read(item, signatures[mark.name])
@@ -82,21 +43,6 @@ def check(item: pytest.Item, registered: Collection[str]) -> None:
                 why=f"it is given at {item.nodeid}",
                 remedy=nearest(mark.name, signatures),
             )
-
-
-class RedisMarker(NamedTuple):
-    """What ``@pytest.mark.berth_redis`` says about a test."""
-
-    scope: str | None = None
-
-
-def berth_redis(*, scope: str | None = None) -> RedisMarker:
-    """Take the arguments of ``@pytest.mark.berth_redis``.
-
-    Args:
-        scope: ``test`` for a server of the test's own.
-    """
-    return RedisMarker(scope)
 
 
 def read(item: pytest.Item, signature: Callable[..., Any]) -> dict[str, Any]:

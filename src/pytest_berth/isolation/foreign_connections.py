@@ -154,13 +154,14 @@ class Foreign:
         if database in _MAINTENANCE:
             return True
         (service,) = (each for each in self.berth.services if each.name == server.service)
-        return service.values(server, run.id, run.worker).get("pg_database") == database
+        values = service.backend.placeholders(server, self.berth.settings, run.id, run.worker)
+        return values.get(f"{service.prefix}_database") == database
 
     def _told(self, place: Place, line: Line) -> IsolationError:
         names = ", ".join(_variables(place))
         where = f"it connected at {line}" if line.path else "where it connected cannot be seen"
         (service,) = (each for each in self.berth.services if each.name == place.service)
-        value = {"kafka": "kafka_bootstrap"}.get(service.prefix, f"{service.prefix}_url")
+        value = service.address
         return IsolationError(
             f"the application connects to a server that is not of this run: {place}.",
             why=where

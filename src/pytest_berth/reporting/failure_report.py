@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pytest_berth.collection.requirements import services_reached
+from pytest_berth.collection.requirements import describe_isolation, services_reached
 from pytest_berth.errors import BerthError
 from pytest_berth.reporting import repeated_failures
 
@@ -35,7 +35,7 @@ def complete(report: pytest.TestReport, item: pytest.Item, call: pytest.CallInfo
     berth = item.config.stash[BERTH]
     services = services_reached(item, berth.services)
     if services and report.when == "call":
-        described = [f"{service.name} {service.isolation(item)}" for service in services]
+        described = [f"{each.name} {describe_isolation(item, each)}" for each in services]
         # An attribute of its own travels from xdist's workers with the report.
         vars(report)["berth_isolation"] = "; ".join(described)
     if report.failed and services:
@@ -48,7 +48,8 @@ def complete(report: pytest.TestReport, item: pytest.Item, call: pytest.CallInfo
         _tell_lost(report, call, berth, [service.name for service in services])
         running = {server.service for server in berth.manager.servers}
         for service in [service for service in services if service.name in running]:
-            report.sections.append((f"{service.name} isolation", service.isolation(item)))
+            isolation = describe_isolation(item, service)
+            report.sections.append((f"{service.name} isolation", isolation))
             _add_log(report, item, berth, service)
 
 
@@ -125,7 +126,7 @@ def _add_log(report: pytest.TestReport, item: pytest.Item, berth: Berth, service
             first = berth.manager.first_marks[server.key]
             mark = item.stash.get(MARKS, {}).get((server.key, server.restarts), first)
             log = berth.manager.source(server).log(server, mark)
-            own = service.own_log(log, server, berth.run.id, berth.run.worker)
+            own = service.backend.own_log(log, server, berth.run.id, berth.run.worker)
             lines = own.strip().splitlines()
             if lines:
                 text = "\n".join(lines[-_MOST_LINES:])

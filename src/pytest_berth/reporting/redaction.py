@@ -223,7 +223,7 @@ class Secrets:
         if not self._berth.settings.problems:
             for service in self._berth.services:
                 with suppress(BerthError):  # told where the server is needed
-                    if given := service.external(self._berth.settings):
+                    if given := service.backend.external(self._berth.settings):
                         yield given
 
 

@@ -107,7 +107,7 @@ def _silence(berth: Berth, service: Service, server: Server) -> str:
         nonlocal reason
         try:
             if not manager.exit_status(server):
-                service.probe(server)
+                service.backend.probe(server)
         except (NotReadyError, StartError) as error:
             reason = error.why or error.what
             return False

@@ -250,7 +250,7 @@ class Manager:
         if server.source == "external":
             service = self._service(server)
             if service.claims or self.registry.read("ready", server.key):
-                service.release(server, self.run.id)
+                service.backend.release(server, self.run.id)
         self.source(server).stop(server)
 
     def _key(self, service: Service) -> str:

@@ -81,9 +81,9 @@ def sweep(source: Source, run: Run, progress: Progress) -> None:
     from docker.errors import DockerException
     from requests.exceptions import RequestException
 
-    from pytest_berth.sources.container import Container, removal
+    from pytest_berth.sources.container import ContainerSource, removal
 
-    assert isinstance(source, Container), "its name says so"
+    assert isinstance(source, ContainerSource), "its name says so"
     try:
         for found in containers(source.engine):
             if found.is_ours and found.state == DEAD and found.run_id != run.id:

@@ -107,9 +107,7 @@ class Berth:
         """Tell whether the application learns of a service from its environment."""
         if not self.exports:
             return False
-        from pytest_berth.config import exports
-
-        known = exports.placeholders(service, self.settings)
+        known = service.placeholders_for(self.settings)
         return any(export.placeholders & known for export in self.exports)
 
     def prepare(self) -> list[BerthError]:
@@ -159,9 +157,9 @@ class Berth:
         try:
             for service in filter(self.exports_any, self.services):
                 planned = self.manager.plan(service)
-                place = (planned, self.run.id, self.run.worker)
-                values |= service.values(*place)
-                values |= service.further_values(*place, self.settings)
+                run = self.run
+                place = (planned, self.settings, run.id, run.worker)
+                values |= service.backend.placeholders(*place)
         except (MissingExtraError, NoSourceError) as error:
             self.not_exported = error.what
         variables = exports.render(self.exports, values)

@@ -89,7 +89,7 @@ class Prestart:
             for service in services:
                 # What cannot be imported, or only with a warning, the test that needs it tells.
                 with suppress(Exception):
-                    service.load_drivers()
+                    service.backend.load_drivers()
                 self._imported[service.name].set()
         finally:
             for imported in self._imported.values():
@@ -142,13 +142,15 @@ class Prestart:
             # Python tells of a deadlock where two threads import one package from different ends,
             # and one of them is left without it.
             self._imported[service.name].wait()
-            service.prepare(server, item)
+            service.backend.prepare_ahead(server, item)
 
     def _load(self, service: Service, items: Sequence[pytest.Item], *, starts: bool) -> None:
         if starts:
             for source in may_serve(service, self.berth.settings, self._manager.candidates):
                 source.load()
-        service.load([item for item in items if fixtures_reached(item, service)], starts=starts)
+        service.backend.load(
+            [item for item in items if fixtures_reached(item, service)], starts=starts
+        )
 
 
 def start(berth: Berth, session: pytest.Session) -> None:

@@ -79,7 +79,7 @@ class _Attempt:
     def __call__(self) -> str:
         self.go_on()
         try:
-            return self.service.probe(self.server)
+            return self.service.backend.probe(self.server)
         except NotReadyError as error:
             self.last = str(error)
             self._look_after()

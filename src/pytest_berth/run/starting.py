@@ -49,7 +49,7 @@ class Starter:
         planned = self.registry.read("planned", name) or self.reattach(service, name)
         if planned is None:
             source, reason = choose(service, self.settings, self.candidates, self)
-            planned = source.plan(service, service.credentials(self.settings), fixed=fixed)
+            planned = source.plan(service, service.backend.account(self.settings), fixed=fixed)
             slot = name[len(service.name) + 1 :]
             if slot and source.name == "external":
                 raise _cannot_be_dedicated(service, reason)
@@ -172,7 +172,7 @@ class Starter:
             service, source, server, self.settings, self.progress, self._refuse_after_the_end
         )
         if launched.thawed:
-            service.set_password(server, launched.credentials.password)
+            service.backend.set_password(server, launched.credentials.password)
         return version
 
     def _refuse_after_the_end(self) -> None:

@@ -62,9 +62,9 @@ class Sources(Mapping[str, "Source"]):
 
             return External(self._settings)
         if name == "container":
-            from pytest_berth.sources.container import Container
+            from pytest_berth.sources.container import ContainerSource
 
-            return Container(self._settings, self._run_id, self._labels)
+            return ContainerSource(self._settings, self._run_id, self._labels)
         if name == FALLBACK:
             from pytest_berth.sources.local import Local
 

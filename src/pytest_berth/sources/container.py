@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
     from socket import socket
 
-    from pytest_berth.api import ContainerSpec, Progress, Service
+    from pytest_berth.api import Container, Progress, Service
     from pytest_berth.config.options import Settings
 
 _LOG_LINES = 20
@@ -42,7 +42,7 @@ _REMOVED_WITHIN = 60.0
 
 
 @dataclass
-class Container:
+class ContainerSource:
     """The source that runs a service's image.
 
     Containers carry labels of this run only, not testcontainers' session label: the user's own
@@ -89,8 +89,8 @@ class Container:
                 why=_brief(error),
                 remedy="start Docker or Podman, or point DOCKER_HOST at an engine",
             )
-        account = service.credentials(self.settings)
-        image = image_name(service.container(self.settings, account).image)
+        account = service.backend.account(self.settings)
+        image = image_name(service.backend.container(self.settings, account).image)
         try:
             if not images.present(engine, image):
                 images.pull(engine, image, progress)
@@ -104,7 +104,7 @@ class Container:
 
     def plan(self, service: Service, credentials: Credentials, *, fixed: bool) -> Server:
         """Describe the server to be; the engine chooses the port unless it is to be fixed."""
-        image = image_name(service.container(self.settings, credentials).image)
+        image = image_name(service.backend.container(self.settings, credentials).image)
         host = self.engine.known_host() or ""
         port = ports.fixed(service, self.settings)
         if fixed and host and not port:
@@ -115,7 +115,7 @@ class Container:
         """Create and start the container."""
         from docker.errors import DockerException
 
-        spec = service.container(self.settings, plan.credentials)
+        spec = service.backend.container(self.settings, plan.credentials)
         spec = dataclasses.replace(spec, image=image_name(spec.image))
         spec, kept_as, thawed = self._with_snapshot(service, plan, spec)
         if self.engine.on_this_host:
@@ -158,8 +158,8 @@ class Container:
         )
 
     def _with_snapshot(
-        self, service: Service, plan: Server, spec: ContainerSpec
-    ) -> tuple[ContainerSpec, str, bool]:
+        self, service: Service, plan: Server, spec: Container
+    ) -> tuple[Container, str, bool]:
         """Return the container to be, the name of its snapshot, and whether it starts from it."""
         secret = snapshots.password(self.settings, service)
         if not secret:
@@ -217,7 +217,7 @@ class Container:
     def identity(self, service: Service) -> Sequence[str] | None:
         """Return the engine, the image's id, and all that a container is created with."""
         nobody = Credentials("berth", "berth", "berth")
-        spec = service.container(self.settings, nobody)
+        spec = service.backend.container(self.settings, nobody)
         try:
             engine, image = self._image(spec.image)
         except EngineUnreachableError:
@@ -325,7 +325,7 @@ class Container:
     def _container(self, server: Server) -> Any:
         return self.engine.containers.get(server.handle["container"])
 
-    def _create(self, plan: Server, spec: ContainerSpec) -> Any:
+    def _create(self, plan: Server, spec: Container) -> Any:
         published: Any = plan.port or None
         if self.engine.on_this_host:
             # testcontainers publishes on all interfaces; a test database is nobody else's.

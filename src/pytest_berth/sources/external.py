@@ -27,7 +27,7 @@ class External:
 
     def obstacle(self, service: Service, progress: Progress) -> BerthError | None:
         """Tell that no URL is set."""
-        if service.external(self.settings):
+        if service.backend.external(self.settings):
             return None
         option = f"berth_{service.prefix}_url"
         return NoSourceError(
@@ -38,7 +38,7 @@ class External:
 
     def plan(self, service: Service, credentials: Credentials, *, fixed: bool) -> Server:
         """Return the server that the URL names."""
-        server = service.external(self.settings)
+        server = service.backend.external(self.settings)
         assert server is not None, "plan() follows obstacle(), which saw the URL"
         return server
 
@@ -63,7 +63,7 @@ class External:
 
     def identity(self, service: Service) -> Sequence[str] | None:
         """Return nothing where a URL is set: that server is kept by others."""
-        return () if service.external(self.settings) else None
+        return () if service.backend.external(self.settings) else None
 
     def sweep(self, spared: Collection[Server] = ()) -> None:
         """Leave everything alone."""

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
     import psutil
 
-    from pytest_berth.api import Credentials, LocalSpec, Progress, Service
+    from pytest_berth.api import Credentials, LocalProcess, Progress, Service
     from pytest_berth.config.options import Settings
     from pytest_berth.errors import BerthError
 
@@ -62,7 +62,7 @@ class Local:
 
     def obstacle(self, service: Service, progress: Progress) -> BerthError | None:
         """Tell why no process can serve: no binaries for this machine."""
-        return service.local_obstacle(self.settings)
+        return service.backend.local_obstacle(self.settings)
 
     def plan(self, service: Service, credentials: Credentials, *, fixed: bool) -> Server:
         """Describe the server to be; it listens on the loopback interface only."""
@@ -75,7 +75,7 @@ class Local:
         directory = self._directory(plan)
         try:
             request = LocalRequest(directory, plan.port, plan.credentials, progress, self._reserve)
-            spec = service.local(self.settings, request)
+            spec = service.backend.local(self.settings, request)
             for path, content in spec.files.items():
                 os_account.write(directory / path, content)
             stored = self._snapshot(service, plan, spec)
@@ -97,7 +97,9 @@ class Local:
             thawed=thawed,
         )
 
-    def _snapshot(self, service: Service, plan: Server, spec: LocalSpec) -> StoredSnapshot | None:
+    def _snapshot(
+        self, service: Service, plan: Server, spec: LocalProcess
+    ) -> StoredSnapshot | None:
         secret = snapshots.password(self.settings, service) if spec.data else ""
         if not secret:
             return None
@@ -139,7 +141,7 @@ class Local:
 
     def identity(self, service: Service) -> Sequence[str] | None:
         """Return the programs, their settings, and what they inherit."""
-        return (*service.local_shape(self.settings), *installed_programs.inherited())
+        return (*service.backend.local_identity(self.settings), *installed_programs.inherited())
 
     def sweep(self, spared: Collection[Server] = ()) -> None:
         """End every process that works in a directory of this run, and remove these."""
@@ -218,7 +220,7 @@ class Local:
         return path
 
 
-def _options(spec: LocalSpec) -> list[str]:
+def _options(spec: LocalProcess) -> list[str]:
     """Return how the data is made: what is initialised otherwise is another snapshot."""
     return [
         part
@@ -248,7 +250,7 @@ def _by_hand(command: Sequence[str], directory: Path) -> str:
     return shlex.join(kept).replace(str(directory), '"$(mktemp -d)"')
 
 
-def _launch(spec: LocalSpec, directory: Path) -> dict[str, Any]:
+def _launch(spec: LocalProcess, directory: Path) -> dict[str, Any]:
     import psutil
 
     with (directory / _LOG).open("ab") as log:

@@ -84,8 +84,12 @@ def take(service: Service, source: Source, server: Server, settings: Settings, r
         run_id: The run.
     """
     secret = password(settings, service) if server.snapshot else ""
-    if secret and not source.exit_status(server) and service.strip(server, run_id):
-        service.set_password(server, secret)
+    if (
+        secret
+        and not source.exit_status(server)
+        and service.backend.prepare_snapshot(server, run_id)
+    ):
+        service.backend.set_password(server, secret)
         source.keep(server)
 
 

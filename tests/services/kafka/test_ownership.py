@@ -150,7 +150,7 @@ def test_a_broker_that_comes_in_mid_run_is_left_alone(
         MOMENT = {moment!r}
 
         def replace(server):
-            take_over(server._server.handle, f"{{server.host}}:{{server.port}}")
+            take_over(server.server.handle, f"{{server.host}}:{{server.port}}")
 
         def pytest_runtest_logfinish(nodeid):
             if MOMENT == "between tests" and nodeid.endswith("test_1"):
@@ -210,7 +210,7 @@ def test_a_broker_in_the_place_of_a_kept_one_is_left_alone(
         import json, pathlib
 
         def test_it(kafka_probe, kafka_server):
-            handle, address = kafka_server._server.handle, kafka_probe.bootstrap
+            handle, address = kafka_server.server.handle, kafka_probe.bootstrap
             pathlib.Path("ours.json").write_text(json.dumps([handle, address]))
             kafka_probe.publish("orders", "ours")
             kafka_probe.expect_one("orders")

@@ -113,13 +113,13 @@ def test_a_kept_server_is_taken_over_by_its_token_only(
     yard: Yard, take: Take, account: str
 ) -> None:
     server = yard.start("local")
-    condition = REDIS.condition(server)
+    condition = REDIS.backend.state_digest(server)
     foreign = take(server, account)
     before = contents(foreign)
     with pytest.raises(StartError, match=r"is not berth's|refuses berth's password"):
-        REDIS.probe(server)
+        REDIS.backend.probe(server)
     with pytest.raises(redis.ConnectionError):
-        REDIS.renew(server, "run", condition, "new")
+        REDIS.backend.reset_server(server, "run", condition, "new")
     assert contents(foreign) == before
 
 
@@ -131,7 +131,9 @@ def test_a_record_without_a_token_proves_nothing(
     for token in ("", "berth-another"):
         account = dataclasses.replace(server.credentials, token=token)
         with pytest.raises(redis.ConnectionError, match="not the one that berth has started"):
-            REDIS.renew(dataclasses.replace(server, credentials=account), "run", [], "new")
+            REDIS.backend.reset_server(
+                dataclasses.replace(server, credentials=account), "run", [], "new"
+            )
     assert connect(server).get("key") == b"1"
 
 
@@ -150,7 +152,7 @@ TAKEN = """
     from pytest_berth.services.redis.urls import url
 
     def take(server):
-        ours = psutil.Process(server._server.handle["pid"])
+        ours = psutil.Process(server.server.handle["pid"])
         line = [ours.exe(), "--port", str(server.port), "--bind", "127.0.0.1", "--save", ""]
         ours.kill()
         with contextlib.suppress(psutil.NoSuchProcess):

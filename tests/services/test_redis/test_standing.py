@@ -160,7 +160,7 @@ def test_what_cannot_be_put_back_is_told_once_and_later_tests_find_what_fixtures
         def test_after(): pass
 
         def test_killed(redis_server):
-            os.kill(redis_server._server.handle["pid"], 9)
+            os.kill(redis_server.server.handle["pid"], 9)
 
         def test_after_it(): pass
 
@@ -222,7 +222,7 @@ def test_a_server_that_does_not_answer_is_told_and_replaced(local: Project) -> N
 
         def test_stops(redis_client, redis_server):
             redis_client.set("key", 1)
-            os.kill(redis_server._server.handle["pid"], signal.SIGSTOP)
+            os.kill(redis_server.server.handle["pid"], signal.SIGSTOP)
 
         def test_next(redis_client):
             assert redis_client.keys() == []

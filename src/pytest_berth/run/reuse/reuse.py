@@ -32,10 +32,10 @@ class Reuse:
     candidates: Sources
 
     def is_wanted(self, service: Service) -> bool:
-        """Tell whether a server may come from an earlier run, and outlive this one."""
-        asked = bool(self.settings[KEEP]) and service.keeps and not self.settings[RYUK]
+        """Tell whether the run's server of a service may come from another run, and outlive it."""
+        asked = bool(self.settings[KEEP]) and service.reusable and not self.settings[RYUK]
         # The names that an application has written down are those of one run after the other.
-        given = service.credentials(self.settings).given
+        given = service.backend.account(self.settings).given
         return asked and not given and all(map(find_spec, service.packages))
 
     def exists(self, service: Service) -> bool:
@@ -156,7 +156,7 @@ class Reuse:
         return records.Record(
             name=server.kept,
             server=server,
-            condition=tuple(service.condition(server)),
+            condition=tuple(service.backend.state_digest(server)),
             project=str(self.settings.root),
             user=str(self.run.directory),
             lasts=lasts,
@@ -185,10 +185,10 @@ def _reset(service: Service, record: Record, settings: Settings) -> Server:
         NotReadyError: It does not answer.
         StartError: Another server answers in its place, which is left alone.
     """
-    server, password = record.server, service.credentials(settings).password
+    server, password = record.server, service.backend.account(settings).password
     # Not every kind of server keeps out those who take it for another by a password.
-    service.probe(server)
-    found = service.renew(server, record.last_run, record.condition, password)
+    service.backend.probe(server)
+    found = service.backend.reset_server(server, record.last_run, record.condition, password)
     changed = sorted(set(found) ^ set(record.condition))
     if changed:
         raise NotCleanError(f"tests have changed it: {', '.join(changed[:3])}")

@@ -28,7 +28,7 @@ class AsyncProbe:
     @property
     def bootstrap(self) -> str:
         """The bootstrap servers, ``host:port``."""
-        return self._threads.slate.workspace.bootstrap
+        return self._threads.slate.namespace.url
 
     @by_name
     async def topic(

@@ -88,6 +88,6 @@ class Threads:
             self._idle.append(slate)
 
     def _new(self) -> Slate:
-        clients = self.slate.workspace.clients()
+        clients = self.slate.namespace.clients()
         self._open.callback(clients.close)
         return dataclasses.replace(self.slate, clients=clients)

@@ -8,7 +8,7 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
-from pytest_berth.api import ContainerSpec, Credentials, KeptFile, LocalSpec
+from pytest_berth.api import Container, Credentials, KeptFile, LocalProcess
 from pytest_berth.config.options import ARTIFACT_MIRROR
 from pytest_berth.errors import BerthError, NoSourceError
 from pytest_berth.services.kafka import broker_properties, storage
@@ -51,7 +51,7 @@ def credentials() -> Credentials:
     return Credentials("", "", identity.replace("-", "A"))
 
 
-def container(settings: Settings, credentials: Credentials) -> ContainerSpec:
+def container(settings: Settings, credentials: Credentials) -> Container:
     """Describe the container, through the interface of the official image.
 
     Any variable ``KAFKA_*`` makes that image discard its own defaults: the whole set is given. The
@@ -71,21 +71,19 @@ def container(settings: Settings, credentials: Credentials) -> ContainerSpec:
         "KAFKA_JVM_PERFORMANCE_OPTS": _SMALL,
         **broker_properties.variables(values),
     }
-    plain = ContainerSpec(
-        image, port, environment, ["sh", "-c", _RUN], files={}, late_files=late_files
-    )
+    plain = Container(image, port, environment, ["sh", "-c", _RUN], files={}, late_files=late_files)
     start = partial(_formatted, plain, values, credentials, internal)
     identity = broker_properties.render(broker_properties.given(settings)).decode()
     return replace(plain, kept_file=KeptFile(f"{_DATA}/{storage.CHECKPOINT}", identity, start))
 
 
 def _formatted(
-    plain: ContainerSpec,
+    plain: Container,
     values: Mapping[str, str],
     credentials: Credentials,
     internal: str,
     checkpoint: bytes,
-) -> ContainerSpec:
+) -> Container:
     """Describe a container whose storage need not be formatted."""
 
     def late_files(host: str, port: int) -> Mapping[str, bytes]:
@@ -145,7 +143,7 @@ def local_shape(settings: Settings) -> list[str]:
     return [version, *installed_programs.file_fingerprints(java.programs()), *lines]
 
 
-def local(settings: Settings, request: LocalRequest) -> LocalSpec:
+def local(settings: Settings, request: LocalRequest) -> LocalProcess:
     """Describe the process."""
     from pytest_berth.services.kafka import artifacts, class_archive, java
     from pytest_berth.sources import os_account
@@ -164,7 +162,7 @@ def local(settings: Settings, request: LocalRequest) -> LocalSpec:
     address = f"127.0.0.1:{request.port}"
     controller = f"127.0.0.1:{request.further_port()}"
     node = broker_properties.of_node(address, controller, data.as_posix())
-    return LocalSpec(
+    return LocalProcess(
         version=version,
         detail=f"Java {found.version} ({found.origin})",
         prepare=[],

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import re
-from typing import Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
+from pytest_berth.config import usual_options as usual
+from pytest_berth.config.descriptor import Marker
 from pytest_berth.config.options import Option, words
-from pytest_berth.services import common_options
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 _TOPIC = r"[A-Za-z0-9._-]{1,249}"
 # Where the broker listens and keeps its data is settled by the source that runs it.
@@ -46,32 +50,19 @@ def _servers(value: str) -> str:
     return servers
 
 
-def _port(value: str) -> int:
-    if not value.strip():
-        return 0
-    if not value.strip().isdigit() or not 0 < int(value) < 65536:
-        raise ValueError("use a number from 1 to 65535, such as 9092")
-    return int(value)
-
-
 VERSION: Option[str] = Option(
     "berth_kafka_version", _version, "4.1.0", "version of Kafka (default 4.1.0)"
 )
-IMAGE = common_options.image("kafka", "apache/kafka-native:4.1.0 (default apache/kafka:<version>)")
+IMAGE = usual.image_such_as("kafka", "apache/kafka-native:4.1.0 (default apache/kafka:<version>)")
 URL: Option[str] = Option(
     "berth_kafka_url",
     _servers,
     "",
     "bootstrap servers of a Kafka that is there already: host:9092,other:9092",
 )
-SOURCE = common_options.source("kafka", "Kafka")
-PORT: Option[int] = Option(
-    "berth_kafka_port",
-    _port,
-    0,
-    "TCP port of the broker that berth starts, on this machine (default any that is free)",
-)
-SETTINGS = common_options.server_settings(
+SOURCE = usual.source("kafka", "Kafka")
+PORT = usual.port("kafka", "broker", 9092)
+SETTINGS = usual.server_settings(
     "kafka", "broker", "num.partitions = 3", lambda name: re.fullmatch(_SETTLED, name)
 )
 TOPICS: Option[tuple[str, ...]] = Option(
@@ -81,8 +72,8 @@ TOPICS: Option[tuple[str, ...]] = Option(
     "topics with fixed names: created if missing, and emptied around each test",
     type="linelist",
 )
-ALLOW_RESET = common_options.allow_reset("kafka", "topics on an external broker whose records")
-SCOPE = common_options.scope("kafka", "broker")
+ALLOW_RESET = usual.allow_reset("kafka", "topics on an external broker whose records")
+SCOPE = usual.scope("kafka", "broker")
 OPTIONS: tuple[Option[Any], ...] = (
     VERSION,
     IMAGE,
@@ -93,4 +84,28 @@ OPTIONS: tuple[Option[Any], ...] = (
     SCOPE,
     TOPICS,
     ALLOW_RESET,
+)
+
+
+class KafkaMarker(NamedTuple):
+    """What ``@pytest.mark.berth_kafka`` says about a test."""
+
+    topics: Sequence[str] = ()
+    scope: str | None = None
+
+
+def berth_kafka(*, topics: Sequence[str] = (), scope: str | None = None) -> KafkaMarker:
+    """Take the arguments of ``@pytest.mark.berth_kafka``.
+
+    Args:
+        topics: Topics with fixed names, besides those of ``berth_kafka_topics``.
+        scope: ``test`` for a broker of the test's own.
+    """
+    return KafkaMarker([topics] if isinstance(topics, str) else topics, scope)
+
+
+MARKER = Marker(
+    berth_kafka,
+    "berth_kafka(topics=(), scope=None): topics with fixed names that the test uses: created if "
+    "missing, emptied around the test; and whose broker it gets",
 )

@@ -36,7 +36,7 @@ class Probe:
     @property
     def bootstrap(self) -> str:
         """The bootstrap servers, ``host:port``."""
-        return self._slate.workspace.bootstrap
+        return self._slate.namespace.url
 
     @by_name
     def topic(
@@ -56,7 +56,7 @@ class Probe:
         real = self._slate.name(name or "")
         configs = {key: str(value) for key, value in (config or {}).items()}
         made = topics.create(self._slate.clients.brokers, {real: (partitions, -1, configs)})
-        self._slate.workspace.discard(real)
+        self._slate.namespace.discard(real)
         self._slate.marks[real] = Mark(made[real].id, dict.fromkeys(range(partitions), 0))
         return real
 

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pytest_berth.collection import server_scopes
 from pytest_berth.config import markers
 from pytest_berth.config.options import EXPORT
+from pytest_berth.config.usual_options import RUN
 from pytest_berth.errors import SettingsError
+from pytest_berth.isolation.lifecycle import has_own_server
 from pytest_berth.run.plugin_state import BERTH
 from pytest_berth.run.run import MAIN
 from pytest_berth.run.run_once import once
 from pytest_berth.services.kafka import fixed_address
-from pytest_berth.services.kafka.options import SCOPE, TOPICS, topic_name
+from pytest_berth.services.kafka.options import SCOPE, TOPICS, berth_kafka, topic_name
 from pytest_berth.services.kafka.service import KAFKA
 
 if TYPE_CHECKING:
@@ -33,12 +34,9 @@ def check(items: Sequence[pytest.Item]) -> None:
     """
     for item in items:
         topics_of(item)
-        _check_scope(item)
-    if items:
-        berth = items[0].config.stash[BERTH]
-        fixed_address.check(berth)
-        _check_exports(berth)
-        _hint(items, berth)
+    berth = items[0].config.stash[BERTH]
+    fixed_address.check(berth)
+    _hint(items, berth)
 
 
 def topics_of(item: pytest.Item) -> tuple[str, ...]:
@@ -47,7 +45,7 @@ def topics_of(item: pytest.Item) -> tuple[str, ...]:
     Raises:
         SettingsError: A name is none that Kafka allows.
     """
-    marker = markers.berth_kafka(**markers.read(item, markers.berth_kafka))
+    marker = berth_kafka(**markers.read(item, berth_kafka))
     try:
         own = [topic_name(str(topic)) for topic in marker.topics]
     except ValueError as error:
@@ -62,7 +60,7 @@ def topics_of(item: pytest.Item) -> tuple[str, ...]:
 def isolation(item: pytest.Item) -> str:
     """Describe the test's isolation, and why it was chosen."""
     topics = topics_of(item)
-    if server_scopes.is_dedicated(item, KAFKA, item.config.stash[BERTH].settings):
+    if has_own_server(item, KAFKA):
         return "own broker: nothing of another test is there"
     if not topics:
         return "names: topics and groups of the test's own"
@@ -74,37 +72,14 @@ def is_prefixed(berth: Berth) -> bool:
     return any(_PREFIX in export.placeholders for export in berth.exports)
 
 
-def _check_scope(item: pytest.Item) -> None:
-    scope = markers.berth_kafka(**markers.read(item, markers.berth_kafka)).scope
-    if scope not in {None, server_scopes.TEST}:
-        raise SettingsError(
-            f"a marker cannot set the scope {scope!r}.",
-            why=f"@pytest.mark.berth_kafka(scope=...) at {item.nodeid}; who shares a broker is"
-            " settled for all tests, but for one that wants its own",
-            remedy="use scope='test' here, or berth_kafka_scope = worker in the ini file",
-        )
-
-
-def _check_exports(berth: Berth) -> None:
-    if berth.settings[SCOPE] == server_scopes.TEST and berth.exports_any(KAFKA):
-        raise SettingsError(
-            "berth_export cannot tell the application of a broker that each test has for itself.",
-            why=f"{berth.settings.given(SCOPE)}; {berth.settings.given(EXPORT)}",
-            remedy="berth_kafka_scope = worker, or the marker berth_kafka(scope='test') on tests"
-            " that take kafka_bootstrap from the fixture",
-        )
-
-
 def _hint(items: Sequence[pytest.Item], berth: Berth) -> None:
     """Say that workers meet in a topic with a fixed name, where nothing keeps them apart."""
-    if berth.run.worker == MAIN or is_prefixed(berth) or berth.settings[SCOPE] != server_scopes.RUN:
+    if berth.run.worker == MAIN or is_prefixed(berth) or berth.settings[SCOPE] != RUN:
         return
     meeting = [
         item
         for item in items
-        if topics_of(item)
-        and not _in_group(item)
-        and not server_scopes.is_dedicated(item, KAFKA, berth.settings)
+        if topics_of(item) and not _in_group(item) and not has_own_server(item, KAFKA)
     ]
     if not meeting:
         return

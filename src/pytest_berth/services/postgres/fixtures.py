@@ -1,4 +1,4 @@
-"""The fixtures of Postgres."""
+"""The fixtures of Postgres, besides those that every service has."""
 
 from __future__ import annotations
 
@@ -13,11 +13,10 @@ if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncSession
     from sqlalchemy.orm import Session
 
-    from pytest_berth.isolation.running_server import RunningServer
     from pytest_berth.services.postgres.asynchronous.fixture_access import Access
     from pytest_berth.services.postgres.databases.database import PrivateDatabase
     from pytest_berth.services.postgres.databases.named_databases import NamedDatabases
-    from pytest_berth.services.postgres.namespace import Workspace
+    from pytest_berth.services.postgres.databases.worker_database import WorkerDatabase
 
 
 @pytest.fixture(scope="session")
@@ -53,128 +52,59 @@ def pg_seed(pytestconfig: pytest.Config) -> object:
 
 
 @pytest.fixture(scope="session")
-def pg_server(pytestconfig: pytest.Config) -> RunningServer:
-    """The PostgreSQL server of this run: where it runs, its version, its log.
-
-    Scope: session; one server for all xdist workers.
-
-    Raises:
-        NoSourceError: No source can serve; with ``berth_missing = skip`` the test is skipped.
-        StartError: It did not become ready within ``berth_start_timeout`` seconds.
-    """
-    from pytest_berth.isolation.running_server import shared_server
-    from pytest_berth.services.postgres.service import POSTGRES
-
-    return shared_server(pytestconfig, POSTGRES)
-
-
-@pytest.fixture(scope="session")
-def _pg_workspace(
-    pytestconfig: pytest.Config, pg_schema: object, pg_seed: object
-) -> Iterator[Workspace]:
-    """The worker's database and berth's connections to it."""
-    from functools import partial
-
-    from pytest_berth.isolation.layers import Unwinding, unwinding
-    from pytest_berth.services.postgres.access import workspace_for
-    from pytest_berth.services.postgres.isolation.between_tests import sweeping
-    from pytest_berth.services.postgres.requirements import may_commit
-
-    workspace = workspace_for(pytestconfig, pg_schema, pg_seed)
-    # Only now: it needs the drivers, and the line above says where they are missing.
-    from pytest_berth.services.postgres.databases.worker_database import entering
-
-    unwind = Unwinding(partial(entering, workspace), workspace.leave, may_commit)
-    with unwinding(pytestconfig, unwind), sweeping(pytestconfig, workspace):
-        yield workspace
-    workspace.close()
-
-
-@pytest.fixture
-def _pg_slate(request: pytest.FixtureRequest, _pg_workspace: Workspace) -> Iterator[None]:
-    """The test's clean slate: set up before, and cleaned up after all that the test uses."""
-    from pytest_berth.services.postgres import sqlalchemy_compat
-    from pytest_berth.services.postgres.databases.worker_database import slate
-    from pytest_berth.services.postgres.requirements import demand_of
-
-    sqlalchemy_compat.require_for(request.fixturenames)
-    demand = demand_of(request.node)
-    with slate(_pg_workspace, demand.isolation, demand.seeds):
-        yield
-
-
-@pytest.fixture
-def _pg_late_slate(pytestconfig: pytest.Config) -> Iterator[None]:
-    """The clean slate of a test that may ask for Postgres only while it runs."""
-    from pytest_berth.services.postgres.access import late_slate
-
-    with late_slate(pytestconfig):
-        yield
-
-
-@pytest.fixture(scope="session")
-def pg_url(_pg_workspace: Workspace) -> str:
-    """SQLAlchemy URL, as text, of this worker's database.
-
-    Scope: session. A test that uses it gets the isolation ``truncation``, as it may commit.
-    """
-    return _pg_workspace.url
-
-
-@pytest.fixture(scope="session")
-def pg_dsn(_pg_workspace: Workspace) -> str:
+def pg_dsn(_pg_namespace: WorkerDatabase) -> str:
     """Libpq URI of this worker's database, for psycopg, asyncpg, psql and others.
 
     Scope: session. A test that uses it gets the isolation ``truncation``, as it may commit.
     """
-    return _pg_workspace.dsn
+    return _pg_namespace.workspace.dsn
 
 
 @pytest.fixture(scope="session")
-def pg_engine(_pg_workspace: Workspace) -> Engine:
+def pg_engine(_pg_namespace: WorkerDatabase) -> Engine:
     """SQLAlchemy engine (psycopg 3) of this worker's database.
 
     Scope: session. A test that uses it gets the isolation ``truncation``, as it may commit.
     """
-    return _pg_workspace.engine
+    return _pg_namespace.workspace.engine
 
 
 @pytest.fixture(scope="session")
-def pg_databases(_pg_workspace: Workspace) -> NamedDatabases:
+def pg_databases(_pg_namespace: WorkerDatabase) -> NamedDatabases:
     """The databases of ``berth_pg_databases`` by their names: ``pg_databases["billing"].url``.
 
     Scope: session; ``session`` and ``connection`` of a database are a test's. A test that uses it
     gets the isolation ``truncation``, as it may commit.
     """
-    return _pg_workspace.named
+    return _pg_namespace.workspace.named
 
 
 @pytest.fixture
-def _pg_own_url(_pg_slate: None, _pg_workspace: Workspace) -> str:
+def _pg_private_url(_pg_isolation: None, _pg_namespace: WorkerDatabase) -> str:
     """`pg_url` of a test with a private database."""
-    return _pg_workspace.used.url
+    return _pg_namespace.workspace.used.url
 
 
 @pytest.fixture
-def _pg_own_dsn(_pg_slate: None, _pg_workspace: Workspace) -> str:
+def _pg_private_dsn(_pg_isolation: None, _pg_namespace: WorkerDatabase) -> str:
     """`pg_dsn` of a test with a private database."""
-    return _pg_workspace.used.dsn
+    return _pg_namespace.workspace.used.dsn
 
 
 @pytest.fixture
-def _pg_own_engine(_pg_slate: None, _pg_workspace: Workspace) -> Engine:
+def _pg_private_engine(_pg_isolation: None, _pg_namespace: WorkerDatabase) -> Engine:
     """`pg_engine` of a test with a private database."""
-    return _pg_workspace.used.engine
+    return _pg_namespace.workspace.used.engine
 
 
 @pytest.fixture
-def _pg_own_async_engine(_pg_slate: None, _pg_async: Access) -> AsyncEngine:
+def _pg_private_async_engine(_pg_isolation: None, _pg_async: Access) -> AsyncEngine:
     """`pg_async_engine` of a test with a private database."""
     return _pg_async.engine
 
 
 @pytest.fixture
-def pg_database(_pg_slate: None, _pg_workspace: Workspace) -> Iterator[PrivateDatabase]:
+def pg_database(_pg_isolation: None, _pg_namespace: WorkerDatabase) -> Iterator[PrivateDatabase]:
     """A private database for the test, with schema and seeds: its URL, engine, session.
 
     Scope: function. With the isolation ``database`` it is the one that `pg_url` and its kin lead
@@ -183,40 +113,40 @@ def pg_database(_pg_slate: None, _pg_workspace: Workspace) -> Iterator[PrivateDa
     Raises:
         IsolationError: The role of an external server cannot create databases.
     """
-    with _pg_workspace.private() as database:
+    with _pg_namespace.workspace.private() as database:
         yield database
 
 
 @pytest.fixture
-def pg_connection(_pg_slate: None, _pg_workspace: Workspace) -> Iterator[Connection]:
+def pg_connection(_pg_isolation: None, _pg_namespace: WorkerDatabase) -> Iterator[Connection]:
     """SQLAlchemy connection to this worker's database.
 
     Scope: function. In a rolled-back test its commits and rollbacks are savepoints, and it is
     the connection that `pg_session` works on.
     """
-    with _pg_workspace.connection() as connection:
+    with _pg_namespace.workspace.connection() as connection:
         yield connection
 
 
 @pytest.fixture
-def pg_session(_pg_slate: None, _pg_workspace: Workspace) -> Iterator[Session]:
+def pg_session(_pg_isolation: None, _pg_namespace: WorkerDatabase) -> Iterator[Session]:
     """SQLAlchemy session on this worker's database.
 
     Scope: function. In a rolled-back test its commits and rollbacks are savepoints: an
     ``IntegrityError`` that the test catches leaves the session usable after ``rollback()``.
     """
-    with _pg_workspace.session() as session:
+    with _pg_namespace.workspace.session() as session:
         yield session
 
 
 @pytest.fixture(scope="session")
-def _pg_async(pytestconfig: pytest.Config, _pg_workspace: Workspace) -> Access:
+def _pg_async(pytestconfig: pytest.Config, _pg_namespace: WorkerDatabase) -> Access:
     """The async side of the worker's database."""
     from pytest_berth.run.plugin_state import BERTH
     from pytest_berth.services.postgres.asynchronous.fixture_access import Access
     from pytest_berth.services.postgres.options import ASYNC_DRIVER
 
-    return Access(_pg_workspace, pytestconfig.stash[BERTH].settings[ASYNC_DRIVER])
+    return Access(_pg_namespace.workspace, pytestconfig.stash[BERTH].settings[ASYNC_DRIVER])
 
 
 @pytest.fixture(scope="session")
@@ -229,7 +159,7 @@ def pg_async_engine(_pg_async: Access) -> AsyncEngine:
 
 
 @pytest.fixture
-def pg_async_connection(_pg_slate: None, _pg_async: Access) -> Iterator[AsyncConnection]:
+def pg_async_connection(_pg_isolation: None, _pg_async: Access) -> Iterator[AsyncConnection]:
     """SQLAlchemy's async connection to this worker's database; it is open already.
 
     Scope: function. In a rolled-back test its commits and rollbacks are savepoints, it is the
@@ -240,7 +170,7 @@ def pg_async_connection(_pg_slate: None, _pg_async: Access) -> Iterator[AsyncCon
 
 
 @pytest.fixture
-def pg_async_session(_pg_slate: None, _pg_async: Access) -> Iterator[AsyncSession]:
+def pg_async_session(_pg_isolation: None, _pg_async: Access) -> Iterator[AsyncSession]:
     """SQLAlchemy's async session on this worker's database, with ``expire_on_commit=False``.
 
     Scope: function. It can be used in any event loop, and need not be closed. In a rolled-back

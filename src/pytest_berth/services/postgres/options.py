@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import re
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from pytest_berth.collection import server_scopes
+from pytest_berth.config import usual_options as usual
+from pytest_berth.config.descriptor import Marker
 from pytest_berth.config.options import Option, choice, lines, seconds, text, words
-from pytest_berth.services import common_options
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 DATABASE = "database"
 ISOLATIONS = ("auto", "rollback", "truncation", DATABASE, "none")
@@ -39,9 +42,9 @@ def _url(value: str) -> str:
 
 
 def _scope(value: str) -> str:
-    if value.strip() == server_scopes.TEST:
+    if value.strip() == usual.TEST:
         raise ValueError("use run or worker; berth_pg_isolation = database is for each test")
-    return choice(server_scopes.RUN, server_scopes.WORKER)(value)
+    return choice(usual.RUN, usual.WORKER)(value)
 
 
 def _name(value: str) -> str:
@@ -63,14 +66,6 @@ def _database_name(value: str) -> str:
     if name in {"template0", "template1"} or name.startswith("berth_"):
         raise ValueError("use another name: template0, template1 and berth_... are taken")
     return name
-
-
-def _port(value: str) -> int:
-    if not value.strip():
-        return 0
-    if not value.strip().isdigit() or not 0 < int(value) < 65536:
-        raise ValueError("use a number from 1 to 65535, such as 5433")
-    return int(value)
 
 
 class Named(NamedTuple):
@@ -104,7 +99,7 @@ VERSION: Option[str] = Option(
     "17",
     "version of PostgreSQL: a major (default 17), or an exact one",
 )
-IMAGE = common_options.image("pg", "postgis/postgis:17-3.5 (default postgres:<version>-alpine)")
+IMAGE = usual.image_such_as("pg", "postgis/postgis:17-3.5 (default postgres:<version>-alpine)")
 URL: Option[str] = Option(
     "berth_pg_url",
     _url,
@@ -112,11 +107,11 @@ URL: Option[str] = Option(
     "URL of a PostgreSQL that is there already; it is never started, stopped or reset",
     flag="--berth-pg-url",
 )
-SOURCE = common_options.source("pg", "PostgreSQL")
+SOURCE = usual.source("pg", "PostgreSQL")
 SCOPE: Option[str] = Option(
     "berth_pg_scope",
     _scope,
-    server_scopes.RUN,
+    usual.RUN,
     "who shares a server: the run (default), or a worker, which has one for itself",
 )
 USER: Option[str] = Option(
@@ -137,14 +132,9 @@ DATABASE_NAME: Option[str] = Option(
     "",
     "name of the database that tests work in (default a new one for each run and worker)",
 )
-PORT: Option[int] = Option(
-    "berth_pg_port",
-    _port,
-    0,
-    "TCP port of the server that berth starts, on this machine (default any that is free)",
-)
-SETTINGS = common_options.server_settings("pg", "server", "work_mem = 64MB", _SETTLED.__contains__)
-ALLOW_RESET = common_options.allow_reset("pg", "databases on an external server whose data")
+PORT = usual.port("pg", "server", 5433)
+SETTINGS = usual.server_settings("pg", "server", "work_mem = 64MB", _SETTLED.__contains__)
+ALLOW_RESET = usual.allow_reset("pg", "databases on an external server whose data")
 SCHEMA: Option[tuple[str, ...]] = Option(
     "berth_pg_schema",
     lines,
@@ -217,4 +207,28 @@ OPTIONS: tuple[Option[Any], ...] = (
     ISOLATION,
     LOCK_TIMEOUT,
     ASYNC_DRIVER,
+)
+
+
+class PgMarker(NamedTuple):
+    """What ``@pytest.mark.berth_pg`` says about a test."""
+
+    isolation: str | None = None
+    seed: Sequence[object] = ()
+
+
+def berth_pg(*, isolation: str | None = None, seed: Sequence[object] = ()) -> PgMarker:
+    """Take the arguments of ``@pytest.mark.berth_pg``.
+
+    Args:
+        isolation: ``auto``, ``rollback``, ``truncation``, ``database`` or ``none``.
+        seed: Lines as in ``berth_pg_seed``, applied before the test and gone after it.
+    """
+    return PgMarker(isolation, [seed] if isinstance(seed, str) else seed)
+
+
+MARKER = Marker(
+    berth_pg,
+    "berth_pg(isolation=None, seed=()): how the test gets a clean Postgres: "
+    "auto, rollback, truncation, database or none; and what it finds there besides the run's seeds",
 )

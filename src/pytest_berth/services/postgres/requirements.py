@@ -16,7 +16,14 @@ from pytest_berth.services.postgres import sqlalchemy_compat
 from pytest_berth.services.postgres.databases import template
 from pytest_berth.services.postgres.isolation.advice import TRUNCATION
 from pytest_berth.services.postgres.isolation.choice import DOORS, Isolation, choose
-from pytest_berth.services.postgres.options import DATABASE, DATABASES, ISOLATIONS, SCHEMA, SEED
+from pytest_berth.services.postgres.options import (
+    DATABASE,
+    DATABASES,
+    ISOLATIONS,
+    SCHEMA,
+    SEED,
+    berth_pg,
+)
 from pytest_berth.services.postgres.server import fixed_names
 from pytest_berth.services.postgres.service import POSTGRES
 
@@ -131,7 +138,7 @@ def _require_one_definition(items: Sequence[pytest.Item], fixture: str) -> None:
 
 def _require_narrow_scopes(item: pytest.Item, isolation: Isolation) -> None:
     """A private database lasts for one test: what outlives the test cannot work with it."""
-    for name, scope, asked in wider_users(item, {*POSTGRES.own, "pg_databases"}):
+    for name, scope, asked in wider_users(item, {*POSTGRES.dedicated.fixtures, "pg_databases"}):
         raise SettingsError(
             f"the {scope}-scoped fixture {name!r} cannot use {asked} of a private database.",
             why=f"{item.nodeid} has the isolation {isolation}; its database lasts for one test",
@@ -141,7 +148,7 @@ def _require_narrow_scopes(item: pytest.Item, isolation: Isolation) -> None:
 
 
 def _read(item: pytest.Item, berth: Berth) -> Demand:
-    marker = markers.berth_pg(**markers.read(item, markers.berth_pg))
+    marker = berth_pg(**markers.read(item, berth_pg))
     if marker.isolation is not None and marker.isolation not in ISOLATIONS:
         raise SettingsError(
             f"unknown isolation {marker.isolation!r}.",

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 import redis
 
-from pytest_berth.errors import IsolationError
+from pytest_berth.errors import NotRestoredError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -55,7 +55,7 @@ class Baseline:
         return {number for number, _ in self.values}
 
 
-class NotPutBackError(IsolationError):
+class NotPutBackError(NotRestoredError):
     """A test has changed something on the server that cannot be put back."""
 
     def __init__(self, left: list[str]) -> None:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from pytest_berth.collection import server_scopes
 from pytest_berth.config.options import EXPORT, SOURCE, Option
+from pytest_berth.config.usual_options import RUN
 from pytest_berth.errors import SettingsError
 from pytest_berth.services.redis import options as ini
 
@@ -43,7 +43,7 @@ def check(berth: Berth) -> None:
         return
     if settings[ini.PORT]:
         raise _one_port(berth)
-    if settings[ini.NUMBER] and (is_external or settings[ini.SCOPE] == server_scopes.RUN):
+    if settings[ini.NUMBER] and (is_external or settings[ini.SCOPE] == RUN):
         raise _one_number(berth)
 
 

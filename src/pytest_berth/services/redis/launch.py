@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 from typing import TYPE_CHECKING
 
-from pytest_berth.api import ContainerSpec, Credentials, LocalSpec
+from pytest_berth.api import Container, Credentials, LocalProcess
 from pytest_berth.config.options import ARTIFACT_MIRROR
 from pytest_berth.errors import BerthError
 from pytest_berth.services.redis import options as ini
@@ -33,7 +33,7 @@ def credentials() -> Credentials:
     return Credentials("", secrets.token_hex(16), "0", token=f"berth-{secrets.token_hex(16)}")
 
 
-def container(settings: Settings, credentials: Credentials) -> ContainerSpec:
+def container(settings: Settings, credentials: Credentials) -> Container:
     """Describe the container, through the interface of the official image.
 
     A file alone as command makes an image run its own server: Redis's, or Valkey's.
@@ -46,7 +46,7 @@ def container(settings: Settings, credentials: Credentials) -> ContainerSpec:
         # Else Redis lets in nobody but itself. The port is published on the loopback interface.
         place["protected-mode"] = "no"
     files = {_CONFIGURATION: _configuration(settings, credentials, place).encode()}
-    return ContainerSpec(image, port, {}, [_CONFIGURATION], files)
+    return Container(image, port, {}, [_CONFIGURATION], files)
 
 
 def local_obstacle(settings: Settings) -> BerthError | None:
@@ -66,7 +66,7 @@ def local_obstacle(settings: Settings) -> BerthError | None:
     return None
 
 
-def local(settings: Settings, request: LocalRequest) -> LocalSpec:
+def local(settings: Settings, request: LocalRequest) -> LocalProcess:
     """Describe the process."""
     from pytest_berth.services.redis import binaries
 
@@ -75,7 +75,7 @@ def local(settings: Settings, request: LocalRequest) -> LocalSpec:
     )
     place = {"bind": "127.0.0.1", "port": str(request.port), "dir": f'"{request.directory}"'}
     configuration = _configuration(settings, request.credentials, place)
-    return LocalSpec(
+    return LocalProcess(
         version=found.version,
         detail=found.origin,
         prepare=[],

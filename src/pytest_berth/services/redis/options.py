@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
+from pytest_berth.config import usual_options as usual
+from pytest_berth.config.descriptor import Marker
 from pytest_berth.config.options import Option, text
-from pytest_berth.services import common_options
 
 SCHEMES = ("redis", "rediss", "unix")
 OLDEST = (6, 2)
@@ -36,14 +37,6 @@ def _url(value: str) -> str:
     return url
 
 
-def _port(value: str) -> int:
-    if not value.strip():
-        return 0
-    if not value.strip().isdigit() or not 0 < int(value) < 65536:
-        raise ValueError("use a number from 1 to 65535, such as 6379")
-    return int(value)
-
-
 def _number(value: str) -> str:
     if value.strip() and not value.strip().isdigit():
         raise ValueError("use the number of a database, such as 0")
@@ -56,18 +49,18 @@ VERSION: Option[str] = Option(
     "8",
     "version of Redis: 8, 7.4; unless it is set, a local server may be any from 6.2 on",
 )
-IMAGE = common_options.image("redis", "valkey/valkey:8-alpine (default redis:<version>-alpine)")
+IMAGE = usual.image_such_as("redis", "valkey/valkey:8-alpine (default redis:<version>-alpine)")
 URL: Option[str] = Option(
     "berth_redis_url",
     _url,
     "",
     "URL of a Redis that is there already; tests claim empty database numbers on it",
 )
-SOURCE = common_options.source("redis", "Redis")
-SETTINGS = common_options.server_settings(
+SOURCE = usual.source("redis", "Redis")
+SETTINGS = usual.server_settings(
     "redis", "server", "maxmemory = 64mb", lambda name: name.lower() in {*_SETTLED, TOKEN}
 )
-SCOPE = common_options.scope("redis", "server")
+SCOPE = usual.scope("redis", "server")
 PASSWORD: Option[str] = Option(
     "berth_redis_password",
     text,
@@ -75,12 +68,7 @@ PASSWORD: Option[str] = Option(
     "password of the server that berth starts, for an application that cannot be told;"
     f" {NO_PASSWORD}: none (default a new one for each run)",
 )
-PORT: Option[int] = Option(
-    "berth_redis_port",
-    _port,
-    0,
-    "TCP port of the server that berth starts, on this machine (default any that is free)",
-)
+PORT = usual.port("redis", "server", 6379)
 NUMBER: Option[str] = Option(
     "berth_redis_db",
     _number,
@@ -98,4 +86,26 @@ OPTIONS: tuple[Option[Any], ...] = (
     NUMBER,
     PORT,
     SETTINGS,
+)
+
+
+class RedisMarker(NamedTuple):
+    """What ``@pytest.mark.berth_redis`` says about a test."""
+
+    scope: str | None = None
+
+
+def berth_redis(*, scope: str | None = None) -> RedisMarker:
+    """Take the arguments of ``@pytest.mark.berth_redis``.
+
+    Args:
+        scope: ``test`` for a server of the test's own.
+    """
+    return RedisMarker(scope)
+
+
+MARKER = Marker(
+    berth_redis,
+    "berth_redis(scope=None): scope='test' gives the test a Redis server of its own, for what a"
+    " database number does not keep apart: pub/sub, CONFIG, functions",
 )

@@ -5,24 +5,34 @@ from __future__ import annotations
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from pytest_berth.run.crash_recovery import on_living_server, raise_if_lost
+from pytest_berth.api import Namespace
+from pytest_berth.collection.requirements import active_fixtures
+from pytest_berth.run.crash_recovery import on_living_server
+from pytest_berth.run.plugin_state import BERTH
 from pytest_berth.run.run_once import once
+from pytest_berth.services.postgres import sqlalchemy_compat
 from pytest_berth.services.postgres.databases import prebuilt_clone, run_databases, template
+from pytest_berth.services.postgres.isolation.choice import Isolation
 from pytest_berth.services.postgres.namespace import Workspace
 from pytest_berth.services.postgres.options import ALLOW_RESET
+from pytest_berth.services.postgres.requirements import demand_of, may_commit
 from pytest_berth.services.postgres.server import backend_crash, role_rights
 from pytest_berth.services.postgres.server.connection_errors import errors
 from pytest_berth.services.postgres.service import POSTGRES
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator
+    from contextlib import AbstractContextManager
 
-    from pytest_berth.api import Server
+    import pytest
+
+    from pytest_berth.api import Server, Worker
     from pytest_berth.isolation.layers import Place
     from pytest_berth.run.plugin_state import Berth
-    from pytest_berth.services.postgres.isolation.choice import Isolation
     from pytest_berth.services.postgres.schema import Step
     from pytest_berth.services.postgres.server.role_rights import Rights
+
+_AT_RUN_TIME = Isolation("truncation", "fixtures are asked for at run time")
 
 
 def open_workspace(berth: Berth, steps: tuple[Step, ...], name: str = "") -> Workspace:
@@ -50,34 +60,83 @@ def renew_if_lost(workspace: Workspace) -> None:
         workspace.move(new)
 
 
+class WorkerDatabase(Namespace):
+    """The worker's database, as `Workspace` has it: each test with the isolation that it asks for.
+
+    Attributes:
+        workspace: The database, and berth's connections to it.
+    """
+
+    def __init__(self, workspace: Workspace) -> None:
+        self.workspace = workspace
+
+    @property
+    def url(self) -> str:  # type: ignore[override]  # SQLAlchemy is looked for when it is asked for
+        """SQLAlchemy URL of the database."""
+        return self.workspace.url
+
+    @property
+    def follows_fixtures(self) -> bool:
+        """Whether what fixtures of a wider scope write is put back: it is."""
+        return True
+
+    @contextmanager
+    def isolate(self, item: pytest.Item | None) -> Iterator[None]:
+        """Give a test a clean slate by its own isolation.
+
+        One that may ask for Postgres only while it runs gets ``truncation``, where it is possible.
+        """
+        if item is not None:
+            sqlalchemy_compat.require_for(active_fixtures(item))
+            demand = demand_of(item)
+            with self.workspace.slate(demand.isolation, demand.seeds):
+                yield
+        elif self.workspace.is_ours:
+            with self.workspace.slate(_AT_RUN_TIME, ()):
+                yield
+        else:
+            yield
+
+    def entering(self, place: Place, fixture: object) -> AbstractContextManager[None]:
+        """Let a fixture of a wider scope write, where what it writes can be put back."""
+        return self.workspace.entering(place, fixture)
+
+    def leave(self, fixture: object, name: str) -> None:
+        """Put back what a fixture of a wider scope wrote, as it has ended."""
+        self.workspace.leave(fixture, name)
+
+    def sweep(self) -> None:
+        """Put back what has come after the last test's end."""
+        self.workspace.sweep()
+
+    def expect_changes(self) -> None:
+        """Let what is written from now on stay, until the next test has ended."""
+        self.workspace.expect_changes()
+
+    def may_write(self, item: pytest.Item) -> bool:
+        """Tell whether a test, or what it uses, has a way to commit."""
+        return may_commit(item)
+
+    def reopen(self, server: Server) -> None:
+        """Make the database anew on the server that takes the place of a lost one."""
+        place = self.workspace
+        # What it still does in the background would be done on the new server.
+        place.lending.close()
+        place.move(_open(place.berth, server, place.steps, place.name))
+
+
 @contextmanager
-def slate(workspace: Workspace, isolation: Isolation, seeds: Sequence[Step]) -> Iterator[None]:
-    """Give a test a clean slate; in a new database where the server was lost before.
+def opened(server: Server, worker: Worker) -> Iterator[WorkerDatabase]:
+    """Open the worker's database: a clone of the template, or the one that the URL names.
 
     Raises:
-        LostError: The server is lost.
+        SchemaError: A step failed.
     """
-    with _renewed(workspace), workspace.slate(isolation, seeds):
-        yield
-
-
-@contextmanager
-def entering(workspace: Workspace, place: Place, fixture: object) -> Iterator[None]:
-    """Let a fixture of a wider scope write; in a new database where the server was lost before.
-
-    Raises:
-        LostError: The server is lost.
-    """
-    with _renewed(workspace), workspace.entering(place, fixture):
-        yield
-
-
-@contextmanager
-def _renewed(workspace: Workspace) -> Iterator[None]:
-    """Work on a server that was not lost before, and tell where it is lost meanwhile."""
-    renew_if_lost(workspace)
-    with raise_if_lost(workspace.berth, POSTGRES, workspace.server, errors):
-        yield
+    berth = worker.config.stash[BERTH]
+    steps = template.parse(berth, *(worker.fixtures[name] for name in POSTGRES.needs))
+    workspace = _open(berth, server, steps, "")
+    yield WorkerDatabase(workspace)
+    workspace.close()
 
 
 def _open(berth: Berth, server: Server, steps: tuple[Step, ...], name: str) -> Workspace:

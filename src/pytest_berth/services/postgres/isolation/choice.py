@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 DOORS = ("pg_url", "pg_dsn", "pg_engine", "pg_async_engine", "pg_databases")
 # Among a test's fixtures where berth_autouse gives it the clean slate.
-SLATE = "_pg_slate"
+SLATE = "_pg_isolation"
 # With asyncpg they are doors, too.
 TWINS = ("pg_async_session", "pg_async_connection")
 

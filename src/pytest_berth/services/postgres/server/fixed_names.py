@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from pytest_berth.api import Credentials
-from pytest_berth.collection import server_scopes
 from pytest_berth.config.options import EXPORT, SOURCE, Option
+from pytest_berth.config.usual_options import WORKER
 from pytest_berth.errors import SettingsError
 from pytest_berth.services.postgres import options as ini
 
@@ -50,7 +50,7 @@ def check(berth: Berth) -> None:
         return
     if settings[ini.PORT]:
         raise _one_port(berth)
-    if settings[ini.DATABASE_NAME] and settings[ini.SCOPE] != server_scopes.WORKER:
+    if settings[ini.DATABASE_NAME] and settings[ini.SCOPE] != WORKER:
         raise _one_database(berth)
 
 

@@ -8,7 +8,7 @@ import sys
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from pytest_berth.api import ContainerSpec, Credentials, LocalSpec
+from pytest_berth.api import Container, Credentials, LocalProcess
 from pytest_berth.config.options import ARTIFACT_MIRROR
 from pytest_berth.errors import BerthError, NotReadyError, StartError
 from pytest_berth.services.postgres import options as ini
@@ -59,7 +59,7 @@ def credentials() -> Credentials:
     return Credentials(_USER, secrets.token_hex(16), "postgres", token=secrets.token_hex(16))
 
 
-def container(settings: Settings, credentials: Credentials) -> ContainerSpec:
+def container(settings: Settings, credentials: Credentials) -> Container:
     """Describe the container, through the interface of the official image."""
     image = settings[ini.IMAGE] or f"postgres:{settings[ini.VERSION]}-alpine"
     environment = {
@@ -74,7 +74,7 @@ def container(settings: Settings, credentials: Credentials) -> ContainerSpec:
     port = settings[ini.PORT] or _PORT
     command = ["postgres", *_arguments(settings, credentials), "-c", f"port={port}"]
     files = {_PASSWORD_FILE: credentials.password.encode()}
-    return ContainerSpec(image, port, environment, command, files, in_memory=[_DATA])
+    return Container(image, port, environment, command, files, in_memory=[_DATA])
 
 
 def local_obstacle(settings: Settings) -> BerthError | None:
@@ -94,7 +94,7 @@ def local_obstacle(settings: Settings) -> BerthError | None:
     return None
 
 
-def local(settings: Settings, request: LocalRequest) -> LocalSpec:
+def local(settings: Settings, request: LocalRequest) -> LocalProcess:
     """Describe the process."""
     from pytest_berth.services.postgres.server import binaries
     from pytest_berth.sources.artifacts import cache_directory
@@ -113,7 +113,7 @@ def local(settings: Settings, request: LocalRequest) -> LocalSpec:
     server += ["-c", "listen_addresses=127.0.0.1", "-c", "unix_socket_directories="]
     # With its data, so that nothing of it stays in /dev/shm where the server is killed.
     server += ["-c", "dynamic_shared_memory_type=mmap"]
-    return LocalSpec(
+    return LocalProcess(
         version=found.version,
         detail=found.origin,
         prepare=[initdb],

@@ -1,0 +1,61 @@
+"""What is checked for the tests of every service: marker, scope, exports."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pytest_berth.config import markers
+from pytest_berth.config.options import EXPORT
+from pytest_berth.config.usual_options import TEST
+from pytest_berth.errors import MissingExtraError, ServiceError, SettingsError
+from pytest_berth.run.plugin_state import BERTH
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import pytest
+
+    from pytest_berth.api import Service
+    from pytest_berth.run.plugin_state import Berth
+
+
+def check(service: Service, items: Sequence[pytest.Item]) -> None:
+    """Check what the tests that reach a service ask for.
+
+    Raises:
+        SettingsError: A marker has an argument or value that cannot be used, or exported settings
+            would have to follow each test to a server of its own.
+    """
+    for item in items:
+        _check_marker(service, item)
+    _check_exports(service, items[0].config.stash[BERTH])
+    try:
+        backend = service.backend
+    except (MissingExtraError, ServiceError):
+        return  # told by the tests that need it
+    backend.check(items)
+
+
+def _check_marker(service: Service, item: pytest.Item) -> None:
+    given = markers.read(item, service.marker.signature)
+    service.marker.signature(**given)
+    scope = given.get("scope")
+    if scope not in {None, TEST}:
+        raise SettingsError(
+            f"a marker cannot set the scope {scope!r}.",
+            why=f"@pytest.mark.{service.marker.name}(scope=...) at {item.nodeid}; who shares a"
+            f" {service.noun} is settled for all tests, but for one that wants its own",
+            remedy=f"use scope='test' here, or {service.scope.name} = worker in the ini file",
+        )
+
+
+def _check_exports(service: Service, berth: Berth) -> None:
+    settings = berth.settings
+    if settings[service.scope] == TEST and berth.exports_any(service):
+        raise SettingsError(
+            f"berth_export cannot tell the application of a {service.noun} that each test has for"
+            " itself.",
+            why=f"{settings.given(service.scope)}; {settings.given(EXPORT)}",
+            remedy=f"{service.scope.name} = worker, or the marker {service.marker.name}"
+            f"(scope='test') on tests that take {service.address} from the fixture",
+        )

@@ -1,0 +1,235 @@
+"""The descriptor of a service: what is known of a kind of server before any test needs one.
+
+It is always loaded, also where no test needs a server, so this module and what it imports are few.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from pytest_berth.config import usual_options as usual
+from pytest_berth.errors import MissingExtraError, ServiceError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Mapping, Sequence
+
+    from pytest_berth.api import Backend
+    from pytest_berth.config.options import Option, Settings
+
+
+class Marker(NamedTuple):
+    """A service's marker, ``@pytest.mark.berth_<prefix>``.
+
+    Attributes:
+        signature: A function of that name whose arguments are the marker's.
+        line: How ``pytest --markers`` tells of it.
+    """
+
+    signature: Callable[..., Any]
+    line: str
+
+    @property
+    def name(self) -> str:
+        """Name of the marker: ``"berth_redis"``."""
+        return self.signature.__name__
+
+
+class Dedicated(NamedTuple):
+    """How a test asks for something of its own, and which fixtures it gets then.
+
+    Attributes:
+        option: The option that asks for it; the marker's argument is its name's last part.
+        value: The value that does.
+        fixtures: What each fixture is replaced by.
+    """
+
+    option: Option[str]
+    value: str
+    fixtures: Mapping[str, str]
+
+
+class Service:
+    """A kind of server: what is known of it before any test needs one.
+
+    Args:
+        name: ``"memcached"``.
+        backend: Where its `Backend` is: ``"berth_memcached.backend:Memcached"``; or what makes it.
+        prefix: What its settings, fixtures, markers and placeholders begin with; its name when left
+            out.
+        label: Its name as people write it.
+        noun: What its server is called.
+        version: The default of ``berth_<prefix>_version``, or that option.
+        image: The default of ``berth_<prefix>_image``, or that option.
+        url: The option ``berth_<prefix>_url``, where it takes more than the scheme *name*.
+        source: The option ``berth_<prefix>_source``.
+        settings: The option ``berth_<prefix>_settings``; without one there is none.
+        scope: The default of ``berth_<prefix>_scope``, or that option; ``worker`` for a service in
+            which workers cannot be kept apart.
+        port: The option ``berth_<prefix>_port``.
+        options: Further options, and the order of all where it matters: those that are not among
+            them come first.
+        extra: The extra of pytest-berth that brings its packages, for services of pytest-berth.
+        packages: The modules of its client, which must be there.
+        fixtures: Names of its own fixtures, besides ``<prefix>_server`` and ``<prefix>_url``.
+        fixture_module: The module that has them.
+        needs: Names of fixtures whose values `Backend.open` is given.
+        address: The last part of the name of the fixture ``<prefix>_url``.
+        address_help: What that fixture's documentation says first.
+        placeholders: Names of the values that ``berth_export`` may use.
+        further_placeholders: Returns the names of those that depend on the settings.
+        marker: Its marker; the usual one has the argument ``scope``.
+        dedicated: How a test gets something of its own where that is not a server.
+        snapshots: Whether the data of an initialised server is worth keeping.
+        reusable: Whether `Backend.reset_server` cleans so well that a later run can have it.
+        claims: Whether `Backend.placeholders` takes something that `Backend.release` gives back.
+        usual_start: Seconds that a start takes, roughly: the slowest service is begun first, and
+            the modules that need it come last.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        backend: str | Callable[[Service], Backend],
+        *,
+        prefix: str = "",
+        label: str = "",
+        noun: str = "server",
+        version: str | Option[str] = "",
+        image: str | Option[str] = "",
+        url: Option[str] | None = None,
+        source: Option[str] | None = None,
+        settings: Option[tuple[str, ...]] | None = None,
+        scope: str | Option[str] = usual.RUN,
+        port: Option[int] | None = None,
+        options: Sequence[Option[Any]] = (),
+        extra: str = "",
+        packages: Sequence[str] = (),
+        fixtures: Collection[str] = (),
+        fixture_module: str = "",
+        needs: Sequence[str] = (),
+        address: str = "url",
+        address_help: str = "",
+        placeholders: Collection[str] = (),
+        further_placeholders: Callable[[Settings], Collection[str]] | None = None,
+        marker: Marker | None = None,
+        dedicated: Dedicated | None = None,
+        snapshots: bool = False,
+        reusable: bool = False,
+        claims: bool = False,
+        usual_start: float = 1.0,
+    ) -> None:
+        self.name = name
+        self.prefix = prefix = prefix or name
+        self.label = label = label or name.capitalize()
+        self.noun = noun
+        self.version = usual.version(prefix, label, version)
+        self.image = usual.image(prefix, image)
+        self.default_image = image if isinstance(image, str) else ""
+        self.url = url or usual.url(prefix, label, name)
+        self.source = source or usual.source(prefix, label)
+        self.settings = settings
+        self.scope = usual.scope(prefix, noun, scope)
+        self.port = port or usual.port(prefix, noun)
+        self.options = self._in_order(options)
+        self.extra = extra
+        self.packages = tuple(packages)
+        self.fixture_module = fixture_module
+        self.needs = tuple(needs)
+        self.address = f"{prefix}_{address}"
+        self.address_help = address_help or f"URL of this worker's namespace on the {noun}."
+        self.fixtures = frozenset({f"{prefix}_server", self.address, *fixtures})
+        usual_placeholders = {self.address, f"{prefix}_host", f"{prefix}_port"}
+        self.placeholders = frozenset(placeholders or usual_placeholders)
+        self._further_placeholders = further_placeholders
+        self.marker = marker or _usual_marker(prefix, label)
+        self.dedicated = dedicated or self._own_server()
+        self.snapshots = snapshots
+        self.reusable = reusable
+        self.claims = claims
+        self.usual_start = usual_start
+        self.distribution = ""
+        self._made_by = backend
+        self._backend: Backend | None = None
+
+    @property
+    def isolation(self) -> str:
+        """Name of the function-scoped fixture that gives a test its clean slate."""
+        return f"_{self.prefix}_isolation"
+
+    @property
+    def late_isolation(self) -> str:
+        """The same for tests that may ask for fixtures only while they run."""
+        return f"_{self.prefix}_late_isolation"
+
+    @property
+    def namespace(self) -> str:
+        """Name of the session-scoped fixture that opens the worker's namespace."""
+        return f"_{self.prefix}_namespace"
+
+    @property
+    def backend(self) -> Backend:
+        """What launches, asks and opens its servers; imported when first needed.
+
+        Raises:
+            MissingExtraError: One of its packages is not installed.
+            ServiceError: It cannot be imported for another reason.
+        """
+        if self._backend is None:
+            self._backend = self._load()
+        return self._backend
+
+    def placeholders_for(self, settings: Settings) -> frozenset[str]:
+        """Return the names of all values that ``berth_export`` may use."""
+        further = self._further_placeholders
+        return self.placeholders.union(further(settings)) if further else self.placeholders
+
+    def _load(self) -> Backend:
+        from importlib import import_module
+
+        if not isinstance(self._made_by, str):
+            return self._made_by(self)
+        module, _, name = self._made_by.partition(":")
+        try:
+            made: Backend = getattr(import_module(module), name)(self)
+        except Exception as error:
+            package = (getattr(error, "name", None) or "").partition(".")[0]
+            if isinstance(error, ImportError) and package in self.packages:
+                raise MissingExtraError(package, self.extra, needed_by=self.name) from error
+            raise broken(self.name, self.distribution, error) from error
+        return made
+
+    def _in_order(self, given: Sequence[Option[Any]]) -> tuple[Option[Any], ...]:
+        made = (self.version, self.image, self.url, self.source, self.scope, self.port)
+        settings = (self.settings,) if self.settings else ()
+        names = {option.name for option in given}
+        return (*(each for each in (*made, *settings) if each.name not in names), *given)
+
+    def _own_server(self) -> Dedicated:
+        begin, address = f"_{self.prefix}_dedicated", self.address[len(self.prefix) + 1 :]
+        own = {
+            self.namespace: f"{begin}_namespace",
+            f"{self.prefix}_server": f"{begin}_server",
+            self.address: f"{begin}_{address}",
+        }
+        return Dedicated(self.scope, usual.TEST, own)
+
+
+def broken(name: str, distribution: str, error: Exception) -> ServiceError:
+    """Return the error that a service cannot be loaded, which names who has brought it."""
+    origin = f"the distribution {distribution!r} brings it; " if distribution else ""
+    return ServiceError(
+        f"the service {name!r} cannot be loaded.",
+        why=f"{origin}{type(error).__name__}: {error}",
+        remedy=f"pip install --upgrade {distribution}, or uninstall it"
+        if distribution
+        else "reinstall pytest-berth",
+    )
+
+
+def _usual_marker(prefix: str, label: str) -> Marker:
+    def signature(*, scope: str | None = None) -> Mapping[str, object]:
+        return {"scope": scope}
+
+    signature.__name__ = f"berth_{prefix}"
+    line = f"berth_{prefix}(scope=None): scope='test' gives the test a {label} server of its own"
+    return Marker(signature, line)

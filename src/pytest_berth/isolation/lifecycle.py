@@ -1,0 +1,309 @@
+"""The one lifecycle of isolation: how any service's namespace is opened, isolated and given back.
+
+A worker opens one namespace of a service, on the server that it shares; a test with a server of
+its own opens another, there. Each test is isolated within; a test that may ask for the service only
+while it runs is isolated as soon as there is a namespace. Where the server was lost, the namespace
+is reopened on the one in its place before the next test, or the next fixture, writes.
+"""
+
+from __future__ import annotations
+
+from contextlib import ExitStack, contextmanager
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from pytest_berth.api import Worker
+from pytest_berth.collection import server_scopes
+from pytest_berth.collection.requirements import fixtures_reached
+from pytest_berth.errors import NotRestoredError
+from pytest_berth.isolation.captured import CapturedLayers
+from pytest_berth.isolation.layers import Unwinding, unwinding
+from pytest_berth.run.crash_recovery import LostError, on_living_server, raise_if_lost
+from pytest_berth.run.plugin_state import BERTH
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from pytest_berth.api import Namespace, Server, Service
+    from pytest_berth.isolation.layers import Place
+    from pytest_berth.run.plugin_state import Berth
+
+_SILENT = (
+    "where nobody has stopped it, or paused its clients, its log says why it does not answer; later"
+    " tests get another one"
+)
+# By the name of the service: what this worker has opened, and what ends with the running test.
+_OPENED = pytest.StashKey["dict[str, OpenNamespace]"]()
+_LATE = pytest.StashKey["dict[str, ExitStack]"]()
+
+
+class OpenNamespace:
+    """A namespace that tests of this process work in, one after the other.
+
+    Attributes:
+        berth: The run.
+        service: Its kind.
+        server: The server that it is on.
+        namespace: What the service has opened.
+    """
+
+    def __init__(self, berth: Berth, service: Service, server: Server, opened: Namespace) -> None:
+        self.berth = berth
+        self.service = service
+        self.server = server
+        self.namespace = opened
+        self._layers = CapturedLayers(opened) if opened.restores else None
+
+    @contextmanager
+    def isolate(self, item: pytest.Item | None) -> Iterator[Any]:
+        """Give a test a clean slate, and clean up behind it.
+
+        Args:
+            item: The test; None for one that may ask for the service only while it runs.
+
+        Raises:
+            IsolationError: The server is lost, or the test has changed what cannot be put back.
+        """
+        self._reopen_if_lost()
+        with self._replaced_when_useless(), self._isolated(item) as given:
+            yield given
+
+    @contextmanager
+    def entering(self, place: Place, fixture: object) -> Iterator[None]:
+        """Let a fixture of a wider scope write; what else it may raise is its own."""
+        self._reopen_if_lost()
+        layers = self._layers or self.namespace
+        with self._told(), layers.entering(place, fixture):
+            yield
+
+    def leave(self, fixture: object, name: str) -> None:
+        """Put back what a fixture of a wider scope wrote, as it has ended."""
+        if not self._is_lost():
+            with self._replaced_when_useless():
+                if self._layers:
+                    self._layers.leave(fixture)
+                else:
+                    self.namespace.leave(fixture, name)
+
+    def sweep(self) -> None:
+        """Remove what has come after the last test's end; on a lost server, nothing can have."""
+        if not self._is_lost():
+            with self._replaced_when_useless():
+                self.namespace.sweep()
+
+    def may_write(self, item: pytest.Item) -> bool:
+        """Tell whether a test, or what it uses, may write into the namespace."""
+        if not fixtures_reached(item, self.service) or has_own_server(item, self.service):
+            return False
+        return self.namespace.may_write(item)
+
+    @contextmanager
+    def _isolated(self, item: pytest.Item | None) -> Iterator[Any]:
+        if self._layers is None:
+            with self.namespace.isolate(item) as given:
+                yield given
+            return
+        self._layers.begin()
+        try:
+            yield None
+        finally:
+            self._layers.end()
+
+    def _is_lost(self) -> bool:
+        return self.berth.manager.is_lost(self.server)
+
+    def _reopen_if_lost(self) -> None:
+        """Go on with the server that takes the place of a lost one."""
+        if self.namespace.dedicated:
+            return
+        while self._is_lost():
+            try:
+                self.server = self.berth.server(self.service, self.server.slot)
+                with self._replaced_when_useless():
+                    self.namespace.reopen(self.server)
+                    if self._layers:
+                        self._layers.refill()
+            except LostError:
+                if not self._is_lost():
+                    raise
+
+    def _told(self) -> Any:
+        errors = self.service.backend.connection_errors
+        return raise_if_lost(self.berth, self.service, self.server, errors)
+
+    @contextmanager
+    def _replaced_when_useless(self) -> Iterator[None]:
+        """Tell of a lost server; note that one of ours is lost which cannot be made clean again."""
+        try:
+            with self._told():
+                yield
+        except (LostError, NotRestoredError) as error:
+            is_silent = isinstance(error, LostError)
+            if is_silent and not self.service.backend.replaces_silent:
+                raise
+            if self.server.source != "external" and not self._is_lost():
+                if is_silent:
+                    error.remedy = _SILENT
+                self.berth.manager.mark_lost(self.server)
+            raise
+
+
+class BetweenTests:
+    """A plugin for as long as a namespace is open: it looks at what happens between tests."""
+
+    def __init__(self, opened: OpenNamespace) -> None:
+        self._opened = opened
+        service = opened.service
+        self._fixtures = frozenset({service.isolation, service.late_isolation})
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_setup(self, item: pytest.Item) -> None:
+        """Remove what has come after the last test's end, where the next one may see it."""
+        if not self._fixtures.isdisjoint(getattr(item, "fixturenames", ())):
+            self._opened.sweep()
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_fixture_setup(self, fixturedef: Any) -> None:
+        """Let fixtures of a wider scope write."""
+        self._expect_changes(fixturedef)
+
+    def pytest_fixture_post_finalizer(self, fixturedef: Any) -> None:
+        """Let what they have removed at their end be gone."""
+        self._expect_changes(fixturedef)
+
+    def _expect_changes(self, fixturedef: Any) -> None:
+        if fixturedef.scope != "function":
+            self._opened.namespace.expect_changes()
+
+
+@contextmanager
+def shared(
+    config: pytest.Config, service: Service, fixtures: Mapping[str, object]
+) -> Iterator[Namespace]:
+    """Open the worker's namespace on the server that it shares.
+
+    Where a test asks for it while it runs, the test is isolated from now on.
+
+    Args:
+        config: pytest's configuration.
+        service: The service.
+        fixtures: The values of the fixtures that the service needs.
+    """
+    berth = config.stash[BERTH]
+    with ExitStack() as stack:
+        opened = _open_shared(berth, config, service, fixtures, stack)
+        known = config.stash.setdefault(_OPENED, {})
+        known[service.name] = opened
+        stack.callback(known.pop, service.name)
+        stack.enter_context(_registered(config, BetweenTests(opened)))
+        if opened.namespace.restores or opened.namespace.follows_fixtures:
+            follow = Unwinding(opened.entering, opened.leave, opened.may_write)
+            stack.enter_context(unwinding(config, follow))
+        late = config.stash.get(_LATE, {}).get(service.name)
+        if late is not None:
+            late.enter_context(opened.isolate(None))
+        yield opened.namespace
+
+
+@contextmanager
+def dedicated(
+    config: pytest.Config, service: Service, server: Server, fixtures: Mapping[str, object]
+) -> Iterator[Namespace]:
+    """Open the only namespace on a test's own server."""
+    worker = _worker(config, fixtures, dedicated=True)
+    known = config.stash.setdefault(_OPENED, {})
+    with service.backend.open(server, worker) as namespace:
+        namespace.dedicated = True
+        known[_of_test(service)] = OpenNamespace(config.stash[BERTH], service, server, namespace)
+        try:
+            yield namespace
+        finally:
+            del known[_of_test(service)]
+
+
+@contextmanager
+def isolated(item: pytest.Item, service: Service, namespace: Namespace) -> Iterator[Any]:
+    """Give a test its clean slate.
+
+    Args:
+        item: The test.
+        service: The service.
+        namespace: The worker's, or that on the test's own server; then the test may reach the
+            shared one too, by exported settings.
+    """
+    config, known = item.config, item.config.stash[_OPENED]
+    if namespace.dedicated:
+        with late(config, service), known[_of_test(service)].isolate(item) as given:
+            yield given
+    else:
+        with known[service.name].isolate(item) as given:
+            yield given
+
+
+@contextmanager
+def late(config: pytest.Config, service: Service) -> Iterator[None]:
+    """Isolate a test that may ask for a service only while it runs.
+
+    As long as no test has needed the service there is nothing to guard, and nothing is started.
+    """
+    opened = config.stash.get(_OPENED, {}).get(service.name)
+    if opened:
+        with opened.isolate(None):
+            yield
+        return
+    stacks = config.stash.setdefault(_LATE, {})
+    with ExitStack() as stacks[service.name]:
+        try:
+            yield
+        finally:
+            # What is opened from now on, for what is torn down, is not this test's.
+            del stacks[service.name]
+
+
+def has_own_server(item: pytest.Item, service: Service) -> bool:
+    """Tell whether a test has a server for itself."""
+    settings = item.config.stash[BERTH].settings
+    own = service.dedicated.fixtures
+    return service.namespace in own and server_scopes.is_dedicated(item, service, settings)
+
+
+def _of_test(service: Service) -> str:
+    return f"{service.name}-test"
+
+
+def _open_shared(
+    berth: Berth,
+    config: pytest.Config,
+    service: Service,
+    fixtures: Mapping[str, object],
+    stack: ExitStack,
+) -> OpenNamespace:
+    worker = _worker(config, fixtures, dedicated=False)
+    # First, as it says which package is missing before anything of it is imported.
+    berth.server(service)
+
+    def open_on(server: Server) -> OpenNamespace:
+        namespace = stack.enter_context(service.backend.open(server, worker))
+        return OpenNamespace(berth, service, server, namespace)
+
+    errors = service.backend.connection_errors
+    return on_living_server(berth, service, errors, open_on)
+
+
+def _worker(config: pytest.Config, fixtures: Mapping[str, object], *, dedicated: bool) -> Worker:
+    berth = config.stash[BERTH]
+    run = berth.run
+    note = berth.progress.note
+    return Worker(
+        config, berth.settings, run.id, run.worker, run.workers, dedicated, note, fixtures
+    )
+
+
+@contextmanager
+def _registered(config: pytest.Config, plugin: object) -> Iterator[None]:
+    name = config.pluginmanager.register(plugin)
+    try:
+        yield
+    finally:
+        config.pluginmanager.unregister(name=name)

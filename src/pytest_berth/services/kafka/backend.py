@@ -1,0 +1,131 @@
+"""What Kafka does: how servers are launched, asked, opened and cleaned."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+from pytest_berth.api import Backend
+from pytest_berth.services.kafka import fixed_address, launch
+from pytest_berth.services.kafka import options as ini
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from contextlib import AbstractContextManager
+
+    import pytest
+
+    from pytest_berth.api import Container, Credentials, LocalProcess, LocalRequest, Server, Worker
+    from pytest_berth.config.options import Settings
+    from pytest_berth.errors import BerthError
+    from pytest_berth.services.kafka.namespace import KafkaNamespace
+
+
+class Kafka(Backend):
+    """The service ``kafka``."""
+
+    def account(self, settings: Settings) -> Credentials:
+        """Return the account of a broker to be started: the id of a new cluster."""
+        return fixed_address.chosen(settings, launch.credentials())
+
+    def container(self, settings: Settings, account: Credentials) -> Container:
+        """Describe the container, through the interface of the official image."""
+        return launch.container(settings, account)
+
+    def local_obstacle(self, settings: Settings) -> BerthError | None:
+        """Tell why there is no broker's files, or no Java, for this machine."""
+        return launch.local_obstacle(settings)
+
+    def local(self, settings: Settings, request: LocalRequest) -> LocalProcess:
+        """Describe the local process."""
+        return launch.local(settings, request)
+
+    def local_identity(self, settings: Settings) -> Sequence[str]:
+        """Return what makes one local process differ from another: programs and settings."""
+        return launch.local_shape(settings)
+
+    def external(self, settings: Settings) -> Server | None:
+        """Return the server that ``berth_kafka_url`` names; None without one."""
+        from pytest_berth.services.kafka import urls
+
+        url = settings[ini.URL]
+        return urls.server(url, reason=f"{ini.URL.name} is set") if url else None
+
+    def placeholders(
+        self, server: Server, settings: Settings, run_id: str, worker: str
+    ) -> Mapping[str, object]:
+        """Return the placeholders' values for a worker."""
+        from pytest_berth.services.kafka import names, urls
+
+        return {
+            "kafka_bootstrap": urls.bootstrap(server),
+            "kafka_prefix": names.prefix(run_id, worker),
+        }
+
+    def probe(self, server: Server) -> str:
+        """Ask once for the cluster's metadata and return the version, such as ``"4.1.0"``."""
+        from pytest_berth.services.kafka import wire_protocol
+
+        return wire_protocol.probe(server)
+
+    def open(self, server: Server, worker: Worker) -> AbstractContextManager[KafkaNamespace]:
+        """Open the worker's place on the broker: the run's topics are there."""
+        from pytest_berth.services.kafka import namespace
+
+        return namespace.opened(server, worker)
+
+    def connection_errors(self) -> tuple[type[Exception], ...]:
+        """Return what says that a connection has failed, or leads to another broker by now."""
+        from pytest_berth.services.kafka.connection_errors import ERRORS
+
+        return ERRORS
+
+    def check(self, items: Sequence[pytest.Item]) -> None:
+        """Check topics and the port that the settings fix."""
+        from pytest_berth.services.kafka import requirements
+
+        requirements.check(items)
+
+    def describe_isolation(self, item: pytest.Item) -> str:
+        """Describe the test's isolation, and why it was chosen."""
+        from pytest_berth.services.kafka import requirements
+
+        return requirements.isolation(item)
+
+    def load_drivers(self) -> None:
+        """Import kafka-python, without its warnings."""
+        import_module("pytest_berth.services.kafka.kafka_python")
+
+    def load(self, items: Sequence[pytest.Item], *, starts: bool) -> None:
+        """Import what else its tests need."""
+        import_module("pytest_berth.services.kafka.namespace")
+
+    def own_log(self, log: str, server: Server, run_id: str, worker: str) -> str:
+        """Leave out of the log what names other workers' topics and groups."""
+        from pytest_berth.services.kafka import names
+
+        return names.own_lines(log, run_id, worker)
+
+    def release(self, server: Server, run_id: str) -> None:
+        """Delete the topics and groups that a run has created on an external broker."""
+        from pytest_berth.services.kafka import topic_restore
+
+        topic_restore.release(server, run_id)
+
+    def prepare_snapshot(self, server: Server, run_id: str) -> bool:
+        """Leave everything: what is kept is a file that no test can change."""
+        return not server.thawed
+
+    def state_digest(self, server: Server) -> Sequence[str]:
+        """Return the topics, groups and settings of a broker of ours."""
+        from pytest_berth.services.kafka import reset_server
+
+        return reset_server.condition(server)
+
+    def reset_server(
+        self, server: Server, run_id: str, digest: Sequence[str], password: str
+    ) -> Sequence[str]:
+        """Delete all topics and groups."""
+        from pytest_berth.services.kafka import reset_server
+
+        return reset_server.renew(server)

@@ -1,0 +1,159 @@
+"""What Postgres does: how servers are launched, asked, opened and cleaned."""
+
+from __future__ import annotations
+
+import sys
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+from pytest_berth.api import Backend
+from pytest_berth.services.postgres import options as ini
+from pytest_berth.services.postgres.server import fixed_names, launch
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from contextlib import AbstractContextManager
+
+    import pytest
+
+    from pytest_berth.api import Container, Credentials, LocalProcess, LocalRequest, Server, Worker
+    from pytest_berth.config.options import Settings
+    from pytest_berth.errors import BerthError
+    from pytest_berth.services.postgres.databases.worker_database import WorkerDatabase
+
+
+class Postgres(Backend):
+    """The service ``postgres``."""
+
+    def account(self, settings: Settings) -> Credentials:
+        """Return the account of a server to be started: a new one, unless the settings fix it."""
+        return fixed_names.chosen(settings, launch.credentials())
+
+    def container(self, settings: Settings, account: Credentials) -> Container:
+        """Describe the container, through the interface of the official image."""
+        return launch.container(settings, account)
+
+    def local_obstacle(self, settings: Settings) -> BerthError | None:
+        """Tell why there is neither installed binaries nor an artifact for this machine."""
+        return launch.local_obstacle(settings)
+
+    def local(self, settings: Settings, request: LocalRequest) -> LocalProcess:
+        """Describe the local process."""
+        return launch.local(settings, request)
+
+    def local_identity(self, settings: Settings) -> Sequence[str]:
+        """Return what makes one local process differ from another: programs and settings."""
+        return launch.local_shape(settings)
+
+    def external(self, settings: Settings) -> Server | None:
+        """Return the server that ``berth_pg_url`` names; None without one."""
+        from pytest_berth.services.postgres.server import urls
+
+        url = settings[ini.URL]
+        return urls.server(url, reason=f"{ini.URL.name} is set") if url else None
+
+    def placeholders(
+        self, server: Server, settings: Settings, run_id: str, worker: str
+    ) -> Mapping[str, object]:
+        """Return the placeholders' values for a worker's databases."""
+        from pytest_berth.services.postgres.databases import run_databases
+        from pytest_berth.services.postgres.server import urls
+
+        found = dict(urls.values(server, run_databases.expected(server, run_id, worker)))
+        for name, _ in settings[ini.DATABASES]:
+            part = run_databases.part(worker, name)
+            found |= urls.values(server, run_databases.database_name(run_id, part), name)
+        return found
+
+    def probe(self, server: Server) -> str:
+        """Connect once and return the server's version, such as ``"17.6"``."""
+        return launch.probe(server)
+
+    def open(self, server: Server, worker: Worker) -> AbstractContextManager[WorkerDatabase]:
+        """Open the worker's database: a clone of the template, or the one that the URL names."""
+        from pytest_berth.services.postgres.databases import worker_database
+
+        return worker_database.opened(server, worker)
+
+    def connection_errors(self) -> tuple[type[Exception], ...]:
+        """Return what psycopg raises when a connection fails, and SQLAlchemy."""
+        from pytest_berth.services.postgres.server.connection_errors import errors
+
+        return errors()
+
+    def check(self, items: Sequence[pytest.Item]) -> None:
+        """Check what tests ask for, and what the settings say for all of them."""
+        from pytest_berth.services.postgres import requirements
+
+        requirements.check(items)
+
+    def describe_isolation(self, item: pytest.Item) -> str:
+        """Describe the test's isolation, and why it was chosen."""
+        from pytest_berth.services.postgres import requirements
+
+        return requirements.isolation(item)
+
+    def load_drivers(self) -> None:
+        """Import its packages, and SQLAlchemy's dialect where the suite has imported that."""
+        from pytest_berth.services.postgres import sqlalchemy_compat
+
+        super().load_drivers()
+        if "sqlalchemy" in sys.modules and sqlalchemy_compat.version():
+            sqlalchemy_compat.load()
+
+    def load(self, items: Sequence[pytest.Item], *, starts: bool) -> None:
+        """Import what else its tests need; what puts data back is much, and seldom needed."""
+        from pytest_berth.services.postgres import requirements, sqlalchemy_compat
+
+        import_module("pytest_berth.services.postgres.databases.worker_database")
+        if requirements.need_alchemy(items):
+            sqlalchemy_compat.load()
+        if requirements.needs_restore(items, starts=starts):
+            for module in ("isolation.truncation", "databases.private_fixtures"):
+                import_module(f"pytest_berth.services.postgres.{module}")
+
+    def prepare_ahead(self, server: Server, item: pytest.Item) -> None:
+        """Build the template and a clone, where the settings alone say what they hold."""
+        from pytest_berth.services.postgres.databases import template
+
+        template.build_ahead(server, item)
+
+    def own_log(self, log: str, server: Server, run_id: str, worker: str) -> str:
+        """Leave out of the log what was done in other workers' databases."""
+        from pytest_berth.services.postgres.databases import run_databases
+
+        own = run_databases.database_name(run_id, worker)
+        return launch.own_log(log, own, server.credentials.fixed)
+
+    def release(self, server: Server, run_id: str) -> None:
+        """Drop the databases of a run on an external server, and what dead runs have left."""
+        from pytest_berth.services.postgres.databases import run_databases, shared_templates
+
+        run_databases.drop_all(server, run_id)
+        shared_templates.sweep(server)
+
+    def set_password(self, server: Server, password: str) -> None:
+        """Give the administrator another password, which the server's log never sees."""
+        from pytest_berth.services.postgres.server import prepare_snapshot
+
+        prepare_snapshot.set_password(server, password)
+
+    def prepare_snapshot(self, server: Server, run_id: str) -> bool:
+        """Drop the run's databases, and tell whether the server's data is worth keeping."""
+        from pytest_berth.services.postgres.server import prepare_snapshot
+
+        return prepare_snapshot.strip(server, run_id)
+
+    def state_digest(self, server: Server) -> Sequence[str]:
+        """Return what is on a server of ours, but for templates."""
+        from pytest_berth.services.postgres.server import reset_server
+
+        return reset_server.condition(server)
+
+    def reset_server(
+        self, server: Server, run_id: str, digest: Sequence[str], password: str
+    ) -> Sequence[str]:
+        """Drop the databases and roles that were not there, but for templates."""
+        from pytest_berth.services.postgres.server import reset_server
+
+        return reset_server.renew(server, run_id, digest, password)

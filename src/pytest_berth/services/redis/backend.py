@@ -1,0 +1,116 @@
+"""What Redis does: how servers are launched, asked, opened and cleaned."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+from pytest_berth.api import Backend
+from pytest_berth.services.redis import fixed_address, launch
+from pytest_berth.services.redis import options as ini
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from contextlib import AbstractContextManager
+
+    import pytest
+
+    from pytest_berth.api import Container, Credentials, LocalProcess, LocalRequest, Server, Worker
+    from pytest_berth.config.options import Settings
+    from pytest_berth.errors import BerthError
+    from pytest_berth.services.redis.namespace import RedisNamespace
+
+
+class Redis(Backend):
+    """The service ``redis``."""
+
+    replaces_silent = True
+
+    def account(self, settings: Settings) -> Credentials:
+        """Return the account of a server to be started, with what the settings have chosen."""
+        return fixed_address.chosen(settings, launch.credentials())
+
+    def container(self, settings: Settings, account: Credentials) -> Container:
+        """Describe the container, through the interface of the official image."""
+        return launch.container(settings, account)
+
+    def local_obstacle(self, settings: Settings) -> BerthError | None:
+        """Tell why there is neither an installed server nor an artifact for this machine."""
+        return launch.local_obstacle(settings)
+
+    def local(self, settings: Settings, request: LocalRequest) -> LocalProcess:
+        """Describe the local process."""
+        return launch.local(settings, request)
+
+    def local_identity(self, settings: Settings) -> Sequence[str]:
+        """Return what makes one local process differ from another: programs and settings."""
+        return launch.local_shape(settings)
+
+    def external(self, settings: Settings) -> Server | None:
+        """Return the server that ``berth_redis_url`` names; None without one."""
+        from pytest_berth.services.redis import urls
+
+        url = settings[ini.URL]
+        return urls.server(url, reason=f"{ini.URL.name} is set") if url else None
+
+    def placeholders(
+        self, server: Server, settings: Settings, run_id: str, worker: str
+    ) -> Mapping[str, object]:
+        """Return the placeholders' values for a worker's database number."""
+        from pytest_berth.services.redis import database_numbers, urls
+
+        return urls.values(server, database_numbers.number(server, settings, run_id, worker))
+
+    def probe(self, server: Server) -> str:
+        """Connect once and return the server's version, such as ``"8.2.1"``."""
+        from pytest_berth.services.redis import probe
+
+        return probe.probe(server)
+
+    def open(self, server: Server, worker: Worker) -> AbstractContextManager[RedisNamespace]:
+        """Open the worker's database numbers."""
+        from pytest_berth.services.redis import namespace
+
+        return namespace.opened(server, worker)
+
+    def connection_errors(self) -> tuple[type[Exception], ...]:
+        """Return what redis-py raises when a connection fails."""
+        from pytest_berth.services.redis.connection_errors import ERRORS
+
+        return ERRORS
+
+    def check(self, items: Sequence[pytest.Item]) -> None:
+        """Check the address that the settings fix."""
+        from pytest_berth.run.plugin_state import BERTH
+
+        fixed_address.check(items[0].config.stash[BERTH])
+
+    def describe_isolation(self, item: pytest.Item) -> str:
+        """Describe the test's isolation, and why it was chosen."""
+        from pytest_berth.services.redis import requirements
+
+        return requirements.isolation(item)
+
+    def load(self, items: Sequence[pytest.Item], *, starts: bool) -> None:
+        """Import what else its tests need."""
+        import_module("pytest_berth.services.redis.namespace")
+
+    def release(self, server: Server, run_id: str) -> None:
+        """Give back the database numbers that a run has claimed on an external server."""
+        from pytest_berth.services.redis import claims
+
+        claims.release(server, run_id)
+
+    def state_digest(self, server: Server) -> Sequence[str]:
+        """Return the server's settings, users, functions and keys."""
+        from pytest_berth.services.redis import reset_server
+
+        return reset_server.condition(server)
+
+    def reset_server(
+        self, server: Server, run_id: str, digest: Sequence[str], password: str
+    ) -> Sequence[str]:
+        """Delete all keys, functions and further users, and set back what was set."""
+        from pytest_berth.services.redis import reset_server
+
+        return reset_server.renew(server, digest, password)
