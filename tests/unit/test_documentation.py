@@ -30,7 +30,7 @@ from pytest_berth.services.redis import fixtures as redis_fixtures
 from pytest_berth.services.redis import options as redis_options
 from pytest_berth.services.redis.service import REDIS
 
-SERVICES = discovery.find().services
+SERVICES = [each for each in discovery.find().services if not each.distribution]
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
 EXAMPLES = DOCS / "examples"
