@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tests.limits import postgres, redis
+from tests.limits import kafka, postgres, redis
 from tests.limits.table import markdown
 
 PATH = Path(__file__).parents[2] / "docs/limits.md"
-TABLES = (*postgres.TABLES, postgres.COMMIT, redis.TABLE)
+TABLES = (*postgres.TABLES, postgres.COMMIT, redis.TABLE, kafka.TABLE)
 HEAD = """\
 # What is kept apart, and what is not
 
@@ -31,7 +31,7 @@ stays
 stays, named
 : Later tests find it, and a line of the run names the test.
 
-put back, the test fails
+put back, the test fails; stays, the test fails
 : The test has an error that says why.
 
 refused

@@ -13,6 +13,7 @@ WORDS = {
     "s": "stays",
     "r": "refused",
     "f": "put back, the test fails",
+    "x": "stays, the test fails",
     "e": "ends with the commit",
     "l": "lasts until the test ends",
 }

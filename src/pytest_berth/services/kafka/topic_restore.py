@@ -191,8 +191,16 @@ class Cleaning:
             there: The topics, as they are to be.
             changed: Those whose settings the broker may not have seen yet.
         """
-        starts = topics.offsets(self.brokers, there.values(), topics.EARLIEST)
-        ends = topics.offsets(self.brokers, there.values(), topics.LATEST)
+        # The broker of a topic that was just created may not know yet that it leads it.
+        starts, ends = wait_for(
+            lambda: tuple(
+                topics.offsets(self.brokers, there.values(), at)
+                for at in (topics.EARLIEST, topics.LATEST)
+            ),
+            _APPLIED_WITHIN,
+            ignore=topics.NOT_YET,
+            message="the offsets of topics",
+        )
         filled = {
             name: offsets
             for name, offsets in ends.items()

@@ -1,0 +1,146 @@
+"""What becomes of each change that a test can make is as the documentation's table says."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from typing import TYPE_CHECKING
+
+import pytest
+from tests.limits import kafka
+from tests.limits.table import SERVERS
+
+from pytest_berth.services.kafka.service import KAFKA
+
+from .test_restoring import HELPERS
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from conftest import Project
+    from pytest_berth.api import Service
+
+TESTS = """
+import json
+from pathlib import Path
+
+import pytest
+from helpers import *
+
+HERE = Path(__file__).parent
+SEEN = []
+CASES = [
+    pytest.param(number, row, phase, id=f"{number}-{phase}")
+    for number, row in enumerate(json.loads((HERE / "rows.json").read_text()))
+    for phase in ("before", "change", "after")
+]
+
+def names(admin):
+    return admin.list_topics(timeout=60).topics
+
+def commit_in(topic, group, bootstrap):
+    consumer = Consumer({"bootstrap.servers": bootstrap, "group.id": group})
+    def is_committed():
+        consumer.commit(offsets=[TopicPartition(topic, 0, 1)], asynchronous=False)
+        return True
+    wait_for(is_committed, 60, ignore=Exception)
+    consumer.close()
+
+def committed(group, bootstrap):
+    consumer = Consumer({"bootstrap.servers": bootstrap, "group.id": group})
+    (found,) = consumer.committed([TopicPartition("limits.topic", 0)], timeout=60)
+    consumer.close()
+    return found.offset
+
+def records(admin):
+    first, last = (
+        admin.list_offsets({TopicPartition("limits.topic", 0): kind})
+        for kind in (OffsetSpec.earliest(), OffsetSpec.latest())
+    )
+    (first,), (last,) = first.values(), last.values()
+    return last.result(60).offset - first.result(60).offset
+
+CHANGES = {
+    "publish": lambda a, p, b: p.publish("limits.topic", 1),
+    "commit": lambda a, p, b: (p.publish("limits.topic", 1),
+        commit_in("limits.topic", "limits.standing", b)),
+    "alter_topic": lambda a, p, b: alter(a, ResourceType.TOPIC, "limits.topic",
+        cleanup_policy="compact"),
+    "add_partitions": lambda a, p, b: done(a.create_partitions([NewPartitions("limits.topic", 3)])),
+    "delete_topic": lambda a, p, b: done(a.delete_topics(["limits.topic"])),
+    "create_topic": lambda a, p, b: done(a.create_topics([NewTopic("limits.other", 1)])),
+    "delete_other": lambda a, p, b: done(a.delete_topics(["limits.other"])),
+    "new_group": lambda a, p, b: (p.publish("limits.topic", 1),
+        done(a.create_topics([NewTopic("limits.of.group", 1)])),
+        commit_in("limits.of.group", "limits.group", b)),
+    "delete_group": lambda a, p, b: (done(a.delete_consumer_groups(["limits.group"])),
+        done(a.delete_topics(["limits.of.group"]))),
+    "alter_broker": lambda a, p, b: alter(a, ResourceType.BROKER, "1", message_max_bytes="2000000"),
+    "set_back": lambda a, p, b: alter(a, ResourceType.BROKER, "1", message_max_bytes="1048588"),
+}
+PROBES = {
+    "records": lambda a, b: records(a),
+    "offsets": lambda a, b: committed("limits.standing", b),
+    "topic_settings": lambda a, b: configs(a, ResourceType.TOPIC, "limits.topic")["cleanup.policy"],
+    "partitions": lambda a, b: len(names(a)["limits.topic"].partitions),
+    "topics": lambda a, b: [each for each in sorted(names(a)) if each.startswith("limits")],
+    "groups": lambda a, b: [each.group_id for each in a.list_consumer_groups().result(60).valid
+        if each.group_id == "limits.group"],
+    "broker_settings": lambda a, b: configs(a, ResourceType.BROKER, "1")["message.max.bytes"],
+}
+
+@pytest.mark.parametrize(("number", "row", "phase"), CASES)
+def test_row(number, row, phase, admin, kafka_probe, kafka_bootstrap):
+    probe = lambda: PROBES[row["probe"]](admin, kafka_bootstrap)
+    if phase == "before":
+        SEEN[:] = [probe()]
+    elif phase == "change":
+        CHANGES[row["change"][0]](admin, kafka_probe, kafka_bootstrap)
+        wait_for(lambda: probe() != SEEN[0], 60, ignore=KeyError)
+    else:
+        changed = probe() != SEEN[0]
+        with (HERE / "found.jsonl").open("a") as file:
+            file.write(json.dumps([number, changed]) + "\\n")
+        for undo in row["undo"] if changed else ():
+            CHANGES[undo](admin, kafka_probe, kafka_bootstrap)
+            wait_for(lambda: probe() == SEEN[0], 60)
+"""
+OTHER_WORKER = "def test_of_another_worker(kafka_probe): pass"
+
+
+@pytest.mark.parametrize("server", SERVERS)
+def test_what_becomes_of_each_change_is_as_documented(
+    server: str,
+    request: pytest.FixtureRequest,
+    project: Project,
+    require_service: Callable[[Service, str], None],
+) -> None:
+    if server == "external":
+        source = f"berth_kafka_url = {request.getfixturevalue('kafka_bootstrap')}"
+    else:
+        require_service(KAFKA, "local")
+        source = "berth_kafka_source = local"
+    allowed = "berth_kafka_allow_reset = limits.*"
+    project.ini(source, allowed, "berth_kafka_topics = limits.topic")
+    project.plugins = ("xdist", "xdist.looponfail")
+    rows = kafka.TABLE.rows
+    (project.root / "rows.json").write_text(json.dumps([asdict(row) for row in rows]))
+    helpers = HELPERS.replace("ScramMechanism,", "ScramMechanism, OffsetSpec,")
+    project.write(helpers=helpers, test_rows=TESTS, test_other=OTHER_WORKER)
+    project.conftest("from helpers import admin")
+    workers = ("-n2", "--dist=loadfile") if server == "several workers" else ()
+    result = project.run("-p", "no:randomly", *workers)
+
+    place = SERVERS.index(server)
+    expected = [row.outcomes[0][place] for row in rows]
+    result.assert_outcomes(passed=3 * len(rows) + 1, errors=expected.count("x"))
+    lines = (project.root / "found.jsonl").read_text().splitlines()
+    failed = [line for line in result.outlines if line.startswith("ERROR ")]
+    found = [_letter(number, changed, failed) for number, changed in map(json.loads, lines)]
+    assert found == expected
+
+
+def _letter(number: int, changed: bool, failed: list[str]) -> str:
+    if any(f"test_row[{number}-change]" in line for line in failed):
+        return "x" if changed else "f"
+    return "s" if changed else "b"
