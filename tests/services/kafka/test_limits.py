@@ -10,6 +10,7 @@ import pytest
 from tests.limits import kafka
 from tests.limits.table import SERVERS
 
+from marks import usual
 from pytest_berth.services.kafka.service import KAFKA
 
 from .test_restoring import HELPERS
@@ -108,7 +109,7 @@ def test_row(number, row, phase, admin, kafka_probe, kafka_bootstrap):
 OTHER_WORKER = "def test_of_another_worker(kafka_probe): pass"
 
 
-@pytest.mark.parametrize("server", SERVERS)
+@pytest.mark.parametrize("server", usual(SERVERS, SERVERS[0]))
 def test_what_becomes_of_each_change_is_as_documented(
     server: str,
     request: pytest.FixtureRequest,

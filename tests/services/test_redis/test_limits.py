@@ -10,6 +10,7 @@ import pytest
 from tests.limits import redis
 from tests.limits.table import SERVERS
 
+from marks import usual
 from pytest_berth.services.redis import urls
 
 if TYPE_CHECKING:
@@ -63,7 +64,7 @@ def test_row(number, row, phase, redis_client, redis_url):
 OTHER_WORKER = "def test_of_another_worker(redis_client): pass"
 
 
-@pytest.mark.parametrize("server", SERVERS)
+@pytest.mark.parametrize("server", usual(SERVERS, SERVERS[0]))
 def test_what_becomes_of_each_change_is_as_documented(
     server: str, local: Project, yard: Yard, monkeypatch: pytest.MonkeyPatch
 ) -> None:

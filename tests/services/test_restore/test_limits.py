@@ -11,6 +11,8 @@ from psycopg.conninfo import conninfo_to_dict
 from tests.limits import postgres
 from tests.limits.table import SERVERS
 
+from marks import usual
+
 from . import conftest
 
 if TYPE_CHECKING:
@@ -102,7 +104,7 @@ def stranger() -> Iterator[str]:
         yield f"postgresql://berth@/postgres?host={conninfo_to_dict(dsn)['host']}"
 
 
-@pytest.mark.parametrize("server", SERVERS)
+@pytest.mark.parametrize("server", usual(SERVERS, SERVERS[0]))
 def test_what_becomes_of_each_change_is_as_documented(
     server: str,
     request: pytest.FixtureRequest,
