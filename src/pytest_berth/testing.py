@@ -69,7 +69,8 @@ class ServiceConformance:
         sources: Where its servers come from.
         write: A statement in a test, by the service's fixtures, that writes something.
         read: An expression in a test that tells whether that is there: true, or false.
-        fixtures: The fixtures that both need; the names of all that they contain, when left out.
+        wide_write: As `write`, in a fixture of a wider scope; the same, when left out.
+        fixtures: The fixtures that a test needs for both; those that they name, when left out.
         settings: Lines of the ini file for each run.
         files: Contents of further files by name.
         allow: The line of the ini file that lets tests empty a server given by URL, where that has
@@ -81,6 +82,7 @@ class ServiceConformance:
     sources: ClassVar[Sequence[str]] = ("container", "local")
     write: ClassVar[str]
     read: ClassVar[str]
+    wide_write: ClassVar[str] = ""
     fixtures: ClassVar[Sequence[str]] = ()
     settings: ClassVar[Sequence[str]] = ()
     files: ClassVar[Mapping[str, str]] = {}
@@ -435,8 +437,7 @@ class Project:
     @property
     def wide_write(self) -> str:
         """What writes in a fixture of a wider scope."""
-        wide: str = getattr(self._suite, "wide_write", self._suite.write)
-        return wide
+        return self._suite.wide_write or self._suite.write
 
     def write(
         self, test: str, *, lines: Sequence[str] = (), conftest: str = "", **others: str
