@@ -25,7 +25,7 @@ nox.options.default_venv_backend = "virtualenv"
 
 PYPROJECT = nox.project.load_toml("pyproject.toml")
 SUPPORTED = ("3.10", "3.11", "3.12", "3.13", "3.14")
-EXAMPLES = (Path("examples/shop"), Path("examples/order_flow"))
+EXAMPLES = (Path("examples/shop"), Path("examples/order_flow"), Path("examples/custom_service"))
 # Modules that are compiled anew in each of the suite's many processes would make it crawl.
 ENVIRONMENT = {"PYTHONDONTWRITEBYTECODE": None}
 # pytest-asyncio warns unless its own default is said aloud, and warnings are errors here.
@@ -207,6 +207,9 @@ def demo(session: nox.Session) -> None:
     """Run the examples' own tests, as a user of the plugin would."""
     files = [str(example / "requirements-test.txt") for example in EXAMPLES]
     session.install("-e", ".[all]", *(f"--requirement={file}" for file in files))
+    for example in EXAMPLES:
+        if (example / "pyproject.toml").exists():
+            session.install("-e", str(example))
     for example in EXAMPLES:
         with session.chdir(example):
             start = time.monotonic()

@@ -54,7 +54,7 @@ class TestRedis(ServiceConformance):
 
 
 class TestKafka(ServiceConformance):
-    """By the probe, in topics of each test's own: those with fixed names have tests of their own."""
+    """By the probe, in topics of each test's own."""
 
     service = KAFKA
     sources = LOCAL

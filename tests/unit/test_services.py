@@ -110,3 +110,8 @@ def test_a_backend_that_cannot_be_imported_is_told() -> None:
     service = Service("cache", "pytest_berth.api:Nothing")
     with pytest.raises(ServiceError, match=r"the service 'cache' cannot be loaded\."):
         service.backend  # noqa: B018
+
+
+def test_the_example_has_at_most_150_lines() -> None:
+    example = Path(__file__).parents[2] / "examples/custom_service/berth_memcached"
+    assert sum(len(path.read_text("utf-8").splitlines()) for path in example.glob("*.py")) <= 150
