@@ -42,9 +42,9 @@ FLOORS = (
     "tests/plugin/test_without_sqlalchemy.py",
     "tests/plugin/test_xdist.py",
     "tests/services/kafka/test_probe.py",
-    "tests/services/test_redis/test_isolation.py",
-    "tests/services/test_restore/test_rows.py",
-    "tests/services/test_restore/test_speed_paths.py",
+    "tests/services/redis/test_isolation.py",
+    "tests/services/restore/test_rows.py",
+    "tests/services/restore/test_speed_paths.py",
 )
 
 LOWEST = r"(?P<name>[\w-]+)(\[.*\])?>=(?P<version>[\w.]+)"
@@ -241,8 +241,8 @@ def nightly(session: nox.Session) -> None:
         session.run(
             "pytest",
             *ALWAYS,
-            "tests/services/test_restore/test_random.py",
-            "tests/services/test_restore/test_statements.py",
+            "tests/services/restore/test_random.py",
+            "tests/services/restore/test_statements.py",
             env={
                 **ENVIRONMENT,
                 "BERTH_TESTS_POSTGRES": major,

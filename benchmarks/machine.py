@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from pytest_berth.api import Progress
-    from pytest_berth.sources.engine import Engine
+    from pytest_berth.sources.container_engine import Engine
 
 RYUK = "testcontainers/ryuk"
 PACKAGES = (

@@ -67,9 +67,9 @@ def pytest_cmdline_main(config: pytest.Config) -> int | None:
     """End kept servers if asked to, in the place of running tests."""
     if not config.getoption("berth_stop"):
         return None
-    from pytest_berth.run.reuse import ending
+    from pytest_berth.run.reuse import expiry
 
-    return ending.end_and_tell(config.rootpath)
+    return expiry.end_and_tell(config.rootpath)
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -23,7 +23,7 @@ from testcontainers.core.config import ConnectionMode, testcontainers_config
 from testcontainers.core.container import DockerContainer
 
 from pytest_berth.sources import images
-from pytest_berth.sources.engine import Engine
+from pytest_berth.sources.container_engine import Engine
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -21,7 +21,7 @@ from marks import slow
 from pytest_berth import wait_for
 from pytest_berth.run import heartbeat
 from pytest_berth.run.run import OWNER
-from pytest_berth.sources.engine import EngineUnreachableError, connect
+from pytest_berth.sources.container_engine import EngineUnreachableError, connect
 from pytest_berth.sources.labels import RUN
 
 if TYPE_CHECKING:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pytest_berth.services.postgres.databases import run_databases
-from pytest_berth.services.postgres.server import reset_server, urls
+from pytest_berth.services.postgres.server import reset_for_reuse, urls
 
 CHANGES = (
     "SELECT pg_replication_origin_create('left')",
@@ -29,14 +29,14 @@ CHANGES = (
 def test_each_change_of_what_all_databases_share_is_told(outer_url: str) -> None:
     unseen = []
     with run_databases.administration(urls.server(outer_url, "tests")) as connection:
-        before = reset_server.in_cluster(connection)
+        before = reset_for_reuse.in_cluster(connection)
         for statement in CHANGES:
             user = connection.info.user
             with connection.transaction(force_rollback=True):
                 query = statement.replace("ROLE ME", f'ROLE "{user}"')
                 connection.execute(query.encode())
-                if sorted(reset_server.in_cluster(connection)) == sorted(before):
+                if sorted(reset_for_reuse.in_cluster(connection)) == sorted(before):
                     unseen.append(statement)
-        assert sorted(reset_server.in_cluster(connection)) == sorted(before)
+        assert sorted(reset_for_reuse.in_cluster(connection)) == sorted(before)
     assert unseen == []
     assert not [each for each in before if each.startswith("state of")], "as initdb makes it"

@@ -6,7 +6,7 @@ import pytest
 
 from pytest_berth import errors
 from pytest_berth.errors import BerthError, MissingExtraError, StartError, nearest
-from pytest_berth.run.run_once import raise_remembered, remember
+from pytest_berth.run.once_per_run import raise_remembered, remember
 
 KINDS = [
     kind

@@ -14,7 +14,7 @@ from pytest_berth.api import Server
 from pytest_berth.config.options import OPTIONS, Setting, Settings, describe
 from pytest_berth.errors import SettingsError, StartError
 from pytest_berth.reporting.redaction import Redaction
-from pytest_berth.run.reuse.reuse import Reuse
+from pytest_berth.run.reuse.handover import Reuse
 from pytest_berth.services.postgres import options as ini
 from pytest_berth.services.postgres.isolation import choice
 from pytest_berth.services.postgres.server import connections, fixed_names

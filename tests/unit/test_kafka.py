@@ -19,7 +19,7 @@ from pytest_berth.services.kafka import (
     names,
 )
 from pytest_berth.services.kafka import options as ini
-from pytest_berth.services.kafka.coordinator import coordinated
+from pytest_berth.services.kafka.group_coordinator import coordinated
 from pytest_berth.services.kafka.kafka_python import errors
 from pytest_berth.services.kafka.record import Record, encode, encode_headers
 from pytest_berth.services.kafka.service import KAFKA

@@ -12,9 +12,9 @@ from pytest_berth.api import Credentials, Server
 from pytest_berth.collection.ordering import unit_modules_first
 from pytest_berth.config import exports
 from pytest_berth.errors import SchemaError
+from pytest_berth.run.once_per_run import once
 from pytest_berth.run.registry import Registry
 from pytest_berth.run.run import Run
-from pytest_berth.run.run_once import once
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -24,8 +24,8 @@ from pytest_berth.cli import commands
 from pytest_berth.config.options import OPTIONS, defaults, duration
 from pytest_berth.run import orphans, process_identity, reaper
 from pytest_berth.run.reuse import records, reuse_reaper
+from pytest_berth.run.reuse.handover import Reuse
 from pytest_berth.run.reuse.records import Record, Records
-from pytest_berth.run.reuse.reuse import Reuse
 from pytest_berth.run.run import OWNER, Run
 from pytest_berth.services.kafka.backend import Kafka
 from pytest_berth.services.kafka.service import KAFKA
@@ -191,7 +191,7 @@ def test_only_what_is_over_and_not_in_use_is_ended(
 
     there.write(record)
     with there.lock(record.name), pytest.MonkeyPatch.context() as patch:
-        patch.setattr("pytest_berth.run.reuse.ending._LOCKED_WITHIN", 0)
+        patch.setattr("pytest_berth.run.reuse.expiry._LOCKED_WITHIN", 0)
         assert not commands.end(there.directory, record.name, early=True)
     assert there.all() == [record]
 

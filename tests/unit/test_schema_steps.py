@@ -12,7 +12,7 @@ import pytest
 import sqlalchemy as sa
 
 from pytest_berth.errors import SchemaError, SettingsError
-from pytest_berth.services.postgres.schema import Target, parse, process, psql
+from pytest_berth.services.postgres.schema import Target, parse, psql, run_program
 from pytest_berth.services.postgres.schema.steps import tail
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ def test_long_output_is_cut_at_its_beginning() -> None:
 
 
 def test_this_interpreters_programs_come_first() -> None:
-    found = process.find("pytest", Path("/"), {"PATH": "/nowhere"})
+    found = run_program.find("pytest", Path("/"), {"PATH": "/nowhere"})
     assert found
     assert Path(found).parent == Path(sys.executable).parent
 
@@ -67,11 +67,11 @@ def test_this_interpreters_programs_come_first() -> None:
 def test_a_program_with_a_directory_is_relative_to_the_root(tmp_path: Path) -> None:
     (tmp_path / "migrate").write_text("#!/bin/sh\n")
     (tmp_path / "migrate").chmod(0o755)
-    assert process.find("./migrate", tmp_path, os.environ) == str(tmp_path / "migrate")
+    assert run_program.find("./migrate", tmp_path, os.environ) == str(tmp_path / "migrate")
 
 
 def test_a_process_that_was_killed_says_by_which_signal(tmp_path: Path) -> None:
-    done = process.run(["sh", "-c", "kill -9 $$"], tmp_path, os.environ)
+    done = run_program.run(["sh", "-c", "kill -9 $$"], tmp_path, os.environ)
     assert done.how == "was ended by SIGKILL"
 
 

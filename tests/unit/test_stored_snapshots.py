@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from pytest_berth.cli import commands
-from pytest_berth.sources.engine import EngineUnreachableError
+from pytest_berth.sources.container_engine import EngineUnreachableError
 from pytest_berth.sources.snapshots import KEPT, UNUSED, StoredSnapshot
 
 

@@ -14,13 +14,13 @@ from pytest_berth.config import options as core_options
 from pytest_berth.errors import RunEndedError
 from pytest_berth.run import heartbeat, orphans, run
 from pytest_berth.run.manager import Manager
-from pytest_berth.run.reuse import ending, reuse_reaper
+from pytest_berth.run.once_per_run import lock
+from pytest_berth.run.reuse import expiry, reuse_reaper
 from pytest_berth.run.reuse.records import Record, Records, is_private, place
-from pytest_berth.run.run_once import lock
 from pytest_berth.services import discovery
 from pytest_berth.sources import images, owned_directories, snapshots
 from pytest_berth.sources.container import removal
-from pytest_berth.sources.engine import EngineUnreachableError, connect
+from pytest_berth.sources.container_engine import EngineUnreachableError, connect
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -111,7 +111,7 @@ def end(place: Path, name: str, *, early: bool) -> bool:
     if not is_private(place):
         return False
     try:
-        return ending.end(Records(place), name, _services(), early=early)
+        return expiry.end(Records(place), name, _services(), early=early)
     except Timeout:
         return False  # a run is taking it over, or leaving it
 

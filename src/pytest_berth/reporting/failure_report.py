@@ -106,7 +106,7 @@ def _tell_lost(
     report: pytest.TestReport, call: pytest.CallInfo[None], berth: Berth, services: list[str]
 ) -> None:
     """Say where a test has failed because its server was lost; the next one gets another."""
-    from pytest_berth.run.crash_recovery import LostError, find_ended
+    from pytest_berth.run.lost_servers import LostError, find_ended
 
     if call.excinfo and isinstance(call.excinfo.value, LostError):
         return

@@ -10,10 +10,10 @@ from pytest_berth.api import key
 from pytest_berth.collection import server_scopes
 from pytest_berth.errors import BerthError, RunEndedError, TimedOutError
 from pytest_berth.run import orphans, reaper
+from pytest_berth.run.once_per_run import lock, once, raise_remembered, remember
 from pytest_berth.run.registry import Registry, lost
-from pytest_berth.run.reuse.reuse import Reuse
-from pytest_berth.run.run_once import lock, once, raise_remembered, remember
-from pytest_berth.run.starting import STARTING, Starter
+from pytest_berth.run.reuse.handover import Reuse
+from pytest_berth.run.server_start import STARTING, Starter
 from pytest_berth.sources import snapshots
 from pytest_berth.sources.choose import FALLBACK, Sources, choose
 from pytest_berth.waiting import wait_for

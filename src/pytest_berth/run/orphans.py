@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from pytest_berth.api import Progress, Source
     from pytest_berth.config.options import Settings
     from pytest_berth.run.run import Run
-    from pytest_berth.sources.engine import Engine
+    from pytest_berth.sources.container_engine import Engine
 
 ALIVE, KEPT, DEAD, UNKNOWN = "alive", "kept", "dead", "unknown"
 _OWNER = "org.pytest-berth.owner"

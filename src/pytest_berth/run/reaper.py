@@ -18,7 +18,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pytest_berth.run import heartbeat, stopped_servers
+from pytest_berth.run import heartbeat, suspended_servers
 from pytest_berth.run.process_identity import Process, is_held, is_own_directory, read
 from pytest_berth.run.run import OWNER, PUT_OFF, is_directory
 
@@ -125,7 +125,7 @@ def _wait(owner: Process, directory: Path) -> None:
     except (AttributeError, OSError):
         descriptor = None
     beaten = time.monotonic()
-    watch = stopped_servers.Watch(directory)
+    watch = suspended_servers.Watch(directory)
     while directory.exists() and not owner.is_gone():
         if time.monotonic() - beaten > heartbeat.EVERY:
             heartbeat.beat(directory)

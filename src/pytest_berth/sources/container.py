@@ -17,7 +17,7 @@ from pytest_berth.api import Credentials, Server
 from pytest_berth.config.options import RYUK
 from pytest_berth.errors import BerthError, NoSourceError, StartError
 from pytest_berth.sources import images, ports, ryuk, snapshots
-from pytest_berth.sources.engine import (
+from pytest_berth.sources.container_engine import (
     Engine,
     EngineUnreachableError,
     RegistryLoginError,
@@ -276,13 +276,14 @@ class ContainerSource:
         """Tell whether the container is paused, or one of its processes stopped; nothing else."""
         from docker.errors import APIError, NotFound
 
-        from pytest_berth.sources import engine_inspection
+        from pytest_berth.sources import container_inspection
 
         try:
             container = self._container(server)
             if container.attrs["State"]["Status"] == "paused":
                 return "the container was paused"
-            is_held = engine_inspection.has_stopped(container.top(ps_args=engine_inspection.STATES))
+            processes = container.top(ps_args=container_inspection.STATES)
+            is_held = container_inspection.has_stopped(processes)
         except (APIError, NotFound):
             return ""  # it has ended; not every engine tells of processes
         return "a process of the container was stopped (SIGSTOP)" if is_held else ""
@@ -299,11 +300,11 @@ class ContainerSource:
 
     def _image(self, image: str) -> tuple[str, str]:
         """Return what names the engine, and the image's id there; empty where it has none."""
-        from pytest_berth.sources import engine_inspection
+        from pytest_berth.sources import container_inspection
 
-        path = engine_inspection.socket_path()
+        path = container_inspection.socket_path()
         if path:
-            return path, engine_inspection.image_id(path, image)
+            return path, container_inspection.image_id(path, image)
         engine, name = self.engine, image_name(image)
         from docker.errors import DockerException
         from requests.exceptions import RequestException

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from pytest_berth.api import Progress
-    from pytest_berth.sources.engine import Engine
+    from pytest_berth.sources.container_engine import Engine
 
 REPOSITORY = "pytest-berth/snapshot"
 _LABELS = "org.pytest-berth."

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from pytest_berth.api import Progress
-    from pytest_berth.sources.engine import Engine
+    from pytest_berth.sources.container_engine import Engine
 
 _ANSWERS_WITHIN = 10.0
 _PORT = 8080
@@ -31,7 +31,7 @@ def obstacle(engine: Engine, progress: Progress) -> NoSourceError | None:
     from testcontainers.core.config import testcontainers_config
 
     from pytest_berth.sources import images
-    from pytest_berth.sources.engine import image_name
+    from pytest_berth.sources.container_engine import image_name
 
     image = image_name(testcontainers_config.ryuk_image)
     try:

@@ -13,7 +13,7 @@ from tests.limits.table import SERVERS
 from marks import usual
 from pytest_berth.services.kafka.service import KAFKA
 
-from .test_restoring import HELPERS
+from .test_restore import HELPERS
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -118,14 +118,14 @@ class Kafka(Backend):
 
     def state_digest(self, server: Server) -> Sequence[str]:
         """Return the topics, groups and settings of a broker of ours."""
-        from pytest_berth.services.kafka import reset_server
+        from pytest_berth.services.kafka import reset_for_reuse
 
-        return reset_server.condition(server)
+        return reset_for_reuse.condition(server)
 
     def reset_server(
         self, server: Server, run_id: str, digest: Sequence[str], password: str
     ) -> Sequence[str]:
         """Delete all topics and groups."""
-        from pytest_berth.services.kafka import reset_server
+        from pytest_berth.services.kafka import reset_for_reuse
 
-        return reset_server.renew(server)
+        return reset_for_reuse.renew(server)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from pytest_berth.services.kafka.connection import Connection, require
-from pytest_berth.services.kafka.coordinator import coordinated
+from pytest_berth.services.kafka.group_coordinator import coordinated
 from pytest_berth.services.kafka.kafka_python import metadata_messages
 
 if TYPE_CHECKING:

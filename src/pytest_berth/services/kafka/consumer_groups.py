@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_berth.errors import IsolationError
 from pytest_berth.services.kafka.connection import require
-from pytest_berth.services.kafka.coordinator import coordinated
+from pytest_berth.services.kafka.group_coordinator import coordinated
 from pytest_berth.services.kafka.kafka_python import (
     ConsumerProtocolAssignment,
     admin_messages,

@@ -9,9 +9,9 @@ from pytest_berth.config.options import EXPORT
 from pytest_berth.config.usual_options import RUN
 from pytest_berth.errors import SettingsError
 from pytest_berth.isolation.lifecycle import has_own_server
+from pytest_berth.run.once_per_run import once
 from pytest_berth.run.plugin_state import BERTH
 from pytest_berth.run.run import MAIN
-from pytest_berth.run.run_once import once
 from pytest_berth.services.kafka import fixed_address
 from pytest_berth.services.kafka.options import SCOPE, TOPICS, berth_kafka, topic_name
 from pytest_berth.services.kafka.service import KAFKA

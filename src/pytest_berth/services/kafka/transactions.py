@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from pytest_berth.services.kafka.brokers import TRANSACTION
 from pytest_berth.services.kafka.connection import require
-from pytest_berth.services.kafka.coordinator import coordinated
+from pytest_berth.services.kafka.group_coordinator import coordinated
 from pytest_berth.services.kafka.kafka_python import admin_messages, errors, producer_messages
 from pytest_berth.waiting import wait_for
 

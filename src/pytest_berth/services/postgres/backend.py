@@ -127,10 +127,10 @@ class Postgres(Backend):
 
     def release(self, server: Server, run_id: str) -> None:
         """Drop the databases of a run on an external server, and what dead runs have left."""
-        from pytest_berth.services.postgres.databases import run_databases, shared_templates
+        from pytest_berth.services.postgres.databases import run_databases, shard_templates
 
         run_databases.drop_all(server, run_id)
-        shared_templates.sweep(server)
+        shard_templates.sweep(server)
 
     def set_password(self, server: Server, password: str) -> None:
         """Give the administrator another password, which the server's log never sees."""
@@ -146,14 +146,14 @@ class Postgres(Backend):
 
     def state_digest(self, server: Server) -> Sequence[str]:
         """Return what is on a server of ours, but for templates."""
-        from pytest_berth.services.postgres.server import reset_server
+        from pytest_berth.services.postgres.server import reset_for_reuse
 
-        return reset_server.condition(server)
+        return reset_for_reuse.condition(server)
 
     def reset_server(
         self, server: Server, run_id: str, digest: Sequence[str], password: str
     ) -> Sequence[str]:
         """Drop the databases and roles that were not there, but for templates."""
-        from pytest_berth.services.postgres.server import reset_server
+        from pytest_berth.services.postgres.server import reset_for_reuse
 
-        return reset_server.renew(server, run_id, digest, password)
+        return reset_for_reuse.renew(server, run_id, digest, password)

@@ -43,7 +43,9 @@ if TYPE_CHECKING:
     from pytest_berth.services.postgres.databases.private_fixtures import Lending
     from pytest_berth.services.postgres.isolation.choice import Isolation
     from pytest_berth.services.postgres.isolation.rollback_connection import OuterTransaction
-    from pytest_berth.services.postgres.isolation.rollback_psycopg2 import OuterTransaction2
+    from pytest_berth.services.postgres.isolation.rollback_connection_psycopg2 import (
+        OuterTransaction2,
+    )
     from pytest_berth.services.postgres.isolation.truncation import DatabaseLayers
     from pytest_berth.services.postgres.schema import Step
     from pytest_berth.services.postgres.server.role_rights import Rights

@@ -103,14 +103,14 @@ class Redis(Backend):
 
     def state_digest(self, server: Server) -> Sequence[str]:
         """Return the server's settings, users, functions and keys."""
-        from pytest_berth.services.redis import reset_server
+        from pytest_berth.services.redis import reset_for_reuse
 
-        return reset_server.condition(server)
+        return reset_for_reuse.condition(server)
 
     def reset_server(
         self, server: Server, run_id: str, digest: Sequence[str], password: str
     ) -> Sequence[str]:
         """Delete all keys, functions and further users, and set back what was set."""
-        from pytest_berth.services.redis import reset_server
+        from pytest_berth.services.redis import reset_for_reuse
 
-        return reset_server.renew(server, digest, password)
+        return reset_for_reuse.renew(server, digest, password)

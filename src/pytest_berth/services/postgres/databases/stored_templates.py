@@ -11,7 +11,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from pytest_berth.services.postgres.databases import run_databases, shared_templates
+from pytest_berth.services.postgres.databases import run_databases, shard_templates
 from pytest_berth.services.postgres.server import backend_crash
 
 if TYPE_CHECKING:
@@ -87,7 +87,7 @@ def stored_template(
 ) -> StoredTemplate:
     """Return the template for schema and seeds as they are now."""
     lasts = server.snapshot or server.kept
-    name = shared_templates.template_name(berth, server, steps) if lasts else None
+    name = shard_templates.template_name(berth, server, steps) if lasts else None
     return StoredTemplate(connection, name, server.adopted)
 
 

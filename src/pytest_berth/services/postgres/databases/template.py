@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 from pytest_berth.collection.requirements import overridden_in
 from pytest_berth.config import exports
 from pytest_berth.config.options import KEEP
+from pytest_berth.run.once_per_run import lock, once
 from pytest_berth.run.plugin_state import BERTH
-from pytest_berth.run.run_once import lock, once
 from pytest_berth.services.postgres import schema
-from pytest_berth.services.postgres.databases import prebuilt_clone, run_databases, shared_templates
+from pytest_berth.services.postgres.databases import prebuilt_clone, run_databases, shard_templates
 from pytest_berth.services.postgres.databases.stored_templates import (
     drop_all,
     is_intact,
@@ -206,7 +206,7 @@ def _make(
             source = common or run_databases.EMPTY
             run_databases.create(connection, server, berth.run.id, working, source)
         if server.source == "external":
-            shared_templates.mark_run(berth, server, connection, made)
+            shard_templates.mark_run(berth, server, connection, made)
         keeps = bool(common) and server.kept != ""
         if not common:
             _fill(berth, server, steps, environment, working, name)
@@ -223,7 +223,7 @@ def _common(
     berth: Berth, server: Server, steps: tuple[Step, ...], environment: dict[str, str], name: str
 ) -> str | None:
     """Return the template that this run shares with others; None where it builds its own."""
-    return shared_templates.obtain(
+    return shard_templates.obtain(
         berth, server, steps, lambda made: _fill(berth, server, steps, environment, made, name)
     )
 
@@ -252,7 +252,7 @@ def _hint_fingerprint(berth: Berth, server: Server, steps: tuple[Step, ...], too
     if (
         took > _NOTICEABLE
         and may_keep
-        and shared_templates.fingerprint_of(berth, server, steps) is None
+        and shard_templates.fingerprint_of(berth, server, steps) is None
     ):
         berth.hint(
             f"postgres: schema and seeds took {took:.1f} s, and will in the next run: what"

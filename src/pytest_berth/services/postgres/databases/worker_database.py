@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 from pytest_berth.api import Namespace
 from pytest_berth.collection.requirements import active_fixtures
-from pytest_berth.run.crash_recovery import on_living_server
+from pytest_berth.run.lost_servers import on_living_server
+from pytest_berth.run.once_per_run import once
 from pytest_berth.run.plugin_state import BERTH
-from pytest_berth.run.run_once import once
 from pytest_berth.services.postgres import sqlalchemy_compat
 from pytest_berth.services.postgres.databases import prebuilt_clone, run_databases, template
 from pytest_berth.services.postgres.isolation.choice import Isolation

@@ -18,7 +18,9 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Connection, Engine
 
-    from pytest_berth.services.postgres.isolation.rollback_psycopg2 import OuterTransaction2
+    from pytest_berth.services.postgres.isolation.rollback_connection_psycopg2 import (
+        OuterTransaction2,
+    )
     from pytest_berth.services.postgres.schema import Step
 
 ROLLBACK = "the isolation 'rollback'"

@@ -22,7 +22,9 @@ if TYPE_CHECKING:
     from psycopg.pq.abc import PGresult
     from sqlalchemy import Connection, Engine
 
-    from pytest_berth.services.postgres.isolation.rollback_psycopg2 import OuterTransaction2
+    from pytest_berth.services.postgres.isolation.rollback_connection_psycopg2 import (
+        OuterTransaction2,
+    )
 
 # What it returns changes whenever a sequence does; a transaction's end does not put them back.
 _SEQUENCES = (
@@ -145,9 +147,9 @@ class OuterTransaction(psycopg.Connection[Any]):
 def pinned_engine(url: str, connect: Connect) -> Engine:
     """Return an engine whose only connection is one that can be put into an outer transaction."""
     if not sqlalchemy_compat.is_two():
-        from pytest_berth.services.postgres.isolation import rollback_psycopg2
+        from pytest_berth.services.postgres.isolation import rollback_connection_psycopg2
 
-        return rollback_psycopg2.pinned_engine(url, connect)
+        return rollback_connection_psycopg2.pinned_engine(url, connect)
     from sqlalchemy import create_engine
     from sqlalchemy.pool import StaticPool
 

@@ -9,7 +9,9 @@ from psycopg import sql
 
 if TYPE_CHECKING:
     from pytest_berth.services.postgres.isolation.rollback_connection import OuterTransaction
-    from pytest_berth.services.postgres.isolation.rollback_psycopg2 import OuterTransaction2
+    from pytest_berth.services.postgres.isolation.rollback_connection_psycopg2 import (
+        OuterTransaction2,
+    )
 
 _NAMES = """
 SELECT s.seqrelid::text, n.nspname, c.relname

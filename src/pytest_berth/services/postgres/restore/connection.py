@@ -7,9 +7,9 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from pytest_berth.services.postgres.restore.capture import capture
-from pytest_berth.services.postgres.restore.destructive import drop_created
 from pytest_berth.services.postgres.restore.restore import confirm, restore
 from pytest_berth.services.postgres.restore.stored_baseline import adopt
+from pytest_berth.services.postgres.restore.write_back import drop_created
 from pytest_berth.services.postgres.server.backend_crash import is_lost
 
 if TYPE_CHECKING:

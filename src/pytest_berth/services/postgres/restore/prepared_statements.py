@@ -12,13 +12,13 @@ from psycopg import sql
 
 from pytest_berth.services.postgres.restore import ddl_trigger, large_objects, schema_fingerprint
 from pytest_berth.services.postgres.restore.contents import batches, storage_query
-from pytest_berth.services.postgres.restore.destructive.terminate_backends import END_OTHERS
 from pytest_berth.services.postgres.restore.log_positions import NEWER
 from pytest_berth.services.postgres.restore.transactions import (
     Connection,
     current_database,
     union_all,
 )
+from pytest_berth.services.postgres.restore.write_back.terminate_backends import END_OTHERS
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence

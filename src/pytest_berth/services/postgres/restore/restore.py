@@ -10,9 +10,9 @@ import psycopg
 from pytest_berth.services.postgres.restore import end_transactions, open_transactions, vacuum
 from pytest_berth.services.postgres.restore.baseline import Baseline, look, untracked_sequences
 from pytest_berth.services.postgres.restore.contents import read_sequences
-from pytest_berth.services.postgres.restore.destructive.restore_order import put_back
 from pytest_berth.services.postgres.restore.initial_read import reading
 from pytest_berth.services.postgres.restore.lock_waits import BlockedError, waiting_on
+from pytest_berth.services.postgres.restore.write_back.restore_order import put_back
 from pytest_berth.services.postgres.restore_errors import (
     BaselineLost,
     CloneIsFasterError,

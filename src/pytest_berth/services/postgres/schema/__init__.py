@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pytest_berth.services.postgres.schema.lines import parse
+from pytest_berth.services.postgres.schema.parse_lines import parse
 from pytest_berth.services.postgres.schema.steps import FORMS, Step, Target
 
 __all__ = ["FORMS", "Step", "Target", "parse"]

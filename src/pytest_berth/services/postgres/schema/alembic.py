@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from pytest_berth.errors import SchemaError, SettingsError
 from pytest_berth.services.postgres import sqlalchemy_compat
-from pytest_berth.services.postgres.schema import fingerprint, process, run_alembic
+from pytest_berth.services.postgres.schema import run_alembic, run_program, template_fingerprint
 from pytest_berth.services.postgres.schema.steps import (
     ALEMBIC_SUFFIXES,
     refuse_transaction,
@@ -64,7 +64,7 @@ class Alembic:
 
     def fingerprint(self) -> str | None:
         """Return the fingerprint of all migrations; none where the models are compared, too."""
-        return None if self.check_drift else fingerprint.migrations(self._file)
+        return None if self.check_drift else template_fingerprint.migrations(self._file)
 
     def check(self) -> None:
         """Look for the file, and for Alembic."""
@@ -96,7 +96,7 @@ class Alembic:
         # Every user of the machine can read a command line, but only the owner an environment.
         environment = target.variables() | {run_alembic.TASK: json.dumps(task)}
         command = [sys.executable, "-u", run_alembic.__file__, self._file.name]
-        done = process.run(command, self._file.parent, environment)
+        done = run_program.run(command, self._file.parent, environment)
         if done.code != 0:
             raise self._failure(done, target)
 
@@ -108,7 +108,7 @@ class Alembic:
     def _file(self) -> Path:
         return self.root / self.path
 
-    def _failure(self, done: process.Finished, target: Target) -> SchemaError:
+    def _failure(self, done: run_program.Finished, target: Target) -> SchemaError:
         what = WHAT.get(done.code, f"failed: alembic upgrade heads {done.how}.")
         return SchemaError(
             f"{self.line!r} {what}",

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from pytest_berth.errors import SchemaError, SettingsError
-from pytest_berth.services.postgres.schema import process
+from pytest_berth.services.postgres.schema import run_program
 from pytest_berth.services.postgres.schema.steps import refuse_transaction, tail
 
 if TYPE_CHECKING:
@@ -51,9 +51,9 @@ class Command:
         """Run the program and wait for its end."""
         environment = target.variables()
         command = [self._program(environment), *self.words[1:]]
-        environment["PATH"] = process.search_path(environment)
+        environment["PATH"] = run_program.search_path(environment)
         try:
-            done = process.run(command, self.root, environment)
+            done = run_program.run(command, self.root, environment)
         except OSError as error:
             raise SchemaError(f"{self.line!r} could not be run.", why=str(error)) from error
         if done.code != 0:
@@ -65,17 +65,17 @@ class Command:
 
     def _program(self, environment: Mapping[str, str]) -> str:
         program = self.words[0]
-        found = process.find(program, self.root, environment)
+        found = run_program.find(program, self.root, environment)
         if found is None:
             raise SettingsError(
                 f"the program {program!r} was not found.",
                 why=f"it is the command of the line {self.line!r}; "
-                f"PATH is {process.search_path(environment)}",
+                f"PATH is {run_program.search_path(environment)}",
                 remedy="install it, or write its path relative to the ini file's directory",
             )
         return found
 
-    def _fail(self, done: process.Finished, target: Target) -> None:
+    def _fail(self, done: run_program.Finished, target: Target) -> None:
         printed = tail(target.redact(done.output)) or "it printed nothing"
         raise SchemaError(
             f"{target.redact(self.line)!r} {done.how}.",

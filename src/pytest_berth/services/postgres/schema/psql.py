@@ -9,7 +9,7 @@ import shutil
 from typing import TYPE_CHECKING
 
 from pytest_berth.errors import SchemaError, SettingsError
-from pytest_berth.services.postgres.schema import process
+from pytest_berth.services.postgres.schema import run_program
 from pytest_berth.services.postgres.schema.steps import tail
 
 if TYPE_CHECKING:
@@ -65,7 +65,7 @@ def run(path: Path, name: str, target: Target) -> None:
     # A command line can be read by every user of the machine: no password in it.
     command = [program(name), "-X", "-q", "-w", "-v", "ON_ERROR_STOP=1", "-f", str(path)]
     command += ["-d", make_conninfo(**place)]
-    done = process.run(command, target.root, environment)
+    done = run_program.run(command, target.root, environment)
     if done.code != 0:
         raise _failure(name, path, target.redact(done.output), command[0])
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from pytest_berth.errors import SettingsError
-from pytest_berth.services.postgres.schema import fingerprint, psql, sending
+from pytest_berth.services.postgres.schema import psql, send_sql, template_fingerprint
 from pytest_berth.services.postgres.schema.script import Script
 from pytest_berth.services.postgres.schema.steps import refuse_transaction, suggest
 
@@ -33,7 +33,7 @@ class SqlFiles:
         """Return the fingerprint of the files; none where psql may read others, or run programs."""
         if any(script.needs_psql for script in self._scripts()):
             return None
-        return fingerprint.files(self.files(), self.root)
+        return template_fingerprint.files(self.files(), self.root)
 
     def check(self) -> None:
         """Look whether there is a file, and psql where one needs it."""
@@ -47,7 +47,7 @@ class SqlFiles:
             if script.needs_psql:
                 psql.run(script.path, script.name, target)
             else:
-                sending.send_alone(script, target)
+                send_sql.send_alone(script, target)
 
     def run_in(self, connection: sqlalchemy.Connection) -> None:
         """Send each file inside a transaction."""
@@ -56,7 +56,7 @@ class SqlFiles:
                 refuse_transaction(self.line, f"{script.name} needs psql: COPY or backslash lines")
             if script.controls_transactions:
                 refuse_transaction(self.line, f"{script.name} begins or ends transactions itself")
-            sending.send_inside(script, connection)
+            send_sql.send_inside(script, connection)
 
     def files(self) -> list[Path]:
         """Return the files.

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from pytest_berth.services.postgres.databases import run_databases, stored_templates
-from pytest_berth.services.postgres.server import reset_server
+from pytest_berth.services.postgres.server import reset_for_reuse
 
 if TYPE_CHECKING:
     import psycopg
@@ -28,7 +28,7 @@ def strip(server: Server, run_id: str) -> bool:
         stored_templates.drop_oldest(connection)
     run_databases.drop_all(server, run_id)
     with run_databases.administration(server) as connection:
-        if reset_server.condition(server):
+        if reset_for_reuse.condition(server):
             return False
         _forget(connection)
     return True

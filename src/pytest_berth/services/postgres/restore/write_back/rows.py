@@ -9,9 +9,9 @@ from psycopg import sql
 
 from pytest_berth.services.postgres.restore import open_transactions
 from pytest_berth.services.postgres.restore.catalog import closure
-from pytest_berth.services.postgres.restore.destructive import trigger_guards
-from pytest_berth.services.postgres.restore.destructive.change_relations import run, writing
 from pytest_berth.services.postgres.restore.transactions import row
+from pytest_berth.services.postgres.restore.write_back import trigger_guards
+from pytest_berth.services.postgres.restore.write_back.change_relations import run, writing
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

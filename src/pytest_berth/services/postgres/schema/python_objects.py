@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from pytest_berth.errors import BerthError, SchemaError, SettingsError
 from pytest_berth.services.postgres import sqlalchemy_compat
 from pytest_berth.services.postgres.isolation.advice import COMMITS
-from pytest_berth.services.postgres.schema import fingerprint
+from pytest_berth.services.postgres.schema import template_fingerprint
 from pytest_berth.services.postgres.schema.steps import FORMS
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ class Tables:
 
     def fingerprint(self) -> str | None:
         """Return the fingerprint of the statements."""
-        return fingerprint.metadata(self.metadata)
+        return template_fingerprint.metadata(self.metadata)
 
     def check(self) -> None:
         """Look at SQLAlchemy only: modules that are imported later may still add tables."""

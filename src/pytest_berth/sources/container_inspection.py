@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from pytest_berth.sources.engine import SOCKET, EngineUnreachableError
+from pytest_berth.sources.container_engine import SOCKET, EngineUnreachableError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -18,7 +18,7 @@ from pytest_berth.sources import ports
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from tests.services.test_redis.conftest import Yard
+    from tests.services.redis.conftest import Yard
 
     from conftest import Project
     from pytest_berth.api import Service

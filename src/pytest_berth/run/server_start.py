@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from pytest_berth.api import Progress, Server, Service, Source
     from pytest_berth.config.options import Settings
     from pytest_berth.run.registry import Registry
-    from pytest_berth.run.reuse.reuse import Reuse
+    from pytest_berth.run.reuse.handover import Reuse
     from pytest_berth.run.run import Run
 
 STARTING = "starting"

@@ -381,7 +381,7 @@ HELD = """
     from pytest_berth.run import reaper
 
     # That takes half a minute.
-    soon = "reaper.stopped_servers.FOR = 3.0; reaper.main"
+    soon = "reaper.suspended_servers.FOR = 3.0; reaper.main"
     reaper._PROGRAM = reaper._PROGRAM.replace("reaper.main", soon)
 
     def hold(server, only_its_children=False):

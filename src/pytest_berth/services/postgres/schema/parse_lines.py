@@ -82,17 +82,17 @@ def _prefixed(line: str, match: re.Match[str], root: Path, *, check_drift: bool)
 
 
 def _object(value: object) -> Step:
-    from pytest_berth.services.postgres.schema import objects
+    from pytest_berth.services.postgres.schema import python_objects
 
-    line = objects.name_of(value)
-    step = objects.step_for(value, line)
+    line = python_objects.name_of(value)
+    step = python_objects.step_for(value, line)
     if step is None:
-        raise objects.not_usable(line, value)
+        raise python_objects.not_usable(line, value)
     return step
 
 
 def _attribute(line: str, named: re.Match[str], root: Path) -> Step:
-    from pytest_berth.services.postgres.schema.attribute import Attribute
+    from pytest_berth.services.postgres.schema.python_attribute import Attribute
 
     return Attribute(line, named["module"], named["path"], root)
 
@@ -104,11 +104,11 @@ def _alembic(line: str, ini: str, root: Path, *, check_drift: bool) -> Step:
 
 
 def _command(line: str, text: str, directory: Path) -> Step:
-    from pytest_berth.services.postgres.schema import process
+    from pytest_berth.services.postgres.schema import run_program
     from pytest_berth.services.postgres.schema.command import Command
 
     try:
-        return Command(line, tuple(process.split(text)), directory)
+        return Command(line, tuple(run_program.split(text)), directory)
     except ValueError as error:
         raise SettingsError(
             f"the line {line!r} cannot be split into words.",

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     import redis
-    from tests.services.test_redis.conftest import Yard
+    from tests.services.redis.conftest import Yard
 
     from conftest import Project
     from pytest_berth.api import Server

@@ -8,7 +8,7 @@ import psutil
 import pytest
 
 if TYPE_CHECKING:
-    from tests.services.test_redis.conftest import Yard
+    from tests.services.redis.conftest import Yard
 
     from conftest import Project
 

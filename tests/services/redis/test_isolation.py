@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from tests.services.test_redis.conftest import Yard
+    from tests.services.redis.conftest import Yard
 
     from conftest import Project
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from pytest_berth.errors import SettingsError
-from pytest_berth.services.postgres.schema import objects
+from pytest_berth.services.postgres.schema import python_objects
 from pytest_berth.services.postgres.schema.steps import suggest
 
 if TYPE_CHECKING:
@@ -65,9 +65,9 @@ class Attribute:
                 value = getattr(value, name)
             except AttributeError as error:
                 raise self._no_attribute(value, name) from error
-        step = objects.step_for(value, self.line)
+        step = python_objects.step_for(value, self.line)
         if step is None:
-            raise objects.not_usable(self.line, value)
+            raise python_objects.not_usable(self.line, value)
         return step
 
     def _import(self) -> ModuleType:
@@ -80,7 +80,7 @@ class Attribute:
                 raise self._no_module(str(missing), error) from error
             raise SettingsError(
                 f"the module {self.module!r} could not be imported.",
-                why=f"{objects.describe(error, self.root)}\nthe line is {self.line!r}",
+                why=f"{python_objects.describe(error, self.root)}\nthe line is {self.line!r}",
                 remedy=f"see the whole error: {sys.executable} -c 'import {self.module}'",
             ) from error
 

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING
 
 from pytest_berth.services.postgres.restore import open_transactions
 from pytest_berth.services.postgres.restore.contents import storage_of
-from pytest_berth.services.postgres.restore.destructive import large_object_contents, trigger_guards
-from pytest_berth.services.postgres.restore.destructive.change_relations import writing
-from pytest_berth.services.postgres.restore.destructive.materialized_views import Views
-from pytest_berth.services.postgres.restore.destructive.rows import Rows
 from pytest_berth.services.postgres.restore.lock_waits import waiting_on
 from pytest_berth.services.postgres.restore.prepared_statements import set_sequences
 from pytest_berth.services.postgres.restore.transactions import results
+from pytest_berth.services.postgres.restore.write_back import large_object_contents, trigger_guards
+from pytest_berth.services.postgres.restore.write_back.change_relations import writing
+from pytest_berth.services.postgres.restore.write_back.materialized_views import Views
+from pytest_berth.services.postgres.restore.write_back.rows import Rows
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

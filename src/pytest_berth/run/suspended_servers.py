@@ -99,10 +99,10 @@ def _is_held(server: Mapping[str, Any]) -> bool:
     if server.get("source") == "local":
         return _STOPPED in map(_state, _family(handle["pid"]))
     if server.get("source") == "container":
-        from pytest_berth.sources import engine_inspection
+        from pytest_berth.sources import container_inspection
 
-        path = engine_inspection.socket_path()
-        return path is not None and engine_inspection.is_held(path, handle["container"])
+        path = container_inspection.socket_path()
+        return path is not None and container_inspection.is_held(path, handle["container"])
     return False
 
 
@@ -126,7 +126,7 @@ def _state(pid: int) -> str:
 def _end_apart(directory: Path, key: str) -> None:
     # Not waited for: an engine that does not answer must not keep this run unguarded.
     subprocess.Popen(
-        [sys.executable, "-m", "pytest_berth.run.stopped_servers", str(directory), key],
+        [sys.executable, "-m", "pytest_berth.run.suspended_servers", str(directory), key],
         stdin=subprocess.DEVNULL,
         env={**os.environ, "TMPDIR": str(directory.parent)},
     )

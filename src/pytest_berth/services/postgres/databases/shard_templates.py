@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_berth.services.postgres.databases import run_databases
 from pytest_berth.services.postgres.options import FINGERPRINT
-from pytest_berth.services.postgres.schema import fingerprint
+from pytest_berth.services.postgres.schema import template_fingerprint
 from pytest_berth.services.postgres.server import advisory_locks
 
 if TYPE_CHECKING:
@@ -185,10 +185,10 @@ def _drop_what_is_left(connection: psycopg.Connection[Any], name: str) -> None:
 def fingerprint_of(berth: Berth, server: Server, steps: tuple[Step, ...]) -> str | None:
     """Return what tells a template from others; None where that cannot be known."""
     settings = berth.settings
-    found = fingerprint.of(steps, settings[FINGERPRINT], settings.root)
+    found = template_fingerprint.of(steps, settings[FINGERPRINT], settings.root)
     if found is None:
         return None
     # Roles cannot drop each other's databases, locks are those of the connected database, and
     # what a template tells of itself depends on this package.
     account, version = server.credentials, metadata.version("pytest-berth")
-    return fingerprint.digest([found, account.user, account.database, version])
+    return template_fingerprint.digest([found, account.user, account.database, version])

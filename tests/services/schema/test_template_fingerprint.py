@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 from sqlalchemy import DDL, Boolean, Column, Enum, Integer, MetaData, Table, event
 
-from pytest_berth.services.postgres.schema import fingerprint, parse
+from pytest_berth.services.postgres.schema import parse, template_fingerprint
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -29,7 +29,7 @@ def tables(*columns: Column[object]) -> MetaData:
 
 
 def of(root: Path, *items: object, globs: tuple[str, ...] = ()) -> str | None:
-    return fingerprint.of(parse(items, root), globs, root)
+    return template_fingerprint.of(parse(items, root), globs, root)
 
 
 def test_tables_that_are_created_by_the_same_statements_have_the_same(tmp_path: Path) -> None:
@@ -106,4 +106,4 @@ def test_migrations_count_by_their_directory(tmp_path: Path) -> None:
     assert of(tmp_path, "alembic: alembic.ini") not in {None, before}
     assert sys.path == path
     drift = parse("alembic: alembic.ini", tmp_path, check_drift=True)
-    assert fingerprint.of(drift, (), tmp_path) is None
+    assert template_fingerprint.of(drift, (), tmp_path) is None
