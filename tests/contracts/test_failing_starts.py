@@ -107,7 +107,7 @@ def test_another_server_on_the_port_is_not_taken_for_ours(starting: str, stage: 
     other = stage.start(starting)
     manager = stage.manager(starting)
     plan = dataclasses.replace(manager.plan(POSTGRES), port=other.server.port)
-    manager.registry.write("planned", plan)
+    manager.registry.note_planned(plan)
     error = _failure(manager, StartError)
     assert str(plan.port) in str(error)
     assert other.query("SELECT 1") == 1

@@ -20,7 +20,7 @@ import pytest
 from marks import slow
 from pytest_berth import wait_for
 from pytest_berth.run import heartbeat
-from pytest_berth.run.run import OWNER
+from pytest_berth.run.registry import OWNER, is_known
 from pytest_berth.sources.container_engine import EngineUnreachableError, connect
 from pytest_berth.sources.labels import RUN
 
@@ -237,6 +237,8 @@ def test_a_living_run_is_left_alone_by_the_next_one(
     )
     assert run.process.poll() is None
     assert run.has("postgres.ready.json")
+    assert run.directory
+    assert [path.name for path in run.directory.iterdir() if not is_known(path.name)] == []
     assert any("postgres" in leftover for leftover in run.leftovers())
 
 

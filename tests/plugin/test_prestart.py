@@ -661,7 +661,7 @@ DYING = """
 """
 MOMENTS = {
     "launched, and nobody told": ("sources.{source}", "{kind}", "start", ""),
-    "launched": ("run.registry", "Registry", "write", "launched"),
+    "launched": ("run.registry", "Registry", "_write", "launched"),
     "template": ("services.postgres.databases", "cloning", "create", "template"),
 }
 

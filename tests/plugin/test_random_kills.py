@@ -24,7 +24,7 @@ import pytest
 
 from pytest_berth import wait_for
 from pytest_berth.run import heartbeat, orphans
-from pytest_berth.run.run import OWNER
+from pytest_berth.run.registry import OWNER
 from pytest_berth.sources.container_engine import EngineUnreachableError, connect
 
 if TYPE_CHECKING:

@@ -12,7 +12,8 @@ import pytest
 from pytest_berth.cli import commands
 from pytest_berth.run import orphans, process_identity, reaper
 from pytest_berth.run.process_identity import Process
-from pytest_berth.run.run import OWNER, PUT_OFF, Run
+from pytest_berth.run.registry import OWNER, Registry
+from pytest_berth.run.run import Run
 from pytest_berth.sources import local, owned_directories, shared_memory, snapshots
 from pytest_berth.sources.artifact_cache import stranger
 from pytest_berth.sources.local import Local
@@ -88,7 +89,7 @@ def test_sweep_removes_a_dead_run_and_nothing_that_only_looks_like_one(
 
 
 def test_what_could_not_be_removed_is_tried_again_after_an_hour(place: Path, dead: Path) -> None:
-    put_off = dead / PUT_OFF
+    put_off = Registry(dead).put_off
     put_off.write_text("gone\n" * 2)
     assert list(reaper._abandoned(place)) == [dead], "a moment later it may be there"
     put_off.write_text("gone\n" * 3)

@@ -16,8 +16,8 @@ from pytest_berth.api import Credentials, Server
 from pytest_berth.cli import commands
 from pytest_berth.run import process_identity
 from pytest_berth.run.process_identity import Process
-from pytest_berth.run.registry import Registry
-from pytest_berth.run.run import OWNER, PUT_OFF, Run
+from pytest_berth.run.registry import OWNER, Registry
+from pytest_berth.run.run import Run
 from pytest_berth.sources import data_directories, owned_directories
 
 if TYPE_CHECKING:
@@ -42,8 +42,9 @@ def run() -> Iterator[Run]:
     made = ended(Run("0123abcd", "main"))
     registry = Registry(made.directory)
     gone = Server("postgres", "external", "127.0.0.1", 1, ACCOUNT)
-    for stage in ("launched", "ready"):
-        registry.write(stage, gone)
+    registry.note_planned(gone)
+    registry.note_launched(gone)
+    registry.note_ready(gone)
     yield made
     made.remove()
 
@@ -60,12 +61,13 @@ def test_a_server_that_is_gone_does_not_keep_the_others_from_being_removed(
         own = Server(
             "redis", "local", "127.0.0.1", 2, ACCOUNT, handle={**ended, "directory": str(data)}
         )
-        Registry(run.directory).write("launched", own)
+        run.registry.note_planned(own)
+        run.registry.note_launched(own)
 
         commands.main(["sweep", str(run.directory)])
 
         assert not data.exists()
-    assert (run.directory / PUT_OFF).exists(), "a later run tries again"
+    assert run.registry.put_off.exists(), "a later run tries again"
     assert f"{run.directory}: not all could be removed: " in capsys.readouterr().err
 
 

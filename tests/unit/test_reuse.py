@@ -23,10 +23,11 @@ from pytest_berth.api import Credentials, Server, Service
 from pytest_berth.cli import commands
 from pytest_berth.config.options import OPTIONS, defaults, duration
 from pytest_berth.run import orphans, process_identity, reaper
+from pytest_berth.run.registry import OWNER
 from pytest_berth.run.reuse import records, reuse_reaper
 from pytest_berth.run.reuse.handover import Reuse
 from pytest_berth.run.reuse.records import Record, Records
-from pytest_berth.run.run import OWNER, Run
+from pytest_berth.run.run import Run
 from pytest_berth.services.kafka.backend import Kafka
 from pytest_berth.services.kafka.service import KAFKA
 from pytest_berth.sources import owned_directories

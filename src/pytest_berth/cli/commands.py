@@ -15,6 +15,7 @@ from pytest_berth.errors import RunEndedError
 from pytest_berth.run import heartbeat, orphans, run
 from pytest_berth.run.manager import Manager
 from pytest_berth.run.once_per_run import lock
+from pytest_berth.run.registry import Registry
 from pytest_berth.run.reuse import expiry, reuse_reaper
 from pytest_berth.run.reuse.records import Record, Records, is_private, place
 from pytest_berth.services import discovery
@@ -169,7 +170,7 @@ def _refusal(directory: Path) -> str:
         return ""
     if not run.is_directory(directory):
         return f"it is not the directory of a run of this user's in {tempfile.gettempdir()}"
-    if not heartbeat.has_ended(directory / run.OWNER):
+    if not heartbeat.has_ended(Registry(directory).owner):
         return "its run is alive, or nothing proves that it has ended: `pytest-berth ps` shows it"
     return ""
 
@@ -177,8 +178,8 @@ def _refusal(directory: Path) -> str:
 def _put_off(directory: Path, problem: Exception) -> None:
     """Leave a run's directory to later runs, unless it is too old, or gone meanwhile."""
     try:
-        began = (directory / run.OWNER).stat().st_mtime
-        with (directory / run.PUT_OFF).open("a") as failures:
+        began = Registry(directory).owner.stat().st_mtime
+        with Registry(directory).put_off.open("a") as failures:
             failures.write(f"{problem!r}\n")
     except FileNotFoundError:
         return  # another process has done it

@@ -10,8 +10,6 @@ if TYPE_CHECKING:
     from pytest_berth.errors import BerthError
     from pytest_berth.run.run import Run
 
-_FILE = "usage-error"
-
 
 def end_run(run: Run, items: list[pytest.Item], error: BerthError) -> None:
     """End the run with a usage error.
@@ -24,7 +22,7 @@ def end_run(run: Run, items: list[pytest.Item], error: BerthError) -> None:
     """
     if run.is_owner:
         raise pytest.UsageError(str(error))
-    (run.directory / _FILE).write_text(str(error))
+    run.registry.usage_error.write_text(str(error))
     items.clear()
 
 
@@ -34,6 +32,6 @@ def raise_workers_error(run: Run) -> None:
     Raises:
         pytest.UsageError: There is one.
     """
-    path = run.directory / _FILE
+    path = run.registry.usage_error
     if path.exists():
         raise pytest.UsageError(path.read_text())

@@ -7,20 +7,15 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
     from pytest_berth.run.run import Run
 
 _LOOK_EVERY = 0.1
 
 
-def _journal(run: Run) -> Path:
-    return run.directory / "progress"
-
-
 def send(run: Run, text: str) -> None:
     """Hand a line to the controller."""
-    with _journal(run).open("a") as journal:
+    with run.registry.progress.open("a") as journal:
         journal.write(f"{text}\n")
 
 
@@ -28,7 +23,7 @@ class Relay:
     """Prints, until it is stopped, every line that a worker sends."""
 
     def __init__(self, run: Run, note: Callable[[str], None]) -> None:
-        self._path = _journal(run)
+        self._path = run.registry.progress
         self._note = note
         self._read = 0
         self._stopped = threading.Event()

@@ -41,7 +41,7 @@ class FailFast:
 
     @property
     def _journal(self) -> Path:
-        return self.run.directory / "unit-tests"
+        return self.run.registry.unit_tests
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_xdist_make_scheduler(self, config: pytest.Config) -> None:

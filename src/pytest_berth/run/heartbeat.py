@@ -17,6 +17,7 @@ import tempfile
 from typing import TYPE_CHECKING
 
 from pytest_berth.run import process_identity
+from pytest_berth.run.registry import Registry
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
     from pytest_berth.run.process_identity import Process
 
 EVERY = 5.0
-_FILE = "heartbeat"
 _SAME_KERNEL = 60.0
 _OTHER_MACHINE = 3600.0
 
@@ -32,7 +32,7 @@ _OTHER_MACHINE = 3600.0
 def beat(directory: Path) -> None:
     """Say that the run lives; nothing where its directory is gone."""
     with contextlib.suppress(OSError):
-        (directory / _FILE).touch()
+        Registry(directory).heartbeat.touch()
 
 
 def has_ended(path: Path) -> bool:
@@ -59,7 +59,7 @@ def _silent_for(directory: Path) -> float:
     Without a reaper there is no server, and nothing worth the risk of taking a run for dead.
     """
     try:
-        last = (directory / _FILE).stat().st_mtime
+        last = Registry(directory).heartbeat.stat().st_mtime
         # The clock that stamps files of a shared file system may not be ours.
         with tempfile.TemporaryFile(dir=directory.parent) as probe:
             return os.fstat(probe.fileno()).st_mtime - last

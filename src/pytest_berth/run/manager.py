@@ -11,16 +11,15 @@ from pytest_berth.collection import server_scopes
 from pytest_berth.errors import BerthError, RunEndedError, TimedOutError
 from pytest_berth.run import orphans, reaper
 from pytest_berth.run.once_per_run import lock, once, raise_remembered, remember
-from pytest_berth.run.registry import Registry, lost
+from pytest_berth.run.registry import REAPER
 from pytest_berth.run.reuse.handover import Reuse
-from pytest_berth.run.server_start import STARTING, Starter
+from pytest_berth.run.server_start import Starter
 from pytest_berth.sources import snapshots
 from pytest_berth.sources.choose import FALLBACK, Sources, choose
 from pytest_berth.waiting import wait_for
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
-    from pathlib import Path
 
     from pytest_berth.api import Progress, Server, Service, Source
     from pytest_berth.config.options import Settings
@@ -43,7 +42,7 @@ class Manager:
     _locks: dict[str, threading.RLock] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self.registry = Registry(self.run.directory)
+        self.registry = self.run.registry
         self.candidates = Sources(
             self.settings,
             self.run.id,
@@ -72,7 +71,7 @@ class Manager:
         with self._lock(name), lock(self.run.directory, name):
             planned = self.starter.plan(service, name, fixed=True)
             if service.claims and planned.source == "external":
-                self.registry.write("launched", planned)
+                self.registry.note_launched(planned)
         return planned if planned.host else self.server(service)
 
     def server(self, service: Service, slot: str | None = None) -> Server:
@@ -115,7 +114,7 @@ class Manager:
             is_planned = self.registry.read("planned", name) is not None
             server = self._join_or_start(service, name, prestart=True)
             if not (is_planned or server.adopted) and server.source == FALLBACK:
-                self._chosen_by_prestart(name).touch()
+                self.registry.chosen_by_prestart(name).touch()
         return server
 
     def current(self, server: Server) -> Server:
@@ -124,15 +123,15 @@ class Manager:
 
     def mark_lost(self, server: Server) -> None:
         """Note for all workers that a server is lost."""
-        lost(self.run.directory, server).touch()
+        self.registry.note_lost(server)
 
     def is_lost(self, server: Server) -> bool:
         """Tell whether some worker has found that a server is lost."""
-        return lost(self.run.directory, server).exists()
+        return self.registry.lost(server).exists()
 
     def exit_status(self, server: Server) -> str | None:
         """Describe how a server has ended, or what holds it; None while it runs."""
-        noted = lost(self.run.directory, server)
+        noted = self.registry.lost(server)
         why = noted.read_text() if noted.exists() else ""
         return why or self.source(server).exit_status(server)
 
@@ -168,7 +167,7 @@ class Manager:
                 list(pool.map(self._stop, servers))
         elif servers:
             self._stop(servers[0])
-        if any(self.run.directory.glob(f"*.{STARTING}")):
+        if self.registry.any_starting():
             self._sweep_sources()
         self.run.remove()
 
@@ -213,7 +212,7 @@ class Manager:
 
     def _start_reaper(self) -> None:
         """Start the run's reaper before there is anything that it may have to remove."""
-        once(self.run.directory, "janitor", lambda: reaper.start(self.run.directory))
+        once(self.run.directory, REAPER, lambda: reaper.start(self.run.directory))
 
     def _stop(self, server: Server) -> None:
         if server.kept:
@@ -260,20 +259,19 @@ class Manager:
         (service,) = (known for known in self.services if known.name == server.service)
         return service
 
-    def _chosen_by_prestart(self, name: str) -> Path:
-        return self.run.directory / f"{name}.chosen-ahead"
-
     def _confirm_choice(self, service: Service, name: str) -> None:
         """Discard a prestarted server where another source would now be chosen."""
-        server, chosen = self.registry.read("launched", name), self._chosen_by_prestart(name)
+        server, chosen = (
+            self.registry.read("launched", name),
+            self.registry.chosen_by_prestart(name),
+        )
         if not server or not chosen.exists():
             return
         source, _ = choose(service, self.settings, self.candidates, self.starter)
         if source.name != server.source:
             self.starter.stop(server)
             self.registry.forget(server)
-            for made in self.run.directory.glob(f"{name}.*.ahead"):
-                made.unlink()
+            self.registry.forget_prebuilt(name)
         chosen.unlink()
 
     def _join_or_start(self, service: Service, name: str, *, prestart: bool = False) -> Server:
@@ -283,7 +281,7 @@ class Manager:
         return self._start(service, name, lost=ready, prestart=prestart)
 
     def _start(self, service: Service, name: str, *, lost: Server | None, prestart: bool) -> Server:
-        failure = self._failure(name, prestart=prestart)
+        failure = self.registry.failure(name, prestart=prestart)
         raise_remembered(failure)
         try:
             starter = self.starter
@@ -295,15 +293,12 @@ class Manager:
             # The other workers are spared a failure that they would have to wait for; and the
             # test that needs the server, too, where all the time has passed.
             is_final = isinstance(error, TimedOutError)
-            remember(self._failure(name, prestart=prestart and not is_final), error)
+            remember(self.registry.failure(name, prestart=prestart and not is_final), error)
             raise
         # A dedicated server is not worth a line; one that was reattached has had it.
         if name == self._key(service) and not ready.adopted:
             self.progress.note(str(ready))
         return ready
-
-    def _failure(self, name: str, *, prestart: bool) -> Path:
-        return self.run.directory / f"{name}.failed{'-ahead' if prestart else ''}"
 
     def _lock(self, name: str) -> threading.RLock:
         """Return the lock of one server: others are started beside it."""

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from pytest_berth import errors
 from pytest_berth.errors import BerthError
 from pytest_berth.file_locks import locked
+from pytest_berth.run.registry import Registry
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -27,7 +28,7 @@ def once(directory: Path, name: str, work: Callable[[], None]) -> None:
         work: Called until it has succeeded or failed once.
     """
     with lock(directory, name):
-        result = directory / f"{name}.done"
+        result = Registry(directory).done(name)
         if result.exists():
             raise_remembered(result)
             return
@@ -47,7 +48,7 @@ def lock(directory: Path, name: str, *, blocking: bool = True) -> AbstractContex
         TimedOutError: Another process has held it for an hour.
         filelock.Timeout: Another process holds it, and *blocking* is false.
     """
-    return locked(directory / f"{name}.lock", blocking=blocking)
+    return locked(Registry(directory).lock(name), blocking=blocking)
 
 
 def remember(path: Path, error: BerthError) -> None:

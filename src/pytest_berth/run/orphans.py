@@ -19,9 +19,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pytest_berth.config.options import KEEP
-from pytest_berth.run import heartbeat, process_identity
+from pytest_berth.run import heartbeat, process_identity, registry
 from pytest_berth.run.reuse import records
-from pytest_berth.run.run import OWNER, is_directory
+from pytest_berth.run.run import is_directory
 from pytest_berth.sources.labels import INSIDE, RUN
 
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ class Orphan:
 
 def labels(run: Run, settings: Settings) -> dict[str, str]:
     """Return the labels by which other runs can tell whether a container is in use."""
-    owner = process_identity.read(run.directory / OWNER)
+    owner = process_identity.read(run.registry.owner)
     return {
         _OWNER: json.dumps(owner),
         _USER: _user(),
@@ -121,10 +121,10 @@ def kept() -> Iterator[Orphan]:
 
 def directories(place: Path) -> Iterator[Orphan]:
     """Yield the directories of this user's runs in a temporary directory."""
-    for path in sorted(place.glob(f"berth-*/{OWNER}")):
-        if is_directory(path.parent):
-            run_id = path.parent.name.split("-")[1]
-            yield Orphan(run_id, str(path.parent), "", _state_of(path), True, path.parent)
+    for directory in registry.directories(place):
+        if is_directory(directory):
+            run_id, owner = directory.name.split("-")[1], registry.Registry(directory).owner
+            yield Orphan(run_id, str(directory), "", _state_of(owner), True, directory)
 
 
 def _state(

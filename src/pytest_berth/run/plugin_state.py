@@ -29,8 +29,6 @@ if TYPE_CHECKING:
     from pytest_berth.run.prestart import Prestart
     from pytest_berth.run.run import Run
 
-_HINTS = "hints"
-
 
 class Berth:
     """The settings, the run and its servers, as one process sees them.
@@ -128,13 +126,13 @@ class Berth:
         self.after_tests.close()
         if self.has_manager or self.run.has_directory:
             self.served = tuple(self.manager.registry.all("ready"))
-            path = self.run.directory / _HINTS
+            path = self.run.registry.hints
             self.hints = tuple(path.read_text("utf-8").splitlines()) if path.exists() else ()
             self.on_waiting()
 
     def hint(self, text: str) -> None:
         """Let the summary give the user a hint, from whatever worker it comes."""
-        with (self.run.directory / _HINTS).open("a", encoding="utf-8") as hints:
+        with self.run.registry.hints.open("a", encoding="utf-8") as hints:
             hints.write(f"{text}\n")
 
     def end(self) -> None:

@@ -103,11 +103,12 @@ def _started_on_windows(pid: int) -> str:
     return "" if ended else "alive"
 
 
-def write(path: Path, process: Process) -> int:
+def write(path: Path, process: Process, *further: object) -> int:
     """Write down a process, and hold a lock on the file.
 
     Where pids say nothing, in another container, the lock does: it is free when nobody holds the
-    descriptor any more. It is there before there is anything to be read.
+    descriptor any more. It is there before there is anything to be read. What is
+    written further, `read` leaves out.
 
     Returns:
         A descriptor, to be kept open as long as the process lives.
@@ -117,14 +118,14 @@ def write(path: Path, process: Process) -> int:
         # Not every file system knows locks.
         with contextlib.suppress(OSError):
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    os.write(descriptor, json.dumps(process).encode())
+    os.write(descriptor, json.dumps([*process, *further]).encode())
     return descriptor
 
 
 def read(path: Path) -> Process | None:
     """Return the process that a file names, None when the file is gone or half-written."""
     try:
-        pid, started, machine = json.loads(path.read_text())
+        pid, started, machine, *_ = json.loads(path.read_text())
     except (OSError, ValueError):
         return None
     return Process(pid, started, machine)

@@ -18,9 +18,10 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pytest_berth.run import heartbeat, suspended_servers
+from pytest_berth.run import heartbeat, registry, suspended_servers
 from pytest_berth.run.process_identity import Process, is_held, is_own_directory, read
-from pytest_berth.run.run import OWNER, PUT_OFF, is_directory
+from pytest_berth.run.registry import Registry
+from pytest_berth.run.run import is_directory
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -40,7 +41,7 @@ reaper.main(sys.argv[2])
 def start(directory: Path) -> None:
     """Start the reaper of a run, detached from this process and its terminal."""
     packages = str(Path(__file__).parents[2])
-    with (directory / "janitor.log").open("ab") as log:
+    with Registry(directory).reaper_log.open("ab") as log:
         process = subprocess.Popen(
             # Without site-packages it starts in a few milliseconds.
             [sys.executable, "-S", "-E", "-c", _PROGRAM, packages, str(directory)],
@@ -71,7 +72,7 @@ def main(path: str) -> None:
         )
     for place in _unguarded(directory.parent):
         _guard(place)
-    owner = read(directory / OWNER)
+    owner = read(Registry(directory).owner)
     if owner:
         _wait(owner, directory)
     if owner and directory.exists():
@@ -85,15 +86,16 @@ def main(path: str) -> None:
 
 def _abandoned(place: Path) -> Iterator[Path]:
     """Yield the directories of this user's runs whose owners have provably ended."""
-    for path in place.glob(f"berth-*/{OWNER}"):
-        if is_directory(path.parent) and heartbeat.has_ended(path) and _may_try(path.parent):
-            yield path.parent
+    for directory in registry.directories(place):
+        has_ended = heartbeat.has_ended(Registry(directory).owner)
+        if is_directory(directory) and has_ended and _may_try(directory):
+            yield directory
 
 
 def _may_try(directory: Path) -> bool:
     """Tell whether it is long ago that not all could be removed, or that was seldom tried yet."""
     try:
-        put_off = directory / PUT_OFF
+        put_off = Registry(directory).put_off
         if len(put_off.read_bytes().splitlines()) < _TRIED_OFTEN:
             return True
         age = time.time() - put_off.stat().st_mtime

@@ -1,73 +1,276 @@
-"""The registry: what all processes of a run know about its servers, as files in its directory."""
+"""The registry: what all processes of a run know about it, as files in the run's directory.
+
+This module owns every name in that directory; nothing else builds a path there. SERVER is a
+server's key (``postgres``, ``redis-gw1``), WORK the name of work that is done once per run
+(``postgres.template-0``), N the number of a server's restarts.
+
+| File | Written by | Read by | Meaning |
+|---|---|---|---|
+| ``owner.json`` | the owner, first | all, other runs | the process that ends the run; `FORMAT` |
+| ``berth-made-this.json`` | the owner, before | other runs | berth made it: `owned_directories` |
+| ``ended`` | who sweeps up | all | nothing may be started any more |
+| ``put-off`` | who sweeps up | the reaper of a later run | a line for each failed removal |
+| ``heartbeat`` | the reaper | other runs | touched every five seconds while the run lives |
+| ``janitor.log`` | the reaper | developers | what the reaper says |
+| ``worker-ID.json`` | an xdist worker | who sweeps up, other workers | the worker lives |
+| ``ID.finished`` | an xdist worker | other workers | its tests have ended |
+| ``progress`` | workers | the controller | lines for the terminal |
+| ``usage-error`` | a worker | the controller | why the run is not begun |
+| ``hints`` | workers | the controller | lines of the summary |
+| ``unit-tests`` | workers | workers | results of unit tests, with ``--berth-fail-fast`` |
+| ``SERVER.planned.json`` | the starter | all | source, account and perhaps address are settled |
+| ``SERVER.launched.json`` | the starter | the end of the run | there is something to be stopped |
+| ``SERVER.ready.json`` | the starter | all | it answers |
+| ``SERVER.starting`` | the starter | the next starter | a start is going on, or died |
+| ``SERVER.failed`` | the manager | all | the error of a start; nobody tries again |
+| ``SERVER.failed-ahead`` | the manager | prestarts | the same of a prestart: a test tries again |
+| ``SERVER.chosen-ahead`` | the manager | the manager | a prestart chose the source: look again |
+| ``SERVER.adoption`` | the starter | the starter | there was no server to be reattached |
+| ``SERVER.lost-N`` | who sees it end | all | the server is lost, and perhaps why |
+| ``WORK.lock`` | all | all | one process at a time does the work |
+| ``WORK.done`` | who has done it | all | the work is done; or its error |
+| ``WORK.ahead`` | the prestart | who does the work | a template, and its tables where it is whole |
+
+A server's life: planned, launched, ready; lost, and then launched again with one restart more;
+gone, when nothing is noted of it any more. What cannot be is refused: `ImpossibleStateError`.
+
+Standard library only, and little of it: the reaper imports it in isolation.
+"""
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import os
-import threading
-from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
-
-from pytest_berth.api import Credentials, Server
+import re
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import Path
 
+    from pytest_berth.api import Server
 
-STAGES = ("planned", "launched", "ready")
+Stage: TypeAlias = Literal["planned", "launched", "ready"]
+
+OWNER = "owner.json"
+# Of what stands in a run's directory; without a number it is 1, whose files had the same names.
+FORMAT = 2
+REAPER = "janitor"
+_PUT_OFF = "put-off"
+_STAGES: tuple[Stage, ...] = ("planned", "launched", "ready")
+# What has to be noted before; and, but for the first, of the same restart.
+_AFTER: dict[Stage, Stage] = {"launched": "planned", "ready": "launched"}
+_NAMES = {
+    *(OWNER, "berth-made-this.json", "ended", _PUT_OFF, "heartbeat", f"{REAPER}.log"),
+    *("progress", "usage-error", "hints", "unit-tests"),
+}
+_PATTERNS = (
+    r"worker-\w+\.json",
+    r"\w+\.finished",
+    # The second is there until all of the first is written.
+    rf".+\.({'|'.join(_STAGES)})\.(json|\d+-\d+)",
+    r".+\.(starting|failed|failed-ahead|chosen-ahead|adoption)",
+    r".+\.lost-\d+",
+    r".+\.(lock|done|ahead)",
+)
 
 
-@dataclass(frozen=True)
+class ImpossibleStateError(RuntimeError):
+    """A step of a server's life does not follow from what is noted of it: a bug of berth's."""
+
+    def __init__(self, server: Server, step: str, noted: str) -> None:
+        super().__init__(
+            f"the server {server.key!r} (restart {server.restarts}) cannot be {step}: {noted}."
+            " This is a bug of pytest-berth: please report it with this traceback"
+        )
+
+
 class Registry:
-    """The servers of a run, with a file for each stage that a server has reached.
+    """A run's directory.
 
-    The stages are ``planned`` (its address is settled), ``launched`` (there is something to be
-    stopped) and ``ready`` (it answers).
+    Attributes:
+        directory: Its path.
     """
 
-    directory: Path
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self.owner = directory / OWNER
+        self.ended = directory / "ended"
+        self.put_off = directory / _PUT_OFF
+        self.heartbeat = directory / "heartbeat"
+        self.reaper_log = directory / f"{REAPER}.log"
+        self.progress = directory / "progress"
+        self.usage_error = directory / "usage-error"
+        self.hints = directory / "hints"
+        self.unit_tests = directory / "unit-tests"
 
-    def write(self, stage: str, server: Server) -> None:
-        """Note that a server has reached a stage; readers see the whole file or none."""
-        path = self._path(stage, server.key)
-        partial = path.with_suffix(f".{os.getpid()}-{threading.get_ident()}")
-        descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(descriptor, "w") as stream:
-            json.dump(asdict(server), stream)
-        partial.replace(path)
+    def worker(self, worker: str) -> Path:
+        """Return the file that a worker holds as long as it lives."""
+        return self.directory / f"worker-{worker}.json"
 
-    def read(self, stage: str, key: str) -> Server | None:
+    def workers(self) -> dict[str, Path]:
+        """Return the files that workers hold, by the workers' names."""
+        found = self.directory.glob("worker-*.json")
+        return {path.stem.removeprefix("worker-"): path for path in found}
+
+    def finished(self, worker: str) -> Path:
+        """Return the file that says that a worker has run its tests."""
+        return self.directory / f"{worker}.finished"
+
+    def lock(self, work: str) -> Path:
+        """Return the file that is locked while work is done, or a server is started."""
+        return self.directory / f"{work}.lock"
+
+    def done(self, work: str) -> Path:
+        """Return the file that says that work is done, or how it failed."""
+        return self.directory / f"{work}.done"
+
+    def prebuilt(self, work: str) -> Path:
+        """Return the file that says that a prestart has built a template, or tried to."""
+        return self.directory / f"{work}.ahead"
+
+    def forget_prebuilt(self, key: str) -> None:
+        """Forget the templates that prestarts have built on a server."""
+        for built in self.directory.glob(f"{key}.*.ahead"):
+            built.unlink()
+
+    def failure(self, key: str, *, prestart: bool) -> Path:
+        """Return the file that holds the error of a server's start, or of its prestart."""
+        return self.directory / f"{key}.failed{'-ahead' if prestart else ''}"
+
+    def chosen_by_prestart(self, key: str) -> Path:
+        """Return the file that says that a prestart has chosen a server's source."""
+        return self.directory / f"{key}.chosen-ahead"
+
+    def not_reattached(self, key: str) -> Path:
+        """Return the file that says that no earlier run has left such a server."""
+        return self.directory / f"{key}.adoption"
+
+    def starting(self, key: str) -> Path:
+        """Return the file that is there while a server is started, and when that has died."""
+        return self.directory / f"{key}.starting"
+
+    def any_starting(self) -> bool:
+        """Tell whether a server is being started, or a process has died at it."""
+        return any(self.directory.glob("*.starting"))
+
+    def lost(self, server: Server) -> Path:
+        """Return the file that says that a server is lost, and why where that is known."""
+        return self.directory / f"{server.key}.lost-{server.restarts}"
+
+    def note_planned(self, server: Server) -> None:
+        """Note that a server's source and account are settled."""
+        self._write("planned", server)
+
+    def note_launched(self, server: Server) -> None:
+        """Note that there is something to be stopped.
+
+        Raises:
+            ImpossibleStateError: It was not planned.
+        """
+        self._write("launched", server)
+
+    def note_ready(self, server: Server) -> None:
+        """Note that a server answers.
+
+        Raises:
+            ImpossibleStateError: It was not launched, or another restart of it was.
+        """
+        self._write("ready", server)
+
+    def note_lost(self, server: Server, why: str = "") -> None:
+        """Note that a server is lost, and why; a reason that is noted already stays without one.
+
+        Raises:
+            ImpossibleStateError: No such restart of it was ever launched.
+        """
+        known = [self.read("launched", server.key), self.read("ready", server.key)]
+        latest = max((each.restarts for each in known if each), default=-1)
+        if server.restarts > latest and self.directory.exists():
+            raise ImpossibleStateError(server, "lost", "it was never launched")
+        if why:
+            self.lost(server).write_text(why)
+        else:
+            self.lost(server).touch()
+
+    def read(self, stage: Stage, key: str) -> Server | None:
         """Return the server with this key as it was noted at a stage, None where it was not."""
-        path = self._path(stage, key)
+        path = self._stage(stage, key)
         return _load(path) if path.exists() else None
 
-    def remove(self, stage: str, server: Server) -> None:
-        """Remove the note that a server has reached a stage."""
-        self._path(stage, server.key).unlink(missing_ok=True)
-
-    def forget(self, server: Server) -> None:
-        """Remove all notes of a server that is gone."""
-        for stage in STAGES:
-            self.remove(stage, server)
-
-    def all(self, stage: str) -> Iterator[Server]:
+    def all(self, stage: Stage) -> Iterator[Server]:
         """Yield every server that has reached a stage."""
         for path in sorted(self.directory.glob(f"*.{stage}.json")):
             yield _load(path)
 
-    def _path(self, stage: str, key: str) -> Path:
+    def launched_files(self) -> dict[str, Path]:
+        """Return the files of launched servers, by the servers' keys."""
+        suffix = ".launched.json"
+        return {path.name.removesuffix(suffix): path for path in self.directory.glob(f"*{suffix}")}
+
+    def forget_launched(self, server: Server) -> None:
+        """Note that there is nothing to be stopped any more."""
+        self._stage("launched", server.key).unlink(missing_ok=True)
+
+    def forget(self, server: Server) -> None:
+        """Remove all notes of a server that is gone, the first step last."""
+        for stage in reversed(_STAGES):
+            self._stage(stage, server.key).unlink(missing_ok=True)
+
+    def _write(self, stage: Stage, server: Server) -> None:
+        """Note that a server has reached a stage; readers see the whole file or none."""
+        import dataclasses
+        import threading
+
+        self._refuse(stage, server)
+        path = self._stage(stage, server.key)
+        partial = path.with_suffix(f".{os.getpid()}-{threading.get_ident()}")
+        descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(descriptor, "w") as stream:
+            json.dump(dataclasses.asdict(server), stream)
+        partial.replace(path)
+
+    def _refuse(self, stage: Stage, server: Server) -> None:
+        before = _AFTER.get(stage)
+        if before is None or not self.directory.exists():
+            return
+        noted = self.read(before, server.key)
+        if noted is None:
+            raise ImpossibleStateError(server, stage, f"it was never {before}")
+        if stage == "ready" and noted.restarts != server.restarts:
+            reason = f"what was {before} is its restart {noted.restarts}"
+            raise ImpossibleStateError(server, stage, reason)
+
+    def _stage(self, stage: Stage, key: str) -> Path:
         return self.directory / f"{key}.{stage}.json"
 
 
-def lost(directory: Path, server: Server) -> Path:
-    """Return the file that says that a server is lost, and why where that is known."""
-    return directory / f"{server.key}.lost-{server.restarts}"
+def directories(place: Path) -> Iterator[Path]:
+    """Yield what may be runs' directories in a temporary directory, in order."""
+    for owner in sorted(place.glob(f"berth-*/{OWNER}")):
+        yield owner.parent
+
+
+def has_known_format(directory: Path) -> bool:
+    """Tell whether a run's directory is of this version's format, or an earlier one's."""
+    try:
+        _pid, _started, _machine, *number = json.loads((directory / OWNER).read_text())
+    except (OSError, ValueError, TypeError):
+        return True  # half-written, or gone: nothing can be proved by it
+    return not number or number[0] in range(1, FORMAT + 1)
+
+
+def is_known(name: str) -> bool:
+    """Tell whether a file of a run's directory is one that the table names."""
+    return name in _NAMES or any(re.fullmatch(pattern, name) for pattern in _PATTERNS)
 
 
 def load(fields: Mapping[str, Any]) -> Server:
     """Return the server that a mapping describes; fields that are not known are left out."""
+    import dataclasses
+
+    from pytest_berth.api import Credentials, Server
+
     known = {each.name for each in dataclasses.fields(Server)}
     given = {name: value for name, value in fields.items() if name in known}
     return Server(**{**given, "credentials": Credentials(**given["credentials"])})

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import os
 import tempfile
-from functools import cached_property
+import threading
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pytest_berth.run.registry import Registry
 
 MAIN = "main"
-OWNER = "owner.json"
-ENDED = "ended"
-# Has a line for each time that not all could be removed that a run has left.
-PUT_OFF = "put-off"
 _PREFIX = "berth-"
 _VARIABLE = "BERTH_RUN_DIRECTORY"
+_MAKING = threading.Lock()
 
 
 class Run:
@@ -26,35 +27,56 @@ class Run:
         workers: How many workers run tests; 1 where this process does so alone.
     """
 
-    def __init__(self, id: str, worker: str, joined: Path | None = None) -> None:  # noqa: A002
+    def __init__(
+        self,
+        id: str,  # noqa: A002
+        worker: str,
+        joined: Path | None = None,
+        *,
+        directory: Path | None = None,
+    ) -> None:
         self.id = id
         self.worker = worker
         self.joined = joined
         self.workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1")) if joined else 1
         self._held: int | None = None
+        self._directory = joined or directory
 
     @property
     def is_owner(self) -> bool:
         """Whether this process ends what the run has started; xdist's workers never do."""
         return self.joined is None
 
-    @cached_property
+    @property
     def directory(self) -> Path:
         """The run's directory, for this user only; made when first needed."""
-        if self.joined:
-            return self.joined
-        from pytest_berth.run import process_identity
+        if self._directory is None:
+            with _MAKING:
+                self._directory = self._directory or self._make_directory()
+        return self._directory
+
+    @property
+    def registry(self) -> Registry:
+        """What stands in the run's directory."""
+        from pytest_berth.run.registry import Registry
+
+        return Registry(self.directory)
+
+    def _make_directory(self) -> Path:
+        from pytest_berth.run import process_identity, registry
         from pytest_berth.sources import owned_directories
 
         directory = Path(tempfile.mkdtemp(prefix=f"{_PREFIX}{self.id}-"))
         owned_directories.mark(directory)
-        self._held = process_identity.write(directory / OWNER, process_identity.this_process())
+        owner = registry.Registry(directory).owner
+        this = process_identity.this_process()
+        self._held = process_identity.write(owner, this, registry.FORMAT)
         return directory
 
     @property
     def has_directory(self) -> bool:
         """Whether anything of this run can be on disk."""
-        return self.joined is not None or "directory" in self.__dict__
+        return self._directory is not None
 
     def variables(self) -> dict[str, str]:
         """Return the environment that makes an xdist worker join this run."""
@@ -64,47 +86,46 @@ class Run:
         """Let the run's other processes know that this worker lives, until it ends."""
         from pytest_berth.run import process_identity
 
-        path = self.directory / f"worker-{self.worker}.json"
+        path = self.registry.worker(self.worker)
         self._held = process_identity.write(path, process_identity.this_process())
 
     @property
     def has_ended(self) -> bool:
         """Whether the run's owner is gone, so that nothing may be started any more."""
-        return not (self.directory / OWNER).exists() or (self.directory / ENDED).exists()
+        return not self.registry.owner.exists() or self.registry.ended.exists()
 
     @property
     def was_here(self) -> bool:
         """Whether the owner's pid, and those of its servers, mean the same to this process."""
         from pytest_berth.run import process_identity
 
-        owner = process_identity.read(self.directory / OWNER)
+        owner = process_identity.read(self.registry.owner)
         return owner is None or owner.is_here
 
     def end(self) -> None:
         """Let no process of this run start anything any more."""
-        (self.directory / ENDED).touch()
+        self.registry.ended.touch()
 
     def finish_testing(self) -> None:
         """Note that this process has run its tests."""
         if self.joined:
-            self._finished(self.worker).touch()
+            self.registry.finished(self.worker).touch()
 
     def others_are_testing(self) -> bool:
         """Tell whether another worker of the run is at its tests, and the run goes on."""
-        others = self.joined and not self.has_ended and self.live_workers()
-        names = [path.stem.removeprefix("worker-") for path in others or ()]
-        return any(name != self.worker and not self._finished(name).exists() for name in names)
+        if not self.joined or self.has_ended:
+            return False
+        others = (name for name in self.live_workers() if name != self.worker)
+        return any(not self.registry.finished(name).exists() for name in others)
 
-    def _finished(self, worker: str) -> Path:
-        return self.directory / f"{worker}.finished"
-
-    def live_workers(self) -> list[Path]:
-        """Return what the workers that still run have written down of themselves."""
+    def live_workers(self) -> list[str]:
+        """Return the names of the workers that still run."""
         from pytest_berth.run import heartbeat, process_identity
 
-        noted = self.directory.glob("worker-*.json")
         return [
-            path for path in noted if process_identity.read(path) and not heartbeat.has_ended(path)
+            name
+            for name, path in self.registry.workers().items()
+            if process_identity.read(path) and not heartbeat.has_ended(path)
         ]
 
     def remove(self) -> None:
@@ -135,14 +156,17 @@ def current() -> Run:
 
 
 def is_directory(path: Path) -> bool:
-    """Tell whether a path is the directory of a run of this user's, in the temporary directory."""
+    """Tell whether a path is the directory of a run of this user's, in the temporary directory.
+
+    One of a later version, whose format is not known here, is none: it is left to that version.
+    """
+    from pytest_berth.run import registry
     from pytest_berth.sources import owned_directories
 
-    return owned_directories.is_ours(path, _PREFIX) and (path / OWNER).is_file()
+    is_ours = owned_directories.is_ours(path, _PREFIX) and registry.Registry(path).owner.is_file()
+    return is_ours and registry.has_known_format(path)
 
 
 def resume(directory: Path) -> Run:
     """Return a run as its owner, known by its directory only."""
-    run = Run(directory.name.split("-")[1], MAIN)
-    run.__dict__["directory"] = directory
-    return run
+    return Run(directory.name.split("-")[1], MAIN, directory=directory)

@@ -10,21 +10,17 @@ from typing import TYPE_CHECKING
 from pytest_berth.errors import BerthError, NoSourceError, RunEndedError, StartError
 from pytest_berth.run import orphans
 from pytest_berth.run.readiness import wait_until_ready
-from pytest_berth.run.registry import STAGES
 from pytest_berth.sources import snapshots
 from pytest_berth.sources.choose import Sources, choose
 from pytest_berth.waiting import now
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from pytest_berth.api import Progress, Server, Service, Source
     from pytest_berth.config.options import Settings
     from pytest_berth.run.registry import Registry
     from pytest_berth.run.reuse.handover import Reuse
     from pytest_berth.run.run import Run
 
-STARTING = "starting"
 MOST_RESTARTS = 2
 
 
@@ -54,20 +50,21 @@ class Starter:
             if slot and source.name == "external":
                 raise _cannot_be_dedicated(service, reason)
             planned = dataclasses.replace(planned, reason=reason, slot=slot)
-            self.registry.write("planned", planned)
+            self.registry.note_planned(planned)
         return planned
 
     def reattach(self, service: Service, name: str) -> Server | None:
         """Take over the server that an earlier run has left, if there is one; asked once only."""
-        asked = self.run.directory / f"{name}.adoption"
+        asked = self.registry.not_reattached(name)
         if name != service.name or not self.reuse.is_wanted(service) or asked.exists():
             return None
         server = self.reuse.reattach(service)
         if server is None:
             asked.touch()
             return None
-        for stage in STAGES:
-            self.registry.write(stage, server)
+        self.registry.note_planned(server)
+        self.registry.note_launched(server)
+        self.registry.note_ready(server)
         self.progress.note(str(server))
         return server
 
@@ -96,7 +93,7 @@ class Starter:
                 remedy="look there, and for memory or a disk that was full",
             )
         self.stop(lost)
-        self.registry.remove("launched", lost)
+        self.registry.forget_launched(lost)
         plan = dataclasses.replace(
             lost, handle={}, restarts=lost.restarts + 1, kept="", adopted=False
         )
@@ -104,7 +101,7 @@ class Starter:
 
     def _start(self, service: Service, plan: Server) -> Server:
         source = self.source(plan.source)
-        marker = self._marker(plan.key)
+        marker = self.registry.starting(plan.key)
         if marker.exists():
             # A process of this run died while it was at it.
             source.clear(plan)
@@ -116,8 +113,8 @@ class Starter:
             raise
         ready = self.reuse.publish(service, ready)
         if ready.kept:
-            self.registry.write("launched", ready)
-        self.registry.write("ready", ready)
+            self.registry.note_launched(ready)
+        self.registry.note_ready(ready)
         marker.unlink()
         return ready
 
@@ -152,14 +149,14 @@ class Starter:
 
     def _until_ready(self, service: Service, source: Source, launched: Server) -> Server:
         try:
-            self.registry.write("launched", launched)
+            self.registry.note_launched(launched)
             # While the server starts, there is time.
             orphans.sweep(source, self.run, self.progress)
             return dataclasses.replace(launched, version=self._wait(service, source, launched))
         except BaseException:
             source.stop(launched)
             if source.name != "external":
-                self.registry.remove("launched", launched)
+                self.registry.forget_launched(launched)
             raise
 
     def _wait(self, service: Service, source: Source, launched: Server) -> str:
@@ -178,9 +175,6 @@ class Starter:
     def _refuse_after_the_end(self) -> None:
         if self.given_up.is_set() or self.run.has_ended:
             raise RunEndedError
-
-    def _marker(self, name: str) -> Path:
-        return self.run.directory / f"{name}.{STARTING}"
 
 
 def _cannot_be_dedicated(service: Service, reason: str) -> NoSourceError:

@@ -18,6 +18,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pytest_berth.run.registry import Registry
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
@@ -25,7 +27,6 @@ if TYPE_CHECKING:
 FOR = 30.0
 _LOOK_EVERY = 1.0
 _ASK_ENGINE_EVERY = 5.0
-_LAUNCHED = ".launched.json"
 _STOPPED = "T"
 
 
@@ -43,10 +44,10 @@ class Watch:
 
     def look(self) -> None:
         """Have the servers ended that have stood still for long."""
-        for noted in self.directory.glob(f"*{_LAUNCHED}"):
+        for key, noted in Registry(self.directory).launched_files().items():
             if self._is_held_for_long(noted):
                 del self._since[noted]
-                _end_apart(self.directory, noted.name.removesuffix(_LAUNCHED))
+                _end_apart(self.directory, key)
 
     def _is_held_for_long(self, noted: Path) -> bool:
         now = time.monotonic()
@@ -69,21 +70,18 @@ def end(directory: Path, key: str) -> None:
         key: What the run calls the server.
     """
     from pytest_berth.config.options import OPTIONS, defaults
-    from pytest_berth.run import registry, run
+    from pytest_berth.run import run
     from pytest_berth.sources.choose import Sources
 
-    server = (
-        registry.Registry(directory).read("launched", key) if run.is_directory(directory) else None
-    )
+    registry = Registry(directory)
+    server = registry.read("launched", key) if run.is_directory(directory) else None
     if server is None:
         return
     source = Sources(defaults(directory, OPTIONS), run.resume(directory).id, dict)[server.source]
     held = source.held(server)
     if held:
         # First, as those who wait for the server see its end at once.
-        registry.lost(directory, server).write_text(
-            f"{held} for {FOR:.0f} s, so berth has ended it"
-        )
+        registry.note_lost(server, f"{held} for {FOR:.0f} s, so berth has ended it")
         source.kill(server)
 
 

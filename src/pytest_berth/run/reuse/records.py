@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pytest_berth.run import heartbeat, process_identity, registry, run
-from pytest_berth.run.run import OWNER
 from pytest_berth.waiting import wall_clock
 
 if TYPE_CHECKING:
@@ -72,7 +71,7 @@ class Record:
     @property
     def is_used(self) -> bool:
         """Whether the run that uses it lives, or one of its workers does."""
-        owner = Path(self.user, OWNER)
+        owner = registry.Registry(Path(self.user)).owner
         if not owner.exists():
             return False
         return not heartbeat.has_ended(owner) or bool(run.resume(owner.parent).live_workers())

@@ -92,7 +92,7 @@ def build(berth: Berth, server: Server, steps: tuple[Step, ...], name: str = "")
     """
 
     def work() -> None:
-        made = berth.run.directory / f"{work_name}.ahead"
+        made = berth.run.registry.prebuilt(work_name)
         # What has been imported meanwhile may have added tables.
         if not made.exists() or made.read_text() != _tables(steps):
             _make(berth, server, steps, dict(os.environ), name)
@@ -161,10 +161,10 @@ def build_ahead(server: Server, item: pytest.Item) -> None:
 
 
 def _make_ahead(berth: Berth, server: Server, steps: tuple[Step, ...]) -> None:
-    directory, name = berth.run.directory, _name(server)
-    made = directory / f"{name}.ahead"
-    with lock(directory, name):
-        if not made.exists() and not (directory / f"{name}.done").exists():
+    registry, name = berth.run.registry, _name(server)
+    made = registry.prebuilt(name)
+    with lock(registry.directory, name):
+        if not made.exists() and not registry.done(name).exists():
             made.touch()  # stays empty where it fails
             _make(berth, server, steps, berth.prestart.environment)
             made.write_text(_tables(steps))
