@@ -16,7 +16,7 @@ from benchmarks.machine import Machine
 from benchmarks.report import Table, markdown, show
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
 PAGE = Path("docs/benchmarks.md")
 PICTURES = "pictures"
@@ -71,7 +71,7 @@ def main() -> int:
 
 
 def _measure(options: argparse.Namespace, machine: Machine) -> Iterator[Table]:
-    measures = {
+    measures: dict[str, Callable[[Path], Table]] = {
         "whole": lambda parent: whole.measure(
             machine,
             parent,

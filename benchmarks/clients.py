@@ -26,7 +26,10 @@ def measure(parent: Path, *, source: str, rounds: int, tests: int) -> Table:
     ini = f"berth_source = {source}\n"
     projects = [Project(use, test, frozenset({"berth"}), ini=ini) for use, test in _USES.items()]
     measured = running.measure(
-        projects, parent, rounds, lambda *which: running.one_and_many(*which, tests)
+        projects,
+        parent,
+        rounds,
+        lambda project, directory: running.one_and_many(project, directory, tests),
     )
     medians = {use: running.each(median, samples) for use, samples in measured.taken.items()}
     return Table(

@@ -131,7 +131,10 @@ def measure(
         projects = [each.project(machine, url, size) for size in sizes for each in able]
         counts: dict[str, int] = {}
         measured = running.measure(
-            projects, parent, rounds, lambda *which: _one_and_many(*which, tests, counts)
+            projects,
+            parent,
+            rounds,
+            lambda project, directory: _one_and_many(project, directory, tests, counts),
         )
     return Table(
         TITLE,
