@@ -6,9 +6,10 @@ application know of it stays right.
 
 from __future__ import annotations
 
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, TypeAlias, TypeVar
 
+from pytest_berth.debug_log import ignoring
 from pytest_berth.errors import IsolationError, NotOursError, NotReadyError, StartError
 from pytest_berth.run.readiness import log_end
 from pytest_berth.waiting import wait_for
@@ -117,7 +118,7 @@ def _silence(berth: Berth, service: Service, server: Server) -> str:
         reason = ""
         return True
 
-    with suppress(TimeoutError):
+    with ignoring(TimeoutError, why=f"{server.service} does not answer"):
         wait_for(is_settled, 0.0 if server.source == "external" else _RECOVERS_WITHIN)
     return reason
 

@@ -11,7 +11,6 @@ import os
 import sys
 import threading
 from concurrent.futures import Future, wait
-from contextlib import suppress
 from functools import wraps
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
@@ -20,6 +19,7 @@ from pytest_berth.collection import server_scopes
 from pytest_berth.collection.ordering import is_integration
 from pytest_berth.collection.requirements import fixtures_reached, is_skipped
 from pytest_berth.config.options import START_AHEAD
+from pytest_berth.debug_log import ignoring
 from pytest_berth.sources.choose import may_serve
 from pytest_berth.waiting import now
 
@@ -88,14 +88,14 @@ class Prestart:
         try:
             for service in services:
                 # What cannot be imported, or only with a warning, the test that needs it tells.
-                with suppress(Exception):
+                with ignoring(Exception, why=f"{service.name}: imports are tried again"):
                     service.backend.load_drivers()
                 self._imported[service.name].set()
         finally:
             for imported in self._imported.values():
                 imported.set()
         for service in services:
-            with suppress(Exception):
+            with ignoring(Exception, why=f"{service.name}: imports are tried again"):
                 self._load(service, items, starts=service.name not in running)
 
     def join(self, service: Service) -> None:

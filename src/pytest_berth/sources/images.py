@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
+from pytest_berth.debug_log import ignoring
 from pytest_berth.sources.snapshots import KEPT, UNUSED
 from pytest_berth.waiting import wall_clock
 
@@ -93,7 +93,7 @@ def forget(engine: Engine, name: str) -> None:
     """Remove a snapshot, if it is there."""
     from docker.errors import APIError
 
-    with suppress(APIError):
+    with ignoring(APIError, why=f"the snapshot {name} is gone, or in use"):
         engine.client.client.images.remove(f"{REPOSITORY}:{name}", force=True)
 
 
@@ -113,7 +113,7 @@ def prune(engine: Engine, name: str) -> None:
     group, long_ago = f"{name.rpartition('-')[0]}-", wall_clock() - UNUSED
     ours = [image for image in found if image.attrs["Labels"][SNAPSHOT].startswith(group)]
     for old in {*ours[KEPT:], *(image for image in found if _made(image) < long_ago)}:
-        with suppress(APIError):  # a run may be using it
+        with ignoring(APIError, why="a run may be using the snapshot"):
             remove(engine, old)
 
 

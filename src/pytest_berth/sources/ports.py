@@ -9,11 +9,11 @@ import random
 import socket
 import stat
 import tempfile
-from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pytest_berth.debug_log import ignoring
 from pytest_berth.errors import StartError
 
 if TYPE_CHECKING:
@@ -117,7 +117,7 @@ def _holder(port: int) -> str:
     """Return what listens at a port, as far as this user can see."""
     import psutil
 
-    with suppress(psutil.Error):
+    with ignoring(psutil.Error, why="what listens is not seen by this user"):
         for entry in psutil.net_connections("tcp"):
             # The address is a pair, or nothing.
             listens = entry.status == psutil.CONN_LISTEN and entry.laddr[1:2] == (port,)

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import atexit
 import socket
-from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from pytest_berth.compat import testcontainers_private
+from pytest_berth.debug_log import ignoring
 from pytest_berth.errors import NoSourceError, StartError
 
 if TYPE_CHECKING:
@@ -99,5 +99,5 @@ def stop(engine: Engine, reaper: Mapping[str, Any]) -> None:
     """Remove the reaper of a run that has come to its end."""
     from docker.errors import NotFound
 
-    with suppress(NotFound):
+    with ignoring(NotFound, why="the reaper is gone already"):
         engine.containers.get(reaper["container"]).remove(force=True, v=True)

@@ -10,12 +10,13 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from filelock import Timeout
 
+from pytest_berth.debug_log import ignoring
 from pytest_berth.run.reuse.records import Record, Records, leads_to_engine
 from pytest_berth.waiting import now, wait_for
 
@@ -35,7 +36,7 @@ def register(records: Records, record: Record) -> None:
 
 def ensure(records: Records) -> None:
     """Start a reuse reaper if none is there."""
-    with suppress(Timeout), records.lock(REAPER):
+    with ignoring(Timeout, why="a reuse reaper is there"), records.lock(REAPER):
         start(records.directory)
 
 
@@ -122,5 +123,5 @@ class ReuseReaper:
 
 
 if __name__ == "__main__":
-    with suppress(Timeout):
+    with ignoring(Timeout, why="a reuse reaper is there"):
         ReuseReaper(Records(Path(sys.argv[1]))).run()

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from pytest_berth.debug_log import ignoring
 from pytest_berth.services.kafka.connection import Connection, require
 from pytest_berth.services.kafka.group_coordinator import coordinated
 from pytest_berth.services.kafka.kafka_python import metadata_messages
@@ -128,7 +128,7 @@ class Brokers:
     def _bootstrap(self) -> Connection:
         *others, last = [_address(each) for each in self.bootstrap.split(",")]
         for address in others:
-            with suppress(OSError):
+            with ignoring(OSError, why="the next broker may answer"):
                 return self._connect(address)
         return self._connect(last)
 

@@ -13,10 +13,11 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from contextlib import closing, suppress
+from contextlib import closing
 from pathlib import Path
 
 from pytest_berth.config.options import ARTIFACT_MIRROR
+from pytest_berth.debug_log import ignoring
 from pytest_berth.errors import BerthError
 from pytest_berth.services.kafka import (
     artifacts,
@@ -46,7 +47,7 @@ class Silence:
 
 def main(version: str, program: str, cache: str) -> None:
     """Make the archive, unless it is there, cannot be made, or is being made already."""
-    with suppress(OSError, AttributeError):
+    with ignoring(OSError, AttributeError, why="the archive is made at the usual priority"):
         os.nice(10)
     path = Path(program)
     found = java.Java(path, java.version_of(path), "given")
@@ -61,7 +62,7 @@ def train(broker: Broker) -> None:
     from filelock import FileLock, Timeout
 
     lock = FileLock(broker.archive.with_name(broker.archive.name + ".lock"), timeout=0)
-    with suppress(Timeout), lock:
+    with ignoring(Timeout, why="another process makes the archive"), lock:
         if broker.training():
             _sweep(broker)
             directory = Path(tempfile.mkdtemp(prefix="berth-kafka-training-"))

@@ -18,12 +18,13 @@ from __future__ import annotations
 import os
 import platform
 import time
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
 import redis
 
+from pytest_berth.debug_log import ignoring
 from pytest_berth.errors import IsolationError, NoSourceError
 from pytest_berth.services.redis import clients, urls
 
@@ -178,7 +179,8 @@ def release(server: Server, run_id: str) -> int:
 
     Where the server is out of reach there is nothing to be done, and claims expire by themselves.
     """
-    with suppress(redis.ConnectionError), _connected(server) as client:
+    unreachable = ignoring(redis.ConnectionError, why="claims expire by themselves")
+    with unreachable, _connected(server) as client:
         owners = _connected_owners(client)
         return int(_run(client, _RELEASE, _databases(client), owner(run_id, ""), owners))
     return 0
@@ -213,7 +215,7 @@ class Claim:
 
         Where the claim is gone, or the server out of reach, nothing is emptied.
         """
-        with suppress(redis.RedisError, IsolationError):
+        with ignoring(redis.RedisError, IsolationError, why="the number is not emptied"):
             self.renew()
 
 

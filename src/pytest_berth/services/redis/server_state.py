@@ -8,11 +8,12 @@ something, all of it is read, compared, and put back.
 from __future__ import annotations
 
 import re
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import redis
+
+from pytest_berth.debug_log import ignoring
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -84,7 +85,7 @@ def read(client: redis.Redis) -> Standing:
         redis.ResponseError: The default user may not look, any more.
     """
     dump, libraries = None, []
-    with suppress(redis.ResponseError):  # before Redis 7
+    with ignoring(redis.ResponseError, why="before Redis 7 there are no functions"):
         dump = _run(client, "FUNCTION DUMP")
         libraries = list(map(_fields, _run(client, "FUNCTION LIST", "WITHCODE")))
     users = (rules(line).split(" ", 2)[1:] for line in _run(client, "ACL LIST"))
@@ -108,8 +109,7 @@ def put_back(client: redis.Redis, before: Standing) -> list[str]:
     """Make the server as it was, and return the names of what differs still."""
     now = read(client)
     for command in _commands(before, now):
-        # What cannot be put back, the last look finds.
-        with suppress(redis.ResponseError):
+        with ignoring(redis.ResponseError, why="the last look tells what is not put back"):
             _run(client, *command)
     return before.differences(read(client)) if before != now else []
 

@@ -7,13 +7,13 @@ test's first statement, and closed without asking the loop, which may be gone by
 from __future__ import annotations
 
 import socket
-from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 from sqlalchemy.pool import NullPool
 
 from pytest_berth.compat import asyncio_private, asyncpg_private, sqlalchemy_private
+from pytest_berth.debug_log import ignoring
 from pytest_berth.services.postgres.asynchronous.resources import connections
 from pytest_berth.services.postgres.server import urls
 
@@ -46,6 +46,6 @@ def _hang_up(connection: Any) -> None:
     transport = asyncpg_private.transport(connection)
     if transport is None:
         return
-    with suppress(OSError):  # the server has hung up
+    with ignoring(OSError, why="the server has hung up already"):
         transport.get_extra_info("socket").shutdown(socket.SHUT_RDWR)
     asyncio_private.abort(transport)

@@ -9,9 +9,10 @@ berth has started itself.
 
 from __future__ import annotations
 
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from pytest_berth.debug_log import ignoring
 from pytest_berth.errors import IsolationError, NotOursError
 from pytest_berth.services.postgres.databases import cloning
 from pytest_berth.services.postgres.isolation.advice import PRIVATE
@@ -103,7 +104,8 @@ def expected(server: Server, run_id: str, worker: str) -> str:
     if server.source == "external":
         import psycopg
 
-        with suppress(psycopg.OperationalError), administration(server) as connection:
+        unreachable = ignoring(psycopg.OperationalError, why="tests that need the server tell it")
+        with unreachable, administration(server) as connection:
             found = role_rights.find(connection)
             return database_name(run_id, worker) if found.own_databases else found.database
     return of_worker(server, run_id, worker)
@@ -255,7 +257,7 @@ def drop_all(server: Server, run_id: str) -> None:
         names = of_run(connection, server, run_id)
         # The template last: it is what the next run would know this one by.
         for name in sorted(names, key=database_name(run_id, TEMPLATE).__eq__):
-            with suppress(psycopg.errors.InvalidCatalogName):  # another run was faster
+            with ignoring(psycopg.errors.InvalidCatalogName, why="another run was faster"):
                 _drop_beside_others(connection, run_id, name)
         fixed_name = server.credentials.fixed
         if fixed_name:

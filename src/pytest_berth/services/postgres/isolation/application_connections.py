@@ -9,7 +9,7 @@ from __future__ import annotations
 import gc
 import logging
 import sys
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
@@ -22,6 +22,7 @@ from pytest_berth.compat import (
     psycopg2_private,
     sqlalchemy_private,
 )
+from pytest_berth.debug_log import ignoring
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
@@ -213,8 +214,7 @@ def check_pools(database: str) -> None:
         return
     for found in gc.get_objects():
         if issubclass(type(found), pools.ConnectionPool) and _leads_to(found, database):
-            # It may be closed by now: then there is nothing to check.
-            with suppress(pools.PoolClosed):
+            with ignoring(pools.PoolClosed, why="a closed pool needs no check"):
                 found.check()
 
 

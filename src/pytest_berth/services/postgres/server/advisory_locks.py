@@ -7,10 +7,11 @@ or drops one another. Locks end with their sessions, however these end.
 
 from __future__ import annotations
 
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from pytest_berth.debug_log import ignoring
 from pytest_berth.services.postgres.server import connections
 
 if TYPE_CHECKING:
@@ -124,7 +125,7 @@ def _end(connection: psycopg.Connection[Any]) -> None:
     """
     import psycopg
 
-    with suppress(psycopg.Error):  # the server is gone, and the locks with it
+    with ignoring(psycopg.Error, why="the server is gone, and the locks with it"):
         connection.execute("SELECT pg_catalog.pg_advisory_unlock_all()")
     connection.close()
 
