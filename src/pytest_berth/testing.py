@@ -277,7 +277,7 @@ class ServiceConformance:
                 assert run(url, line) == 0
             """
         )
-        any_source.run().assert_outcomes(passed=1)
+        any_source.run("test_it.py").assert_outcomes(passed=1)
 
     def test_a_test_may_have_its_own_server(self, any_source: Project) -> None:
         """By the marker's argument ``scope``."""
