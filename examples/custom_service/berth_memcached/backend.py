@@ -44,7 +44,9 @@ class Memcached(Backend):
         """Open the server, which this worker has for itself."""
         require_ours(server, worker)
         with closing(connect(server)) as client:
-            yield Cache(self.url(server), client)
+            cache = Cache(self.url(server), client)
+            cache.reset()  # at a URL, others may have written
+            yield cache
 
     def connection_errors(self):
         """Return what pymemcache raises when a connection fails."""
