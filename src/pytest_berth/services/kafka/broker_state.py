@@ -7,6 +7,7 @@ SCRAM. What an earlier version of the broker does not know of cannot be changed 
 from __future__ import annotations
 
 import itertools
+import os
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -26,10 +27,10 @@ _BROKER, _LOGGER, _METRICS, _GROUP = 4, 8, 16, 32
 _SET_LATER = {2, 3, 6, 7, 8}
 _ANY, _ANY_PATTERN = 1, 1
 _CAUGHT_UP_WITHIN = 10.0
-_NUMBERS = itertools.count(1 << 40)  # bytes per second, so that nobody is slowed down
+_NUMBERS = itertools.count()
 Entity = tuple[tuple[str, str | None], ...]
-_OURS: Entity = (("client-id", "berth-catches-up"),)
-_RATE = "producer_byte_rate"
+_OURS = "berth-catches-up-"
+_LIMIT = {"producer_byte_rate": float(1 << 40)}  # bytes per second, so that nobody is slowed down
 _METADATA = "__cluster_metadata"
 Acl = tuple[int, str, int, str, str, int, int]
 
@@ -106,22 +107,23 @@ def catch_up(brokers: Brokers) -> None:
 
     A controller answers when a change is written; brokers learn of it, in the same order, a
     moment later. What is written here, a limit for a client that is not there, they have seen then.
+    Each call has a client of its own: other workers call this at the same time.
     """
-    number = float(next(_NUMBERS))
+    entity: Entity = (("client-id", f"{_OURS}{os.getpid()}-{next(_NUMBERS)}"),)
     try:
-        _put_back_quotas(brokers, {_OURS: {_RATE: number}}, {})
+        _put_back_quotas(brokers, {entity: _LIMIT}, {})
     except errors.IncompatibleBrokerVersion:
         return
     try:
         wait_for(
-            lambda: _all_quotas(brokers).get(_OURS, {}).get(_RATE) == number,
+            lambda: entity in _all_quotas(brokers),
             _CAUGHT_UP_WITHIN,
             interval=0.0005,
             max_interval=0.02,
             message="the broker's view of the cluster",
         )
     finally:
-        _put_back_quotas(brokers, {}, {_OURS: {_RATE: number}})
+        _put_back_quotas(brokers, {}, {entity: _LIMIT})
 
 
 def _configs(brokers: Brokers) -> dict[tuple[int, str], dict[str, str]]:
@@ -162,7 +164,12 @@ def _resources(brokers: Brokers) -> list[tuple[int, str]]:
 
 
 def _quotas(brokers: Brokers) -> dict[Entity, dict[str, float]]:
-    return {entity: each for entity, each in _all_quotas(brokers).items() if entity != _OURS}
+    found = _all_quotas(brokers)
+    return {entity: limits for entity, limits in found.items() if not _is_ours(entity)}
+
+
+def _is_ours(entity: Entity) -> bool:
+    return any((name or "").startswith(_OURS) for _, name in entity)
 
 
 def _all_quotas(brokers: Brokers) -> dict[Entity, dict[str, float]]:
