@@ -167,8 +167,8 @@ def test_an_idle_run_imports_nothing_heavy(project: Project) -> None:
                 heavy = "sqlalchemy psycopg testcontainers docker rich filelock psutil alembic"
                 assert not set(heavy.split()) & sys.modules.keys()
                 services = [name for name in sys.modules if "berth.services." in name]
-                rooms = {name.rpartition(".")[2] for name in services if name.count(".") == 3}
-                assert rooms == {"options", "service", "fixtures"}
+                imported = {name.rpartition(".")[2] for name in services if name.count(".") == 3}
+                assert imported == {"options", "service", "fixtures"}
         """
     )
     project.run().assert_outcomes(passed=1)

@@ -65,9 +65,9 @@ USING = "def test_pg(pg_session): pass"
 LOADED = """
     import sys
 
-    def loaded(*rooms):
+    def loaded(*imported):
         found = [name.removeprefix("pytest_berth.") for name in sys.modules]
-        return [name for name in found if name.startswith(rooms)]
+        return [name for name in found if name.startswith(imported)]
 """
 
 
@@ -160,15 +160,15 @@ def test_a_run_imports_only_what_its_source_and_its_tests_need(
     project: Project, temporary: Path
 ) -> None:
     project.write(
-        rooms=LOADED,
+        imported=LOADED,
         test_a="""
-            from rooms import loaded
+            from imported import loaded
 
             def test_pg(pg_session):
-                assert loaded("sources.local", "services.postgres.schema.lines")
-                assert not loaded("sources.container", "sources.engine", "sources.external")
-                assert not loaded("services.redis.slates", "services.kafka.access")
-                kinds = ("alembic", "attribute", "command", "objects", "sql")
+                assert loaded("sources.local", "services.postgres.schema.parse_lines")
+                assert not loaded("sources.container", "sources.container_engine", "sources.external")
+                assert not loaded("services.redis.namespace", "services.kafka.namespace")
+                kinds = ("alembic", "python_attribute", "command", "python_objects", "sql")
                 assert not loaded(*(f"services.postgres.schema.{kind}" for kind in kinds))
                 assert not loaded("services.postgres.restore.")
                 assert not loaded("services.postgres.databases.database_pool")
@@ -183,7 +183,7 @@ def test_what_puts_data_back_is_imported_before_the_first_test_if_any_needs_it(
     project: Project, temporary: Path, needed_by: str
 ) -> None:
     unit = """
-        from rooms import loaded
+        from imported import loaded
 
         def test_unit():
             assert loaded("services.postgres.restore.restore")
@@ -201,7 +201,7 @@ def test_what_puts_data_back_is_imported_before_the_first_test_if_any_needs_it(
                 with {needed_by}.engine.connect() as connection:
                     assert connection.scalar(STORED)
         """
-    project.write(rooms=LOADED, test_a=unit, test_b=using)
+    project.write(imported=LOADED, test_a=unit, test_b=using)
     project.run().assert_outcomes(passed=2)
 
 
