@@ -679,7 +679,7 @@ def test_a_worker_that_dies_while_it_starts_a_server_leaves_the_next_one_able_to
     require_source(source)
     project.plugins = ("xdist",)
     module, name, function, word = MOMENTS[moment]
-    kind = source.capitalize()
+    kind = {"container": "ContainerSource", "local": "Local"}[source]
     project.conftest(
         DYING.format(
             module=module.format(source=source),
