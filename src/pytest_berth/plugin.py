@@ -188,7 +188,10 @@ def _start_reporting(config: pytest.Config) -> Progress:
 
 
 def _explain_import(berth: Berth, error: Exception) -> None:
-    """Say why a conftest file cannot be imported; pytest itself shows the error."""
+    """Say why a conftest file cannot be imported; pytest shows the error, without secrets."""
+    from pytest_berth.reporting import redaction
+
+    redaction.redact_conftest_failure(error, berth)
     if berth.exports:
         from pytest_berth.reporting.hints import refused_connections
 

@@ -335,3 +335,26 @@ def test_an_exported_password_is_in_no_live_log_even_while_no_server_runs(
     result.assert_outcomes(passed=1)
     assert "connecting to postgresql+psycopg://berth:***@" in result.stdout.str()
     assert_redacted(project, result)
+
+
+def test_a_conftest_file_that_cannot_be_imported_tells_no_password(project: Project) -> None:
+    project.ini("berth_export = DATABASE_URL = {pg_url}")
+    project.conftest("""
+        import os
+
+        class BadUrlError(ValueError):
+            def __init__(self, url):
+                self.url = url
+
+            def __str__(self):
+                return f"cannot use {self.url}"
+
+        raise BadUrlError(os.environ["DATABASE_URL"])
+    """)
+    project.write(test_a="def test_a(): pass")
+
+    result = project.run()
+
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines(["E *BadUrlError: cannot use postgresql+psycopg://berth:***@*"])
+    assert not [line for line in result.errlines if "://berth:" in line and ":***@" not in line]

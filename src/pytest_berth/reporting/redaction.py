@@ -312,6 +312,27 @@ def redact_traceback(secrets: Secrets) -> None:
         sys.excepthook = hook
 
 
+def redact_conftest_failure(failure: Exception, berth: Berth) -> None:
+    """Take secrets out of why a conftest file cannot be imported: pytest prints it past all hooks.
+
+    Args:
+        failure: pytest's error, whose attribute ``cause`` is what pytest prints.
+        berth: The run.
+    """
+    cause = getattr(failure, "cause", None)
+    if not isinstance(cause, Exception):
+        return
+    secrets = Secrets(berth)
+    secrets.look()
+    told, redacted = str(cause), secrets.text(str(cause))
+    if redacted != told:
+        kind = type(cause)
+        names = {"__module__": kind.__module__, "__qualname__": kind.__qualname__}
+        # Errors keep their text each in its own way: only one of another class has but this text.
+        shown = type(kind.__name__, (Exception,), names)(redacted)
+        failure.cause = shown.with_traceback(cause.__traceback__)  # type: ignore[attr-defined]
+
+
 def start(config: pytest.Config) -> None:
     """Begin to know what is secret."""
     config.stash[SECRETS] = Secrets(config.stash[BERTH])
