@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.limits import page as limits
 
+from limit_tables import page as limits
 from pytest_berth import errors
 from pytest_berth.config import markers
 from pytest_berth.config import options as core_options

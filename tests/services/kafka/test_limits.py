@@ -7,9 +7,9 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 import pytest
-from tests.limits import kafka
-from tests.limits.table import SERVERS
 
+from limit_tables import kafka
+from limit_tables.table import SERVERS
 from marks import usual
 from pytest_berth.services.kafka.service import KAFKA
 

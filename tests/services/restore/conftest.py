@@ -15,8 +15,8 @@ import psycopg
 import pytest
 from psycopg import sql
 from psycopg.conninfo import make_conninfo
-from tests import temporary
 
+import temporary
 from pytest_berth.api import Progress
 from pytest_berth.config.options import ARTIFACT_MIRROR
 from pytest_berth.services.postgres import restore

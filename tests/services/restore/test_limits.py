@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from psycopg.conninfo import conninfo_to_dict
-from tests.limits import postgres
-from tests.limits.table import SERVERS
 
+from limit_tables import postgres
+from limit_tables.table import SERVERS
 from marks import usual
 
 from . import conftest

@@ -17,8 +17,8 @@ import psycopg
 import pytest
 import sqlalchemy as sa
 from psycopg import sql
-from tests import temporary
 
+import temporary
 from pytest_berth.errors import SchemaError
 from pytest_berth.services.postgres.schema import Target, parse
 from pytest_berth.sources import ports

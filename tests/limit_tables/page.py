@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tests.limits import kafka, postgres, redis
-from tests.limits.table import markdown
+from limit_tables import kafka, postgres, redis
+from limit_tables.table import markdown
 
 PATH = Path(__file__).parents[2] / "docs/limits.md"
 TABLES = (*postgres.TABLES, postgres.COMMIT, redis.TABLE, kafka.TABLE)
@@ -13,7 +13,7 @@ HEAD = """\
 # What is kept apart, and what is not
 
 Each row is tried by a test of berth's own suite, on three servers, and the page is made from
-what that test expects: `python -m tests.limits` writes it.
+what that test expects: `PYTHONPATH=tests python -m limit_tables` writes it.
 
 The first outcome in a cell is that on a server that berth has started, with one process that
 runs the tests. With several workers (`-n 2`), and on an external server, where the account is a
