@@ -70,7 +70,9 @@ def test_settings_capture_and_terminal_of_pytest(pytestconfig: pytest.Config) ->
     capture = manager.get_plugin("capturemanager")
     assert hasattr(capture, "_global_capturing")
     assert isinstance(pytest_private.is_capturing(capture), bool)
-    reporter = pytest.TerminalReporter(pytestconfig)
+    from _pytest.terminal import TerminalReporter  # pytest 8.2 has no public name for it
+
+    reporter = TerminalReporter(pytestconfig)
     assert not pytest_private.is_within_line(reporter)
 
 
