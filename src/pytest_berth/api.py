@@ -13,10 +13,10 @@ import shutil
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
-from urllib.parse import unquote, urlsplit
+from urllib.parse import quote, unquote, urlsplit
 
 from pytest_berth.config.descriptor import Dedicated, Marker, Service
-from pytest_berth.config.options import Option, Setting, Settings, choice, lines, mask, text, words
+from pytest_berth.config.options import Option, Setting, Settings, choice, lines, text, words
 from pytest_berth.errors import (
     BerthError,
     IsolationError,
@@ -443,18 +443,20 @@ class Backend:
     def external(self, settings: Settings) -> Server | None:
         """Return the server that ``berth_<prefix>_url`` names; None without one."""
         option = self.service.url
-        return self._server_at(settings[option]) if settings[option] else None
+        return self.server_at(settings[option]) if settings[option] else None
 
-    def _server_at(self, url: str) -> Server:
+    def server_at(self, url: str) -> Server:
+        """Return the external server at a URL."""
         parts = urlsplit(url)
         account = Credentials(unquote(parts.username or ""), unquote(parts.password or ""), "")
+        host, port = parts.hostname or "", parts.port or self.default_port
         return Server(
             self.service.name,
             "external",
-            parts.hostname or "",
-            parts.port or self.default_port,
+            host,
+            port,
             account,
-            detail=mask(url),
+            detail=f"{parts.scheme}://{host}:{port}",  # the user may be a token, and so a secret
             reason=f"{self.service.url.name} is set",
         )
 
@@ -467,8 +469,12 @@ class Backend:
         return {self.service.address: self.url(server), **address}
 
     def url(self, server: Server) -> str:
-        """Return a server's URL."""
-        return f"{self.service.name}://{server.host}:{server.port}"
+        """Return a server's URL, with the account where there is one."""
+        account = server.credentials
+        password = f":{quote(account.password, safe='')}" if account.password else ""
+        given = f"{quote(account.user, safe='')}{password}"
+        host = f"[{server.host}]" if ":" in server.host else server.host
+        return f"{self.service.name}://{given}{'@' if given else ''}{host}:{server.port}"
 
     # What its tests need.
 

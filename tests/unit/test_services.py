@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from pytest_berth.api import Backend
 from pytest_berth.config.descriptor import Service
 from pytest_berth.errors import MissingExtraError, ServiceError
 from pytest_berth.services import discovery
@@ -115,3 +116,19 @@ def test_a_backend_that_cannot_be_imported_is_told() -> None:
 def test_the_example_has_at_most_150_lines() -> None:
     example = Path(__file__).parents[2] / "examples/custom_service/berth_memcached"
     assert sum(len(path.read_text("utf-8").splitlines()) for path in example.glob("*.py")) <= 150
+
+
+@pytest.mark.parametrize(
+    "url", ["it://127.0.0.1:4222", "it://u%40:p%2F%3A@127.0.0.1:4222", "it://:p@[::1]:4222"]
+)
+def test_the_url_of_an_external_server_keeps_its_account(url: str) -> None:
+    backend = Backend(Service("it", "nowhere:Backend"))
+    server = backend.server_at(url)
+    assert backend.url(server) == url
+    assert "@" not in server.detail
+
+
+@pytest.mark.parametrize("url", ["it://host:abc", "it://a:1,b:2", "it://[::1:4222", "other://host"])
+def test_a_url_that_cannot_be_used_is_refused_with_the_settings(url: str) -> None:
+    with pytest.raises(ValueError, match="use a URL such as it://host:port"):
+        Service("it", "nowhere:Backend").url.parse(url)

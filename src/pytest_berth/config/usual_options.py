@@ -41,7 +41,12 @@ def url(prefix: str, label: str, scheme: str) -> Option[str]:
         from urllib.parse import urlsplit
 
         given = value.strip()
-        if given and (urlsplit(given).scheme != scheme or not urlsplit(given).hostname):
+        try:
+            parts = urlsplit(given)
+            usable = parts.scheme == scheme and parts.hostname and parts.port != 0
+        except ValueError:  # the port is no number, or a bracket is missing
+            usable = False
+        if given and not usable:
             raise ValueError(f"use a URL such as {scheme}://host:port")
         return given
 
