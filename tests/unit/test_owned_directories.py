@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pytest_berth.cli import commands
-from pytest_berth.run import orphans, process_identity, reaper
+from pytest_berth.run import heartbeat, orphans, process_identity, reaper
 from pytest_berth.run.process_identity import Process
 from pytest_berth.run.registry import OWNER, Registry
 from pytest_berth.run.run import Run
@@ -170,3 +170,27 @@ def test_what_others_can_change_in_a_cache_is_told(tmp_path: Path) -> None:
     assert stranger(below) == f"others may write to {cache}"
     cache.chmod(0o1777)
     assert stranger(below) == "", "in a sticky directory nobody exchanges what is ours"
+
+
+def test_what_is_written_while_a_directory_is_removed_goes_as_well(
+    dead: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    removed: list[Path] = []
+    unlink = type(dead).unlink
+
+    def unlink_and_write(path: Path, *arguments: Any) -> None:
+        unlink(path, *arguments)
+        removed.append(path)
+        if len(removed) == 1:
+            (dead / "late").touch()
+
+    Registry(dead).heartbeat.touch()
+    monkeypatch.setattr(type(dead), "unlink", unlink_and_write)
+    owned_directories.remove(dead)
+    assert not dead.exists()
+
+
+def test_a_run_that_has_ended_has_no_heartbeat(dead: Path) -> None:
+    (dead / OWNER).unlink()
+    heartbeat.beat(dead)
+    assert not Registry(dead).heartbeat.exists()

@@ -30,9 +30,11 @@ _OTHER_MACHINE = 3600.0
 
 
 def beat(directory: Path) -> None:
-    """Say that the run lives; nothing where its directory is gone."""
+    """Say that the run lives; nothing where it has ended, and its directory goes or is gone."""
+    registry = Registry(directory)
     with contextlib.suppress(OSError):
-        Registry(directory).heartbeat.touch()
+        if registry.owner.exists():
+            registry.heartbeat.touch()
 
 
 def has_ended(path: Path) -> bool:

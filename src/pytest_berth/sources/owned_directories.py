@@ -63,20 +63,26 @@ def is_ours(
 
 
 def remove(directory: Path) -> None:
-    """Remove a directory that is ours, as far as possible: its record, the proof, last."""
-    try:
-        entries = _beside_record(directory)
-    except OSError:
-        return  # it is gone
-    for entry in entries:
-        if entry.is_dir(follow_symlinks=False):
-            shutil.rmtree(entry.path, ignore_errors=True)
-        else:
-            with suppress(OSError):
-                Path(entry.path).unlink()
-    with suppress(OSError):
-        if not _beside_record(directory):
+    """Remove a directory that is ours, as far as possible: its record, the proof, last.
+
+    What others write there meanwhile, such as a heartbeat, goes as well.
+    """
+    failed: set[str] = set()
+    with suppress(OSError):  # it is gone
+        while entries := [each for each in _beside_record(directory) if each.name not in failed]:
+            failed.update(entry.name for entry in entries if not _remove_entry(entry))
+        if not failed:
             shutil.rmtree(directory, ignore_errors=True)
+
+
+def _remove_entry(entry: os.DirEntry[str]) -> bool:
+    """Return whether it is gone."""
+    if entry.is_dir(follow_symlinks=False):
+        shutil.rmtree(entry.path, ignore_errors=True)
+    else:
+        with suppress(OSError):
+            Path(entry.path).unlink()
+    return not os.path.lexists(entry.path)
 
 
 def _beside_record(directory: Path) -> list[os.DirEntry[str]]:
