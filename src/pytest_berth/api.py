@@ -446,7 +446,7 @@ class Backend:
         return self.server_at(settings[option]) if settings[option] else None
 
     def server_at(self, url: str) -> Server:
-        """Return the external server at a URL."""
+        """Return the external server at a URL: ``scheme://user:password@host:port``."""
         parts = urlsplit(url)
         account = Credentials(unquote(parts.username or ""), unquote(parts.password or ""), "")
         host, port = parts.hostname or "", parts.port or self.default_port

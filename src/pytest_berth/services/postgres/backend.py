@@ -45,12 +45,11 @@ class Postgres(Backend):
         """Return what makes one local process differ from another: programs and settings."""
         return launch.local_shape(settings)
 
-    def external(self, settings: Settings) -> Server | None:
-        """Return the server that ``berth_pg_url`` names; None without one."""
+    def server_at(self, url: str) -> Server:
+        """Return the external server at the URL."""
         from pytest_berth.services.postgres.server import urls
 
-        url = settings[ini.URL]
-        return urls.server(url, reason=f"{ini.URL.name} is set") if url else None
+        return urls.server(url, reason=f"{self.service.url.name} is set")
 
     def placeholders(
         self, server: Server, settings: Settings, run_id: str, worker: str
