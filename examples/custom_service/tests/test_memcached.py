@@ -1,7 +1,13 @@
 """Memcached passes what every service of pytest-berth has to."""
 
-from berth_memcached import ALLOW_RESET, MEMCACHED
+from contextlib import closing
+from dataclasses import replace
 
+import pytest
+from berth_memcached import ALLOW_RESET, MEMCACHED
+from berth_memcached.backend import connect, identity
+
+from pytest_berth.api import NotOursError
 from pytest_berth.testing import ServiceConformance
 
 
@@ -18,3 +24,13 @@ def test_a_client_talks_to_the_workers_server(memcached_client):
     """The fixtures can be used in this very suite, too."""
     memcached_client.set("key", b"value")
     assert memcached_client.get("key") == b"value"
+
+
+def test_a_memcached_of_others_at_the_address_is_not_taken_for_berths(memcached_server):
+    """It tells another number."""
+    ours = memcached_server.server
+    lost = replace(ours, credentials=replace(ours.credentials, token="1"))
+    with closing(connect(ours)) as client:
+        identity(client, ours)
+        with pytest.raises(NotOursError):
+            identity(client, lost)
