@@ -11,7 +11,7 @@ import docker
 import psycopg
 import pytest
 
-from pytest_berth.config.options import OPTIONS, Setting, Settings
+from ini_settings import settings
 from pytest_berth.run.manager import Manager
 from pytest_berth.run.run import MAIN, Run
 from pytest_berth.services.kafka import urls as kafka_urls
@@ -61,14 +61,8 @@ class Stage:
     def manager(self, source: str = "auto", **given: Any) -> Manager:
         """Return the servers-to-be of a run; settings are given as in an ini file."""
         given["berth_source"] = source
-        values = {
-            option.name: Setting(option.parse(given[option.name]), "pytest.ini")
-            if option.name in given
-            else Setting(option.default, "default")
-            for option in (*OPTIONS, *self.service.options)
-        }
         run = Run(os.urandom(4).hex(), MAIN)
-        made = Manager(run, Settings(self.root, values), [self.service], Notes())
+        made = Manager(run, settings(self.service, self.root, **given), [self.service], Notes())
         self.managers.append(made)
         return made
 

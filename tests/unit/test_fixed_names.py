@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import os
 import socket
-from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from ini_settings import settings
 from pytest_berth.api import Server
-from pytest_berth.config.options import OPTIONS, Setting, Settings, describe
+from pytest_berth.config.options import Setting, describe
 from pytest_berth.errors import SettingsError, StartError
 from pytest_berth.reporting.redaction import Redaction
 from pytest_berth.run.reuse.handover import Reuse
@@ -22,20 +22,11 @@ from pytest_berth.services.postgres.service import POSTGRES
 from pytest_berth.sources import ports
 
 
-def settings(**given: Any) -> Settings:
-    """Return settings as an ini file gives them."""
-    values = {
-        option.name: Setting(option.parse(given[option.name]), "pytest.ini")
-        if option.name in given
-        else Setting(option.default, "default")
-        for option in (*OPTIONS, *POSTGRES.options)
-    }
-    return Settings(Path(), values)
-
-
 def berth(workers: int, **given: str) -> Any:
     """Return what is known in one of several workers."""
-    return SimpleNamespace(settings=settings(**given), run=SimpleNamespace(workers=workers))
+    return SimpleNamespace(
+        settings=settings(POSTGRES, **given), run=SimpleNamespace(workers=workers)
+    )
 
 
 def told(error: SettingsError | StartError) -> str:
@@ -106,7 +97,7 @@ def test_names_that_a_run_can_have_are_taken(workers: int, given: dict[str, str]
 
 
 def test_a_server_without_chosen_names_is_as_ever() -> None:
-    account = POSTGRES.backend.account(settings())
+    account = POSTGRES.backend.account(settings(POSTGRES))
     assert (account.user, account.database, account.fixed, account.given) == (
         "berth",
         "postgres",
@@ -116,7 +107,7 @@ def test_a_server_without_chosen_names_is_as_ever() -> None:
 
 
 def test_each_server_has_a_token_of_its_own_that_no_setting_replaces() -> None:
-    given = settings(berth_pg_settings=["pytest_berth.server = known", "work_mem = 8MB"])
+    given = settings(POSTGRES, berth_pg_settings=["pytest_berth.server = known", "work_mem = 8MB"])
     accounts = [POSTGRES.backend.account(given) for _ in range(2)]
     tokens = [each.token for each in accounts]
     assert all(tokens)
@@ -128,8 +119,14 @@ def test_each_server_has_a_token_of_its_own_that_no_setting_replaces() -> None:
 
 
 def test_the_administrator_leaves_the_database_that_tests_are_to_have() -> None:
-    assert POSTGRES.backend.account(settings(berth_pg_database="postgres")).database == "template1"
-    assert POSTGRES.backend.account(settings(berth_pg_database="shop")).database == "postgres"
+    assert (
+        POSTGRES.backend.account(settings(POSTGRES, berth_pg_database="postgres")).database
+        == "template1"
+    )
+    assert (
+        POSTGRES.backend.account(settings(POSTGRES, berth_pg_database="shop")).database
+        == "postgres"
+    )
 
 
 def test_a_chosen_password_is_replaced_only_where_it_stands_as_one() -> None:
@@ -137,23 +134,27 @@ def test_a_chosen_password_is_replaced_only_where_it_stands_as_one() -> None:
         server = Server("postgres", "local", "h", 1, account)
         return Redaction.of([server]).text(f"{account.password} postgres://u:{account.password}@h")
 
-    chosen = POSTGRES.backend.account(settings(berth_pg_password="shop"))
+    chosen = POSTGRES.backend.account(settings(POSTGRES, berth_pg_password="shop"))
     assert redact(chosen) == "shop postgres://u:***@h"
-    made = POSTGRES.backend.account(settings(berth_pg_port="5433"))
+    made = POSTGRES.backend.account(settings(POSTGRES, berth_pg_port="5433"))
     assert redact(made) == "*** postgres://u:***@h"
     shown = describe("berth_pg_password", Setting("shop", "pytest.ini"))
     assert shown == "berth_pg_password = *** (pytest.ini)"
 
 
 def test_a_fixed_name_is_another_way_into_the_database() -> None:
-    chosen = choice.choose({"pg_session"}, None, settings(berth_pg_database="shop"), exported=False)
+    chosen = choice.choose(
+        {"pg_session"}, None, settings(POSTGRES, berth_pg_database="shop"), exported=False
+    )
     assert str(chosen) == "truncation: berth_pg_database is another way in"
 
 
 def test_a_server_with_chosen_names_is_not_kept_for_the_next_run() -> None:
     def is_kept(**given: str) -> bool:
         nothing: Any = None
-        return Reuse(nothing, settings(berth_keep="10m", **given), nothing, ()).is_wanted(POSTGRES)
+        return Reuse(nothing, settings(POSTGRES, berth_keep="10m", **given), nothing, ()).is_wanted(
+            POSTGRES
+        )
 
     assert is_kept()
     assert not is_kept(berth_pg_user="app")
@@ -181,7 +182,7 @@ def test_a_port_that_something_listens_at_is_refused() -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
         with pytest.raises(StartError) as caught:
-            ports.claim(POSTGRES, settings(berth_pg_port=str(port)), [])
+            ports.claim(POSTGRES, settings(POSTGRES, berth_pg_port=str(port)), [])
     assert caught.value.what == f"port {port} is taken."
     assert f"berth_pg_port = {port} (pytest.ini); " in caught.value.why
     assert f"(pid {os.getpid()}) listens there" in caught.value.why
@@ -190,7 +191,7 @@ def test_a_port_that_something_listens_at_is_refused() -> None:
 
 def test_a_port_that_another_run_has_is_refused() -> None:
     reserved = ports.reserve()
-    given = settings(berth_pg_port=str(reserved.port))
+    given = settings(POSTGRES, berth_pg_port=str(reserved.port))
     with pytest.raises(StartError) as caught:
         ports.claim(POSTGRES, given, [])
     assert "another run of pytest-berth has it: `pytest-berth ps` lists the runs" in (

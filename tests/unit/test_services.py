@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from ini_settings import settings
 from pytest_berth.api import Backend
+from pytest_berth.collection import usual_checks
 from pytest_berth.config.descriptor import Service
-from pytest_berth.errors import MissingExtraError, ServiceError
+from pytest_berth.errors import MissingExtraError, ServiceError, SettingsError
 from pytest_berth.services import discovery
 
 if TYPE_CHECKING:
@@ -132,3 +135,16 @@ def test_the_url_of_an_external_server_keeps_its_account(url: str) -> None:
 def test_a_url_that_cannot_be_used_is_refused_with_the_settings(url: str) -> None:
     with pytest.raises(ValueError, match="use a URL such as it://host:port"):
         Service("it", "nowhere:Backend").url.parse(url)
+
+
+@pytest.mark.parametrize(("scope", "workers"), [("worker", 2), ("worker", 1), ("run", 2)])
+def test_one_port_is_refused_for_the_servers_of_several_workers(scope: str, workers: int) -> None:
+    service = Service("it", "nowhere:Backend", scope="worker")
+    given = settings(service, berth_it_port="4222", berth_it_scope=scope)
+    berth: Any = SimpleNamespace(settings=given, run=SimpleNamespace(workers=workers))
+    if (scope, workers) != ("worker", 2):
+        usual_checks._check_port(service, berth)
+        return
+    with pytest.raises(SettingsError, match="cannot each have a server at the same port") as raised:
+        usual_checks._check_port(service, berth)
+    assert "berth_it_port = 4222 (pytest.ini)" in raised.value.why

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from pytest_berth.config import markers
 from pytest_berth.config.options import EXPORT
-from pytest_berth.config.usual_options import TEST
+from pytest_berth.config.usual_options import TEST, WORKER
 from pytest_berth.errors import MissingExtraError, ServiceError, SettingsError
 from pytest_berth.run.plugin_state import BERTH
 
@@ -24,7 +24,8 @@ def check(service: Service, items: Sequence[pytest.Item]) -> None:
 
     Raises:
         SettingsError: A marker has an argument or value that cannot be used, or exported settings
-            would have to follow each test to a server of its own.
+            would have to follow each test to a server of its own, or one port would be several
+            servers'.
     """
     for item in items:
         _check_marker(service, item)
@@ -34,6 +35,7 @@ def check(service: Service, items: Sequence[pytest.Item]) -> None:
     except (MissingExtraError, ServiceError):
         return  # told by the tests that need it
     backend.check(items)
+    _check_port(service, items[0].config.stash[BERTH])
 
 
 def _check_marker(service: Service, item: pytest.Item) -> None:
@@ -46,6 +48,19 @@ def _check_marker(service: Service, item: pytest.Item) -> None:
             why=f"@pytest.mark.{service.marker.name}(scope=...) at {item.nodeid}; who shares a"
             f" {service.noun} is settled for all tests, but for one that wants its own",
             remedy=f"use scope='test' here, or {service.scope.name} = worker in the ini file",
+        )
+
+
+def _check_port(service: Service, berth: Berth) -> None:
+    """Refuse one port for the servers of several workers: they would have to share one."""
+    settings = berth.settings
+    if settings[service.port] and settings[service.scope] == WORKER and berth.run.workers > 1:
+        raise SettingsError(
+            f"several workers cannot each have a {service.noun} at the same port.",
+            why=f"{settings.given(service.port)}; {settings.given(service.scope)};"
+            f" {berth.run.workers} workers (xdist's -n)",
+            remedy=f"leave {service.port.name} out, and tell the application each worker's:"
+            f" {EXPORT.name} = PORT = {{{service.prefix}_port}}\nor run without -n",
         )
 
 

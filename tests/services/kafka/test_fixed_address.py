@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from ini_settings import settings
 from pytest_berth.api import Credentials
-from pytest_berth.config.options import OPTIONS, Setting, Settings
 from pytest_berth.errors import SettingsError
 from pytest_berth.services.kafka import fixed_address, launch
 from pytest_berth.services.kafka.service import KAFKA
@@ -20,17 +19,6 @@ if TYPE_CHECKING:
 
     from conftest import Project
     from pytest_berth.api import Service
-
-
-def settings(**given: str) -> Settings:
-    """Return settings as an ini file gives them."""
-    values = {
-        option.name: Setting(option.parse(given[option.name]), "pytest.ini")
-        if option.name in given
-        else Setting(option.default, "default")
-        for option in (*OPTIONS, *KAFKA.options)
-    }
-    return Settings(Path(), values)
 
 
 @pytest.mark.parametrize("source", ["local", "container"])
@@ -65,7 +53,7 @@ def test_an_application_finds_the_broker_at_the_port_that_it_has_written_down(
         """
     )
     project.run("-p", "no:randomly").assert_outcomes(passed=2)
-    ports.claim(KAFKA, settings(berth_kafka_port=str(port)), [])  # and nothing listens there
+    ports.claim(KAFKA, settings(KAFKA, berth_kafka_port=str(port)), [])  # and nothing listens there
 
 
 @pytest.mark.parametrize(
@@ -82,7 +70,7 @@ def test_an_application_finds_the_broker_at_the_port_that_it_has_written_down(
     ],
 )
 def test_what_cannot_be_fixed_is_told(given: dict[str, str], told: str) -> None:
-    fixing = settings(berth_kafka_port="9092", **given)
+    fixing = settings(KAFKA, berth_kafka_port="9092", **given)
     berth: Any = SimpleNamespace(settings=fixing, run=SimpleNamespace(workers=2))
     with pytest.raises(SettingsError) as raised:
         fixed_address.check(berth)
@@ -91,6 +79,8 @@ def test_what_cannot_be_fixed_is_told(given: dict[str, str], told: str) -> None:
 
 
 def test_inside_a_container_no_port_is_needed_twice() -> None:
-    spec = launch.container(settings(berth_kafka_port="9093"), Credentials("", "", "cluster"))
+    spec = launch.container(
+        settings(KAFKA, berth_kafka_port="9093"), Credentials("", "", "cluster")
+    )
     assert spec.port == 9093
     assert spec.environment["KAFKA_CONTROLLER_QUORUM_VOTERS"] == "1@127.0.0.1:9094"

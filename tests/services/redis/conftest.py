@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pytest_berth.config.options import OPTIONS, Setting, Settings
+from ini_settings import settings
 from pytest_berth.run.manager import Manager
 from pytest_berth.run.run import MAIN, Run
 from pytest_berth.services.redis import clients, urls
@@ -45,14 +45,8 @@ class Yard:
     def start(self, source: str, **given: Any) -> Server:
         """Start a server of a run of its own; settings are given as in an ini file."""
         given["berth_source"] = source
-        values = {
-            option.name: Setting(option.parse(given[option.name]), "pytest.ini")
-            if option.name in given
-            else Setting(option.default, "default")
-            for option in (*OPTIONS, *REDIS.options)
-        }
         run = Run(os.urandom(4).hex(), MAIN)
-        manager = Manager(run, Settings(self.root, values), [REDIS], Quiet())
+        manager = Manager(run, settings(REDIS, self.root, **given), [REDIS], Quiet())
         self.managers.append(manager)
         return manager.server(REDIS)
 

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import itertools
-from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pytest_berth.config.options import OPTIONS, Setting, Settings
+from ini_settings import settings
 from pytest_berth.errors import SettingsError
 from pytest_berth.services.redis import database_numbers, fixed_address
 from pytest_berth.services.redis.service import REDIS
@@ -22,17 +21,6 @@ if TYPE_CHECKING:
 
     from conftest import Project
     from pytest_berth.api import Service
-
-
-def settings(**given: str) -> Settings:
-    """Return settings as an ini file gives them."""
-    values = {
-        option.name: Setting(option.parse(given[option.name]), "pytest.ini")
-        if option.name in given
-        else Setting(option.default, "default")
-        for option in (*OPTIONS, *REDIS.options)
-    }
-    return Settings(Path(), values)
 
 
 @pytest.mark.parametrize("source", ["local", "container"])
@@ -67,7 +55,7 @@ def test_an_application_finds_what_it_has_written_down(
         """
     )
     project.run().assert_outcomes(passed=3)
-    ports.claim(REDIS, settings(berth_redis_port=str(port)), [])  # and nothing listens there
+    ports.claim(REDIS, settings(REDIS, berth_redis_port=str(port)), [])  # and nothing listens there
 
 
 def test_any_password_will_do(yard: Yard, connect: Callable[..., Any]) -> None:
@@ -90,7 +78,7 @@ def test_any_password_will_do(yard: Yard, connect: Callable[..., Any]) -> None:
     ],
 )
 def test_what_cannot_be_fixed_is_told(given: dict[str, str], told: str) -> None:
-    berth: Any = SimpleNamespace(settings=settings(**given), run=SimpleNamespace(workers=2))
+    berth: Any = SimpleNamespace(settings=settings(REDIS, **given), run=SimpleNamespace(workers=2))
     with pytest.raises(SettingsError) as raised:
         fixed_address.check(berth)
     assert str(raised.value).startswith(told)
