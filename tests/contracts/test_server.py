@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -15,6 +17,7 @@ import pytest
 from pytest_berth.config.options import defaults
 from pytest_berth.errors import NotOursError
 from pytest_berth.services.postgres.databases import run_databases
+from pytest_berth.services.postgres.server import connections
 from pytest_berth.services.postgres.service import POSTGRES
 from pytest_berth.waiting import wait_for
 
@@ -187,3 +190,30 @@ def test_another_server_with_the_same_account_is_not_touched(
     assert caught.value.remedy.endswith("where berth_pg_port fixes the port, set another one")
     with pytest.raises(NotOursError), run_databases.administration(ours):
         pass
+
+
+WRITER = "SELECT pid FROM pg_stat_activity WHERE backend_type = 'walwriter'"
+
+
+def test_a_server_that_recovers_from_a_crash_is_waited_for(
+    require_source: Callable[[str], None], stage: Stage
+) -> None:
+    require_source("local")
+    server = stage.start("local").server
+
+    def is_recovering() -> bool:
+        try:
+            connections.connect_at_once(server, "postgres").close()
+        except psycopg.OperationalError as error:
+            return "recovery mode" in str(error)
+        return False
+
+    with connections.connect(server, "postgres") as connection:
+        row = connection.execute(WRITER).fetchone()
+        assert row
+        # What cannot end keeps the server from recovering, for the five seconds it is given.
+        os.kill(row[0], signal.SIGSTOP)
+        os.kill(connection.info.backend_pid, signal.SIGKILL)
+        wait_for(is_recovering, 60)
+    with connections.connect(server, "postgres") as connection:
+        assert connection.execute("SELECT 1").fetchone() == (1,)

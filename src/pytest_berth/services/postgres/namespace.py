@@ -258,7 +258,7 @@ class Workspace:
         self.application.leave(self.database)
         known = self.application.backends(self.database)
         hang_up(self.database)
-        with backend_crash.administration(self.server) as connection:
+        with run_databases.administration(self.server) as connection:
             self.life = template.renew_if_crashed(
                 self.berth, self.server, connection, self.steps, self.name
             )
@@ -284,7 +284,7 @@ class Workspace:
             return False
         if self.berth.manager.is_lost(self.server):
             return False
-        with backend_crash.administration(self.server) as connection:
+        with run_databases.administration(self.server) as connection:
             return backend_crash.sign(connection) != self.life
 
     def _places(self) -> list[DatabaseLayers | RolledBack | Lending]:

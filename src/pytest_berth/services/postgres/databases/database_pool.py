@@ -18,7 +18,6 @@ import psycopg
 from pytest_berth.errors import IsolationError
 from pytest_berth.services.postgres.databases import run_databases
 from pytest_berth.services.postgres.databases.private_database import Private
-from pytest_berth.services.postgres.server import backend_crash
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -121,7 +120,7 @@ class Pool:
         self._dropping[private.name] = self._background.submit(self._drop, private)
 
     def _clone(self, template: str) -> Private:
-        with backend_crash.administration(self.server) as connection:
+        with run_databases.administration(self.server) as connection:
             part = f"{self.part}_{next(self.numbers)}"
             name = run_databases.database_name(self.run_id, part)
             try:
@@ -139,7 +138,7 @@ class Pool:
     def _drop(self, private: Private) -> None:
         private.close()
         self._open.remove(private)
-        with backend_crash.administration(self.server) as connection:
+        with run_databases.administration(self.server) as connection:
             run_databases.drop(connection, self.run_id, private.name)
 
 

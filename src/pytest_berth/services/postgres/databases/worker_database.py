@@ -16,7 +16,7 @@ from pytest_berth.services.postgres.isolation.choice import Isolation
 from pytest_berth.services.postgres.namespace import Workspace
 from pytest_berth.services.postgres.options import ALLOW_RESET
 from pytest_berth.services.postgres.requirements import demand_of, may_commit
-from pytest_berth.services.postgres.server import backend_crash, role_rights
+from pytest_berth.services.postgres.server import role_rights
 from pytest_berth.services.postgres.server.connection_errors import errors
 from pytest_berth.services.postgres.service import POSTGRES
 
@@ -141,7 +141,7 @@ def opened(server: Server, worker: Worker) -> Iterator[WorkerDatabase]:
 
 def _open(berth: Berth, server: Server, steps: tuple[Step, ...], name: str) -> Workspace:
     # Another worker's test may have crashed the server, which then recovers.
-    with backend_crash.administration(server) as connection:
+    with run_databases.administration(server) as connection:
         found = role_rights.find(connection)
         if server.source == "external":
             _tell_rights(berth, server, found, steps)

@@ -6,26 +6,18 @@ there before can be trusted any more: neither databases of tests nor the templat
 
 from __future__ import annotations
 
-from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
 
-from pytest_berth.services.postgres.databases import run_databases
 from pytest_berth.waiting import wait_for
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     import psycopg
-
-    from pytest_berth.api import Server
 
 # The checkpointer lives as long as all other processes do.
 _SIGN = """
 SELECT pid || ' since ' || extract(epoch FROM backend_start) FROM pg_catalog.pg_stat_activity
 WHERE backend_type = 'checkpointer'
 """
-# Of a connection that failed, libpq tells no SQLSTATE: "is in recovery mode", "is starting up".
-_RECOVERING = "the database system is"
 _WITHIN = 30.0
 
 
@@ -51,32 +43,3 @@ def is_lost(connection: psycopg.Connection[Any]) -> bool:
     except psycopg.OperationalError:
         return True
     return connection.closed
-
-
-@contextmanager
-def administration(server: Server) -> Iterator[psycopg.Connection[Any]]:
-    """Connect to the administrator's database, when a server that recovers has done so.
-
-    Raises:
-        TimeoutError: It did not recover.
-    """
-    with ExitStack() as stack:
-
-        def connect() -> psycopg.Connection[Any] | None:
-            return _connection(stack, server)
-
-        opened = wait_for(connect, _WITHIN, message="the server's recovery from a crash")
-        assert opened
-        yield opened
-
-
-def _connection(stack: ExitStack, server: Server) -> psycopg.Connection[Any] | None:
-    """Return a connection; None while the server recovers."""
-    import psycopg
-
-    try:
-        return stack.enter_context(run_databases.administration(server))
-    except psycopg.OperationalError as error:
-        if _RECOVERING in str(error):
-            return None
-        raise

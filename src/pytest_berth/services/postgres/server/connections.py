@@ -8,10 +8,12 @@ may have come to the port of one that has ended. What is external is told by its
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from pytest_berth.errors import NotOursError
 from pytest_berth.services.postgres.server import libpq_environment, urls
+from pytest_berth.waiting import now, wait_for
 
 if TYPE_CHECKING:
     import psycopg
@@ -22,6 +24,12 @@ TOKEN = "pytest_berth.server"
 EXTERNAL = "external"
 # A busy server may take long to answer; one that is stopped, or paused, never does.
 _CONNECT_WITHIN = 30
+# Of a connection that failed, libpq tells no SQLSTATE: "is in recovery mode", "is starting up".
+_RECOVERING = "the database system is"
+_RECOVERS_WITHIN = 30.0
+# So it says, too, before the postmaster has noticed that one of its processes was killed.
+CLOSED = "server closed the connection unexpectedly"
+_NOTICES_WITHIN = 1.0
 _ASK = "SELECT pg_catalog.current_setting(%s, true)"
 ASK_TOKEN = f"SELECT pg_catalog.current_setting('{TOKEN}', true)"
 
@@ -35,6 +43,9 @@ def connect(
 ) -> psycopg.Connection[Any]:
     """Connect to a database of a server, in autocommit mode.
 
+    A server that recovers is waited for: any test of any worker may have killed one of its
+    processes a moment ago.
+
     Args:
         server: The server, external or started by berth.
         database: The database's name.
@@ -45,6 +56,33 @@ def connect(
         NotOursError: Another server has taken the place of the one that berth has started.
         psycopg.OperationalError: There is no connection.
     """
+    import psycopg
+
+    noticed = now() + _NOTICES_WITHIN
+
+    def try_once() -> psycopg.Connection[Any] | None:
+        try:
+            return connect_at_once(server, database, kind=kind, **parameters)
+        except psycopg.OperationalError as error:
+            if _RECOVERING in str(error) or (CLOSED in str(error) and now() < noticed):
+                return None
+            raise
+
+    with suppress(TimeoutError):
+        if opened := wait_for(try_once, _RECOVERS_WITHIN):
+            return opened
+    # It tells why.
+    return connect_at_once(server, database, kind=kind, **parameters)
+
+
+def connect_at_once(
+    server: Server,
+    database: str,
+    *,
+    kind: type[psycopg.Connection[Any]] | None = None,
+    **parameters: Any,
+) -> psycopg.Connection[Any]:
+    """Connect as `connect` does, or fail where the server starts up or recovers."""
     import psycopg
 
     given: dict[str, Any] = {"connect_timeout": _CONNECT_WITHIN}

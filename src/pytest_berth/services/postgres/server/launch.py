@@ -51,7 +51,6 @@ _HOPELESS = {
     "does not support SSL": "sslmode",
     "certificate verify failed": "sslrootcert and the host's name",
 }
-_CLOSED = "server closed the connection unexpectedly"
 
 
 def credentials() -> Credentials:
@@ -146,7 +145,7 @@ def probe(server: Server) -> str:
     import psycopg
 
     try:
-        with connections.connect(
+        with connections.connect_at_once(
             server, server.credentials.database, connect_timeout=_ANSWERS_WITHIN
         ) as connection:
             reported = connection.info.parameter_status("server_version") or "?"
@@ -202,7 +201,7 @@ def _not_connected(server: Server, message: str) -> BerthError:
             why=text,
             remedy=f"check port {server.port}: another server may be listening there",
         )
-    if _CLOSED in text:
+    if connections.CLOSED in text:
         # libpq adds that the server has ended, which it does not know.
         return NotReadyError("it closes connections before it answers: it may be coming up")
     return NotReadyError(text)
