@@ -19,8 +19,9 @@ from pytest_berth.config.options import Setting, Settings
 from pytest_berth.errors import BerthError
 from pytest_berth.run import run
 from pytest_berth.run.manager import Manager
+from pytest_berth.services.postgres import urls
 from pytest_berth.services.postgres.options import VERSION
-from pytest_berth.services.postgres.server import binaries, urls
+from pytest_berth.services.postgres.server import binaries
 from pytest_berth.services.postgres.service import POSTGRES
 from pytest_berth.sources import os_account
 from pytest_berth.sources.artifact_cache import cache_directory

@@ -11,11 +11,10 @@ import psycopg
 
 from benchmarks.repair import SIZES, WRITE, create
 from benchmarks.report import Table, milliseconds, ratio
-from pytest_berth.services.postgres import restore
+from pytest_berth.services.postgres import restore, urls
 from pytest_berth.services.postgres.databases import cloning, run_databases
 from pytest_berth.services.postgres.databases.database_pool import Pool
-from pytest_berth.services.postgres.isolation.application_connections import Application
-from pytest_berth.services.postgres.server import urls
+from pytest_berth.services.postgres.restore.application_connections import Application
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

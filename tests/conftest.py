@@ -14,7 +14,7 @@ import pytest
 
 from pytest_berth.run.plugin_state import BERTH
 from pytest_berth.services.kafka.service import KAFKA
-from pytest_berth.services.postgres.server import urls
+from pytest_berth.services.postgres import urls
 from pytest_berth.services.postgres.service import POSTGRES
 from pytest_berth.services.redis.service import REDIS
 from pytest_berth.sources.choose import Sources

@@ -15,7 +15,7 @@ from ini_settings import settings
 from pytest_berth.run.manager import Manager
 from pytest_berth.run.run import MAIN, Run
 from pytest_berth.services.kafka import urls as kafka_urls
-from pytest_berth.services.postgres.server import urls
+from pytest_berth.services.postgres import urls
 from pytest_berth.services.postgres.service import POSTGRES
 from pytest_berth.services.redis import urls as redis_urls
 from pytest_berth.sources.container import ContainerSource

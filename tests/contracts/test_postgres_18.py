@@ -6,11 +6,10 @@ from typing import TYPE_CHECKING
 
 import psycopg
 
-from pytest_berth.services.postgres import restore
+from pytest_berth.services.postgres import restore, urls
 from pytest_berth.services.postgres.databases import run_databases
 from pytest_berth.services.postgres.databases.database_pool import Pool
-from pytest_berth.services.postgres.isolation.application_connections import Application
-from pytest_berth.services.postgres.server import urls
+from pytest_berth.services.postgres.restore.application_connections import Application
 
 if TYPE_CHECKING:
     from collections.abc import Callable

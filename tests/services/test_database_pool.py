@@ -9,11 +9,10 @@ from typing import TYPE_CHECKING
 import psycopg
 import pytest
 
-from pytest_berth.services.postgres import restore
+from pytest_berth.services.postgres import restore, urls
 from pytest_berth.services.postgres.databases import run_databases
 from pytest_berth.services.postgres.databases.database_pool import Pool
-from pytest_berth.services.postgres.isolation.application_connections import Application
-from pytest_berth.services.postgres.server import urls
+from pytest_berth.services.postgres.restore.application_connections import Application
 from pytest_berth.waiting import wait_for
 
 if TYPE_CHECKING:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from pytest_berth.services.postgres import reset_for_reuse, urls
 from pytest_berth.services.postgres.databases import run_databases
-from pytest_berth.services.postgres.server import reset_for_reuse, urls
 
 CHANGES = (
     "SELECT pg_replication_origin_create('left')",

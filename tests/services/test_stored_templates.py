@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from pytest_berth.services.postgres import urls
 from pytest_berth.services.postgres.databases import run_databases, stored_templates
-from pytest_berth.services.postgres.server import urls
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

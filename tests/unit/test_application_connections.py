@@ -5,7 +5,7 @@ from __future__ import annotations
 import psycopg
 import psycopg2.extensions
 
-from pytest_berth.services.postgres.isolation.application_connections import Application
+from pytest_berth.services.postgres.restore.application_connections import Application
 from pytest_berth.services.postgres.restore.open_transactions import OpenTransaction
 
 

@@ -8,7 +8,7 @@ import psycopg
 import pytest
 
 from pytest_berth.api import Credentials, Server
-from pytest_berth.services.postgres.server import libpq_environment, urls
+from pytest_berth.services.postgres import libpq_environment, urls
 
 OURS = Server("postgres", "local", "127.0.0.1", 5, Credentials("berth", "secret", "postgres"))
 COLOURS = {

@@ -9,8 +9,7 @@ import pytest
 
 from pytest_berth.api import Credentials, Server
 from pytest_berth.errors import MissingExtraError, PackageError
-from pytest_berth.services.postgres import sqlalchemy_compat
-from pytest_berth.services.postgres.server import urls
+from pytest_berth.services.postgres import sqlalchemy_compat, urls
 
 SERVER = Server("postgres", "local", "localhost", 5, Credentials("me", "", "postgres"))
 # What else is there can be imported without SQLAlchemy.

@@ -16,7 +16,7 @@ import pytest
 from psycopg.conninfo import conninfo_to_dict
 from sqlalchemy import make_url
 
-from pytest_berth.services.postgres.server import urls
+from pytest_berth.services.postgres import urls
 from pytest_berth.sources import os_account
 
 if TYPE_CHECKING:

@@ -47,7 +47,7 @@ class Postgres(Backend):
 
     def server_at(self, url: str) -> Server:
         """Return the external server at the URL."""
-        from pytest_berth.services.postgres.server import urls
+        from pytest_berth.services.postgres import urls
 
         return urls.server(url, reason=f"{self.service.url.name} is set")
 
@@ -55,8 +55,8 @@ class Postgres(Backend):
         self, server: Server, settings: Settings, run_id: str, worker: str
     ) -> Mapping[str, object]:
         """Return the placeholders' values for a worker's databases."""
+        from pytest_berth.services.postgres import urls
         from pytest_berth.services.postgres.databases import run_databases
-        from pytest_berth.services.postgres.server import urls
 
         found = dict(urls.values(server, run_databases.expected(server, run_id, worker)))
         for name, _ in settings[ini.DATABASES]:
@@ -133,19 +133,19 @@ class Postgres(Backend):
 
     def set_password(self, server: Server, password: str) -> None:
         """Give the administrator another password, which the server's log never sees."""
-        from pytest_berth.services.postgres.server import prepare_snapshot
+        from pytest_berth.services.postgres import prepare_snapshot
 
         prepare_snapshot.set_password(server, password)
 
     def prepare_snapshot(self, server: Server, run_id: str) -> bool:
         """Drop the run's databases, and tell whether the server's data is worth keeping."""
-        from pytest_berth.services.postgres.server import prepare_snapshot
+        from pytest_berth.services.postgres import prepare_snapshot
 
         return prepare_snapshot.strip(server, run_id)
 
     def state_digest(self, server: Server) -> Sequence[str]:
         """Return what is on a server of ours, but for templates."""
-        from pytest_berth.services.postgres.server import reset_for_reuse
+        from pytest_berth.services.postgres import reset_for_reuse
 
         return reset_for_reuse.condition(server)
 
@@ -153,6 +153,6 @@ class Postgres(Backend):
         self, server: Server, run_id: str, digest: Sequence[str], password: str
     ) -> Sequence[str]:
         """Drop the databases and roles that were not there, but for templates."""
-        from pytest_berth.services.postgres.server import reset_for_reuse
+        from pytest_berth.services.postgres import reset_for_reuse
 
         return reset_for_reuse.renew(server, run_id, digest, password)

@@ -8,25 +8,25 @@ from dataclasses import dataclass, field
 from functools import cached_property, partial
 from typing import TYPE_CHECKING
 
-from pytest_berth.services.postgres import sqlalchemy_compat
+from pytest_berth.services.postgres import sqlalchemy_compat, urls
+from pytest_berth.services.postgres.advice import PRIVATE
 from pytest_berth.services.postgres.databases import run_databases, template
 from pytest_berth.services.postgres.isolation import reset_permission
-from pytest_berth.services.postgres.isolation.advice import PRIVATE
-from pytest_berth.services.postgres.isolation.application_connections import (
+from pytest_berth.services.postgres.isolation.pooled_sessions import PooledSessions
+from pytest_berth.services.postgres.isolation.rollback import RolledBack
+from pytest_berth.services.postgres.options import DATABASE, DATABASES, LOCK_TIMEOUT
+from pytest_berth.services.postgres.restore.application_connections import (
     Application,
     check_pools,
     hang_up,
 )
-from pytest_berth.services.postgres.isolation.pooled_sessions import PooledSessions
-from pytest_berth.services.postgres.isolation.rollback import RolledBack
-from pytest_berth.services.postgres.options import DATABASE, DATABASES, LOCK_TIMEOUT
 from pytest_berth.services.postgres.restore_errors import (
     BaselineLost,
     LeftOpen,
     NotRepairable,
     SchemaChanged,
 )
-from pytest_berth.services.postgres.server import backend_crash, connections, urls
+from pytest_berth.services.postgres.server import backend_crash, connections
 from pytest_berth.services.postgres.service import POSTGRES
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ if TYPE_CHECKING:
     from pytest_berth.services.postgres.isolation.truncation import DatabaseLayers
     from pytest_berth.services.postgres.schema import Step
     from pytest_berth.services.postgres.server.role_rights import Rights
-    from pytest_berth.services.postgres.server.server_objects import Beside
+    from pytest_berth.services.postgres.server_objects import Beside
 
 
 @dataclass
@@ -141,7 +141,7 @@ class Workspace:
 
     @cached_property
     def _beside(self) -> Beside:
-        from pytest_berth.services.postgres.server.server_objects import Beside
+        from pytest_berth.services.postgres.server_objects import Beside
 
         watched = self.server.source != "external" and self.berth.run.workers == 1
         return Beside(self.server, watched, self.berth.progress.note)

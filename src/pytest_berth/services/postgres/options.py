@@ -35,7 +35,7 @@ def _url(value: str) -> str:
     scheme = url.partition("://")[0].partition("+")[0]
     if scheme not in {"postgresql", "postgres"} or "://" not in url:
         raise ValueError("use a URL such as postgresql://user:password@host:5432/database")
-    from pytest_berth.services.postgres.server import urls
+    from pytest_berth.services.postgres import urls
 
     urls.server(url, reason="")
     return url

@@ -13,8 +13,8 @@ from pytest_berth.config import markers
 from pytest_berth.errors import SettingsError, nearest
 from pytest_berth.run.plugin_state import BERTH
 from pytest_berth.services.postgres import sqlalchemy_compat
+from pytest_berth.services.postgres.advice import TRUNCATION
 from pytest_berth.services.postgres.databases import template
-from pytest_berth.services.postgres.isolation.advice import TRUNCATION
 from pytest_berth.services.postgres.isolation.choice import DOORS, Isolation, choose
 from pytest_berth.services.postgres.options import (
     DATABASE,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from pytest_berth.errors import IsolationError
-from pytest_berth.services.postgres.isolation.advice import PRIVATE
+from pytest_berth.services.postgres.advice import PRIVATE
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

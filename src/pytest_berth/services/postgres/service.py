@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 def _of_named_databases(settings: Settings) -> frozenset[str]:
     """Return the names of the placeholders for the databases that the settings name."""
-    from pytest_berth.services.postgres.server import urls
+    from pytest_berth.services.postgres import urls
 
     named = settings[ini.DATABASES]
     return frozenset(name for each in named for name in urls.placeholders(each.name))

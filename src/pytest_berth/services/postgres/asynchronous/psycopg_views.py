@@ -15,8 +15,8 @@ from psycopg.pq import ConnStatus
 
 from pytest_berth.compat import psycopg_private
 from pytest_berth.errors import IsolationError
+from pytest_berth.services.postgres.advice import COMMITS
 from pytest_berth.services.postgres.asynchronous.run_coroutine import has_loop
-from pytest_berth.services.postgres.isolation.advice import COMMITS
 from pytest_berth.services.postgres.isolation.pooled_sessions import Driver
 
 if TYPE_CHECKING:

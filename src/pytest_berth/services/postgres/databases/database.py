@@ -8,7 +8,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from pytest_berth.errors import SettingsError
-from pytest_berth.services.postgres.server import urls
+from pytest_berth.services.postgres import urls
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from concurrent.futures import Future
 
     from pytest_berth.api import Server
-    from pytest_berth.services.postgres.isolation.application_connections import Application
     from pytest_berth.services.postgres.restore import Baseline
+    from pytest_berth.services.postgres.restore.application_connections import Application
 
 # What a clone that was being made fails with when the server crashes.
 _LOST = (psycopg.OperationalError, TimeoutError)

@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from pytest_berth.errors import IsolationError, SettingsError, nearest
+from pytest_berth.services.postgres import urls
 from pytest_berth.services.postgres.databases import template, worker_database
 from pytest_berth.services.postgres.isolation import reset_permission
 from pytest_berth.services.postgres.options import DATABASES
-from pytest_berth.services.postgres.server import urls
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

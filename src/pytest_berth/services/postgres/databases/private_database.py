@@ -9,18 +9,18 @@ from typing import TYPE_CHECKING
 import psycopg
 
 from pytest_berth.errors import IsolationError
-from pytest_berth.services.postgres import sqlalchemy_compat
+from pytest_berth.services.postgres import sqlalchemy_compat, urls
 from pytest_berth.services.postgres.isolation.pooled_sessions import PooledSessions
 from pytest_berth.services.postgres.restore import CloneIsFasterError
 from pytest_berth.services.postgres.restore.connection import RestoreConnection
-from pytest_berth.services.postgres.server import connections, urls
+from pytest_berth.services.postgres.server import connections
 
 if TYPE_CHECKING:
     from sqlalchemy import Engine
 
     from pytest_berth.api import Server
-    from pytest_berth.services.postgres.isolation.application_connections import Application
     from pytest_berth.services.postgres.restore import Baseline
+    from pytest_berth.services.postgres.restore.application_connections import Application
 
 # Microseconds that a clone takes, at least: in the background, but the next test may wait for it.
 _CLONING = 100_000

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from pytest_berth.config import exports
-from pytest_berth.services.postgres.server import urls
+from pytest_berth.services.postgres import urls
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_berth.debug_log import ignoring
 from pytest_berth.errors import IsolationError, NotOursError
+from pytest_berth.services.postgres.advice import PRIVATE
 from pytest_berth.services.postgres.databases import cloning
-from pytest_berth.services.postgres.isolation.advice import PRIVATE
 from pytest_berth.services.postgres.server import connections, role_rights
 from pytest_berth.waiting import wait_for
 

@@ -12,7 +12,7 @@ from pytest_berth.config import exports
 from pytest_berth.config.options import KEEP
 from pytest_berth.run.once_per_run import lock, once
 from pytest_berth.run.plugin_state import BERTH
-from pytest_berth.services.postgres import schema
+from pytest_berth.services.postgres import schema, urls
 from pytest_berth.services.postgres.databases import prebuilt_clone, run_databases, shard_templates
 from pytest_berth.services.postgres.databases.stored_templates import (
     drop_all,
@@ -31,7 +31,6 @@ from pytest_berth.services.postgres.server import (
     backend_crash,
     connections,
     role_rights,
-    urls,
 )
 from pytest_berth.services.postgres.service import POSTGRES
 from pytest_berth.sources import snapshots

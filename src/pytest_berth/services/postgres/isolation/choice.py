@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from pytest_berth.config.options import AUTOUSE
 from pytest_berth.errors import SettingsError
-from pytest_berth.services.postgres.isolation.advice import COMMITS
+from pytest_berth.services.postgres.advice import COMMITS
 from pytest_berth.services.postgres.options import ASYNC_DRIVER, DATABASE_NAME, ISOLATION
 
 if TYPE_CHECKING:

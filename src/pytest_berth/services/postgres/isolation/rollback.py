@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
 from pytest_berth.errors import IsolationError
 from pytest_berth.services.postgres import sqlalchemy_compat
@@ -18,10 +17,13 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Connection, Engine
 
+    from pytest_berth.services.postgres.isolation.rollback_connection import OuterTransaction
     from pytest_berth.services.postgres.isolation.rollback_connection_psycopg2 import (
         OuterTransaction2,
     )
     from pytest_berth.services.postgres.schema import Step
+
+    Outer: TypeAlias = OuterTransaction | OuterTransaction2
 
 ROLLBACK = "the isolation 'rollback'"
 
@@ -42,12 +44,14 @@ class RolledBack:
     ours: bool
     start_over: Callable[[], None] = field(repr=False)
     connection: Connection | None = field(default=None, init=False, repr=False)
+    _engine: Engine | None = field(default=None, init=False, repr=False)
+    _sequences: Sequences | None = field(default=None, init=False, repr=False)
 
     @property
-    def outer(self) -> rollback_connection.OuterTransaction | OuterTransaction2 | None:
+    def outer(self) -> Outer | None:
         """The connection of the test that runs now, if one does."""
         # Not by a new connection: giving that back would roll the test back.
-        return rollback_connection.behind(self.connection) if self.connection else None
+        return _behind(self.connection) if self.connection else None
 
     @contextmanager
     def test(self, seeds: Sequence[Step]) -> Iterator[None]:
@@ -60,53 +64,52 @@ class RolledBack:
             # Nobody can get at the connection, which is SQLAlchemy's.
             yield
             return
-        outer = self._open()
-        self._sequences.remember(outer.begin_test())
+        engine = self._open()
+        outer, sequences = self._living(engine)
+        sequences.remember(outer.begin_test())
         try:
-            with self._engine.connect() as self.connection:
+            with engine.connect() as self.connection:
                 with sqlalchemy_compat.committing(self.connection):
                     for step in seeds:
                         step.run_in(self.connection)
                 yield
         finally:
             self.connection = None
-            self._end(outer)
+            self._end(outer, sequences)
 
     def is_cut_off(self) -> bool:
         """Tell whether the server has ended the connection between two tests."""
-        if "_engine" not in self.__dict__:
+        if self._engine is None:
             return False
-        outer = rollback_connection.outer_transaction(self._engine)
+        outer = _outer_transaction(self._engine)
         if isinstance(outer, rollback_connection.OuterTransaction):
             return backend_crash.is_lost(outer)
         return outer.is_lost()
 
     def close(self) -> None:
-        """Close the connection."""
-        if "_engine" in self.__dict__:
+        """Close the connection; the next test opens another one."""
+        if self._engine:
             self._engine.dispose()
+        self._engine = self._sequences = None
 
-    @cached_property
-    def _engine(self) -> Engine:
-        sqlalchemy_compat.require(ROLLBACK)
-        return rollback_connection.pinned_engine(self.url, self.connect)
+    def _open(self) -> Engine:
+        if self._engine is None:
+            sqlalchemy_compat.require(ROLLBACK)
+            self._engine = _pinned_engine(self.url, self.connect)
+        return self._engine
 
-    @cached_property
-    def _sequences(self) -> Sequences:
-        return Sequences(rollback_connection.outer_transaction(self._engine))
-
-    def _open(self) -> rollback_connection.OuterTransaction | OuterTransaction2:
-        """Return the connection, a new one where the last test lost it."""
-        outer = rollback_connection.outer_transaction(self._engine)
+    def _living(self, engine: Engine) -> tuple[Outer, Sequences]:
+        """Return the connection, a new one where the last test lost it, and its sequences."""
+        outer = _outer_transaction(engine)
         if outer.closed:
-            self._engine.dispose()
-            outer = rollback_connection.outer_transaction(self._engine)
+            engine.dispose()
+            outer = _outer_transaction(engine)
         # SQLAlchemy, too, replaces a connection that it saw being lost.
-        if self._sequences.connection is not outer:
+        if self._sequences is None or self._sequences.connection is not outer:
             self._sequences = Sequences(outer)
-        return outer
+        return outer, self._sequences
 
-    def _end(self, outer: rollback_connection.OuterTransaction | OuterTransaction2) -> None:
+    def _end(self, outer: Outer, sequences: Sequences) -> None:
         if outer.closed:
             # The test may have gone on, and committed, on a connection that SQLAlchemy opened.
             self.start_over()
@@ -117,4 +120,26 @@ class RolledBack:
             self.start_over()
             raise
         if self.ours:
-            self._sequences.put_back(signature)
+            sequences.put_back(signature)
+
+
+def _pinned_engine(url: str, connect: rollback_connection.Connect) -> Engine:
+    """Return an engine whose only connection is one that can be put into an outer transaction."""
+    if sqlalchemy_compat.is_two():
+        return rollback_connection.pinned_engine(url, connect)
+    from pytest_berth.services.postgres.isolation import rollback_connection_psycopg2
+
+    return rollback_connection_psycopg2.pinned_engine(url, connect)
+
+
+def _outer_transaction(engine: Engine) -> Outer:
+    """Return the only connection of a pinned engine."""
+    with engine.connect() as connection:
+        return _behind(connection)
+
+
+def _behind(connection: Connection) -> Outer:
+    """Return what SQLAlchemy's connection of a pinned engine stands for."""
+    found: Any = connection.connection.dbapi_connection
+    assert hasattr(found, "begin_test")
+    return cast("Outer", found)

@@ -7,24 +7,19 @@ ends a savepoint.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NoReturn, Protocol, cast
+from typing import TYPE_CHECKING, Any, NoReturn, Protocol
 
 import psycopg
 from psycopg.pq import ExecStatus, TransactionStatus
 
 from pytest_berth.errors import IsolationError
-from pytest_berth.services.postgres import sqlalchemy_compat
-from pytest_berth.services.postgres.isolation.advice import COMMITS
+from pytest_berth.services.postgres.advice import COMMITS
 from pytest_berth.services.postgres.isolation.pooled_sessions import PAST_ROLLBACK, Driver, make_new
 
 if TYPE_CHECKING:
     from psycopg import sql
     from psycopg.pq.abc import PGresult
-    from sqlalchemy import Connection, Engine
-
-    from pytest_berth.services.postgres.isolation.rollback_connection_psycopg2 import (
-        OuterTransaction2,
-    )
+    from sqlalchemy import Engine
 
 # What it returns changes whenever a sequence does; a transaction's end does not put them back.
 _SEQUENCES = (
@@ -145,11 +140,7 @@ class OuterTransaction(psycopg.Connection[Any]):
 
 
 def pinned_engine(url: str, connect: Connect) -> Engine:
-    """Return an engine whose only connection is one that can be put into an outer transaction."""
-    if not sqlalchemy_compat.is_two():
-        from pytest_berth.services.postgres.isolation import rollback_connection_psycopg2
-
-        return rollback_connection_psycopg2.pinned_engine(url, connect)
+    """Return an engine whose only connection is an `OuterTransaction`."""
     from sqlalchemy import create_engine
     from sqlalchemy.pool import StaticPool
 
@@ -159,19 +150,6 @@ def pinned_engine(url: str, connect: Connect) -> Engine:
         return connection
 
     return create_engine(url, creator=creator, poolclass=StaticPool)
-
-
-def outer_transaction(engine: Engine) -> OuterTransaction | OuterTransaction2:
-    """Return the only connection of a pinned engine."""
-    with engine.connect() as connection:
-        return behind(connection)
-
-
-def behind(connection: Connection) -> OuterTransaction | OuterTransaction2:
-    """Return what SQLAlchemy's connection of a pinned engine stands for."""
-    found: Any = connection.connection.dbapi_connection
-    assert hasattr(found, "begin_test")
-    return cast("OuterTransaction | OuterTransaction2", found)
 
 
 def _value(result: PGresult) -> bytes:

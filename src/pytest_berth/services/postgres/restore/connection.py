@@ -15,7 +15,7 @@ from pytest_berth.services.postgres.server.backend_crash import is_lost
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
 
-    from pytest_berth.services.postgres.isolation.application_connections import Application
+    from pytest_berth.services.postgres.restore.application_connections import Application
     from pytest_berth.services.postgres.restore.baseline import Baseline
     from pytest_berth.services.postgres.restore.restore import Restored
     from pytest_berth.services.postgres.restore.transactions import Connection

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import psycopg
 
 from pytest_berth.errors import IsolationError
-from pytest_berth.services.postgres.isolation.advice import PRIVATE
+from pytest_berth.services.postgres.advice import PRIVATE
 from pytest_berth.services.postgres.restore import open_transactions
 from pytest_berth.services.postgres.restore.baseline import ENDING
 from pytest_berth.services.postgres.restore.write_back.terminate_backends import end
@@ -18,7 +18,7 @@ from pytest_berth.waiting import wait_for
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from pytest_berth.services.postgres.isolation.application_connections import Application
+    from pytest_berth.services.postgres.restore.application_connections import Application
     from pytest_berth.services.postgres.restore.baseline import Baseline
     from pytest_berth.services.postgres.restore.lock_waits import BlockedError
     from pytest_berth.services.postgres.restore.open_transactions import OpenTransaction

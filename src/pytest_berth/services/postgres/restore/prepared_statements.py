@@ -18,7 +18,6 @@ from pytest_berth.services.postgres.restore.transactions import (
     current_database,
     union_all,
 )
-from pytest_berth.services.postgres.restore.write_back.terminate_backends import END_OTHERS
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
@@ -38,6 +37,13 @@ FROM (
     SELECT $1 FROM pg_catalog.pg_prepared_xact()
     WHERE dbid = {database} AND NOT '-1/' || transaction = ANY ({before})
 ) writing
+"""
+# Tells all other backends of clients to end; returns those still there. Not by the view
+# pg_stat_activity, which looks up names.
+END_OTHERS = """
+SELECT pid, pg_catalog.pg_terminate_backend(pid) FROM pg_catalog.pg_stat_get_activity(NULL)
+WHERE datid = {database} AND backend_type = 'client backend'
+AND pid <> pg_catalog.pg_backend_pid() AND pid <> ALL ($1)
 """
 SNAPSHOT = "SELECT pg_catalog.pg_current_snapshot()::text"
 # With how many ids were given away that the snapshot does not tell of: those of transactions that

@@ -10,7 +10,7 @@ from psycopg import sql
 from psycopg.rows import tuple_row
 
 from pytest_berth.errors import IsolationError
-from pytest_berth.services.postgres.isolation.advice import PRIVATE
+from pytest_berth.services.postgres.advice import PRIVATE
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence

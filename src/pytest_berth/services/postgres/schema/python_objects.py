@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from pytest_berth.errors import BerthError, SchemaError, SettingsError
 from pytest_berth.services.postgres import sqlalchemy_compat
-from pytest_berth.services.postgres.isolation.advice import COMMITS
+from pytest_berth.services.postgres.advice import COMMITS
 from pytest_berth.services.postgres.schema import template_fingerprint
 from pytest_berth.services.postgres.schema.steps import FORMS
 

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, NoReturn, Protocol
 from urllib.parse import quote
 
 from pytest_berth.errors import SettingsError, nearest
-from pytest_berth.services.postgres.isolation.advice import COMMITS
-from pytest_berth.services.postgres.server import libpq_environment
+from pytest_berth.services.postgres import libpq_environment
+from pytest_berth.services.postgres.advice import COMMITS
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping

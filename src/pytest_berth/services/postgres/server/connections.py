@@ -12,7 +12,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from pytest_berth.errors import NotOursError
-from pytest_berth.services.postgres.server import libpq_environment, urls
+from pytest_berth.services.postgres import libpq_environment, urls
 from pytest_berth.waiting import now, wait_for
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import psycopg
 
-from pytest_berth.services.postgres.isolation.advice import PRIVATE
+from pytest_berth.services.postgres.advice import PRIVATE
 from pytest_berth.services.postgres.restore import open_transactions
 from pytest_berth.services.postgres.restore.lock_waits import waiting_on
 from pytest_berth.services.postgres.restore_errors import NotRepairable

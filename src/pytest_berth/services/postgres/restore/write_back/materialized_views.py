@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import psycopg
 from psycopg import sql
 
-from pytest_berth.services.postgres.isolation.advice import PRIVATE
+from pytest_berth.services.postgres.advice import PRIVATE
 from pytest_berth.services.postgres.restore import open_transactions
 from pytest_berth.services.postgres.restore.transactions import row
 from pytest_berth.services.postgres.restore.write_back.change_relations import run

@@ -12,14 +12,6 @@ from pytest_berth.services.postgres.restore.transactions import Connection, rows
 if TYPE_CHECKING:
     from pytest_berth.services.postgres.restore.open_transactions import OpenTransaction
 
-# Tells all other backends of clients to end; returns those still there. Not by the view
-# pg_stat_activity, which looks up names.
-END_OTHERS = """
-SELECT pid, pg_catalog.pg_terminate_backend(pid) FROM pg_catalog.pg_stat_get_activity(NULL)
-WHERE datid = {database} AND backend_type = 'client backend'
-AND pid <> pg_catalog.pg_backend_pid() AND pid <> ALL ($1)
-"""
-
 
 def end(connection: Connection, holder: OpenTransaction) -> None:
     """End another's transaction: roll a prepared one back, end the backend of any other."""

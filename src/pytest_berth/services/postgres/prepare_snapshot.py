@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from pytest_berth.services.postgres import reset_for_reuse
 from pytest_berth.services.postgres.databases import run_databases, stored_templates
-from pytest_berth.services.postgres.server import reset_for_reuse
 
 if TYPE_CHECKING:
     import psycopg

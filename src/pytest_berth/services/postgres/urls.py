@@ -10,8 +10,7 @@ from urllib.parse import parse_qsl, quote, unquote, urlencode, urlsplit
 
 from pytest_berth.api import Credentials, Server
 from pytest_berth.errors import SettingsError
-from pytest_berth.services.postgres import sqlalchemy_compat
-from pytest_berth.services.postgres.server import libpq_environment
+from pytest_berth.services.postgres import libpq_environment, sqlalchemy_compat
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
