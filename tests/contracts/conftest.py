@@ -78,7 +78,7 @@ class Stage:
             manager = self.managers.pop()
             manager.stop()
             source = manager.candidates["container"]
-            if isinstance(source, ContainerSource) and "engine" in vars(source):
+            if isinstance(source, ContainerSource) and source._engine is not None:
                 source.engine.client.client.close()
 
 

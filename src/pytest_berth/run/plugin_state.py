@@ -6,7 +6,7 @@ import os
 from contextlib import ExitStack
 from functools import cached_property
 from importlib.util import find_spec
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -43,7 +43,7 @@ class Berth:
         hints: What the summary tells beside them.
         after_tests: What is to be done before the results are printed.
         at_end: What is to be undone at the end.
-        held: What a service keeps for the life of this process, by a name of its own.
+        stash: What services keep for the life of this process, each under a key of its own.
     """
 
     def __init__(
@@ -65,29 +65,34 @@ class Berth:
         self.hints: tuple[str, ...] = ()
         self.after_tests = ExitStack()
         self.at_end = ExitStack()
-        self.held: dict[str, Any] = {}
+        self.stash = pytest.Stash()
         self._start_reporting = start_reporting
+        self._manager: Manager | None = None
+        self._prestart: Prestart | None = None
 
     @cached_property
     def progress(self) -> Progress:
         """Prints lines for a waiting user; created when there is something to print."""
         return self._start_reporting()
 
-    @cached_property
+    @property
     def manager(self) -> Manager:
         """The servers; created when first needed, as it imports the sources."""
-        from pytest_berth.run.manager import Manager
+        if self._manager is None:
+            from pytest_berth.run.manager import Manager
 
-        return Manager(self.run, self.settings, self.services, self.progress)
+            self._manager = Manager(self.run, self.settings, self.services, self.progress)
+        return self._manager
 
-    @cached_property
+    @property
     def prestart(self) -> Prestart:
         """The servers that start before a test asks for them."""
-        from pytest_berth.run.prestart import Prestart
+        if self._prestart is None:
+            from pytest_berth.run.prestart import Prestart
 
-        prestart = Prestart(self)
-        self.at_end.callback(prestart.end)
-        return prestart
+            self._prestart = Prestart(self)
+            self.at_end.callback(self._prestart.end)
+        return self._prestart
 
     @property
     def is_given_a_server(self) -> bool:
@@ -99,7 +104,7 @@ class Berth:
     @property
     def has_manager(self) -> bool:
         """Whether anything has asked for a server yet."""
-        return "manager" in self.__dict__
+        return self._manager is not None
 
     def exports_any(self, service: Service) -> bool:
         """Tell whether the application learns of a service from its environment."""
@@ -180,8 +185,8 @@ class Berth:
         for package in service.packages:
             if find_spec(package) is None:
                 raise MissingExtraError(package, service.extra, needed_by=service.name)
-        if "prestart" in self.__dict__:
-            self.prestart.join(service)
+        if self._prestart is not None:
+            self._prestart.join(service)
         try:
             server = manager.server(service, slot)
         except (NoSourceError, ArtifactError) as error:

@@ -8,7 +8,6 @@ import tarfile
 import threading
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import cached_property
 from http import HTTPStatus
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
@@ -54,17 +53,17 @@ class ContainerSource:
     labels: Callable[[], Mapping[str, str]] = dict
     name: str = field(default="container", init=False)
     reserved: list[ports.Reservation] = field(default_factory=list, init=False)
+    _engine: Engine | None = field(default=None, init=False)
     _joined: dict[str, socket | None] = field(default_factory=dict, init=False)
     _connecting: threading.Lock = field(default_factory=threading.Lock, init=False)
 
-    @cached_property
+    @property
     def engine(self) -> Engine:
         """The engine, connected to when first needed, by one thread for all."""
         with self._connecting:
-            if "engine" not in vars(self):
-                vars(self)["engine"] = connect()
-            engine: Engine = vars(self)["engine"]
-            return engine
+            if self._engine is None:
+                self._engine = connect()
+            return self._engine
 
     def load(self) -> None:
         """Import the engine's client, where there can be an engine."""

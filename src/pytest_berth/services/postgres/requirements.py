@@ -107,7 +107,7 @@ def check(items: Sequence[pytest.Item]) -> None:
         return
     berth = items[0].config.stash[BERTH]
     fixed_names.check(berth)
-    berth.held[template.REPAIRS] = any(map(is_repaired, items))
+    berth.stash[template.RESTORES] = any(map(is_repaired, items))
     for option in (SCHEMA, SEED):
         for step in template.parse(berth, berth.settings[option]):
             with _naming(f"{option.name}, set by {berth.settings.origin(option)}"):

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import pytest
+
 from pytest_berth.services.postgres.databases import run_databases
 
 if TYPE_CHECKING:
@@ -12,7 +14,8 @@ if TYPE_CHECKING:
     from pytest_berth.api import Server
     from pytest_berth.run.plugin_state import Berth
 
-_KEY = "postgres.spare"
+# What the clone is of, while there is one.
+_ORIGIN = pytest.StashKey["object | None"]()
 _OID = "SELECT oid FROM pg_catalog.pg_database WHERE datname = %s"
 
 
@@ -28,7 +31,7 @@ def make(berth: Berth, server: Server, connection: psycopg.Connection[Any], temp
     # Another worker may make the template anew: what is noted is what it was before.
     of = _origin(server, connection, template)
     run_databases.create(connection, server, berth.run.id, _name(berth), template)
-    berth.held[_KEY] = of
+    berth.stash[_ORIGIN] = of
 
 
 def take(
@@ -39,7 +42,9 @@ def take(
     database: str,
 ) -> bool:
     """Give the clone its name, and tell whether there was one of the template as it is now."""
-    if berth.held.pop(_KEY, None) != _origin(server, connection, template):
+    of = berth.stash.get(_ORIGIN, None)
+    berth.stash[_ORIGIN] = None
+    if of != _origin(server, connection, template):
         return False
     run_databases.rename(connection, _name(berth), database)
     return True

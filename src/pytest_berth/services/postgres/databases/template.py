@@ -7,6 +7,8 @@ import json
 import os
 from typing import TYPE_CHECKING, Any
 
+import pytest
+
 from pytest_berth.collection.requirements import overridden_in
 from pytest_berth.config import exports
 from pytest_berth.config.options import KEEP
@@ -38,15 +40,14 @@ from pytest_berth.waiting import now
 
 if TYPE_CHECKING:
     import psycopg
-    import pytest
 
     from pytest_berth.api import Server
     from pytest_berth.run.plugin_state import Berth
     from pytest_berth.services.postgres.schema import Step, Target
 
 FIXTURES = ("pg_schema", "pg_seed")
-# Under this name `Berth.held` tells whether tests of this run have their databases put back.
-REPAIRS = "postgres.repairs"
+# Whether tests of this run have their databases put back.
+RESTORES = pytest.StashKey[bool]()
 # Seconds.
 _NOTICEABLE = 1.0
 
@@ -241,7 +242,8 @@ def _fill(
         _run(steps, dataclasses.replace(place, inherited=environment))
         _hint_fingerprint(berth, server, steps, now() - began)
     # What an empty template holds is soon found out, where a later run needs to know.
-    if steps or berth.held.get(REPAIRS):
+    restores = berth.stash.get(RESTORES, False)
+    if steps or restores:
         _store_baseline(berth, server, database)
 
 

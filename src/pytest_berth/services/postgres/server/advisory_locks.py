@@ -11,6 +11,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import pytest
+
 from pytest_berth.debug_log import ignoring
 from pytest_berth.services.postgres.server import connections
 
@@ -25,6 +27,8 @@ if TYPE_CHECKING:
 
 # The first half of the key says whose lock it is: no other program's, and of which kind.
 RUN, TEMPLATE, BUILDING = 0x62657201, 0x62657202, 0x62657203
+# The sessions that say that this worker lives, by the keys of their servers.
+_SESSIONS = pytest.StashKey["dict[str, psycopg.Connection[Any]]"]()
 # Routers forget a connection that says nothing.
 _KEEP_ALIVE: dict[str, Any] = {"keepalives": 1, "keepalives_idle": 30, "keepalives_interval": 10}
 _ALONE, _SHARED = "advisory_lock", "advisory_lock_shared"
@@ -107,14 +111,13 @@ class Lock:
 
 def keep(berth: Berth, server: Server) -> psycopg.Connection[Any]:
     """Return the session that says that this worker lives, opened when first needed."""
-    key = f"guard:{server.key}"
-    if key not in berth.held:
+    sessions = berth.stash.setdefault(_SESSIONS, {})
+    if server.key not in sessions:
         connection = session(server)
         Lock(RUN, berth.run.id).share(connection)
-        berth.held[key] = connection
+        sessions[server.key] = connection
         berth.at_end.callback(_end, connection)
-    held: psycopg.Connection[Any] = berth.held[key]
-    return held
+    return sessions[server.key]
 
 
 def _end(connection: psycopg.Connection[Any]) -> None:
