@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
+from contextlib import suppress  # noqa: TID251
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:

@@ -18,7 +18,6 @@ import os
 import re
 import subprocess
 import sys
-from contextlib import suppress
 from functools import partial
 from socket import create_connection
 from textwrap import dedent
@@ -498,6 +497,8 @@ class Project:
 def _is_silent(line: str) -> bool:
     """Tell whether nothing listens any more where a server was."""
     _, _, host, port = line.split()
-    with suppress(OSError), create_connection((host, int(port)), timeout=1):
-        return False
-    return True
+    try:
+        with create_connection((host, int(port)), timeout=1):
+            return False
+    except OSError:
+        return True

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from contextlib import suppress
+from contextlib import suppress  # noqa: TID251  its own cancellation only
 from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pytest_berth.config import options as core_options
+from pytest_berth.debug_log import debug, ignoring
 from pytest_berth.errors import RunEndedError
 from pytest_berth.run import heartbeat, orphans, run
 from pytest_berth.run.manager import Manager
@@ -61,11 +62,13 @@ def sweep(directory: Path) -> bool:
     if refused:
         Lines().note(f"{directory}: nothing was removed: {refused}")
         return False
+    is_swept = "another process sweeps it up, or has done so"
     try:
-        with lock(directory, "sweep", blocking=False):
+        with (
+            ignoring(Timeout, RunEndedError, why=f"{directory}: {is_swept}"),
+            lock(directory, "sweep", blocking=False),
+        ):
             _manager(directory).sweep()
-    except (Timeout, RunEndedError):
-        pass  # another process is at it, or has done it
     except Exception as error:  # whatever a driver raises
         _put_off(directory, error)
     return True
@@ -181,8 +184,9 @@ def _put_off(directory: Path, problem: Exception) -> None:
         began = Registry(directory).owner.stat().st_mtime
         with Registry(directory).put_off.open("a") as failures:
             failures.write(f"{problem!r}\n")
-    except FileNotFoundError:
-        return  # another process has done it
+    except FileNotFoundError as error:
+        debug("%s: another process has removed it: %s", directory, error)
+        return
     Lines().note(f"{directory}: not all could be removed: {problem}")
     if time.time() - began > _TRIED_FOR:
         run.resume(directory).remove()

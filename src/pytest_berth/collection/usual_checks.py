@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from pytest_berth.config import markers
 from pytest_berth.config.options import EXPORT
 from pytest_berth.config.usual_options import TEST, WORKER
+from pytest_berth.debug_log import debug
 from pytest_berth.errors import MissingExtraError, ServiceError, SettingsError
 from pytest_berth.run.plugin_state import BERTH
 
@@ -32,8 +33,9 @@ def check(service: Service, items: Sequence[pytest.Item]) -> None:
     _check_exports(service, items[0].config.stash[BERTH])
     try:
         backend = service.backend
-    except (MissingExtraError, ServiceError):
-        return  # told by the tests that need it
+    except (MissingExtraError, ServiceError) as error:
+        debug("%s: the tests that need it tell: %s", service.name, error)
+        return
     backend.check(items)
     _check_port(service, items[0].config.stash[BERTH])
 

@@ -203,11 +203,15 @@ def _resolved(host: str) -> set[str]:
 def _variables(place: Place) -> Iterator[str]:
     """Yield the variables of the environment that name a place by a URL."""
     for name, value in os.environ.items():
-        try:
-            parts = urlsplit(value)
-            port = parts.port or _USUAL.get(parts.scheme.partition("+")[0])
-        except ValueError:
-            continue
-        named = port == place.port and _plain(parts.hostname or "") in map(_plain, place.hosts)
-        if named and place.database in {"", unquote(parts.path[1:])} and name[:6] != "BERTH_":
+        if name[:6] != "BERTH_" and _leads_to(value, place):
             yield name
+
+
+def _leads_to(url: str, place: Place) -> bool:
+    try:
+        parts = urlsplit(url)
+        port = parts.port or _USUAL.get(parts.scheme.partition("+")[0])
+    except ValueError:
+        return False
+    named = port == place.port and _plain(parts.hostname or "") in map(_plain, place.hosts)
+    return named and place.database in {"", unquote(parts.path[1:])}

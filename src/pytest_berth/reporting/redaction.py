@@ -14,13 +14,13 @@ import logging
 import re
 import sys
 import traceback
-from contextlib import suppress
 from functools import cache
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 import pytest
 
+from pytest_berth.debug_log import ignoring
 from pytest_berth.errors import BerthError
 from pytest_berth.run.plugin_state import BERTH
 
@@ -222,7 +222,7 @@ class Secrets:
     def _given(self) -> Iterator[Server]:
         if not self._berth.settings.problems:
             for service in self._berth.services:
-                with suppress(BerthError):  # told where the server is needed
+                with ignoring(BerthError, why=f"{service.name}: told where it is needed"):
                     if given := service.backend.external(self._berth.settings):
                         yield given
 

@@ -6,16 +6,16 @@ A run is dead when the locks are free and the file has been left alone for long:
 our own kernel, where the locks are proof enough on every common file system, and for an hour on
 another machine, where a lock may not be seen.
 
-Standard library only: the reaper imports it in isolation.
+Standard library only, and little of this package: the reaper imports it in isolation.
 """
 
 from __future__ import annotations
 
-import contextlib
 import os
 import tempfile
 from typing import TYPE_CHECKING
 
+from pytest_berth.debug_log import ignoring
 from pytest_berth.run import process_identity
 from pytest_berth.run.registry import Registry
 
@@ -32,7 +32,7 @@ _OTHER_MACHINE = 3600.0
 def beat(directory: Path) -> None:
     """Say that the run lives; nothing where it has ended, and its directory goes or is gone."""
     registry = Registry(directory)
-    with contextlib.suppress(OSError):
+    with ignoring(OSError, why="the run has ended"):
         if registry.owner.exists():
             registry.heartbeat.touch()
 

@@ -1,11 +1,10 @@
 """Which process is meant: its id alone says nothing, as ids are used again.
 
-Standard library only, and nothing of this package: the reaper imports it in isolation.
+Standard library only, and little of this package: the reaper imports it in isolation.
 """
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import stat
@@ -13,6 +12,8 @@ import subprocess
 import sys
 from pathlib import Path
 from typing import NamedTuple
+
+from pytest_berth.debug_log import ignoring
 
 if sys.platform != "win32":
     import fcntl
@@ -115,8 +116,7 @@ def write(path: Path, process: Process, *further: object) -> int:
     """
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o600)
     if sys.platform != "win32":
-        # Not every file system knows locks.
-        with contextlib.suppress(OSError):
+        with ignoring(OSError, why="not every file system knows locks"):
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     os.write(descriptor, json.dumps([*process, *further]).encode())
     return descriptor

@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pytest_berth.debug_log import ignoring
 from pytest_berth.run.registry import Registry
 
 if TYPE_CHECKING:
@@ -107,10 +108,8 @@ def _is_held(server: Mapping[str, Any]) -> bool:
 def _family(pid: int) -> Iterator[int]:
     """Yield a process and its children, where the system tells them as files."""
     yield pid
-    try:
+    with ignoring(OSError, why=f"the process {pid} has no children that the system tells"):
         yield from map(int, Path(f"/proc/{pid}/task/{pid}/children").read_text().split())
-    except OSError:
-        return
 
 
 def _state(pid: int) -> str:

@@ -92,8 +92,8 @@ def _directories() -> Iterator[str]:
     for place in dict.fromkeys(sys.path):
         try:
             names = sorted(os.listdir(place or os.curdir))  # noqa: PTH208  a tenth of the time
-        except OSError:
-            continue  # gone, or an archive
+        except OSError:  # noqa: S112  gone, or an archive; an idle run writes no lines
+            continue
         for name in names:
             if name.endswith((".dist-info", ".egg-info")) and not name.startswith(_OURS_BEGIN):
                 directory = os.path.join(place, name)  # noqa: PTH118

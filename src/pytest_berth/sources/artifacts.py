@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from pytest_berth.debug_log import ignoring
 from pytest_berth.errors import ArtifactError
 from pytest_berth.sources import owned_directories
 from pytest_berth.sources.artifact_cache import CACHE_VARIABLE, cache_directory, make, stranger
@@ -192,11 +193,11 @@ def _sweep(cache: Path) -> None:
     for partial in cache.glob(f"*{PARTIAL}"):
         if not owned_directories.is_ours(partial, "", [cache]):
             continue
-        try:
-            with _lock(partial.with_suffix("")).acquire(timeout=0):
-                owned_directories.remove(partial)
-        except Timeout:
-            continue
+        with (
+            ignoring(Timeout, why=f"{partial}: another process is writing it"),
+            _lock(partial.with_suffix("")).acquire(timeout=0),
+        ):
+            owned_directories.remove(partial)
 
 
 @contextmanager

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
+from pytest_berth.debug_log import ignoring
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from pathlib import Path
@@ -16,11 +18,9 @@ _INHERITED = ("TZ", "LANG", "LANGUAGE", "LC_", "JAVA_", "JDK_JAVA_", "KAFKA_")
 def file_fingerprints(paths: Iterable[Path]) -> Iterator[str]:
     """Yield a fingerprint of each existing file: its path, size and time of change."""
     for path in paths:
-        try:
+        with ignoring(OSError, why=f"{path} has no fingerprint"):
             found = path.stat()
-        except OSError:
-            continue
-        yield f"{path} {found.st_size} {found.st_mtime_ns}"
+            yield f"{path} {found.st_size} {found.st_mtime_ns}"
 
 
 def inherited() -> Iterator[str]:

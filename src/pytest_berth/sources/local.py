@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import errno
 import os
@@ -17,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pytest_berth.api import LocalRequest, Server
+from pytest_berth.debug_log import ignoring
 from pytest_berth.errors import StartError
 from pytest_berth.sources import (
     data_directories,
@@ -201,7 +201,7 @@ class Local:
 
         family = _family(server)
         for process in family:
-            with contextlib.suppress(psutil.NoSuchProcess):
+            with ignoring(psutil.NoSuchProcess, why="it has ended by itself"):
                 process.kill()
         _left_after_waiting(family)
 
@@ -311,7 +311,7 @@ def _family(server: Server) -> list[psutil.Process]:
     import psutil
 
     process = _process(server)
-    with contextlib.suppress(psutil.NoSuchProcess):
+    with ignoring(psutil.NoSuchProcess, why=f"{server.service} has ended"):
         return [process, *process.children(recursive=True)] if process else []
     return []
 
@@ -350,14 +350,13 @@ def _end(process: psutil.Process, signal_name: str) -> None:
     import psutil
 
     family = [process]
-    # It may end of itself at any moment.
-    with contextlib.suppress(psutil.NoSuchProcess):
+    with ignoring(psutil.NoSuchProcess, why="it has ended by itself"):
         family += process.children(recursive=True)
         process.send_signal(getattr(signal, signal_name, signal.SIGTERM))
         # One that is stopped would not hear it.
         process.resume()
     for straggler in _left_after_waiting(family):
-        with contextlib.suppress(psutil.NoSuchProcess):
+        with ignoring(psutil.NoSuchProcess, why="it has ended by itself"):
             straggler.kill()
     _left_after_waiting(family)
 
@@ -373,7 +372,7 @@ def _left_after_waiting(family: Sequence[psutil.Process]) -> list[psutil.Process
     def living() -> list[psutil.Process]:
         return [process for process in family if _lives(process)]
 
-    with contextlib.suppress(TimeoutError):
+    with ignoring(TimeoutError, why="some processes live on"):
         wait_for(lambda: not living(), _STOP_WITHIN)
     # Children of this very process are asked now.
     psutil.wait_procs(family, timeout=0)

@@ -7,6 +7,7 @@ import subprocess
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
+from pytest_berth.debug_log import ignoring
 from pytest_berth.errors import StartError
 
 if TYPE_CHECKING:
@@ -27,11 +28,9 @@ def _unprivileged() -> tuple[int, int]:
     import pwd
 
     for name in _CANDIDATES:
-        try:
+        with ignoring(KeyError, why=f"there is no user {name}"):
             entry = pwd.getpwnam(name)
-        except KeyError:
-            continue
-        return entry.pw_uid, entry.pw_gid
+            return entry.pw_uid, entry.pw_gid
     raise StartError(
         "as root, a local server needs an unprivileged user to run as.",
         why=f"none of {', '.join(_CANDIDATES)} exists here",

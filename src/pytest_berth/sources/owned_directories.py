@@ -13,9 +13,10 @@ import os
 import shutil
 import stat
 import tempfile
-from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from pytest_berth.debug_log import ignoring
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -68,7 +69,7 @@ def remove(directory: Path) -> None:
     What others write there meanwhile, such as a heartbeat, goes as well.
     """
     failed: set[str] = set()
-    with suppress(OSError):  # it is gone
+    with ignoring(OSError, why=f"{directory} is gone"):
         while entries := [each for each in _beside_record(directory) if each.name not in failed]:
             failed.update(entry.name for entry in entries if not _remove_entry(entry))
         if not failed:
@@ -80,7 +81,7 @@ def _remove_entry(entry: os.DirEntry[str]) -> bool:
     if entry.is_dir(follow_symlinks=False):
         shutil.rmtree(entry.path, ignore_errors=True)
     else:
-        with suppress(OSError):
+        with ignoring(OSError, why="it is gone, or stays"):
             Path(entry.path).unlink()
     return not os.path.lexists(entry.path)
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import stat
-from contextlib import suppress
 from pathlib import Path
+
+from pytest_berth.debug_log import ignoring
 
 _SEGMENTS = Path("/proc/sysvipc/shm")
 _KEY, _ID, _CREATOR, _ATTACHED, _USER = 0, 1, 4, 6, 7
@@ -25,7 +26,7 @@ def release(directory: Path) -> None:
 
     for path in directory.glob("*/postmaster.pid"):
         # It may end by itself at this moment, or have been killed before it had a segment.
-        with suppress(OSError, IndexError):
+        with ignoring(OSError, IndexError, why=f"{path} tells of no segment"):
             owner = path.lstat()
             if not stat.S_ISREG(owner.st_mode):
                 continue

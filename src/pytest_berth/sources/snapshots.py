@@ -14,13 +14,13 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pytest_berth import file_locks
 from pytest_berth.config.options import SNAPSHOTS
+from pytest_berth.debug_log import ignoring
 from pytest_berth.errors import BerthError, StartError
 from pytest_berth.sources import artifact_cache, os_account, owned_directories
 from pytest_berth.waiting import wall_clock
@@ -240,7 +240,7 @@ def _secret(place: Path) -> str:
     """Return the user's secret, made when first needed."""
     path = place / _SECRET
     artifact_cache.make(place)
-    with suppress(FileExistsError):
+    with ignoring(FileExistsError, why="the secret is there already"):
         _write_once(path, secrets.token_hex(16))
     found = path.lstat()
     if hasattr(os, "getuid") and (found.st_uid != os.getuid() or found.st_mode & 0o077):

@@ -8,6 +8,7 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 from pytest_berth.config.options import KEEP, RYUK
+from pytest_berth.debug_log import debug
 from pytest_berth.errors import BerthError
 from pytest_berth.run.reuse import records, reuse_reaper
 from pytest_berth.sources.choose import Sources, may_serve
@@ -66,8 +67,8 @@ class Reuse:
             self._tell_busy(service)
         except OSError as error:
             self.progress.note(f"{service.name}: no server can be kept: {error}")
-        except BerthError:
-            pass  # what no server can be started without is told by the start
+        except BerthError as error:
+            debug("%s: the start tells what is missing: %s", service.name, error)
         return None
 
     def publish(self, service: Service, server: Server) -> Server:

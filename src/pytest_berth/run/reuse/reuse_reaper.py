@@ -112,13 +112,13 @@ class ReuseReaper:
         self._patience[record.name] = min(2 * patience, _LONGEST)
 
     def _leave(self, held: ExitStack) -> bool:
-        try:
-            with self.records.lock(REGISTER, within=_REGISTERED_WITHIN):
-                if self.records.all():
-                    return False
-                held.close()
-        except FileNotFoundError:
-            pass  # somebody has removed the directory, and with it all that was known
+        with (
+            ignoring(FileNotFoundError, why="the directory was removed, and with it all records"),
+            self.records.lock(REGISTER, within=_REGISTERED_WITHIN),
+        ):
+            if self.records.all():
+                return False
+            held.close()
         return True
 
 

@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
+from pytest_berth.debug_log import ignoring
 from pytest_berth.errors import IsolationError
 from pytest_berth.services.kafka import broker_state, names, topics, transactions, urls
 from pytest_berth.services.kafka.brokers import Brokers
@@ -208,11 +209,9 @@ class Cleaning:
         }
         refused = self._delete(there, filled)
         if refused & set(changed):
-            try:
+            with ignoring(TimeoutError, why="as a last resort, topics are made anew"):
                 wait_for(lambda: not self._delete(there, filled) & set(changed), _APPLIED_WITHIN)
                 refused -= set(changed)
-            except TimeoutError:
-                pass  # as a last resort, they are made anew
         self._make_anew(
             [there[name] for name in sorted(refused)],
             "wrote to it, and it is compacted (cleanup.policy=compact)",

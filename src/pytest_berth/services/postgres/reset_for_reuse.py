@@ -6,12 +6,12 @@ told that it is there: such a server is not kept.
 
 from __future__ import annotations
 
-from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import psycopg
 
+from pytest_berth.debug_log import ignoring
 from pytest_berth.services.postgres.databases import run_databases, stored_templates
 from pytest_berth.services.postgres.server import connections
 from pytest_berth.waiting import wait_for
@@ -128,9 +128,9 @@ def renew(server: Server, run_id: str, there: Sequence[str], password: str) -> l
         for name in _names(new, _DATABASE):
             run_databases.remove(connection, name)
         roles = list(_names(new, _ROLE))
-        # Roles that a template refers to stay, and are told of.
         with connected(replace(server, credentials=account), TEMPLATE) as template:
-            with suppress(psycopg.errors.DependentObjectsStillExist):
+            dependent = psycopg.errors.DependentObjectsStillExist
+            with ignoring(dependent, why="roles that a template refers to stay, and are told of"):
                 _drop_roles(roles, connection, template)
             return _condition(connection, template)
 

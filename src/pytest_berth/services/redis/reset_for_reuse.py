@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, cast
 
 import redis
 
+from pytest_berth.debug_log import ignoring
 from pytest_berth.services.redis import clients, server_state
 
 if TYPE_CHECKING:
@@ -45,7 +46,7 @@ def renew(server: Server, there: Sequence[str], password: str) -> list[str]:
             _run(client, "CLIENT KILL TYPE", kind, "SKIPME", "yes")
         client.flushall()
         client.script_flush()
-        with suppress(redis.ResponseError):
+        with ignoring(redis.ResponseError, why="before Redis 7 there are no functions"):
             _run(client, "FUNCTION FLUSH")
         users = [name for name in _texts(client, "ACL USERS") if name != "default"]
         if users:
@@ -61,8 +62,7 @@ def _condition(client: redis.Redis) -> list[str]:
     users = map(server_state.rules, _texts(client, "ACL LIST"))
     found += [f"{_USER}{_HASH.sub('#', each)}" for each in users]
     found += [f"keys in {name}" for name in client.info("keyspace")]
-    # Redis 7 and newer.
-    with suppress(redis.ResponseError):
+    with ignoring(redis.ResponseError, why="before Redis 7 there are no functions"):
         found += [f"function {each}" for each in _texts(client, "FUNCTION LIST")]
     return sorted(found)
 
@@ -75,7 +75,7 @@ def _set_back(client: redis.Redis, there: Sequence[str]) -> None:
     for name, value in before.items():
         if now.get(name) != value:
             # What cannot be set is told of: the server is not in its first condition.
-            with suppress(redis.ResponseError):
+            with ignoring(redis.ResponseError, why=f"{name} cannot be set"):
                 client.config_set(name, value)
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import psycopg
 
+from pytest_berth.debug_log import ignoring
 from pytest_berth.errors import IsolationError
 from pytest_berth.services.postgres import sqlalchemy_compat, urls
 from pytest_berth.services.postgres.isolation.pooled_sessions import PooledSessions
@@ -118,9 +119,8 @@ class Private:
 
         pool = self._pooled.pool
         if isinstance(pool, QueuePool) and (pool.checkedin(), pool.checkedout()) == (1, 0):
-            try:
+            ended = "the test has ended the pooled connection"
+            with ignoring(SQLAlchemyError, psycopg.OperationalError, why=ended):
                 return self._sessions.make_new()
-            except (SQLAlchemyError, psycopg.OperationalError):
-                pass  # the test has ended it: a new one is opened when one is needed
         self._pooled.dispose()
         return ()

@@ -14,6 +14,7 @@ import re
 from importlib import metadata
 from typing import TYPE_CHECKING, Any
 
+from pytest_berth.debug_log import debug
 from pytest_berth.services.postgres.databases import run_databases
 from pytest_berth.services.postgres.options import FINGERPRINT
 from pytest_berth.services.postgres.schema import template_fingerprint
@@ -160,12 +161,17 @@ def _drop(connection: psycopg.Connection[Any], names: Sequence[str]) -> None:
         try:
             run_databases.unseal(connection, name)
             run_databases.execute(connection, "DROP DATABASE {}", name)
-        except psycopg.errors.InvalidCatalogName:
-            continue  # another run was faster
-        except (psycopg.errors.InternalError_, psycopg.errors.ObjectNotInPrerequisiteState):
-            continue  # another run is at it: "tuple concurrently updated", "cannot alter invalid"
-        except (psycopg.errors.ObjectInUse, psycopg.errors.InsufficientPrivilege):
-            return  # in use after all, or somebody else's
+        except psycopg.errors.InvalidCatalogName as error:
+            debug("another run was faster: %s", error)
+        except (
+            psycopg.errors.InternalError_,
+            psycopg.errors.ObjectNotInPrerequisiteState,
+        ) as error:
+            # "tuple concurrently updated", "cannot alter invalid"
+            debug("another run is at it: %s", error)
+        except (psycopg.errors.ObjectInUse, psycopg.errors.InsufficientPrivilege) as error:
+            debug("%s is in use after all, or somebody else's: %s", name, error)
+            return
 
 
 def _is_complete(connection: psycopg.Connection[Any], name: str) -> bool:

@@ -7,11 +7,12 @@ import sys
 import sysconfig
 import traceback
 import typing
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from pytest_berth.debug_log import debug, ignoring
 from pytest_berth.errors import BerthError, SchemaError, SettingsError
 from pytest_berth.services.postgres import sqlalchemy_compat
 from pytest_berth.services.postgres.advice import COMMITS
@@ -110,9 +111,8 @@ class Function:
                 why=f"its signature is {inspect.signature(self.function)}: {error}",
                 remedy="let it take one argument, a sqlalchemy.Connection",
             ) from error
-        except ValueError:
-            # Some callables written in C do not tell their signature.
-            return
+        except ValueError as error:
+            debug("some callables written in C do not tell their signature: %s", error)
 
     def run(self, target: Target) -> None:
         """Call the function; what it did is committed."""
@@ -209,7 +209,7 @@ def _psycopg_connection(target: Target) -> Iterator[psycopg.Connection[Any]]:
 def _annotated(function: Callable[..., object]) -> str:
     """Return how a function's first parameter is annotated, with the module's name."""
     first: Any = next(iter(getattr(function, "__annotations__", {}).values()), "")
-    with suppress(Exception):  # what is there for type checkers only stays a text
+    with ignoring(Exception, why="what is there for type checkers only stays a text"):
         first = next(iter(typing.get_type_hints(function).values()))
     found = getattr(first, "__origin__", first)
     if isinstance(found, str):

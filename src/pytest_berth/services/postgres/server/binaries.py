@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pytest_berth.debug_log import ignoring
 from pytest_berth.errors import ArtifactError, NoSourceError
 from pytest_berth.services.postgres.server.artifacts import (
     artifact,
@@ -167,10 +168,8 @@ def _candidates() -> Iterator[tuple[str, Path]]:
     for directory in path:
         pg_config = directory / f"pg_config{_SUFFIX}"
         if pg_config.is_file():
-            try:
+            with ignoring(OSError, subprocess.SubprocessError, why=f"{pg_config} is passed over"):
                 yield "pg_config --bindir", Path(_run(pg_config, "--bindir").strip())
-            except (OSError, subprocess.SubprocessError):
-                continue
     yield from ((str(directory), directory) for directory in _in_usual_places())
 
 

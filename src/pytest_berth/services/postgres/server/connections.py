@@ -8,9 +8,9 @@ may have come to the port of one that has ended. What is external is told by its
 from __future__ import annotations
 
 import os
-from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
+from pytest_berth.debug_log import ignoring
 from pytest_berth.errors import NotOursError
 from pytest_berth.services.postgres import libpq_environment, urls
 from pytest_berth.waiting import now, wait_for
@@ -68,10 +68,9 @@ def connect(
                 return None
             raise
 
-    with suppress(TimeoutError):
+    with ignoring(TimeoutError, why="the last attempt tells why"):
         if opened := wait_for(try_once, _RECOVERS_WITHIN):
             return opened
-    # It tells why.
     return connect_at_once(server, database, kind=kind, **parameters)
 
 

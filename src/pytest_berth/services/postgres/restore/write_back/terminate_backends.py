@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import psycopg
 from psycopg import sql
 
+from pytest_berth.debug_log import ignoring
 from pytest_berth.services.postgres.restore.transactions import Connection, rows
 
 if TYPE_CHECKING:
@@ -17,10 +18,8 @@ def end(connection: Connection, holder: OpenTransaction) -> None:
     """End another's transaction: roll a prepared one back, end the backend of any other."""
     if holder.gid:
         statement = sql.SQL("ROLLBACK PREPARED {}").format(sql.Literal(holder.gid))
-        try:
+        with ignoring(psycopg.errors.UndefinedObject, why=f"{holder.gid} has ended meanwhile"):
             connection.execute(statement)
-        except psycopg.errors.UndefinedObject:
-            return
     else:
         # By transaction, not by pid alone: the backend may have gone on to another one.
         rows(
