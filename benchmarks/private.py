@@ -12,9 +12,9 @@ import psycopg
 from benchmarks.repair import SIZES, WRITE, create
 from benchmarks.report import Table, milliseconds, ratio
 from pytest_berth.services.postgres import restore, urls
+from pytest_berth.services.postgres.application_connections import Application
 from pytest_berth.services.postgres.databases import cloning, run_databases
-from pytest_berth.services.postgres.databases.database_pool import Pool
-from pytest_berth.services.postgres.restore.application_connections import Application
+from pytest_berth.services.postgres.databases.database_pool import DatabasePool
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -50,7 +50,7 @@ def _of_size(server: Server, tables: int, times: int) -> list[tuple[str, ...]]:
             f"the peers' way, {strategy}": _cloned(server, admin, template, strategy, times // 20)
             for strategy in STRATEGIES
         }
-        pool = Pool(server, RUN, "main", LOCK_TIMEOUT, Application(), print)
+        pool = DatabasePool(server, RUN, "main", LOCK_TIMEOUT, Application(), print)
         try:
             found |= {
                 "the test has done nothing": _lent(pool, template, times, b"SELECT 1"),
@@ -85,11 +85,11 @@ def _cloned(
     return found
 
 
-def _lent(pool: Pool, template: str, times: int, statements: bytes) -> list[float]:
+def _lent(pool: DatabasePool, template: str, times: int, statements: bytes) -> list[float]:
     found = []
     for number in range(max(3, times) + 3):
         began = time.perf_counter()
-        lent = pool.lend(template)
+        lent = pool.database(template)
         private = lent.__enter__()
         taken = time.perf_counter() - began
         with private.engine().begin() as connection:

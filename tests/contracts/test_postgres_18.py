@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 import psycopg
 
 from pytest_berth.services.postgres import restore, urls
+from pytest_berth.services.postgres.application_connections import Application
 from pytest_berth.services.postgres.databases import run_databases
-from pytest_berth.services.postgres.databases.database_pool import Pool
-from pytest_berth.services.postgres.restore.application_connections import Application
+from pytest_berth.services.postgres.databases.database_pool import DatabasePool
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -36,11 +36,11 @@ def test_private_databases_of_postgres_18(
         run_databases.create(admin, server, RUN, copy, template)
         assert admin.execute("SHOW file_copy_method").fetchone() == ("clone",)
 
-    pool, lent = Pool(server, RUN, "main", 1.0, Application(), print), []
+    pool, lent = DatabasePool(server, RUN, "main", 1.0, Application(), print), []
     changes = ("INSERT INTO item (name) VALUES ('new')", "DELETE FROM item", "DROP TABLE item", "")
     try:
         for change in changes:
-            with pool.lend(template) as private, private.engine().begin() as connection:
+            with pool.database(template) as private, private.engine().begin() as connection:
                 assert connection.exec_driver_sql("TABLE item").all() == [(7, "kept")]
                 connection.exec_driver_sql(change or "SELECT 1")
             lent.append(private.name)

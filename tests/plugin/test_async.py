@@ -180,7 +180,7 @@ def test_sync_and_async_fixtures_of_a_test_share_its_transaction(served: Project
     )
     result.assert_outcomes(passed=2)
     result.stdout.fnmatch_lines(
-        ["*rollback: pg_session and pg_connection and their async twins are the only way in*"]
+        ["*rollback: pg_session and pg_connection and their async counterparts are the only*"]
     )
 
 

@@ -1,4 +1,4 @@
-"""Beside other plugins, and where pytest asks for fixtures in unusual ways."""
+"""ServerObjects other plugins, and where pytest asks for fixtures in unusual ways."""
 
 from __future__ import annotations
 

@@ -10,9 +10,9 @@ import psycopg
 import pytest
 
 from pytest_berth.services.postgres import restore, urls
+from pytest_berth.services.postgres.application_connections import Application
 from pytest_berth.services.postgres.databases import run_databases
-from pytest_berth.services.postgres.databases.database_pool import Pool
-from pytest_berth.services.postgres.restore.application_connections import Application
+from pytest_berth.services.postgres.databases.database_pool import DatabasePool
 from pytest_berth.waiting import wait_for
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ CREATE TABLE log (note text);
 
 
 @pytest.fixture
-def pool(outer_url: str) -> Iterator[Pool]:
+def pool(outer_url: str) -> Iterator[DatabasePool]:
     """Lend databases with 25,000 rows."""
     server = urls.server(outer_url, "tests")
     try:
@@ -39,17 +39,17 @@ def pool(outer_url: str) -> Iterator[Pool]:
                 door.execute(SCHEMA)
                 restore.store(door, lock_timeout=1)
             run_databases.seal(admin, template)
-        pool = Pool(server, RUN, "main", 1.0, Application(), print)
+        pool = DatabasePool(server, RUN, "main", 1.0, Application(), print)
         yield pool
         pool.close()
     finally:
         run_databases.drop_all(server, RUN)
 
 
-def use(pool: Pool, change: str) -> str:
+def use(pool: DatabasePool, change: str) -> str:
     """Change a database, which nobody has changed before; return its name."""
     template = run_databases.database_name(RUN, run_databases.TEMPLATE)
-    with pool.lend(template) as private, private.engine().begin() as connection:
+    with pool.database(template) as private, private.engine().begin() as connection:
         found = connection.exec_driver_sql(
             "SELECT count(*), min(name), max(name), (SELECT count(*) FROM log) FROM item"
         )
@@ -58,7 +58,9 @@ def use(pool: Pool, change: str) -> str:
     return private.name
 
 
-def test_a_clone_takes_the_place_of_a_database_whose_repair_would_take_longer(pool: Pool) -> None:
+def test_a_clone_takes_the_place_of_a_database_whose_repair_would_take_longer(
+    pool: DatabasePool,
+) -> None:
     used = [
         use(pool, "INSERT INTO item (name) SELECT 'new' FROM generate_series(1, 1000)"),
         use(pool, "UPDATE item SET name = 'changed' WHERE id = 1"),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import psycopg
 import psycopg2.extensions
 
-from pytest_berth.services.postgres.restore.application_connections import Application
+from pytest_berth.services.postgres.application_connections import Application
 from pytest_berth.services.postgres.restore.open_transactions import OpenTransaction
 
 
@@ -14,7 +14,7 @@ def test_a_connection_that_cannot_be_looked_at_fails_nobody() -> None:
     kinds = (psycopg.Connection, psycopg.AsyncConnection, psycopg2.extensions.connection)
     unborn = [kind.__new__(kind) for kind in kinds]
     application = Application()
-    holder = OpenTransaction(1, "1/1", "", "idle in transaction", 1.0, "", wrote=True, locks=())
+    opened = OpenTransaction(1, "1/1", "", "idle in transaction", 1.0, "", wrote=True, locks=())
     assert application.backends("shop") == set()
-    assert not application.roll_back(holder, "shop")
+    assert not application.roll_back(opened, "shop")
     assert len(unborn) == len(kinds)

@@ -23,7 +23,7 @@ from pytest_berth.isolation import fixtures as made_fixtures
 from pytest_berth.services import discovery
 from pytest_berth.services.kafka import options as kafka_options
 from pytest_berth.services.postgres import fixtures, options
-from pytest_berth.services.postgres.isolation.choice import DOORS
+from pytest_berth.services.postgres.isolation.choice import COMMITTING_FIXTURES
 from pytest_berth.services.postgres.schema import alembic
 from pytest_berth.services.postgres.service import POSTGRES
 from pytest_berth.services.redis import fixtures as redis_fixtures
@@ -110,7 +110,7 @@ def test_the_table_of_fixtures_has_types_scopes_and_doors() -> None:
         name: (
             re.sub(r"Iterator\[(.*)\]", r"\1", signature_of(found).return_annotation),
             fixture_scope(found),
-            "yes" if name in DOORS else "no",
+            "yes" if name in COMMITTING_FIXTURES else "no",
         )
         for name, found in fixture_definitions().items()
     }

@@ -42,12 +42,12 @@ def test_a_writer_left_open_is_ended_and_named_and_the_database_is_clean(slate: 
         slate.restore_only()
     assert caught.value.restored
     slate.compare()
-    (holder,) = caught.value.holders
-    assert (holder.pid, holder.application) == (pid_of(left), "shop")
-    assert holder.state == "idle in transaction"
-    assert holder.age >= LOCK_TIMEOUT
-    assert holder.tables == ("public.item",)
-    for part in (f"pid {holder.pid}", "UPDATE item SET name = 'left'", "close or commit"):
+    (opened,) = caught.value.transactions
+    assert (opened.pid, opened.application) == (pid_of(left), "shop")
+    assert opened.state == "idle in transaction"
+    assert opened.age >= LOCK_TIMEOUT
+    assert opened.tables == ("public.item",)
+    for part in (f"pid {opened.pid}", "UPDATE item SET name = 'left'", "close or commit"):
         assert part in str(caught.value)
     with pytest.raises(psycopg.OperationalError):
         left.execute("SELECT 1")
@@ -164,7 +164,7 @@ def test_an_older_transaction_that_holds_a_lock_in_the_way_is_named_in_time(slat
         slate.restore_only()
     assert time.monotonic() - began < 60 * LOCK_TIMEOUT
     assert caught.value.restored is None
-    assert [holder.pid for holder in caught.value.holders] == [pid_of(wider)]
+    assert [opened.pid for opened in caught.value.transactions] == [pid_of(wider)]
     wider.rollback()
     slate.restore()
 
@@ -192,7 +192,7 @@ def test_a_reader_in_the_way_of_an_exclusive_lock_is_ended(slate: Slate) -> None
     with pytest.raises(restore.LeftOpen) as caught:
         slate.restore_only()
     assert caught.value.restored
-    assert [holder.pid for holder in caught.value.holders] == [pid_of(reader)]
+    assert [opened.pid for opened in caught.value.transactions] == [pid_of(reader)]
     slate.compare()
     bystander.execute("SELECT 1")
 

@@ -63,8 +63,8 @@ def clone(server: str, name: str = "clone") -> Iterator[Slate]:
             admin.execute(f"DROP DATABASE {name} WITH (FORCE)".encode())
 
 
-def adopt(slate: Slate, like: restore.Baseline | None = None) -> restore.Baseline | None:
-    slate.baseline = restore.adopt(slate.berth, lock_timeout=LOCK_TIMEOUT, like=like)
+def load(slate: Slate, like: restore.Baseline | None = None) -> restore.Baseline | None:
+    slate.baseline = restore.load(slate.berth, lock_timeout=LOCK_TIMEOUT, like=like)
     slate.before = slate.contents()
     return slate.baseline
 
@@ -73,7 +73,7 @@ def test_a_clone_is_put_back_by_the_copies_that_it_came_with(
     template: str, restore_server: str
 ) -> None:
     with clone(restore_server) as slate:
-        assert adopt(slate)
+        assert load(slate)
         for _ in range(2):
             assert slate.restore().tables == ()
             slate.app.execute(WRITE.encode())
@@ -84,7 +84,7 @@ def test_a_second_clone_reads_nothing_of_what_the_first_has_read(
     template: str, restore_server: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with clone(restore_server) as first:
-        like = adopt(first)
+        like = load(first)
         first.app.execute(WRITE.encode())
         first.restore()
 
@@ -92,16 +92,16 @@ def test_a_second_clone_reads_nothing_of_what_the_first_has_read(
         raise AssertionError("the catalog was read")
 
     monkeypatch.setattr(catalog, "read", forbidden)
-    monkeypatch.setattr(schema_fingerprint, "kept_in", forbidden)
+    monkeypatch.setattr(schema_fingerprint, "stored_in", forbidden)
     with clone(restore_server, "second") as slate:
-        assert adopt(slate, like)
+        assert load(slate, like)
         slate.app.execute(WRITE.encode())
         assert slate.restore().tables == ("public.sale", "public.item")
 
 
 def test_the_stored_copies_are_no_change_of_the_schema(template: str, restore_server: str) -> None:
     with clone(restore_server) as slate:
-        baseline = adopt(slate)
+        baseline = load(slate)
         assert baseline
         slate.app.execute("ALTER TABLE item DISABLE TRIGGER ALL")
         slate.app.execute("ALTER TABLE item ENABLE TRIGGER ALL")
@@ -113,7 +113,7 @@ def test_a_changed_schema_is_named_by_the_stored_catalog(
     template: str, restore_server: str
 ) -> None:
     with clone(restore_server) as slate:
-        adopt(slate)
+        load(slate)
         slate.app.execute("CREATE TABLE extra (x int); ALTER TABLE item ADD extra int")
         slate.app.execute("DROP TABLE sale")
         with pytest.raises(restore.SchemaChanged) as caught:
@@ -139,13 +139,13 @@ def test_what_was_written_before_is_not_taken_for_the_template(
 ) -> None:
     with clone(restore_server) as slate:
         slate.app.execute(statement.encode())
-        assert adopt(slate) is None
+        assert load(slate) is None
 
 
 def test_where_sequences_stand_belongs_to_the_baseline(template: str, restore_server: str) -> None:
     with clone(restore_server) as slate:
         slate.app.execute("SELECT nextval('item_id_seq')")
-        assert adopt(slate)
+        assert load(slate)
         slate.app.execute("SELECT nextval('item_id_seq')")
         slate.restore()
 

@@ -90,7 +90,7 @@ class Postgres(Backend):
         """Describe the test's isolation, and why it was chosen."""
         from pytest_berth.services.postgres import requirements
 
-        return requirements.isolation(item)
+        return requirements.describe_isolation(item)
 
     def load_drivers(self) -> None:
         """Import its packages, and SQLAlchemy's dialect where the suite has imported that."""
@@ -108,7 +108,7 @@ class Postgres(Backend):
         if requirements.need_alchemy(items):
             sqlalchemy_compat.load()
         if requirements.needs_restore(items, starts=starts):
-            for module in ("isolation.truncation", "databases.private_fixtures"):
+            for module in ("isolation.truncation", "databases.private_databases"):
                 import_module(f"pytest_berth.services.postgres.{module}")
 
     def prepare_ahead(self, server: Server, item: pytest.Item) -> None:
@@ -141,13 +141,13 @@ class Postgres(Backend):
         """Drop the run's databases, and tell whether the server's data is worth keeping."""
         from pytest_berth.services.postgres import prepare_snapshot
 
-        return prepare_snapshot.strip(server, run_id)
+        return prepare_snapshot.prepare(server, run_id)
 
     def state_digest(self, server: Server) -> Sequence[str]:
         """Return what is on a server of ours, but for templates."""
         from pytest_berth.services.postgres import reset_for_reuse
 
-        return reset_for_reuse.condition(server)
+        return reset_for_reuse.state_digest(server)
 
     def reset_server(
         self, server: Server, run_id: str, digest: Sequence[str], password: str
@@ -155,4 +155,4 @@ class Postgres(Backend):
         """Drop the databases and roles that were not there, but for templates."""
         from pytest_berth.services.postgres import reset_for_reuse
 
-        return reset_for_reuse.renew(server, run_id, digest, password)
+        return reset_for_reuse.reset_server(server, run_id, digest, password)

@@ -10,16 +10,16 @@ from typing import TYPE_CHECKING
 
 from pytest_berth.services.postgres import sqlalchemy_compat, urls
 from pytest_berth.services.postgres.advice import PRIVATE
+from pytest_berth.services.postgres.application_connections import (
+    Application,
+    check_pools,
+    hang_up,
+)
 from pytest_berth.services.postgres.databases import run_databases, template
 from pytest_berth.services.postgres.isolation import reset_permission
 from pytest_berth.services.postgres.isolation.pooled_sessions import PooledSessions
 from pytest_berth.services.postgres.isolation.rollback import RolledBack
 from pytest_berth.services.postgres.options import DATABASE, DATABASES, LOCK_TIMEOUT
-from pytest_berth.services.postgres.restore.application_connections import (
-    Application,
-    check_pools,
-    hang_up,
-)
 from pytest_berth.services.postgres.restore_errors import (
     BaselineLost,
     LeftOpen,
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from pytest_berth.run.plugin_state import Berth
     from pytest_berth.services.postgres.databases.database import Database, PrivateDatabase
     from pytest_berth.services.postgres.databases.named_databases import NamedDatabases
-    from pytest_berth.services.postgres.databases.private_fixtures import Lending
+    from pytest_berth.services.postgres.databases.private_databases import Lending
     from pytest_berth.services.postgres.isolation.choice import Isolation
     from pytest_berth.services.postgres.isolation.rollback_connection import OuterTransaction
     from pytest_berth.services.postgres.isolation.rollback_connection_psycopg2 import (
@@ -49,7 +49,7 @@ if TYPE_CHECKING:
     from pytest_berth.services.postgres.isolation.truncation import DatabaseLayers
     from pytest_berth.services.postgres.schema import Step
     from pytest_berth.services.postgres.server.role_rights import Rights
-    from pytest_berth.services.postgres.server_objects import Beside
+    from pytest_berth.services.postgres.server_objects import ServerObjects
 
 
 @dataclass
@@ -121,7 +121,7 @@ class Workspace:
     @cached_property
     def lending(self) -> Lending:
         """What lends private databases."""
-        from pytest_berth.services.postgres.databases.private_fixtures import Lending
+        from pytest_berth.services.postgres.databases.private_databases import Lending
 
         return Lending(self)
 
@@ -140,11 +140,11 @@ class Workspace:
         return DatabaseLayers(RestoreConnection(connect, timeout, self.is_ours, self.application))
 
     @cached_property
-    def _beside(self) -> Beside:
-        from pytest_berth.services.postgres.server_objects import Beside
+    def _beside(self) -> ServerObjects:
+        from pytest_berth.services.postgres.server_objects import ServerObjects
 
         watched = self.server.source != "external" and self.berth.run.workers == 1
-        return Beside(self.server, watched, self.berth.progress.note)
+        return ServerObjects(self.server, watched, self.berth.progress.note)
 
     @property
     def used(self) -> Workspace | Database:
@@ -285,7 +285,7 @@ class Workspace:
         if self.berth.manager.is_lost(self.server):
             return False
         with run_databases.administration(self.server) as connection:
-            return backend_crash.sign(connection) != self.life
+            return backend_crash.checkpointer(connection) != self.life
 
     def _places(self) -> list[DatabaseLayers | RolledBack | Lending]:
         """Return what may have connections of berth's own."""

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 _SHARED = ("pg_authid", "pg_auth_members", "pg_database", "pg_db_role_setting", "pg_shdescription")
 
 
-def strip(server: Server, run_id: str) -> bool:
+def prepare(server: Server, run_id: str) -> bool:
     """Drop the run's databases; tell whether what is left is new to the server, and only ours."""
     with run_databases.administration(server) as connection:
         found = stored_templates.rename(connection, run_id)
@@ -28,7 +28,7 @@ def strip(server: Server, run_id: str) -> bool:
         stored_templates.drop_oldest(connection)
     run_databases.drop_all(server, run_id)
     with run_databases.administration(server) as connection:
-        if reset_for_reuse.condition(server):
+        if reset_for_reuse.state_digest(server):
             return False
         _forget(connection)
     return True

@@ -15,7 +15,7 @@ from pytest_berth.run.plugin_state import BERTH
 from pytest_berth.services.postgres import sqlalchemy_compat
 from pytest_berth.services.postgres.advice import TRUNCATION
 from pytest_berth.services.postgres.databases import template
-from pytest_berth.services.postgres.isolation.choice import DOORS, Isolation, choose
+from pytest_berth.services.postgres.isolation.choice import COMMITTING_FIXTURES, Isolation, choose
 from pytest_berth.services.postgres.options import (
     DATABASE,
     DATABASES,
@@ -35,43 +35,44 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Demand:
+class Requirements:
     """A test's isolation, and what it finds in the database besides the run's seeds."""
 
     isolation: Isolation
     seeds: tuple[Step, ...]
 
 
-DEMAND = pytest.StashKey[Demand]()
+_REQUIREMENTS = pytest.StashKey[Requirements]()
 
 
-def demand_of(item: pytest.Item) -> Demand:
+def requirements_of(item: pytest.Item) -> Requirements:
     """Return what a test asks of Postgres.
 
     Raises:
         SettingsError: Its marker has an argument or value that cannot be used.
     """
-    if DEMAND not in item.stash:
-        item.stash[DEMAND] = _read(item, item.config.stash[BERTH])
-    return item.stash[DEMAND]
+    if _REQUIREMENTS not in item.stash:
+        item.stash[_REQUIREMENTS] = _read(item, item.config.stash[BERTH])
+    return item.stash[_REQUIREMENTS]
 
 
-def isolation(item: pytest.Item) -> str:
+def describe_isolation(item: pytest.Item) -> str:
     """Describe the test's isolation, and why it was chosen."""
-    return str(demand_of(item).isolation)
+    return str(requirements_of(item).isolation)
 
 
 def may_commit(item: pytest.Item) -> bool:
     """Tell whether a test, or what it uses, has a way to commit."""
     fixtures = fixtures_reached(item, POSTGRES)
     return bool(fixtures) and (
-        demand_of(item).isolation.kind == "truncation" or not fixtures.isdisjoint(DOORS)
+        requirements_of(item).isolation.kind == "truncation"
+        or not fixtures.isdisjoint(COMMITTING_FIXTURES)
     )
 
 
 def is_repaired(item: pytest.Item) -> bool:
     """Tell whether what a test has written is looked for, and put back."""
-    kind = demand_of(item).isolation.kind
+    kind = requirements_of(item).isolation.kind
     return kind in {"truncation", DATABASE} or "pg_database" in fixtures_reached(item, POSTGRES)
 
 
@@ -100,9 +101,9 @@ def check(items: Sequence[pytest.Item]) -> None:
         SettingsError: A marker, a path, a module or an attribute is wrong.
     """
     for item in items:
-        demand = demand_of(item)
-        if demand.isolation.kind == DATABASE:
-            _require_narrow_scopes(item, demand.isolation)
+        isolation = requirements_of(item).isolation
+        if isolation.kind == DATABASE:
+            _require_narrow_scopes(item, isolation)
     if not items:
         return
     berth = items[0].config.stash[BERTH]
@@ -147,7 +148,7 @@ def _require_narrow_scopes(item: pytest.Item, isolation: Isolation) -> None:
         )
 
 
-def _read(item: pytest.Item, berth: Berth) -> Demand:
+def _read(item: pytest.Item, berth: Berth) -> Requirements:
     marker = berth_pg(**markers.read(item, berth_pg))
     if marker.isolation is not None and marker.isolation not in ISOLATIONS:
         raise SettingsError(
@@ -161,7 +162,7 @@ def _read(item: pytest.Item, berth: Berth) -> Demand:
         berth.settings,
         exported=berth.exports_any(POSTGRES),
     )
-    return Demand(isolation, _seeds(item, berth, marker.seed))
+    return Requirements(isolation, _seeds(item, berth, marker.seed))
 
 
 def _seeds(item: pytest.Item, berth: Berth, seed: object) -> tuple[Step, ...]:

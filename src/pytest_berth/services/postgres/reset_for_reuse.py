@@ -91,7 +91,7 @@ WHERE backend_type = 'client backend' AND pid <> pg_catalog.pg_backend_pid()
 _END_WITHIN = 10.0
 
 
-def condition(server: Server) -> list[str]:
+def state_digest(server: Server) -> list[str]:
     """Describe what is on a server beside what `initdb` has made, and templates that are kept."""
     with (
         run_databases.administration(server) as connection,
@@ -105,13 +105,13 @@ def in_cluster(connection: psycopg.Connection[Any]) -> list[str]:
     return _texts(connection, _IN_CLUSTER)
 
 
-def renew(server: Server, run_id: str, there: Sequence[str], password: str) -> list[str]:
+def reset_server(server: Server, run_id: str, there: Sequence[str], password: str) -> list[str]:
     """Drop the databases and roles that were not there; keep the templates of a run.
 
     Args:
         server: A server of ours that nobody else uses.
         run_id: The run.
-        there: What `condition` has told of it.
+        there: What `state_digest` has told of it.
         password: The administrator's from now on.
 
     Returns:

@@ -54,21 +54,21 @@ class LeftOpen(IsolationError):  # noqa: N818 - it says what the transactions ar
     """Transactions outlived the test.
 
     Attributes:
-        holders: The transactions, each with its backend and locked tables.
+        transactions: The transactions, each with its backend and locked tables.
         restored: What was put back after they were ended; None when the database is not
             clean, because they belong to a wider scope or could not be ended.
     """
 
-    def __init__(self, holders: Sequence[OpenTransaction], restored: Restored | None) -> None:
+    def __init__(self, transactions: Sequence[OpenTransaction], restored: Restored | None) -> None:
         ended = "and were ended" if restored else "and the database could not be put back"
         super().__init__(
             f"Transactions outlived the test {ended}.",
-            why=listing([str(holder) for holder in holders]) or "no holder is visible any more",
+            why=listing([str(each) for each in transactions]) or "none is visible any more",
             remedy="close or commit the connection before the test ends; "
             "a transaction of a wider-scoped fixture must not lock what tests write;\n"
             f"or give the test a private database, where all connections are ended: {PRIVATE}",
         )
-        self.holders = tuple(holders)
+        self.transactions = tuple(transactions)
         self.restored = restored
 
 

@@ -75,7 +75,7 @@ _DROPPED_WITHIN = 5.0
 
 
 @dataclass
-class Beside:
+class ServerObjects:
     """What there is on a server beside databases of tests.
 
     Attributes:

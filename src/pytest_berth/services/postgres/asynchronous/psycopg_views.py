@@ -167,8 +167,8 @@ class Turns:
         if self._owner == me:
             raise IsolationError(
                 "sync code used the test's connection while async code waited for its answer.",
-                why="pg_session, pg_connection and their async twins share one connection, and the"
-                " event loop cannot go on while sync code holds it up",
+                why="pg_session, pg_connection and their async counterparts share one connection,"
+                " and the event loop cannot go on while sync code holds it up",
                 remedy="await the statement before, or give the test connections of its own:"
                 f" {COMMITS}",
             )

@@ -17,22 +17,22 @@ import psycopg
 
 from pytest_berth.errors import IsolationError
 from pytest_berth.services.postgres.databases import run_databases
-from pytest_berth.services.postgres.databases.private_database import Private
+from pytest_berth.services.postgres.databases.pooled_database import PooledDatabase
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from concurrent.futures import Future
 
     from pytest_berth.api import Server
+    from pytest_berth.services.postgres.application_connections import Application
     from pytest_berth.services.postgres.restore import Baseline
-    from pytest_berth.services.postgres.restore.application_connections import Application
 
 # What a clone that was being made fails with when the server crashes.
 _LOST = (psycopg.OperationalError, TimeoutError)
 
 
 @dataclass
-class Pool:
+class DatabasePool:
     """A worker's private databases: those in use, those to be used again, one made ahead.
 
     Attributes:
@@ -53,10 +53,10 @@ class Pool:
     note: Callable[[str], None]
     numbers: count[int] = field(default_factory=lambda: count(1), repr=False)
     _cut_off: bool = field(default=False, init=False)
-    _open: list[Private] = field(default_factory=list, init=False)
-    _idle: dict[str, list[Private]] = field(default_factory=dict, init=False)
+    _open: list[PooledDatabase] = field(default_factory=list, init=False)
+    _idle: dict[str, list[PooledDatabase]] = field(default_factory=dict, init=False)
     _baselines: dict[str, Baseline] = field(default_factory=dict, init=False)
-    _ahead: dict[str, Future[Private]] = field(default_factory=dict, init=False)
+    _ahead: dict[str, Future[PooledDatabase]] = field(default_factory=dict, init=False)
     _dropping: dict[str, Future[None]] = field(default_factory=dict, init=False)
 
     @cached_property
@@ -65,7 +65,7 @@ class Pool:
         return ThreadPoolExecutor(1, thread_name_prefix="berth-pg")
 
     @contextmanager
-    def lend(self, template: str) -> Iterator[Private]:
+    def database(self, template: str) -> Iterator[PooledDatabase]:
         """Yield a database that is as *template*, and take it back.
 
         Raises:
@@ -96,7 +96,7 @@ class Pool:
             if error:
                 self.note(f"postgres: the private database {name} could not be dropped: {error}")
 
-    def _take(self, template: str) -> Private:
+    def _take(self, template: str) -> PooledDatabase:
         idle = self._idle.setdefault(template, [])
         while idle:
             private = idle.pop()
@@ -106,20 +106,20 @@ class Pool:
         ahead = self._ahead.pop(template, None)
         return ahead.result() if ahead else self._clone(template)
 
-    def _give_back(self, private: Private) -> None:
+    def _give_back(self, private: PooledDatabase) -> None:
         if private.put_back():
             self._idle[private.template].append(private)
         else:
             self._cut_off |= private.is_lost()
             self._replace(private)
 
-    def _replace(self, private: Private) -> None:
+    def _replace(self, private: PooledDatabase) -> None:
         template = private.template
         if template not in self._ahead:
             self._ahead[template] = self._background.submit(self._clone, template)
         self._dropping[private.name] = self._background.submit(self._drop, private)
 
-    def _clone(self, template: str) -> Private:
+    def _clone(self, template: str) -> PooledDatabase:
         with run_databases.administration(self.server) as connection:
             part = f"{self.part}_{next(self.numbers)}"
             name = run_databases.database_name(self.run_id, part)
@@ -128,14 +128,16 @@ class Pool:
             except (psycopg.errors.InvalidCatalogName, psycopg.errors.ObjectInUse) as error:
                 raise _not_cloned(template, error) from error
         like = self._baselines.get(template)
-        private = Private(self.server, name, template, self.lock_timeout, self.application, like)
+        private = PooledDatabase(
+            self.server, name, template, self.lock_timeout, self.application, like
+        )
         baseline = private.begin()
         if like is None:
             self._baselines[template] = baseline
         self._open.append(private)
         return private
 
-    def _drop(self, private: Private) -> None:
+    def _drop(self, private: PooledDatabase) -> None:
         private.close()
         self._open.remove(private)
         with run_databases.administration(self.server) as connection:

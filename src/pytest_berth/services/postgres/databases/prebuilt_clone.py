@@ -57,4 +57,6 @@ def _origin(server: Server, connection: psycopg.Connection[Any], template: str) 
 
 
 def _name(berth: Berth) -> str:
-    return run_databases.database_name(berth.run.id, run_databases.part("spare", berth.run.worker))
+    return run_databases.database_name(
+        berth.run.id, run_databases.part("prebuilt", berth.run.worker)
+    )

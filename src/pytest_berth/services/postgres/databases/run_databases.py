@@ -314,14 +314,14 @@ def _let_go(connection: psycopg.Connection[Any], name: str) -> None:
     if not connection.execute(_IS_HELD, {"name": name}).fetchall():
         return
     execute(connection, "ALTER DATABASE {} ALLOW_CONNECTIONS true", name)
-    with connections.beside(connection, name) as door:
-        for (gid,) in door.execute(_PREPARED).fetchall():
-            door.execute(sql.SQL("ROLLBACK PREPARED {}").format(sql.Literal(gid)))
-        for (subscription,) in door.execute(_SUBSCRIPTIONS).fetchall():
+    with connections.beside(connection, name) as inside:
+        for (gid,) in inside.execute(_PREPARED).fetchall():
+            inside.execute(sql.SQL("ROLLBACK PREPARED {}").format(sql.Literal(gid)))
+        for (subscription,) in inside.execute(_SUBSCRIPTIONS).fetchall():
             # Without its slot, which another server has, and which need not be there.
-            execute(door, "ALTER SUBSCRIPTION {} DISABLE", subscription)
-            execute(door, "ALTER SUBSCRIPTION {} SET (slot_name = NONE)", subscription)
-            execute(door, "DROP SUBSCRIPTION {}", subscription)
+            execute(inside, "ALTER SUBSCRIPTION {} DISABLE", subscription)
+            execute(inside, "ALTER SUBSCRIPTION {} SET (slot_name = NONE)", subscription)
+            execute(inside, "DROP SUBSCRIPTION {}", subscription)
 
 
 def comment(connection: psycopg.Connection[Any], name: str, text: str) -> None:

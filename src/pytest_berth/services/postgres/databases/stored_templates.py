@@ -46,23 +46,23 @@ class StoredTemplate:
     Attributes:
         connection: To the server, in autocommit mode.
         name: Its name on the server or in the snapshot; None where it has no known fingerprint.
-        adopted: Whether the server runs since an earlier run.
+        reused: Whether the server runs since an earlier run.
     """
 
     connection: psycopg.Connection[Any]
     name: str | None
-    adopted: bool = False
+    reused: bool = False
 
     def find(self) -> str | None:
         """Return the template of an earlier run, if there is one that can be trusted."""
         if not self.name or self.name not in _named(self.connection):
             return None
-        if self.adopted and not is_intact(self.connection, self.name):
+        if self.reused and not is_intact(self.connection, self.name):
             run_databases.remove(self.connection, self.name)
             return None
         return self.name
 
-    def lend(self, made: str) -> str:
+    def rename_for_run(self, made: str) -> str:
         """Rename the template of an earlier run for this run; `rename` gives its name back."""
         run_databases.execute(
             self.connection, "ALTER DATABASE {} RENAME TO {}", str(self.name), made
@@ -70,16 +70,16 @@ class StoredTemplate:
         return made
 
     def mark(self, database: str, *, keeps: bool = True) -> None:
-        """Comment a template with the life of its server, and the name to store it under."""
+        """Comment a template with its server's checkpointer, and the name to store it under."""
         named = f"kept as {self.name}, " if keeps and self.name else ""
-        sign = backend_crash.sign(self.connection)
-        run_databases.comment(self.connection, database, f"{named}made under process {sign}")
+        process = backend_crash.checkpointer(self.connection)
+        run_databases.comment(self.connection, database, f"{named}made under process {process}")
 
 
 def is_intact(connection: psycopg.Connection[Any], template: str) -> bool:
     """Tell whether the server has not crashed since a template was marked."""
     row = connection.execute(_COMMENT, [template]).fetchone()
-    return _sign_of(row[0] if row else None) == backend_crash.sign(connection)
+    return _checkpointer_of(row[0] if row else None) == backend_crash.checkpointer(connection)
 
 
 def stored_template(
@@ -99,7 +99,9 @@ def rename(connection: psycopg.Connection[Any], run_id: str) -> bool:
     for left in _named(connection, whole=False):
         run_databases.remove(connection, left)
     rows = connection.execute(_OF_RUN, [run_databases.database_name(run_id, "")]).fetchall()
-    if rows and {_sign_of(comment) for _, comment in rows} != {backend_crash.sign(connection)}:
+    if rows and {_checkpointer_of(comment) for _, comment in rows} != {
+        backend_crash.checkpointer(connection)
+    }:
         drop_all(connection)
         return False
     known, found = set(_named(connection)), False
@@ -129,6 +131,6 @@ def _named(connection: psycopg.Connection[Any], *, whole: bool = True) -> list[s
     return [name for (name,) in connection.execute(_NAMED, [NAMES, whole]).fetchall()]
 
 
-def _sign_of(comment: str | None) -> str | None:
+def _checkpointer_of(comment: str | None) -> str | None:
     marked = re.fullmatch(_MARK, comment or "")
     return marked[2] if marked else None

@@ -139,7 +139,7 @@ def renew_if_crashed(
             if not is_intact(connection, made):
                 drop_all(connection)
                 _make(berth, server, steps, dict(os.environ), name)
-    return backend_crash.sign(connection)
+    return backend_crash.checkpointer(connection)
 
 
 def build_ahead(server: Server, item: pytest.Item) -> None:
@@ -199,7 +199,7 @@ def _make(
             common = known.find()
         if common and server.kept:
             # Nobody else uses the server now, so that there is nothing to copy.
-            working = known.lend(made)
+            working = known.rename_for_run(made)
         else:
             # An application that cannot be told a name migrates the database that has it.
             working = made if common else fixed_name or made

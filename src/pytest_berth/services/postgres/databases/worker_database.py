@@ -15,7 +15,7 @@ from pytest_berth.services.postgres.databases import prebuilt_clone, run_databas
 from pytest_berth.services.postgres.isolation.choice import Isolation
 from pytest_berth.services.postgres.namespace import Workspace
 from pytest_berth.services.postgres.options import ALLOW_RESET
-from pytest_berth.services.postgres.requirements import demand_of, may_commit
+from pytest_berth.services.postgres.requirements import may_commit, requirements_of
 from pytest_berth.services.postgres.server import role_rights
 from pytest_berth.services.postgres.server.connection_errors import errors
 from pytest_berth.services.postgres.service import POSTGRES
@@ -88,7 +88,7 @@ class WorkerDatabase(Namespace):
         """
         if item is not None:
             sqlalchemy_compat.require_for(active_fixtures(item))
-            demand = demand_of(item)
+            demand = requirements_of(item)
             with self.workspace.slate(demand.isolation, demand.seeds):
                 yield
         elif self.workspace.is_ours:

@@ -15,11 +15,11 @@ if TYPE_CHECKING:
 
     from pytest_berth.config.options import Settings
 
-DOORS = ("pg_url", "pg_dsn", "pg_engine", "pg_async_engine", "pg_databases")
-# Among a test's fixtures where berth_autouse gives it the clean slate.
-SLATE = "_pg_isolation"
-# With asyncpg they are doors, too.
-TWINS = ("pg_async_session", "pg_async_connection")
+COMMITTING_FIXTURES = ("pg_url", "pg_dsn", "pg_engine", "pg_async_engine", "pg_databases")
+# Among a test's fixtures where berth_autouse isolates it.
+ISOLATION_FIXTURE = "_pg_isolation"
+# With asyncpg these commit, too.
+ASYNC_COUNTERPARTS = ("pg_async_session", "pg_async_connection")
 
 
 @dataclass(frozen=True)
@@ -72,23 +72,24 @@ def _choose(
     configured = settings[ISOLATION]
     if configured != "auto" and asked is None:
         return Isolation(configured, f"set by {settings.origin(ISOLATION)}")
-    doors = [door for door in DOORS if door in fixtures]
-    if doors:
-        return Isolation("truncation", f"{doors[0]} is another way in")
+    committing = [name for name in COMMITTING_FIXTURES if name in fixtures]
+    if committing:
+        return Isolation("truncation", f"{committing[0]} is another way in")
     if exported:
         return Isolation("truncation", "berth_export is another way in")
     if settings[DATABASE_NAME]:
         return Isolation("truncation", f"{DATABASE_NAME.name} is another way in")
-    if SLATE in fixtures:
+    if ISOLATION_FIXTURE in fixtures:
         return Isolation("truncation", f"{AUTOUSE.name} says that there are other ways in")
     by_asyncpg = _by_asyncpg(fixtures, settings)
     if by_asyncpg:
         return Isolation("truncation", f"{by_asyncpg[0]} works through asyncpg")
-    twins = " and their async twins" if any(name in fixtures for name in TWINS) else ""
-    return Isolation("rollback", f"pg_session and pg_connection{twins} are the only way in")
+    is_async = any(name in fixtures for name in ASYNC_COUNTERPARTS)
+    counterparts = " and their async counterparts" if is_async else ""
+    return Isolation("rollback", f"pg_session and pg_connection{counterparts} are the only way in")
 
 
 def _by_asyncpg(fixtures: Collection[str], settings: Settings) -> list[str]:
     if settings[ASYNC_DRIVER] != "asyncpg":
         return []
-    return [name for name in TWINS if name in fixtures]
+    return [name for name in ASYNC_COUNTERPARTS if name in fixtures]

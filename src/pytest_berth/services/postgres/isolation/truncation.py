@@ -18,11 +18,11 @@ class DatabaseLayers(Layers[Baseline]):
     """The layers of a worker's database.
 
     Attributes:
-        door: The connection that restores it.
+        connection: The connection that restores it.
         wrote: Whether anything had been written when it was put back last.
     """
 
-    door: RestoreConnection
+    connection: RestoreConnection
     wrote: bool = field(default=True, init=False)
     _current: Baseline | None = field(default=None, init=False, repr=False)
     _put_back: bool = field(default=False, init=False, repr=False)
@@ -59,7 +59,7 @@ class DatabaseLayers(Layers[Baseline]):
         self._swept = False
         if self._put_back and self._current:
             known = self._current
-            confirmed = self.door.confirm(known)
+            confirmed = self.connection.confirm(known)
             if confirmed:
                 self._renew(confirmed)
             else:
@@ -73,7 +73,7 @@ class DatabaseLayers(Layers[Baseline]):
 
     def is_cut_off(self) -> bool:
         """Tell whether the server has ended the connection."""
-        return self.door.is_lost()
+        return self.connection.is_lost()
 
     def close(self) -> None:
         """Close the connection, and with it everything that is kept."""
@@ -81,21 +81,21 @@ class DatabaseLayers(Layers[Baseline]):
         self._layers.clear()
         self._held.clear()
         self._live.clear()
-        self.door.close()
+        self.connection.close()
 
     @property
     def _ends_with_session(self) -> bool:
-        return self.door.ours
+        return self.connection.ours
 
     def _settle(self) -> Baseline:
         """Return what the database holds now: the last baseline, unless something has moved."""
         known = self._current
-        confirmed = known and self.door.confirm(known)
+        confirmed = known and self.connection.confirm(known)
         if confirmed:
             return self._renew(confirmed)
         self._current = None
-        adopted = None if self._live else self.door.adopt()
-        return self._renew(adopted or self.door.capture(known))
+        loaded = None if self._live else self.connection.load()
+        return self._renew(loaded or self.connection.capture(known))
 
     def _return_to(self, before: Baseline) -> None:
         known, self.wrote = self._current, True
@@ -114,19 +114,19 @@ class DatabaseLayers(Layers[Baseline]):
     def _restore(self, before: Baseline) -> restore.Restored:
         """Put everything back; of a schema to which something was added, without replacing it."""
         try:
-            return self.door.restore(before)
+            return self.connection.restore(before)
         except restore.SchemaChanged:
-            dropped = self.door.drop_created(before) if self.door.ours else []
+            dropped = self.connection.drop_created(before) if self.connection.ours else []
             if not dropped:
                 raise
             self._dropped += dropped
-            return self.door.restore(before)
+            return self.connection.restore(before)
 
     def _without_schema_change(self, before: Baseline, known: Baseline) -> Baseline:
         """Look for changes that the newer baseline took for granted, and so does not note."""
         found = restore.named(before.sentinel, known.sentinel)
-        if before.fingerprint.kept != known.fingerprint.kept:
-            found += restore.differences(self.door.psycopg, before.fingerprint)
+        if before.fingerprint.table != known.fingerprint.table:
+            found += restore.differences(self.connection.psycopg, before.fingerprint)
         if found:
             raise restore.SchemaChanged(found)
         return replace(before, sentinel=known.sentinel)
@@ -135,8 +135,10 @@ class DatabaseLayers(Layers[Baseline]):
         return one.prepared.prefix == other.prepared.prefix
 
     def _rebased(self, before: Baseline, earlier: Baseline, later: Baseline) -> Baseline:
-        timeout = self.door.lock_timeout
-        found = restore.rebase(self.door.psycopg, before, earlier, later, lock_timeout=timeout)
+        timeout = self.connection.lock_timeout
+        found = restore.rebase(
+            self.connection.psycopg, before, earlier, later, lock_timeout=timeout
+        )
         self._live[found.prepared.prefix] = found
         return found
 
@@ -156,4 +158,4 @@ class DatabaseLayers(Layers[Baseline]):
         used += [self._current] if self._current else []
         needed = {each.prepared.prefix for each in used}
         for prefix in self._live.keys() - needed:
-            restore.release(self.door.psycopg, self._live.pop(prefix), self._live.values())
+            restore.release(self.connection.psycopg, self._live.pop(prefix), self._live.values())

@@ -15,7 +15,7 @@ from pytest_berth.services.postgres.restore.open_transactions import OpenTransac
 from pytest_berth.services.postgres.restore.rebase import rebase
 from pytest_berth.services.postgres.restore.restore import Restored, confirm, restore
 from pytest_berth.services.postgres.restore.schema_fingerprint import differences
-from pytest_berth.services.postgres.restore.stored_baseline import adopt, store
+from pytest_berth.services.postgres.restore.stored_baseline import load, store
 from pytest_berth.services.postgres.restore_errors import (
     BaselineLost,
     CloneIsFasterError,
@@ -33,11 +33,11 @@ __all__ = [
     "OpenTransaction",
     "Restored",
     "SchemaChanged",
-    "adopt",
     "capture",
     "changed",
     "confirm",
     "differences",
+    "load",
     "named",
     "rebase",
     "release",

@@ -62,7 +62,7 @@ def capture(
         return _capture(connection, lock_timeout, known, watch=watch)
     except psycopg.errors.LockNotAvailable as error:
         found = open_transactions.open_transactions(connection)
-        raise LeftOpen([holder for holder in found if holder.locks], None) from error
+        raise LeftOpen([opened for opened in found if opened.locks], None) from error
 
 
 def release(connection: Connection, baseline: Baseline, used: Iterable[Baseline] = ()) -> None:
@@ -75,8 +75,8 @@ def release(connection: Connection, baseline: Baseline, used: Iterable[Baseline]
     """
     prepared_statements.deallocate(connection, baseline.prepared)
     copies = [each.copy for each in baseline.copies.values()]
-    copies += [baseline.object_copies, baseline.fingerprint.kept]
-    shared = [each.fingerprint.kept for each in used]
+    copies += [baseline.object_copies, baseline.fingerprint.table]
+    shared = [each.fingerprint.table for each in used]
     dropped = [copy for copy in copies if copy not in shared]
     if not baseline.stored:
         names = sql.SQL(", ").join(dropped)

@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING
 
 from pytest_berth.services.postgres.restore.capture import capture
 from pytest_berth.services.postgres.restore.restore import confirm, restore
-from pytest_berth.services.postgres.restore.stored_baseline import adopt
+from pytest_berth.services.postgres.restore.stored_baseline import load
 from pytest_berth.services.postgres.restore.write_back import drop_created
 from pytest_berth.services.postgres.server.backend_crash import is_lost
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
 
-    from pytest_berth.services.postgres.restore.application_connections import Application
+    from pytest_berth.services.postgres.application_connections import Application
     from pytest_berth.services.postgres.restore.baseline import Baseline
     from pytest_berth.services.postgres.restore.restore import Restored
     from pytest_berth.services.postgres.restore.transactions import Connection
@@ -42,7 +42,7 @@ class RestoreConnection:
         """The connection itself, in autocommit mode; a new one proves anew where it leads."""
         return self.connect()
 
-    def adopt(self, like: Baseline | None = None) -> Baseline | None:
+    def load(self, like: Baseline | None = None) -> Baseline | None:
         """Return the baseline that the template had, if the database still holds it.
 
         Args:
@@ -50,7 +50,7 @@ class RestoreConnection:
         """
         if not self.ours:
             return None
-        return adopt(self.psycopg, lock_timeout=self.lock_timeout, like=like)
+        return load(self.psycopg, lock_timeout=self.lock_timeout, like=like)
 
     def capture(self, known: Baseline | None = None) -> Baseline:
         """Remember what the database holds.

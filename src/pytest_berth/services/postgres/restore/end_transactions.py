@@ -18,7 +18,7 @@ from pytest_berth.waiting import wait_for
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from pytest_berth.services.postgres.restore.application_connections import Application
+    from pytest_berth.services.postgres.application_connections import Application
     from pytest_berth.services.postgres.restore.baseline import Baseline
     from pytest_berth.services.postgres.restore.lock_waits import BlockedError
     from pytest_berth.services.postgres.restore.open_transactions import OpenTransaction
@@ -27,9 +27,9 @@ if TYPE_CHECKING:
 
 def _younger(connection: Connection, baseline: Baseline) -> list[OpenTransaction]:
     return [
-        holder
-        for holder in open_transactions.open_transactions(connection)
-        if holder.transaction not in baseline.open_before
+        opened
+        for opened in open_transactions.open_transactions(connection)
+        if opened.transaction not in baseline.open_before
     ]
 
 
@@ -43,18 +43,20 @@ def with_wider(
     """
     found = open_transactions.open_transactions(connection)
     wider = application.wider if application else {}
-    before = baseline.open_before | {h.transaction for h in found if h.pid in wider}
-    keep = [h for h in found if h.transaction in before and wider.get(h.pid, True)]
-    used = frozenset(lock.oid for holder in keep for lock in holder.locks)
+    before = baseline.open_before | {each.transaction for each in found if each.pid in wider}
+    keep = [
+        opened for opened in found if opened.transaction in before and wider.get(opened.pid, True)
+    ]
+    used = frozenset(lock.oid for opened in keep for lock in opened.locks)
     return replace(baseline, open_before=before, used=used)
 
 
 def roll_back_prepared(connection: Connection, baseline: Baseline) -> tuple[str, ...]:
     """Roll back what the test has prepared; return the names."""
-    prepared = [holder for holder in _younger(connection, baseline) if holder.gid]
-    for holder in prepared:
-        end(connection, holder)
-    return tuple(holder.gid for holder in prepared)
+    prepared = [opened for opened in _younger(connection, baseline) if opened.gid]
+    for opened in prepared:
+        end(connection, opened)
+    return tuple(opened.gid for opened in prepared)
 
 
 def end_writers(
@@ -66,7 +68,7 @@ def end_writers(
     """End what still writes after the timeout; return what was ended."""
 
     def writers() -> list[OpenTransaction]:
-        return [holder for holder in _younger(connection, baseline) if holder.wrote]
+        return [opened for opened in _younger(connection, baseline) if opened.wrote]
 
     if _comes_true(lambda: not writers(), lock_timeout):
         return []
@@ -76,7 +78,7 @@ def end_writers(
 def blockers(connection: Connection, blocked: BlockedError) -> list[OpenTransaction]:
     """Return the transactions that stand in the way."""
     found = open_transactions.open_transactions(connection)
-    return [holder for holder in found if holder.blocks(blocked.oids, blocked.modes)]
+    return [opened for opened in found if opened.blocks(blocked.oids, blocked.modes)]
 
 
 def end_blockers(
@@ -87,7 +89,7 @@ def end_blockers(
 ) -> list[OpenTransaction]:
     """End what stands in the way, and is not of a wider scope; return what was ended."""
     before = baseline.open_before
-    found = [h for h in blockers(connection, blocked) if h.transaction not in before]
+    found = [opened for opened in blockers(connection, blocked) if opened.transaction not in before]
     return _end_all(connection, found, application)
 
 
@@ -95,14 +97,14 @@ def _end_all(
     connection: Connection, found: list[OpenTransaction], application: Application | None
 ) -> list[OpenTransaction]:
     if application:
-        found = [replace(holder, place=application.place(holder)) for holder in found]
-    for holder in found:
-        _end(connection, holder, application)
-    ended = {holder.transaction for holder in found}
+        found = [replace(opened, place=application.place(opened)) for opened in found]
+    for opened in found:
+        _end(connection, opened, application)
+    ended = {opened.transaction for opened in found}
 
     def gone() -> bool:
         return ended.isdisjoint(
-            h.transaction for h in open_transactions.open_transactions(connection)
+            opened.transaction for opened in open_transactions.open_transactions(connection)
         )
 
     if not _comes_true(gone, ENDING):
@@ -110,21 +112,21 @@ def _end_all(
     return found
 
 
-def _end(connection: Connection, holder: OpenTransaction, application: Application | None) -> None:
-    if application and application.roll_back(holder, connection.info.dbname):
+def _end(connection: Connection, opened: OpenTransaction, application: Application | None) -> None:
+    if application and application.roll_back(opened, connection.info.dbname):
         return
     try:
-        end(connection, holder)
+        end(connection, opened)
     except psycopg.errors.InsufficientPrivilege as error:
         raise IsolationError(
             "A transaction outlived the test, and the role may not end it.",
-            why=str(holder),
+            why=str(opened),
             remedy="close or commit the connection before the test ends; "
             "or GRANT pg_signal_backend to the role in the URL;"
             f" or give the test a private database: {PRIVATE}",
         ) from error
     if application:
-        application.lost(holder)
+        application.lost(opened)
 
 
 def _comes_true(condition: Callable[[], bool], timeout: float) -> bool:

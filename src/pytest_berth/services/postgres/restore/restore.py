@@ -24,7 +24,7 @@ from pytest_berth.services.postgres.restore_errors import (
 if TYPE_CHECKING:
     from collections.abc import Collection
 
-    from pytest_berth.services.postgres.restore.application_connections import Application
+    from pytest_berth.services.postgres.application_connections import Application
     from pytest_berth.services.postgres.restore.open_transactions import OpenTransaction
     from pytest_berth.services.postgres.restore.transactions import Connection
 

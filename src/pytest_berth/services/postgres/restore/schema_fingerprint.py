@@ -241,33 +241,33 @@ class Fingerprint:
 
     Attributes:
         entries: The query's part that yields the compared rows of this server's version.
-        kept: The table with the hash and name of each object.
+        table: The table with the hash and name of each object.
     """
 
     entries: sql.Composed
-    kept: sql.Identifier
+    table: sql.Identifier
 
 
-def kept_in(connection: Connection, kept: sql.Identifier) -> Fingerprint:
+def stored_in(connection: Connection, table: sql.Identifier) -> Fingerprint:
     """Return the fingerprint that a table holds."""
-    return Fingerprint(sql.SQL(HIDDEN).format(entries=_entries(connection)), kept)
+    return Fingerprint(sql.SQL(HIDDEN).format(entries=_entries(connection)), table)
 
 
-def take(connection: Connection, kept: sql.Identifier) -> Fingerprint:
-    """Remember the schema in the new table *kept*."""
-    found = kept_in(connection, kept)
+def take(connection: Connection, table: sql.Identifier) -> Fingerprint:
+    """Remember the schema in the new table *table*."""
+    found = stored_in(connection, table)
     connection.execute(
-        sql.SQL("CREATE TABLE {} AS {}{}").format(kept, found.entries, sql.SQL(OBJECTS))
+        sql.SQL("CREATE TABLE {} AS {}{}").format(table, found.entries, sql.SQL(OBJECTS))
     )
     return found
 
 
 def differences(connection: Connection, fingerprint: Fingerprint) -> list[str]:
     """Return what was created, altered or dropped since the fingerprint was taken."""
-    same = sql.SQL(SAME).format(kept=fingerprint.kept)
+    same = sql.SQL(SAME).format(kept=fingerprint.table)
     if row(connection, fingerprint.entries + same)[0]:
         return []
-    query = sql.SQL(DIFFERENCES).format(objects=sql.SQL(OBJECTS), kept=fingerprint.kept)
+    query = sql.SQL(DIFFERENCES).format(objects=sql.SQL(OBJECTS), kept=fingerprint.table)
     return [
         f"{name} was {'created' if created else 'dropped' if dropped else 'altered'}"
         for name, created, dropped in rows(connection, fingerprint.entries + query)
@@ -279,7 +279,7 @@ def created(connection: Connection, fingerprint: Fingerprint) -> list[tuple[str,
 
     Nothing is returned where an object of the fingerprint was altered or dropped.
     """
-    query = sql.SQL(CREATED).format(objects=sql.SQL(OBJECTS), kept=fingerprint.kept)
+    query = sql.SQL(CREATED).format(objects=sql.SQL(OBJECTS), kept=fingerprint.table)
     found = rows(connection, fingerprint.entries + query, _DROPPED_BY_NAME)
     return [(str(kind), str(name)) for kind, name in found]
 
@@ -293,7 +293,7 @@ def sign(connection: Connection, fingerprint: Fingerprint) -> sql.Composed:
     (own,) = (each for each in CATALOGS if each.name == "pg_class")
     others = [_counted(each) for each in _counted_catalogs(columns)]
     return sql.SQL(SIGN).format(
-        hash=_hash(own, columns[own.name]), kept=fingerprint.kept, others=union_all(others)
+        hash=_hash(own, columns[own.name]), kept=fingerprint.table, others=union_all(others)
     )
 
 

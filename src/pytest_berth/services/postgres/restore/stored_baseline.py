@@ -80,7 +80,7 @@ def store(connection: Connection, *, lock_timeout: float) -> bool:
     return True
 
 
-def adopt(
+def load(
     connection: Connection, *, lock_timeout: float, like: Baseline | None = None
 ) -> Baseline | None:
     """Return the baseline that the database was cloned with, if it still holds that.
@@ -97,8 +97,8 @@ def adopt(
     if not (replica and row(connection, IS_STORED)[0]):
         return None
     with transaction(connection, lock_timeout=lock_timeout, isolation="REPEATABLE READ"):
-        adopted = _alike(connection, like) if like and like.stored else _read(connection)
-    return confirm(connection, adopted, lock_timeout=lock_timeout)
+        loaded = _alike(connection, like) if like and like.stored else _read(connection)
+    return confirm(connection, loaded, lock_timeout=lock_timeout)
 
 
 def _store_position(
@@ -129,7 +129,7 @@ def _read(connection: Connection) -> Baseline:
     kept = {int(oid): RowCopy(_place(oid), count) for oid, count in json.loads(rows).items()}
     states = read_sequences(connection, relations.sequences)
     sequences = {oid: state.value for oid, state in states.items()}
-    found = schema_fingerprint.kept_in(connection, _place("catalog"))
+    found = schema_fingerprint.stored_in(connection, _place("catalog"))
     statements = prepared_statements.prepare(
         connection, PREFIX, relations, kept, sequences, frozenset(), found, watched=True
     )

@@ -14,18 +14,18 @@ if TYPE_CHECKING:
     import psycopg
 
 # The checkpointer lives as long as all other processes do.
-_SIGN = """
+_CHECKPOINTER = """
 SELECT pid || ' since ' || extract(epoch FROM backend_start) FROM pg_catalog.pg_stat_activity
 WHERE backend_type = 'checkpointer'
 """
 _WITHIN = 30.0
 
 
-def sign(connection: psycopg.Connection[Any]) -> str:
-    """Return what is another text after each crash of a server that berth has started."""
+def checkpointer(connection: psycopg.Connection[Any]) -> str:
+    """Return process id and start of the server's checkpointer, which each crash replaces."""
 
     def find() -> str:
-        row = connection.execute(_SIGN).fetchone()
+        row = connection.execute(_CHECKPOINTER).fetchone()
         return row[0] if row and row[0] else ""
 
     # Before version 15 it may begin a moment after connections are accepted.

@@ -14,11 +14,11 @@ if TYPE_CHECKING:
     from pytest_berth.services.postgres.restore.open_transactions import OpenTransaction
 
 
-def end(connection: Connection, holder: OpenTransaction) -> None:
+def end(connection: Connection, opened: OpenTransaction) -> None:
     """End another's transaction: roll a prepared one back, end the backend of any other."""
-    if holder.gid:
-        statement = sql.SQL("ROLLBACK PREPARED {}").format(sql.Literal(holder.gid))
-        with ignoring(psycopg.errors.UndefinedObject, why=f"{holder.gid} has ended meanwhile"):
+    if opened.gid:
+        statement = sql.SQL("ROLLBACK PREPARED {}").format(sql.Literal(opened.gid))
+        with ignoring(psycopg.errors.UndefinedObject, why=f"{opened.gid} has ended meanwhile"):
             connection.execute(statement)
     else:
         # By transaction, not by pid alone: the backend may have gone on to another one.
@@ -26,6 +26,6 @@ def end(connection: Connection, holder: OpenTransaction) -> None:
             connection,
             "SELECT pg_catalog.pg_terminate_backend(pid) FROM pg_catalog.pg_locks "
             "WHERE locktype = 'virtualxid' AND virtualtransaction = %s AND pid = %s",
-            holder.transaction,
-            holder.pid,
+            opened.transaction,
+            opened.pid,
         )

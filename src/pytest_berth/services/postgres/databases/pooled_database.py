@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from sqlalchemy import Engine
 
     from pytest_berth.api import Server
+    from pytest_berth.services.postgres.application_connections import Application
     from pytest_berth.services.postgres.restore import Baseline
-    from pytest_berth.services.postgres.restore.application_connections import Application
 
 # Microseconds that a clone takes, at least: in the background, but the next test may wait for it.
 _CLONING = 100_000
@@ -37,7 +37,7 @@ _REPLACED = (
 
 
 @dataclass
-class Private:
+class PooledDatabase:
     """A database that belongs to one test at a time.
 
     Attributes:
@@ -55,7 +55,7 @@ class Private:
     lock_timeout: float
     application: Application = field(repr=False)
     like: Baseline | None = field(default=None, repr=False)
-    _door: RestoreConnection = field(init=False, repr=False)
+    _connection: RestoreConnection = field(init=False, repr=False)
     _baseline: Baseline | None = field(default=None, init=False, repr=False)
 
     @cached_property
@@ -70,21 +70,21 @@ class Private:
 
     def __post_init__(self) -> None:
         connect = partial(connections.named, self.server, self.name)
-        self._door = RestoreConnection(connect, self.lock_timeout, ours=True)
+        self._connection = RestoreConnection(connect, self.lock_timeout, ours=True)
 
     def begin(self) -> Baseline:
         """Remember what the database holds, which is what its template holds."""
-        self._baseline = self._door.adopt(self.like) or self._door.capture()
+        self._baseline = self._connection.load(self.like) or self._connection.capture()
         return self._baseline
 
     def is_clean(self) -> bool:
         """Tell whether nothing has written since the database was put back."""
-        self._baseline = self._baseline and self._door.confirm(self._baseline)
+        self._baseline = self._baseline and self._connection.confirm(self._baseline)
         return self._baseline is not None
 
     def is_lost(self) -> bool:
         """Tell whether the server has ended berth's connection."""
-        return self._door.is_lost()
+        return self._connection.is_lost()
 
     def engine(self) -> Engine:
         """Return an engine for one test; those of all tests share their connections."""
@@ -98,7 +98,7 @@ class Private:
         try:
             kept = self._settle()
             self.application.leave(self.name, kept)
-            restored = self._door.restore_alone(baseline, kept, at_most=_CLONING)
+            restored = self._connection.restore_alone(baseline, kept, at_most=_CLONING)
         except _REPLACED:
             return False
         self._baseline = restored.baseline
@@ -106,7 +106,7 @@ class Private:
 
     def close(self) -> None:
         """Close all connections of berth's."""
-        self._door.close()
+        self._connection.close()
         if "_pooled" in self.__dict__:
             self._pooled.dispose()
 

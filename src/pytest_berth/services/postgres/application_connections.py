@@ -11,7 +11,7 @@ import logging
 import sys
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 from weakref import WeakKeyDictionary
 
 import psycopg
@@ -30,10 +30,20 @@ if TYPE_CHECKING:
 
     from sqlalchemy.pool import ConnectionPoolEntry, PoolProxiedConnection
 
-    from pytest_berth.services.postgres.restore.open_transactions import OpenTransaction
-
 _log = logging.getLogger(__name__)
 _NOT_THE_CALLER = ("sqlalchemy.", "contextlib", "pytest_berth.")
+
+
+class Backend(Protocol):
+    """A backend of the server, whose transaction is open."""
+
+    @property
+    def pid(self) -> int:
+        """Its process id."""
+
+    @property
+    def state(self) -> str:
+        """What it does, as ``pg_stat_activity`` says."""
 
 
 @dataclass(frozen=True)
@@ -112,22 +122,22 @@ class Application:
         }
         self.wider = {**held, **dict(_of_django())}
 
-    def place(self, holder: OpenTransaction) -> str:
+    def place(self, opened: Backend) -> str:
         """Return the file and line that a transaction's connection was taken at; else nothing."""
-        return next((each.place for _, each in self._of(holder.pid)), "")
+        return next((each.place for _, each in self._of(opened.pid)), "")
 
-    def roll_back(self, holder: OpenTransaction, database: str) -> bool:
+    def roll_back(self, opened: Backend, database: str) -> bool:
         """Roll a transaction back through its connection; tell whether that could be done."""
-        if not holder.state.startswith("idle in transaction"):
+        if not opened.state.startswith("idle in transaction"):
             return False
         for connection in _connections():
-            if _backend(connection) == (holder.pid, database):
+            if _backend(connection) == (opened.pid, database):
                 return _rolled_back(connection)
         return False
 
-    def lost(self, holder: OpenTransaction) -> None:
+    def lost(self, opened: Backend) -> None:
         """Let the pool replace a connection that the server has ended, when it is next used."""
-        for entry, _ in self._of(holder.pid):
+        for entry, _ in self._of(opened.pid):
             entry.invalidate(soft=True)
 
     def _catch_up(self, *, in_test: bool = True) -> None:

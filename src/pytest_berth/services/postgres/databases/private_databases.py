@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from pytest_berth.services.postgres.databases import private_environment, run_databases
 from pytest_berth.services.postgres.databases.database import Database, PrivateDatabase
-from pytest_berth.services.postgres.databases.database_pool import Pool
+from pytest_berth.services.postgres.databases.database_pool import DatabasePool
 from pytest_berth.services.postgres.options import LOCK_TIMEOUT
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ class Lending:
     own: Database | None = field(default=None, init=False)
     # A pool that takes the place of another one must not give its names again.
     _numbers: count[int] = field(default_factory=lambda: count(1), init=False, repr=False)
-    _pool: Pool | None = field(default=None, init=False, repr=False)
+    _pool: DatabasePool | None = field(default=None, init=False, repr=False)
 
     @contextmanager
     def instead(self) -> Iterator[Database]:
@@ -77,17 +77,17 @@ class Lending:
     @contextmanager
     def _lent(self, template: str) -> Iterator[Database]:
         self._pool = self._pool or self._new_pool()
-        with self._pool.lend(template) as private:
+        with self._pool.database(template) as private:
             database = Database(private.name, self.workspace.server, private.engine)
             try:
                 yield database
             finally:
                 database.close()
 
-    def _new_pool(self) -> Pool:
+    def _new_pool(self) -> DatabasePool:
         place, berth = self.workspace, self.workspace.berth
         part = run_databases.part(berth.run.worker, place.name)
         timeout, note = berth.settings[LOCK_TIMEOUT], berth.progress.note
-        return Pool(
+        return DatabasePool(
             place.server, berth.run.id, part, timeout, place.application, note, self._numbers
         )
