@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+import fork_server
 from pytest_berth.run.plugin_state import BERTH
 from pytest_berth.services.kafka.service import KAFKA
 from pytest_berth.services.postgres import urls
@@ -82,11 +83,13 @@ class Project:
         off = sorted(installed - {"berth", *self.plugins})
         return (*(f"-pno:{name}" for name in off), *arguments)
 
-    def run(self, *arguments: str, **environment: str) -> pytest.RunResult:
-        """Run pytest in a process of its own."""
+    def run(self, *arguments: str, forked: bool = True, **environment: str) -> pytest.RunResult:
+        """Run pytest in a process of its own; not *forked* where imports are what is looked at."""
         with pytest.MonkeyPatch.context() as patch:
             for name, value in environment.items():
                 patch.setenv(name, value)
+            if forked:
+                patch.setattr(self.pytester, "popen", fork_server.popen)
             return self.pytester.runpytest_subprocess(*self.arguments(*arguments), timeout=TIMEOUT)
 
 

@@ -29,5 +29,5 @@ TEST = """
 
 def test_pytest_does_not_compile_the_modules_of_the_plugin_anew(project: Project) -> None:
     project.write(early=EARLY, test_it=TEST)
-    result = project.run("-p", "early", "-W", "error")
+    result = project.run("-p", "early", "-W", "error", forked=False)
     result.assert_outcomes(passed=1)

@@ -171,4 +171,4 @@ def test_an_idle_run_imports_nothing_heavy(project: Project) -> None:
                 assert imported == {"options", "service", "fixtures"}
         """
     )
-    project.run().assert_outcomes(passed=1)
+    project.run(forked=False).assert_outcomes(passed=1)

@@ -90,12 +90,12 @@ def without(served: Project) -> Project:
 
 def test_urls_export_and_isolation_need_psycopg_only(without: Project) -> None:
     without.write(test_it=TESTS)
-    without.run("-phidden").assert_outcomes(passed=9)
+    without.run("-phidden", forked=False).assert_outcomes(passed=9)
 
 
 def test_what_gives_something_of_it_says_what_is_missing(without: Project) -> None:
     without.write(test_it=ASKING)
-    result = without.run("-phidden")
+    result = without.run("-phidden", forked=False)
     result.assert_outcomes(errors=4, failed=1)
     missing = "the package 'sqlalchemy', which is not installed."
     result.stdout.fnmatch_lines_random(
@@ -130,7 +130,7 @@ def test_a_pool_that_a_test_makes_meanwhile_is_known(served: Project) -> None:
                     assert not connection.exec_driver_sql("TABLE pg_stat_user_tables").all()
         """
     )
-    served.run("-pno:randomly").assert_outcomes(passed=2)
+    served.run("-pno:randomly", forked=False).assert_outcomes(passed=2)
 
 
 def test_a_function_may_ask_for_a_connection_of_psycopg(served: Project) -> None:
