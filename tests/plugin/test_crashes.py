@@ -27,16 +27,25 @@ CRASHES = """
     import os
     import psycopg
     import pytest
-    from common import KINDS, hear, tell
+    from common import KINDS, hear, tell, wait_for
+
+    CHECKPOINTER = "SELECT pid FROM pg_stat_activity WHERE backend_type = 'checkpointer'"
+
+    def has_recovered(dsn, former):
+        with psycopg.connect(dsn) as connection:
+            return connection.execute(CHECKPOINTER).fetchone() not in (None, former)
 
     @pytest.mark.parametrize("kind", KINDS)
     def test_crash(pg_dsn, kind):
         hear(f"{kind}-is-open")
         with psycopg.connect(pg_dsn, autocommit=True) as connection:
             connection.execute("INSERT INTO logged VALUES (9)")
+            former = connection.execute(CHECKPOINTER).fetchone()
             os.kill(connection.info.backend_pid, 9)
             with pytest.raises(psycopg.OperationalError):
                 connection.execute("SELECT 1")
+        # Others' sessions end only when the postmaster has noticed.
+        wait_for(lambda: has_recovered(pg_dsn, former), 120, ignore=psycopg.OperationalError)
         tell(f"{kind}-crashed")
         hear(f"{kind}-was-looked-at")
 """
