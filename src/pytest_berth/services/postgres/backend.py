@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from pytest_berth.api import Container, Credentials, LocalProcess, LocalRequest, Server, Worker
     from pytest_berth.config.options import Settings
     from pytest_berth.errors import BerthError
-    from pytest_berth.services.postgres.databases.worker_database import WorkerDatabase
+    from pytest_berth.services.postgres.namespace import WorkerDatabase
 
 
 class Postgres(Backend):
@@ -70,9 +70,9 @@ class Postgres(Backend):
 
     def open(self, server: Server, worker: Worker) -> AbstractContextManager[WorkerDatabase]:
         """Open the worker's database: a clone of the template, or the one that the URL names."""
-        from pytest_berth.services.postgres.databases import worker_database
+        from pytest_berth.services.postgres import namespace
 
-        return worker_database.opened(server, worker)
+        return namespace.opened(server, worker)
 
     def connection_errors(self) -> tuple[type[Exception], ...]:
         """Return what psycopg raises when a connection fails, and SQLAlchemy."""
@@ -104,7 +104,7 @@ class Postgres(Backend):
         """Import what else its tests need; what puts data back is much, and seldom needed."""
         from pytest_berth.services.postgres import requirements, sqlalchemy_compat
 
-        import_module("pytest_berth.services.postgres.databases.worker_database")
+        import_module("pytest_berth.services.postgres.namespace")
         if requirements.need_alchemy(items):
             sqlalchemy_compat.load()
         if requirements.needs_restore(items, starts=starts):

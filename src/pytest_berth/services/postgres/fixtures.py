@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from pytest_berth.services.postgres.asynchronous.fixture_access import Access
     from pytest_berth.services.postgres.databases.database import PrivateDatabase
     from pytest_berth.services.postgres.databases.named_databases import NamedDatabases
-    from pytest_berth.services.postgres.databases.worker_database import WorkerDatabase
+    from pytest_berth.services.postgres.namespace import WorkerDatabase
 
 
 @pytest.fixture(scope="session")
@@ -57,7 +57,7 @@ def pg_dsn(_pg_namespace: WorkerDatabase) -> str:
 
     Scope: session. A test that uses it gets the isolation ``truncation``, as it may commit.
     """
-    return _pg_namespace.workspace.dsn
+    return _pg_namespace.dsn
 
 
 @pytest.fixture(scope="session")
@@ -66,7 +66,7 @@ def pg_engine(_pg_namespace: WorkerDatabase) -> Engine:
 
     Scope: session. A test that uses it gets the isolation ``truncation``, as it may commit.
     """
-    return _pg_namespace.workspace.engine
+    return _pg_namespace.engine
 
 
 @pytest.fixture(scope="session")
@@ -76,25 +76,25 @@ def pg_databases(_pg_namespace: WorkerDatabase) -> NamedDatabases:
     Scope: session; ``session`` and ``connection`` of a database are a test's. A test that uses it
     gets the isolation ``truncation``, as it may commit.
     """
-    return _pg_namespace.workspace.named
+    return _pg_namespace.named
 
 
 @pytest.fixture
 def _pg_private_url(_pg_isolation: None, _pg_namespace: WorkerDatabase) -> str:
     """`pg_url` of a test with a private database."""
-    return _pg_namespace.workspace.used.url
+    return _pg_namespace.active.url
 
 
 @pytest.fixture
 def _pg_private_dsn(_pg_isolation: None, _pg_namespace: WorkerDatabase) -> str:
     """`pg_dsn` of a test with a private database."""
-    return _pg_namespace.workspace.used.dsn
+    return _pg_namespace.active.dsn
 
 
 @pytest.fixture
 def _pg_private_engine(_pg_isolation: None, _pg_namespace: WorkerDatabase) -> Engine:
     """`pg_engine` of a test with a private database."""
-    return _pg_namespace.workspace.used.engine
+    return _pg_namespace.active.engine
 
 
 @pytest.fixture
@@ -113,7 +113,7 @@ def pg_database(_pg_isolation: None, _pg_namespace: WorkerDatabase) -> Iterator[
     Raises:
         IsolationError: The role of an external server cannot create databases.
     """
-    with _pg_namespace.workspace.private() as database:
+    with _pg_namespace.private() as database:
         yield database
 
 
@@ -124,7 +124,7 @@ def pg_connection(_pg_isolation: None, _pg_namespace: WorkerDatabase) -> Iterato
     Scope: function. In a rolled-back test its commits and rollbacks are savepoints, and it is
     the connection that `pg_session` works on.
     """
-    with _pg_namespace.workspace.connection() as connection:
+    with _pg_namespace.connection() as connection:
         yield connection
 
 
@@ -135,7 +135,7 @@ def pg_session(_pg_isolation: None, _pg_namespace: WorkerDatabase) -> Iterator[S
     Scope: function. In a rolled-back test its commits and rollbacks are savepoints: an
     ``IntegrityError`` that the test catches leaves the session usable after ``rollback()``.
     """
-    with _pg_namespace.workspace.session() as session:
+    with _pg_namespace.session() as session:
         yield session
 
 
@@ -146,7 +146,7 @@ def _pg_async(pytestconfig: pytest.Config, _pg_namespace: WorkerDatabase) -> Acc
     from pytest_berth.services.postgres.asynchronous.fixture_access import Access
     from pytest_berth.services.postgres.options import ASYNC_DRIVER
 
-    return Access(_pg_namespace.workspace, pytestconfig.stash[BERTH].settings[ASYNC_DRIVER])
+    return Access(_pg_namespace, pytestconfig.stash[BERTH].settings[ASYNC_DRIVER])
 
 
 @pytest.fixture(scope="session")

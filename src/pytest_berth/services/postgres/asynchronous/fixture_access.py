@@ -19,14 +19,14 @@ if TYPE_CHECKING:
 
     from pytest_berth.services.postgres.asynchronous.psycopg_views import OuterView
     from pytest_berth.services.postgres.databases.database import Database
+    from pytest_berth.services.postgres.databases.isolated_database import IsolatedDatabase
     from pytest_berth.services.postgres.isolation.rollback_connection import OuterTransaction
-    from pytest_berth.services.postgres.namespace import Workspace
 
 
 class Driver(Protocol):
     """What a module that knows a driver has to offer."""
 
-    def engine(self, place: Workspace | Database) -> AsyncEngine:
+    def engine(self, place: IsolatedDatabase | Database) -> AsyncEngine:
         """Return an engine for any event loop."""
 
     def connect(self, engine: AsyncEngine) -> AsyncConnection:
@@ -44,14 +44,14 @@ class Access:
     before the test's own runs.
 
     Attributes:
-        workspace: The worker's database.
+        database: The worker's.
         driver: ``psycopg`` or ``asyncpg``.
     """
 
-    workspace: Workspace
+    database: IsolatedDatabase
     driver: str
     _pinned: tuple[OuterView, AsyncEngine] | None = field(default=None, init=False, repr=False)
-    _own: tuple[Workspace | Database, AsyncEngine] | None = field(
+    _own: tuple[IsolatedDatabase | Database, AsyncEngine] | None = field(
         default=None, init=False, repr=False
     )
     _joined: AsyncConnection | None = field(default=None, init=False, repr=False)
@@ -59,16 +59,16 @@ class Access:
     @property
     def engine(self) -> AsyncEngine:
         """An engine for tests that commit: of their private database, or else the worker's."""
-        used = self.workspace.used
-        if used is self.workspace:
+        active = self.database.active
+        if active is self.database:
             return self._shared
-        if self._own is None or self._own[0] is not used:
-            self._own = used, self._made_by.engine(used)
+        if self._own is None or self._own[0] is not active:
+            self._own = active, self._made_by.engine(active)
         return self._own[1]
 
     @cached_property
     def _shared(self) -> AsyncEngine:
-        return self._made_by.engine(self.workspace)
+        return self._made_by.engine(self.database)
 
     @contextmanager
     def connection(self) -> Iterator[AsyncConnection]:
@@ -99,7 +99,7 @@ class Access:
     @property
     def _outer(self) -> OuterTransaction | None:
         """The connection of the rolled-back test that runs now; with asyncpg there is none."""
-        outer = self.workspace.outer if self.driver == "psycopg" else None
+        outer = self.database.outer if self.driver == "psycopg" else None
         return cast("OuterTransaction | None", outer)  # SQLAlchemy is 2 here
 
     @contextmanager
@@ -133,7 +133,7 @@ class Access:
 
         if self._pinned is None or self._pinned[0].sync is not outer:
             view = psycopg_views.OuterView(outer)
-            self._pinned = view, with_psycopg.pinned_engine(self.workspace, view)
+            self._pinned = view, with_psycopg.pinned_engine(self.database, view)
         return self._pinned
 
     @cached_property

@@ -20,10 +20,10 @@ from pytest_berth.services.postgres.asynchronous.resources import connections
 if TYPE_CHECKING:
     from pytest_berth.services.postgres.asynchronous.resources import Resource
     from pytest_berth.services.postgres.databases.database import Database
-    from pytest_berth.services.postgres.namespace import Workspace
+    from pytest_berth.services.postgres.databases.isolated_database import IsolatedDatabase
 
 
-def engine(place: Workspace | Database) -> AsyncEngine:
+def engine(place: IsolatedDatabase | Database) -> AsyncEngine:
     """Return an engine for any event loop: without a pool, as that would tie it to one."""
     url = urls.url(place.server, place.database, "asyncpg")
     return create_async_engine(url, poolclass=NullPool)

@@ -16,23 +16,23 @@ from pytest_berth.services.postgres.asynchronous.run_coroutine import at_once
 if TYPE_CHECKING:
     from pytest_berth.services.postgres.asynchronous.resources import Resource
     from pytest_berth.services.postgres.databases.database import Database
-    from pytest_berth.services.postgres.namespace import Workspace
+    from pytest_berth.services.postgres.databases.isolated_database import IsolatedDatabase
 
 
-def engine(place: Workspace | Database) -> AsyncEngine:
+def engine(place: IsolatedDatabase | Database) -> AsyncEngine:
     """Return an engine for any event loop: without a pool, as that would tie it to one."""
     return create_async_engine(
         place.url, async_creator=partial(LoopFree.open, place.dsn), poolclass=NullPool
     )
 
 
-def pinned_engine(workspace: Workspace, view: OuterView) -> AsyncEngine:
+def pinned_engine(database: IsolatedDatabase, view: OuterView) -> AsyncEngine:
     """Return an engine whose only connection is that of rolled-back tests."""
 
     async def creator() -> OuterView:
         return view
 
-    return create_async_engine(workspace.url, async_creator=creator, poolclass=StaticPool)
+    return create_async_engine(database.url, async_creator=creator, poolclass=StaticPool)
 
 
 def connect(engine: AsyncEngine) -> AsyncConnection:

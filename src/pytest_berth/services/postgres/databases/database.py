@@ -35,7 +35,7 @@ class Database:
 
     @property
     def database(self) -> str:
-        """Its name, as a `Workspace` calls it."""
+        """Its name, as an `IsolatedDatabase` calls it."""
         return self.name
 
     @property

@@ -9,7 +9,6 @@ from __future__ import annotations
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import cached_property
 from itertools import chain, count
 from typing import TYPE_CHECKING
 
@@ -58,11 +57,7 @@ class DatabasePool:
     _baselines: dict[str, Baseline] = field(default_factory=dict, init=False)
     _ahead: dict[str, Future[PooledDatabase]] = field(default_factory=dict, init=False)
     _dropping: dict[str, Future[None]] = field(default_factory=dict, init=False)
-
-    @cached_property
-    def _background(self) -> ThreadPoolExecutor:
-        # One thread: cloning disturbs the tests that run meanwhile.
-        return ThreadPoolExecutor(1, thread_name_prefix="berth-pg")
+    _thread: ThreadPoolExecutor | None = field(default=None, init=False, repr=False)
 
     @contextmanager
     def database(self, template: str) -> Iterator[PooledDatabase]:
@@ -87,8 +82,8 @@ class DatabasePool:
 
     def close(self) -> None:
         """Close all connections; the databases go at the end of the run."""
-        if "_background" in self.__dict__:
-            self._background.shutdown(cancel_futures=True)
+        if self._thread:
+            self._thread.shutdown(cancel_futures=True)
         for private in self._open:
             private.close()
         for name, dropped in self._dropping.items():
@@ -116,8 +111,14 @@ class DatabasePool:
     def _replace(self, private: PooledDatabase) -> None:
         template = private.template
         if template not in self._ahead:
-            self._ahead[template] = self._background.submit(self._clone, template)
-        self._dropping[private.name] = self._background.submit(self._drop, private)
+            self._ahead[template] = self._background().submit(self._clone, template)
+        self._dropping[private.name] = self._background().submit(self._drop, private)
+
+    def _background(self) -> ThreadPoolExecutor:
+        if self._thread is None:
+            # One thread: cloning disturbs the tests that run meanwhile.
+            self._thread = ThreadPoolExecutor(1, thread_name_prefix="berth-pg")
+        return self._thread
 
     def _clone(self, template: str) -> PooledDatabase:
         with run_databases.administration(self.server) as connection:

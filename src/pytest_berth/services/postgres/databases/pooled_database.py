@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from functools import cached_property, partial
+from functools import partial
 from typing import TYPE_CHECKING
 
 import psycopg
@@ -13,7 +13,7 @@ from pytest_berth.errors import IsolationError
 from pytest_berth.services.postgres import sqlalchemy_compat, urls
 from pytest_berth.services.postgres.isolation.pooled_sessions import PooledSessions
 from pytest_berth.services.postgres.restore import CloneIsFasterError
-from pytest_berth.services.postgres.restore.connection import RestoreConnection
+from pytest_berth.services.postgres.restore.restore import RestoreConnection
 from pytest_berth.services.postgres.server import connections
 
 if TYPE_CHECKING:
@@ -57,16 +57,7 @@ class PooledDatabase:
     like: Baseline | None = field(default=None, repr=False)
     _connection: RestoreConnection = field(init=False, repr=False)
     _baseline: Baseline | None = field(default=None, init=False, repr=False)
-
-    @cached_property
-    def _pooled(self) -> Engine:
-        return sqlalchemy_compat.engine(
-            urls.url(self.server, self.name), "the engine of a private database"
-        )
-
-    @cached_property
-    def _sessions(self) -> PooledSessions:
-        return PooledSessions(self._pooled)
+    _sessions: PooledSessions | None = field(default=None, init=False, repr=False)
 
     def __post_init__(self) -> None:
         connect = partial(connections.named, self.server, self.name)
@@ -89,6 +80,10 @@ class PooledDatabase:
     def engine(self) -> Engine:
         """Return an engine for one test; those of all tests share their connections."""
         # Listeners that a test adds to its engine do not outlive it.
+        if self._sessions is None:
+            url = urls.url(self.server, self.name)
+            pooled = sqlalchemy_compat.engine(url, "the engine of a private database")
+            self._sessions = PooledSessions(pooled)
         return self._sessions.engine.execution_options()
 
     def put_back(self) -> bool:
@@ -107,20 +102,20 @@ class PooledDatabase:
     def close(self) -> None:
         """Close all connections of berth's."""
         self._connection.close()
-        if "_pooled" in self.__dict__:
-            self._pooled.dispose()
+        if self._sessions:
+            self._sessions.engine.dispose()
 
     def _settle(self) -> tuple[int, ...]:
         """Make the pooled connection as new; return the process id of its backend, if it stays."""
-        if "_pooled" not in self.__dict__:
+        if self._sessions is None:
             return ()
         from sqlalchemy.exc import SQLAlchemyError
         from sqlalchemy.pool import QueuePool
 
-        pool = self._pooled.pool
+        pool = self._sessions.engine.pool
         if isinstance(pool, QueuePool) and (pool.checkedin(), pool.checkedout()) == (1, 0):
             ended = "the test has ended the pooled connection"
             with ignoring(SQLAlchemyError, psycopg.OperationalError, why=ended):
                 return self._sessions.make_new()
-        self._pooled.dispose()
+        self._sessions.engine.dispose()
         return ()

@@ -2,67 +2,84 @@
 
 from __future__ import annotations
 
+import os
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
 from itertools import count
 from typing import TYPE_CHECKING
 
-from pytest_berth.services.postgres.databases import private_environment, run_databases
+from pytest_berth.config import exports
+from pytest_berth.services.postgres import urls
+from pytest_berth.services.postgres.databases import run_databases
 from pytest_berth.services.postgres.databases.database import Database, PrivateDatabase
 from pytest_berth.services.postgres.databases.database_pool import DatabasePool
 from pytest_berth.services.postgres.options import LOCK_TIMEOUT
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from contextlib import AbstractContextManager
 
-    from pytest_berth.services.postgres.namespace import Workspace
+    from pytest_berth.api import Server
+    from pytest_berth.run.plugin_state import Berth
+    from pytest_berth.services.postgres.application_connections import Application
 
 
-@dataclass
-class Lending:
-    """Lends private databases to a worker's tests.
+class PrivateDatabases:
+    """What a worker's tests have for themselves, out of a pool.
 
     Attributes:
-        workspace: The worker's database, whose template theirs is.
-        own: The private database that the test which runs now has in the worker's place.
+        active: The private database that the test which runs now has in place of the worker's.
     """
 
-    workspace: Workspace = field(repr=False)
-    own: Database | None = field(default=None, init=False)
-    # A pool that takes the place of another one must not give its names again.
-    _numbers: count[int] = field(default_factory=lambda: count(1), init=False, repr=False)
-    _pool: DatabasePool | None = field(default=None, init=False, repr=False)
+    def __init__(
+        self, berth: Berth, server: Server, application: Application, template: str, name: str
+    ) -> None:
+        self.active: Database | None = None
+        self._berth = berth
+        self._server = server
+        self._application = application
+        self._template = template
+        # What the settings call it, if they do.
+        self._name = name
+        # A pool that takes the place of another one must not give its names again.
+        self._numbers = count(1)
+        self._pool: DatabasePool | None = None
 
     @contextmanager
-    def instead(self) -> Iterator[Database]:
-        """Yield a private database that a test has in the place of the worker's."""
-        outer = self.own
-        with self._lent(self.workspace.template) as own:
-            self.own = own
+    def activated(self) -> Iterator[Database]:
+        """Yield a private database that a test has in place of the worker's."""
+        outer = self.active
+        with self._from_pool(self._template) as self.active:
             try:
-                yield own
+                yield self.active
             finally:
-                self.own = outer
+                self.active = outer
 
     @contextmanager
-    def private(self) -> Iterator[PrivateDatabase]:
+    def of_test(self) -> Iterator[PrivateDatabase]:
         """Yield the private database of a test, from which it gets further ones."""
         with ExitStack() as stack:
 
             def another(template: str | None, empty: bool) -> Database:
-                found = run_databases.EMPTY if empty else template or self.workspace.template
-                return stack.enter_context(self._lent(found))
+                found = run_databases.EMPTY if empty else template or self._template
+                return stack.enter_context(self._from_pool(found))
 
-            own, place = self.own or another(None, False), self.workspace
-            first = PrivateDatabase(own.name, place.server, lambda: own.engine, another)
+            own = self.active or another(None, False)
+            first = PrivateDatabase(own.name, self._server, lambda: own.engine, another)
             stack.callback(first.close)
             yield first
 
-    def exported(self, own: Database) -> AbstractContextManager[None]:
-        """Let the exported variables tell of a test's private database, and take that back."""
-        place = self.workspace
-        return private_environment.exported(place.berth, place.server, own.name, place.name)
+    @contextmanager
+    def exported(self, database: Database) -> Iterator[None]:
+        """Let the variables of ``berth_export`` tell of a private database, and take that back."""
+        before = dict(os.environ)
+        values = urls.values(self._server, database.name, self._name)
+        variables = exports.render(self._berth.exports, values)
+        os.environ.update(variables)
+        try:
+            yield
+        finally:
+            os.environ.update({name: before[name] for name in variables.keys() & before.keys()})
+            for name in variables.keys() - before.keys():
+                os.environ.pop(name, None)
 
     def is_cut_off(self) -> bool:
         """Tell whether the server has ended connections of berth's."""
@@ -75,19 +92,23 @@ class Lending:
             self._pool = None
 
     @contextmanager
-    def _lent(self, template: str) -> Iterator[Database]:
+    def _from_pool(self, template: str) -> Iterator[Database]:
         self._pool = self._pool or self._new_pool()
-        with self._pool.database(template) as private:
-            database = Database(private.name, self.workspace.server, private.engine)
+        with self._pool.database(template) as pooled:
+            database = Database(pooled.name, self._server, pooled.engine)
             try:
                 yield database
             finally:
                 database.close()
 
     def _new_pool(self) -> DatabasePool:
-        place, berth = self.workspace, self.workspace.berth
-        part = run_databases.part(berth.run.worker, place.name)
-        timeout, note = berth.settings[LOCK_TIMEOUT], berth.progress.note
+        berth = self._berth
         return DatabasePool(
-            place.server, berth.run.id, part, timeout, place.application, note, self._numbers
+            self._server,
+            berth.run.id,
+            run_databases.part(berth.run.worker, self._name),
+            berth.settings[LOCK_TIMEOUT],
+            self._application,
+            berth.progress.note,
+            self._numbers,
         )

@@ -107,7 +107,7 @@ def build(berth: Berth, server: Server, steps: tuple[Step, ...], name: str = "")
     return _template(berth, name)
 
 
-def renew_if_crashed(
+def rebuild_if_crashed(
     berth: Berth,
     server: Server,
     connection: psycopg.Connection[Any],
@@ -126,7 +126,7 @@ def renew_if_crashed(
         name: Which of the application's databases.
 
     Returns:
-        What the server's life is called since its last crash; empty for external ones.
+        The server's checkpointer, which a crash replaces; empty for external ones.
 
     Raises:
         SchemaError: A step failed.

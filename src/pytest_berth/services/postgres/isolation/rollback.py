@@ -1,4 +1,4 @@
-"""The clean slate of rolled-back tests: one connection, kept open from test to test."""
+"""The isolation ``rollback``: one connection, kept open from test to test."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ ROLLBACK = "the isolation 'rollback'"
 
 
 @dataclass
-class RolledBack:
+class Rollback:
     """A worker's database, for tests that are rolled back.
 
     Attributes:
@@ -42,7 +42,7 @@ class RolledBack:
     url: str = field(repr=False)
     connect: rollback_connection.Connect = field(repr=False)
     ours: bool
-    start_over: Callable[[], None] = field(repr=False)
+    start_over: Callable[[], object] = field(repr=False)
     connection: Connection | None = field(default=None, init=False, repr=False)
     _engine: Engine | None = field(default=None, init=False, repr=False)
     _sequences: Sequences | None = field(default=None, init=False, repr=False)

@@ -1,16 +1,121 @@
-"""The clean slate of tests that commit: the database is put back as it was before them."""
+"""The isolation ``truncation``: what a test committed is put back, or the database replaced."""
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from pytest_berth.isolation.layers import Layers
 from pytest_berth.services.postgres import restore
+from pytest_berth.services.postgres.advice import PRIVATE, running_test
 from pytest_berth.services.postgres.restore import Baseline
 
 if TYPE_CHECKING:
-    from pytest_berth.services.postgres.restore.connection import RestoreConnection
+    from collections.abc import Callable, Iterator
+    from contextlib import AbstractContextManager
+
+    from pytest_berth.isolation.layers import Place
+    from pytest_berth.services.postgres.application_connections import Application
+    from pytest_berth.services.postgres.restore.restore import RestoreConnection
+
+
+class Truncation:
+    """A worker's database, for tests that commit.
+
+    Args:
+        connection: The connection that restores the database.
+        application: The application's connections in this process.
+        start_over: Makes the database anew where it cannot be put back; tells whether the server
+            has crashed.
+        note: Tells the user what was done beside putting rows back.
+
+    Attributes:
+        layers: What fixtures and tests have written, by scope.
+    """
+
+    def __init__(
+        self,
+        connection: RestoreConnection,
+        application: Application,
+        start_over: Callable[[], bool],
+        note: Callable[[str], None],
+    ) -> None:
+        self.layers = DatabaseLayers(connection)
+        self._connection = connection
+        self._application = application
+        self._start_over = start_over
+        self._note = note
+
+    @contextmanager
+    def test(self) -> Iterator[None]:
+        """Let a test write, and put back what it wrote.
+
+        Raises:
+            IsolationError: It left a transaction open, or something else that cannot be put back.
+        """
+        self.layers.begin()
+        try:
+            with self._application.test():
+                yield
+        finally:
+            self._put_back(self.layers.end, running_test())
+
+    def entering(self, place: Place, fixture: object) -> AbstractContextManager[None]:
+        """Let a fixture of a wider scope write."""
+        return self.layers.entering(place, fixture)
+
+    def leave(self, fixture: object, name: str) -> None:
+        """Put back what a fixture of a wider scope wrote, as it has ended."""
+        self._put_back(lambda: self.layers.leave(fixture), f"the fixture {name}")
+
+    def sweep(self) -> None:
+        """Put back what has come after the last test's end."""
+        self._put_back(self.layers.sweep, "what outlived a test")
+
+    def is_cut_off(self) -> bool:
+        """Tell whether the server has ended the connection."""
+        return self._connection.is_lost()
+
+    def close(self) -> None:
+        """Close the connection, and with it everything that is kept."""
+        self.layers.close()
+
+    def _put_back(self, work: Callable[[], None], who: str) -> None:
+        """Put data back; where that cannot be, replace the database."""
+        try:
+            work()
+            self._tell_dropped(who)
+        except restore.SchemaChanged as error:
+            if not self._connection.ours:
+                raise
+            self._start_over()
+            self._note(_schema_changed(who, error))
+        except (restore.LeftOpen, restore.NotRepairable) as error:
+            is_clean = isinstance(error, restore.LeftOpen) and error.restored
+            has_crashed = not is_clean and self._start_over()
+            if not (has_crashed and isinstance(error, restore.BaselineLost)):
+                raise
+            self._note(
+                f"postgres: while {who} ran, the server crashed and recovered, as one of its"
+                " processes was killed; that empties unlogged tables, so the template and the"
+                " database were made anew; what fixtures of a wider scope had written is gone"
+            )
+
+    def _tell_dropped(self, who: str) -> None:
+        if dropped := self.layers.take_dropped():
+            self._note(
+                f"postgres: {who} changed the schema ({'; '.join(dropped[:3])}), so that was"
+                f" dropped again. With {PRIVATE} the test has a database of its own"
+            )
+
+
+def _schema_changed(who: str, error: restore.SchemaChanged) -> str:
+    return (
+        f"postgres: {who} changed the schema ({'; '.join(error.differences[:3])}), so the"
+        " database was made anew from its template; what fixtures of a wider scope had written"
+        f" is gone. With {PRIVATE} the test has a database of its own"
+    )
 
 
 @dataclass
@@ -70,10 +175,6 @@ class DatabaseLayers(Layers[Baseline]):
         """Return, once, what tests or fixtures had created in the schema, and was dropped."""
         dropped, self._dropped = self._dropped, []
         return dropped
-
-    def is_cut_off(self) -> bool:
-        """Tell whether the server has ended the connection."""
-        return self.connection.is_lost()
 
     def close(self) -> None:
         """Close the connection, and with it everything that is kept."""

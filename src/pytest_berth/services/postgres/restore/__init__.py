@@ -11,18 +11,19 @@ from __future__ import annotations
 from pytest_berth.services.postgres.restore.baseline import Baseline, changed
 from pytest_berth.services.postgres.restore.capture import capture, release
 from pytest_berth.services.postgres.restore.ddl_trigger import named
-from pytest_berth.services.postgres.restore.open_transactions import OpenTransaction
-from pytest_berth.services.postgres.restore.rebase import rebase
-from pytest_berth.services.postgres.restore.restore import Restored, confirm, restore
-from pytest_berth.services.postgres.restore.schema_fingerprint import differences
-from pytest_berth.services.postgres.restore.stored_baseline import load, store
-from pytest_berth.services.postgres.restore_errors import (
+from pytest_berth.services.postgres.restore.errors import (
     BaselineLost,
     CloneIsFasterError,
     LeftOpen,
     NotRepairable,
     SchemaChanged,
 )
+from pytest_berth.services.postgres.restore.initial_read import confirm
+from pytest_berth.services.postgres.restore.open_transactions import OpenTransaction
+from pytest_berth.services.postgres.restore.rebase import rebase
+from pytest_berth.services.postgres.restore.restore import Restored, restore
+from pytest_berth.services.postgres.restore.schema_fingerprint import differences
+from pytest_berth.services.postgres.restore.stored_baseline import load, store
 
 __all__ = [
     "Baseline",

@@ -22,6 +22,7 @@ from pytest_berth.services.postgres.restore.baseline import (
     untracked_sequences,
 )
 from pytest_berth.services.postgres.restore.contents import read_sequences, storage_of, with_rows
+from pytest_berth.services.postgres.restore.errors import LeftOpen
 from pytest_berth.services.postgres.restore.log_positions import LogPosition, Snapshot
 from pytest_berth.services.postgres.restore.transactions import (
     Connection,
@@ -30,7 +31,6 @@ from pytest_berth.services.postgres.restore.transactions import (
     settle,
     transaction,
 )
-from pytest_berth.services.postgres.restore_errors import LeftOpen
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable

@@ -11,8 +11,8 @@ from pytest_berth.errors import IsolationError
 from pytest_berth.services.postgres.advice import PRIVATE
 from pytest_berth.services.postgres.restore import open_transactions
 from pytest_berth.services.postgres.restore.baseline import ENDING
+from pytest_berth.services.postgres.restore.errors import LeftOpen
 from pytest_berth.services.postgres.restore.write_back.terminate_backends import end
-from pytest_berth.services.postgres.restore_errors import LeftOpen
 from pytest_berth.waiting import wait_for
 
 if TYPE_CHECKING:

@@ -1,4 +1,4 @@
-"""The beginning of a restore: all that it has to know is read in one round trip."""
+"""What has changed since a baseline: all that a restore has to know is read in one round trip."""
 
 from __future__ import annotations
 
@@ -17,10 +17,12 @@ from pytest_berth.services.postgres.restore import (
     schema_fingerprint,
 )
 from pytest_berth.services.postgres.restore.accounted_transactions import all_accounted_for
+from pytest_berth.services.postgres.restore.baseline import look, untracked_sequences
+from pytest_berth.services.postgres.restore.contents import read_sequences
+from pytest_berth.services.postgres.restore.errors import SchemaChanged
 from pytest_berth.services.postgres.restore.lock_waits import BlockedError, waiting_on
 from pytest_berth.services.postgres.restore.log_positions import Snapshot
 from pytest_berth.services.postgres.restore.transactions import results, transaction
-from pytest_berth.services.postgres.restore_errors import SchemaChanged
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -45,6 +47,35 @@ class Reading:
     sentinel: tuple[str, ...]
     entries: Entries
     difference: Difference
+
+
+def confirm(connection: Connection, baseline: Baseline, *, lock_timeout: float) -> Baseline | None:
+    """Return the baseline if the database still holds it, with a new position; else None.
+
+    Nothing is put back. What others do on the server makes ``changed`` give false alarms, and
+    capturing a baseline anew takes longer than looking.
+    """
+    signs = look(connection, baseline)
+    if not signs.changed:
+        return baseline
+    try:
+        with reading(connection, baseline, lock_timeout=lock_timeout) as found:
+            if signs.writers or found.difference:
+                return None
+            states = read_sequences(connection, baseline.relations.sequences)
+            if {oid: state.value for oid, state in states.items()} != baseline.sequences:
+                return None
+    except (SchemaChanged, BlockedError, psycopg.errors.LockNotAvailable):
+        return None
+    return replace(
+        baseline,
+        untracked_sequences=untracked_sequences(
+            baseline.relations.sequences, states, baseline.open_before
+        ),
+        sentinel=found.sentinel,
+        entries=found.entries,
+        position=baseline.position.advanced(found.snapshot, None),
+    )
 
 
 @contextmanager

@@ -2,27 +2,29 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import psycopg
 
 from pytest_berth.services.postgres.restore import end_transactions, open_transactions, vacuum
-from pytest_berth.services.postgres.restore.baseline import Baseline, look, untracked_sequences
-from pytest_berth.services.postgres.restore.contents import read_sequences
-from pytest_berth.services.postgres.restore.initial_read import reading
-from pytest_berth.services.postgres.restore.lock_waits import BlockedError, waiting_on
-from pytest_berth.services.postgres.restore.write_back.restore_order import put_back
-from pytest_berth.services.postgres.restore_errors import (
+from pytest_berth.services.postgres.restore.baseline import Baseline, look
+from pytest_berth.services.postgres.restore.capture import capture
+from pytest_berth.services.postgres.restore.errors import (
     BaselineLost,
     CloneIsFasterError,
     LeftOpen,
     NotRepairable,
-    SchemaChanged,
 )
+from pytest_berth.services.postgres.restore.initial_read import confirm, reading
+from pytest_berth.services.postgres.restore.lock_waits import BlockedError, waiting_on
+from pytest_berth.services.postgres.restore.stored_baseline import load
+from pytest_berth.services.postgres.restore.write_back import drop_created
+from pytest_berth.services.postgres.restore.write_back.restore_order import put_back
+from pytest_berth.services.postgres.server.backend_crash import is_lost
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Callable, Collection
 
     from pytest_berth.services.postgres.application_connections import Application
     from pytest_berth.services.postgres.restore.open_transactions import OpenTransaction
@@ -88,35 +90,6 @@ def restore(
         raise
 
 
-def confirm(connection: Connection, baseline: Baseline, *, lock_timeout: float) -> Baseline | None:
-    """Return the baseline if the database still holds it, with a new position; else None.
-
-    Nothing is put back. What others do on the server makes ``changed`` give false alarms, and
-    capturing a baseline anew takes longer than looking.
-    """
-    signs = look(connection, baseline)
-    if not signs.changed:
-        return baseline
-    try:
-        with reading(connection, baseline, lock_timeout=lock_timeout) as found:
-            if signs.writers or found.difference:
-                return None
-            states = read_sequences(connection, baseline.relations.sequences)
-            if {oid: state.value for oid, state in states.items()} != baseline.sequences:
-                return None
-    except (SchemaChanged, BlockedError, psycopg.errors.LockNotAvailable):
-        return None
-    return replace(
-        baseline,
-        untracked_sequences=untracked_sequences(
-            baseline.relations.sequences, states, baseline.open_before
-        ),
-        sentinel=found.sentinel,
-        entries=found.entries,
-        position=baseline.position.advanced(found.snapshot, None),
-    )
-
-
 def _put_back(
     connection: Connection,
     baseline: Baseline,
@@ -170,3 +143,94 @@ def _restore_once(
         tuple(map(str, finished.moved)),
         (*difference.added_objects, *difference.altered_objects),
     )
+
+
+@dataclass
+class RestoreConnection:
+    """A connection of berth's own to one database; it keeps what baselines have copied.
+
+    Attributes:
+        connect: Opens the connection, and proves that it leads to the right server.
+        lock_timeout: Seconds to wait for locks that a test has left.
+        ours: Whether the run has created the database: only then it gets an event trigger.
+        application: What knows the application's connections in this process.
+    """
+
+    connect: Callable[[], Connection] = field(repr=False)
+    lock_timeout: float
+    ours: bool = False
+    application: Application | None = field(default=None, repr=False)
+    _psycopg: Connection | None = field(default=None, init=False, repr=False)
+
+    @property
+    def psycopg(self) -> Connection:
+        """The connection itself, in autocommit mode; a new one proves anew where it leads."""
+        if self._psycopg is None:
+            self._psycopg = self.connect()
+        return self._psycopg
+
+    def load(self, like: Baseline | None = None) -> Baseline | None:
+        """Return the baseline that the template had, if the database still holds it.
+
+        Args:
+            like: What another clone of the same template held, where there is one.
+        """
+        if not self.ours:
+            return None
+        return load(self.psycopg, lock_timeout=self.lock_timeout, like=like)
+
+    def capture(self, known: Baseline | None = None) -> Baseline:
+        """Remember what the database holds.
+
+        Args:
+            known: What it held before.
+        """
+        return capture(self.psycopg, lock_timeout=self.lock_timeout, watch=self.ours, known=known)
+
+    def confirm(self, baseline: Baseline) -> Baseline | None:
+        """Return the baseline if the database still holds it, with a new position; else None."""
+        return confirm(self.psycopg, baseline, lock_timeout=self.lock_timeout)
+
+    def restore(self, baseline: Baseline) -> Restored:
+        """Put everything back.
+
+        Raises:
+            IsolationError: The test left a transaction open, or changed the schema.
+        """
+        return restore(
+            self.psycopg,
+            baseline,
+            lock_timeout=self.lock_timeout,
+            application=self.application,
+        )
+
+    def drop_created(self, baseline: Baseline) -> list[str]:
+        """Drop what was created since the baseline, and return it, if nothing else was changed."""
+        return drop_created.drop(self.psycopg, baseline, lock_timeout=self.lock_timeout)
+
+    def restore_alone(self, baseline: Baseline, kept: Collection[int], *, at_most: int) -> Restored:
+        """Put everything back where nobody else may be connected, unless it would take too long.
+
+        Args:
+            baseline: What the database is to hold.
+            kept: Process ids of the backends that may stay; all others are ended.
+            at_most: Microseconds that it may take, by estimation.
+
+        Raises:
+            CloneIsFasterError: It would take longer.
+            IsolationError: The test left a transaction open, or changed the schema.
+            TimeoutError: A backend did not end.
+        """
+        return restore(
+            self.psycopg, baseline, lock_timeout=self.lock_timeout, alone=kept, at_most=at_most
+        )
+
+    def is_lost(self) -> bool:
+        """Tell whether the server has ended the connection, without asking it."""
+        return self._psycopg is not None and is_lost(self._psycopg)
+
+    def close(self) -> None:
+        """Close the connection, and with it everything that is kept."""
+        if self._psycopg:
+            self._psycopg.close()
+        self._psycopg = None

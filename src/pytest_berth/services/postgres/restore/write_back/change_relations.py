@@ -9,8 +9,8 @@ import psycopg
 
 from pytest_berth.services.postgres.advice import PRIVATE
 from pytest_berth.services.postgres.restore import open_transactions
+from pytest_berth.services.postgres.restore.errors import NotRepairable
 from pytest_berth.services.postgres.restore.lock_waits import waiting_on
-from pytest_berth.services.postgres.restore_errors import NotRepairable
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Sequence

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 from psycopg import sql
 
 from pytest_berth.services.postgres.restore import large_objects
+from pytest_berth.services.postgres.restore.errors import SchemaChanged
 from pytest_berth.services.postgres.restore.transactions import rows
-from pytest_berth.services.postgres.restore_errors import SchemaChanged
 
 if TYPE_CHECKING:
     from pytest_berth.services.postgres.restore.baseline import Baseline

@@ -10,10 +10,10 @@ from psycopg import sql
 
 from pytest_berth.services.postgres.advice import PRIVATE
 from pytest_berth.services.postgres.restore import open_transactions
+from pytest_berth.services.postgres.restore.errors import NotRepairable
 from pytest_berth.services.postgres.restore.transactions import row
 from pytest_berth.services.postgres.restore.write_back.change_relations import run
 from pytest_berth.services.postgres.restore.write_back.rows import Rows
-from pytest_berth.services.postgres.restore_errors import NotRepairable
 
 if TYPE_CHECKING:
     from pytest_berth.services.postgres.restore.baseline import Baseline
