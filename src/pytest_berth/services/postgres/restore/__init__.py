@@ -8,7 +8,7 @@ large objects what lies behind 256 MB, and the order of rows of many widths.
 
 from __future__ import annotations
 
-from pytest_berth.services.postgres.restore.baseline import Baseline, changed
+from pytest_berth.services.postgres.restore.baseline import Baseline, Restored, changed
 from pytest_berth.services.postgres.restore.capture import capture, release
 from pytest_berth.services.postgres.restore.ddl_trigger import named
 from pytest_berth.services.postgres.restore.errors import (
@@ -21,7 +21,7 @@ from pytest_berth.services.postgres.restore.errors import (
 from pytest_berth.services.postgres.restore.initial_read import confirm
 from pytest_berth.services.postgres.restore.open_transactions import OpenTransaction
 from pytest_berth.services.postgres.restore.rebase import rebase
-from pytest_berth.services.postgres.restore.restore import Restored, restore
+from pytest_berth.services.postgres.restore.restore import restore
 from pytest_berth.services.postgres.restore.schema_fingerprint import differences
 from pytest_berth.services.postgres.restore.stored_baseline import load, store
 

@@ -96,6 +96,18 @@ class Signs:
     writers: bool
 
 
+@dataclass(frozen=True)
+class Restored:
+    """What a restore touched, and the baseline to use from now on."""
+
+    baseline: Baseline
+    tables: tuple[str, ...] = ()
+    views: tuple[str, ...] = ()
+    sequences: tuple[str, ...] = ()
+    large_objects: tuple[int, ...] = ()
+    prepared: tuple[str, ...] = ()
+
+
 def changed(connection: Connection, baseline: Baseline) -> bool:
     """Tell whether anything may have been written since the baseline was captured or restored.
 

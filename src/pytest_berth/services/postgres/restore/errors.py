@@ -10,8 +10,8 @@ from pytest_berth.services.postgres.advice import PRIVATE
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from pytest_berth.services.postgres.restore.baseline import Restored
     from pytest_berth.services.postgres.restore.open_transactions import OpenTransaction
-    from pytest_berth.services.postgres.restore.restore import Restored
 
 SHOWN = 8
 

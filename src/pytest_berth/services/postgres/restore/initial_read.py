@@ -8,6 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 import psycopg
+from psycopg import sql
 
 from pytest_berth.errors import IsolationError
 from pytest_berth.services.postgres.restore import (
@@ -16,13 +17,12 @@ from pytest_berth.services.postgres.restore import (
     open_transactions,
     schema_fingerprint,
 )
-from pytest_berth.services.postgres.restore.accounted_transactions import all_accounted_for
 from pytest_berth.services.postgres.restore.baseline import look, untracked_sequences
 from pytest_berth.services.postgres.restore.contents import read_sequences
 from pytest_berth.services.postgres.restore.errors import SchemaChanged
 from pytest_berth.services.postgres.restore.lock_waits import BlockedError, waiting_on
 from pytest_berth.services.postgres.restore.log_positions import Snapshot
-from pytest_berth.services.postgres.restore.transactions import results, transaction
+from pytest_berth.services.postgres.restore.transactions import results, row, transaction
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -30,6 +30,17 @@ if TYPE_CHECKING:
     from pytest_berth.services.postgres.restore.baseline import Baseline, Entries
     from pytest_berth.services.postgres.restore.diff import Difference
     from pytest_berth.services.postgres.restore.transactions import Connection, Row
+
+
+# Asking for each of many takes longer than counting.
+_MOST = 100
+_UNACCOUNTED_FOR = """
+SELECT EXISTS (
+    SELECT FROM unnest({ended}::xid8[]) AS ended (transaction)
+    WHERE pg_catalog.pg_xact_status(transaction) = 'committed'
+    AND transaction::xid NOT IN ({writers})
+)
+"""
 
 
 @dataclass(frozen=True)
@@ -88,8 +99,8 @@ def reading(
         SchemaChanged: The schema is another one.
         BlockedError: Others hold locks that exclude reading.
     """
-    signs = _signs(baseline)
-    first = [*signs, *diff.statements(baseline)]
+    of_schema = _schema_statements(baseline)
+    first = [*of_schema, *diff.statements(baseline)]
     relations = baseline.relations
     everything = (*relations.tables, *relations.views, *relations.sequences)
     begin = partial(transaction, connection, lock_timeout=lock_timeout)
@@ -101,20 +112,20 @@ def reading(
             # Statements that were made for one schema cannot be run in another.
             with (
                 waiting_on(everything, open_transactions.BLOCK_READING),
-                begin(first=signs) as seen,
+                begin(first=of_schema) as seen,
             ):
                 _require_schema(connection, baseline, seen, trusted=False)
             raise
         entries = baseline.entries
-        snapshot, sentinel = _require_schema(connection, baseline, found[: len(signs)])
+        snapshot, sentinel = _require_schema(connection, baseline, found[: len(of_schema)])
         with waiting_on(everything, open_transactions.BLOCK_READING):
-            differing = diff.find(connection, baseline, found[len(signs) :])
-        if baseline.watched and not all_accounted_for(connection, baseline, snapshot, differing):
+            differing = diff.find(connection, baseline, found[len(of_schema) :])
+        if baseline.watched and not _all_accounted_for(connection, baseline, snapshot, differing):
             entries = _require_entries(connection, baseline)
         yield Reading(snapshot, sentinel, entries, differing)
 
 
-def _signs(baseline: Baseline) -> list[str]:
+def _schema_statements(baseline: Baseline) -> list[str]:
     """Return the statements for what tells of the schema; the snapshot comes first."""
     run = baseline.prepared.run
     return [run("snapshot"), run("sentinel"), *([run("noted")] if baseline.watched else ())]
@@ -147,8 +158,8 @@ def _require_schema(
 
 def _require_entries(connection: Connection, baseline: Baseline) -> Entries:
     """Refuse a schema that was changed by what is not noted; return how many rows it has."""
-    sign = baseline.prepared.run("catalog", *baseline.position.arguments)
-    (((users, changed),),) = results(connection, [sign])
+    counted = baseline.prepared.run("catalog", *baseline.position.arguments)
+    (((users, changed),),) = results(connection, [counted])
     if changed or users != baseline.entries.users:
         differences = [
             *schema_fingerprint.differences(connection, baseline.fingerprint),
@@ -161,8 +172,42 @@ def _require_entries(connection: Connection, baseline: Baseline) -> Entries:
 
 def _of_system(connection: Connection, baseline: Baseline) -> list[str]:
     """Tell which catalogs have other rows of the system's own objects than they had."""
-    sign = baseline.prepared.run("system", *baseline.position.arguments)
-    (((entries, changed, names),),) = results(connection, [sign])
+    counted = baseline.prepared.run("system", *baseline.position.arguments)
+    (((entries, changed, names),),) = results(connection, [counted])
     if changed:
         return [f"an object of the system in {name} was altered" for name in names]
     return [] if entries == baseline.entries.system else ["an object of the system was dropped"]
+
+
+def _all_accounted_for(
+    connection: Connection, baseline: Baseline, now: Snapshot, difference: Difference
+) -> bool:
+    """Tell whether all transactions that were committed since the position have written rows.
+
+    Commands that no event trigger is told of (a CREATE INDEX CONCURRENTLY that fails, CLUSTER, all
+    of them under ``event_triggers = off``) write to the catalogs in transactions of their own.
+    Counting the rows of all catalogs takes as long as the rest of a restore, and is spared where
+    every transaction that was committed is known by a row that it has written to a table.
+
+    Args:
+        connection: In the transaction of the restore.
+        baseline: What the database should hold.
+        now: The snapshot that this transaction began with.
+        difference: The tables with other rows.
+    """
+    position = baseline.position
+    ended = (position.snapshot.running | set(range(position.snapshot.xmax, now.xmax))) - now.running
+    ended -= position.own
+    if not ended:
+        return True
+    if len(ended) > _MOST or not difference.tables:
+        return False
+    newer = position.is_newer()
+    writers = sql.SQL(" UNION ").join(
+        sql.SQL("SELECT xmin FROM ONLY {} WHERE {}").format(table.identifier, newer)
+        for table in difference.tables
+    )
+    query = sql.SQL(_UNACCOUNTED_FOR).format(
+        ended=sql.Literal([str(xid) for xid in sorted(ended)]), writers=writers
+    )
+    return not row(connection, query)[0]

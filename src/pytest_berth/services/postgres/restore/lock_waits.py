@@ -1,4 +1,4 @@
-"""Locks that were not granted in time, and what they were wanted for."""
+"""Statements that wait for locks of a user's relations: which ones they waited for in vain."""
 
 from __future__ import annotations
 
@@ -7,10 +7,17 @@ from typing import TYPE_CHECKING
 
 import psycopg
 
+from pytest_berth.services.postgres.advice import PRIVATE
+from pytest_berth.services.postgres.restore import open_transactions
+from pytest_berth.services.postgres.restore.errors import NotRepairable
+
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Iterator
+    from collections.abc import Collection, Iterable, Iterator, Sequence
+
+    from psycopg import sql
 
     from pytest_berth.services.postgres.restore.catalog import Relation
+    from pytest_berth.services.postgres.restore.transactions import Connection
 
 
 class BlockedError(Exception):
@@ -29,3 +36,31 @@ def waiting_on(relations: Iterable[Relation], modes: Collection[str]) -> Iterato
         yield
     except (psycopg.errors.LockNotAvailable, psycopg.errors.DeadlockDetected) as error:
         raise BlockedError({relation.oid for relation in relations}, modes) from error
+
+
+def run(
+    connection: Connection,
+    statement: sql.Composed,
+    relations: Sequence[Relation],
+    modes: Collection[str] = open_transactions.BLOCK_WRITING,
+) -> None:
+    """Run a statement on relations; *modes* are the locks of others that stand in its way."""
+    with writing(relations, modes):
+        connection.execute(statement, prepare=False)
+
+
+@contextmanager
+def writing(
+    relations: Sequence[Relation], modes: Collection[str] = open_transactions.BLOCK_WRITING
+) -> Iterator[None]:
+    """Name the relations where they are locked, or refuse the rows of the baseline."""
+    try:
+        with waiting_on(relations, modes):
+            yield
+    except psycopg.errors.IntegrityError as error:
+        names = ", ".join(map(str, relations))
+        raise NotRepairable(
+            f"The rows of the baseline are no longer accepted by {names}.",
+            why=str(error.diag.message_primary),
+            remedy=f"give the test a private database: {PRIVATE}",
+        ) from error

@@ -131,7 +131,7 @@ def prepare(
         **{f"view_{oid}(xid, xid[])": text for oid, text in views.items()},
     }
     if watched:
-        texts |= {"noted": sql.SQL(ddl_trigger.NOTED), **_signs(connection, found)}
+        texts |= {"noted": sql.SQL(ddl_trigger.NOTED), **_catalog_counts(connection, found)}
     _prepare(connection, prefix, texts)
     return Prepared(
         prefix,
@@ -141,16 +141,16 @@ def prepare(
     )
 
 
-def signs(connection: Connection, prefix: str, found: Fingerprint) -> Prepared:
+def prepare_counts(connection: Connection, prefix: str, found: Fingerprint) -> Prepared:
     """Prepare only the statements that count the rows of the catalogs."""
-    _prepare(connection, prefix, _signs(connection, found))
+    _prepare(connection, prefix, _catalog_counts(connection, found))
     return Prepared(prefix, (), (), {})
 
 
-def _signs(connection: Connection, found: Fingerprint) -> dict[str, sql.Composed]:
+def _catalog_counts(connection: Connection, found: Fingerprint) -> dict[str, sql.Composed]:
     return {
-        "catalog(xid, xid[])": schema_fingerprint.sign(connection, found),
-        "system(xid, xid[])": schema_fingerprint.system_sign(connection),
+        "catalog(xid, xid[])": schema_fingerprint.counted(connection, found),
+        "system(xid, xid[])": schema_fingerprint.counted_of_system(connection),
     }
 
 

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import psycopg
 
-from pytest_berth.services.postgres.restore import end_transactions, open_transactions, vacuum
-from pytest_berth.services.postgres.restore.baseline import Baseline, look
+from pytest_berth.services.postgres.restore import open_transactions, vacuum
+from pytest_berth.services.postgres.restore.baseline import Baseline, Restored, look
 from pytest_berth.services.postgres.restore.capture import capture
 from pytest_berth.services.postgres.restore.errors import (
     BaselineLost,
@@ -19,8 +19,8 @@ from pytest_berth.services.postgres.restore.errors import (
 from pytest_berth.services.postgres.restore.initial_read import confirm, reading
 from pytest_berth.services.postgres.restore.lock_waits import BlockedError, waiting_on
 from pytest_berth.services.postgres.restore.stored_baseline import load
-from pytest_berth.services.postgres.restore.write_back import drop_created
-from pytest_berth.services.postgres.restore.write_back.restore_order import put_back
+from pytest_berth.services.postgres.restore.write_back import drop_created, end_transactions
+from pytest_berth.services.postgres.restore.write_back.rows import put_back
 from pytest_berth.services.postgres.server.backend_crash import is_lost
 
 if TYPE_CHECKING:
@@ -29,18 +29,6 @@ if TYPE_CHECKING:
     from pytest_berth.services.postgres.application_connections import Application
     from pytest_berth.services.postgres.restore.open_transactions import OpenTransaction
     from pytest_berth.services.postgres.restore.transactions import Connection
-
-
-@dataclass(frozen=True)
-class Restored:
-    """What a restore touched, and the baseline to use from now on."""
-
-    baseline: Baseline
-    tables: tuple[str, ...] = ()
-    views: tuple[str, ...] = ()
-    sequences: tuple[str, ...] = ()
-    large_objects: tuple[int, ...] = ()
-    prepared: tuple[str, ...] = ()
 
 
 def restore(

@@ -209,7 +209,7 @@ _EXTENSION = "'pg_extension'"
 # TOAST tables come and go with VACUUM FULL and REFRESH; the ids of their schema is fixed.
 _TOAST = 99
 _PASSING = f"(t.relnamespace = {_TOAST} OR t.relpersistence = 't')"
-SIGN = f"""
+COUNTED = f"""
 WITH temporary AS MATERIALIZED (
     SELECT ARRAY(SELECT t.oid FROM pg_catalog.pg_class t WHERE t.relpersistence = 't') AS relations,
     ARRAY(SELECT n.oid FROM pg_catalog.pg_namespace n
@@ -284,7 +284,7 @@ def created(connection: Connection, fingerprint: Fingerprint) -> list[tuple[str,
     return [(str(kind), str(name)) for kind, name in found]
 
 
-def sign(connection: Connection, fingerprint: Fingerprint) -> sql.Composed:
+def counted(connection: Connection, fingerprint: Fingerprint) -> sql.Composed:
     """Return the query for how many rows users' objects have, and how many are not as they were.
 
     Its parameters are those of `NEWER`.
@@ -292,12 +292,12 @@ def sign(connection: Connection, fingerprint: Fingerprint) -> sql.Composed:
     columns = _columns(connection)
     (own,) = (each for each in CATALOGS if each.name == "pg_class")
     others = [_counted(each) for each in _counted_catalogs(columns)]
-    return sql.SQL(SIGN).format(
+    return sql.SQL(COUNTED).format(
         hash=_hash(own, columns[own.name]), kept=fingerprint.table, others=union_all(others)
     )
 
 
-def system_sign(connection: Connection) -> sql.Composed:
+def counted_of_system(connection: Connection) -> sql.Composed:
     """Return a query for the rows of the system's objects, and for those after the position."""
     columns = _columns(connection)
     parts = [

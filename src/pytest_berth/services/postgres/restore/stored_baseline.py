@@ -112,7 +112,7 @@ def _store_position(
         ).format(_place("mark"), *map(sql.Literal, (str(snapshot), int(own), json.dumps(rows))))
     )
     # Last, as the tables of the baseline have entries, too.
-    statements = prepared_statements.signs(connection, f"{PREFIX}_new", found)
+    statements = prepared_statements.prepare_counts(connection, f"{PREFIX}_new", found)
     position = LogPosition(snapshot, frozenset([int(own)]))
     counted = entries(connection, statements, position)
     prepared_statements.deallocate(connection, statements)

@@ -1,25 +1,93 @@
-"""The rows of tables: what is new is deleted, what the baseline kept is put back."""
+"""What a test changed is put back: new rows are deleted, those of the baseline inserted again.
+
+First rows of tables, then materialized views and large objects, then sequences; how the database
+stands is read in the same round trip that commits.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import psycopg
 from psycopg import sql
 
+from pytest_berth.services.postgres.advice import PRIVATE
 from pytest_berth.services.postgres.restore import open_transactions
 from pytest_berth.services.postgres.restore.catalog import closure
-from pytest_berth.services.postgres.restore.transactions import row
-from pytest_berth.services.postgres.restore.write_back import trigger_guards
-from pytest_berth.services.postgres.restore.write_back.change_relations import run, writing
+from pytest_berth.services.postgres.restore.contents import storage_of
+from pytest_berth.services.postgres.restore.errors import NotRepairable
+from pytest_berth.services.postgres.restore.lock_waits import run, waiting_on, writing
+from pytest_berth.services.postgres.restore.prepared_statements import set_sequences
+from pytest_berth.services.postgres.restore.transactions import results, row
+from pytest_berth.services.postgres.restore.write_back import large_object_contents, trigger_guards
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from pytest_berth.services.postgres.restore.baseline import Baseline
     from pytest_berth.services.postgres.restore.catalog import Relation
+    from pytest_berth.services.postgres.restore.contents import Storage
     from pytest_berth.services.postgres.restore.diff import Difference
     from pytest_berth.services.postgres.restore.transactions import Connection
+
+
+@dataclass(frozen=True)
+class Finished:
+    """How the database stands after a restore.
+
+    Attributes:
+        moved: Sequences that had given away values.
+        sizes: Bytes of the tables that were touched, with what is stored out of line.
+        xid: The restore's transaction, if it has written.
+    """
+
+    moved: tuple[Relation, ...]
+    storage: Mapping[int, Storage]
+    sizes: Mapping[int, int]
+    xid: int | None
+
+
+def put_back(connection: Connection, baseline: Baseline, difference: Difference) -> Finished:
+    """Put everything back that is in *difference*, and all sequences, and commit."""
+    rows = Rows(connection, baseline)
+    touched = rows.touched(difference)
+    if difference.is_grown_only and baseline.replica and not any(table.guards for table in touched):
+        deletions = [each.as_string(connection) for each in rows.deletions(difference)]
+        return _finish(connection, baseline, difference, deletions)
+    with trigger_guards.off(connection, baseline, touched):
+        rows.put_back(difference)
+    for view in difference.views:
+        Views(connection, baseline).put_back(view)
+    large_object_contents.put_back(connection, baseline, difference)
+    return _finish(connection, baseline, difference)
+
+
+def _finish(
+    connection: Connection, baseline: Baseline, difference: Difference, before: Sequence[str] = ()
+) -> Finished:
+    """Set all sequences back, read how the database stands, and commit, in one round trip."""
+    run, sequences = baseline.prepared.run, baseline.relations.sequences
+    oids = ",".join(str(table.oid) for table in difference.tables)
+    put = _put_sequences(connection, baseline) if baseline.used else run("sequences")
+    last = [put, run("storage"), run("sizes", f"'{{{oids}}}'"), run("xid"), "COMMIT"]
+    locked = (*difference.tables, *sequences)
+    with writing(difference.tables), waiting_on(locked, open_transactions.BLOCK_WRITING):
+        found = results(connection, [*before, *last])
+    moved, storage, sizes, ((xid,),), _ = found[-len(last) :]
+    oids_moved = {oid for (oid,) in moved}
+    return Finished(
+        tuple(sequence for sequence in sequences if sequence.oid in oids_moved),
+        storage_of(storage),
+        dict(sizes),
+        int(xid) if xid else None,
+    )
+
+
+def _put_sequences(connection: Connection, baseline: Baseline) -> str:
+    """Return the statement that sets all sequences back but those that are in use."""
+    stood = {oid: value for oid, value in baseline.sequences.items() if oid not in baseline.used}
+    return set_sequences(stood).as_string(connection)
 
 
 @dataclass(frozen=True)
@@ -139,3 +207,63 @@ class Rows:
         ]
         statement = sql.SQL("WITH {} SELECT").format(sql.SQL(", ").join(steps))
         run(self.connection, statement, tables)
+
+
+@dataclass(frozen=True)
+class Views:
+    """Puts materialized views back, within the current transaction."""
+
+    connection: Connection
+    baseline: Baseline
+
+    def put_back(self, view: Relation) -> None:
+        """Give a view the rows that it had, or none where it was not populated."""
+        kept, replica = view.oid in self.baseline.copies, self.baseline.replica
+        run(
+            self.connection,
+            sql.SQL("REFRESH MATERIALIZED VIEW {} {}").format(
+                view.identifier, sql.SQL("WITH DATA" if kept and not replica else "WITH NO DATA")
+            ),
+            [view],
+            open_transactions.BLOCK_EXCLUSIVE,
+        )
+        if kept and replica:
+            self._fill(view)
+        elif kept:
+            self._check(view)
+
+    def _fill(self, view: Relation) -> None:
+        """Give a view the very rows it had, which a refresh need not: it may have been stale.
+
+        PostgreSQL inserts into a relation of kind ``m`` only during REFRESH. A superuser may
+        make it an ordinary table for a moment, which no one else sees: the transaction holds
+        its exclusive lock.
+        """
+        change = "UPDATE pg_catalog.pg_class SET relkind = %s, relispopulated = true WHERE oid = %s"
+        try:
+            self.connection.execute(change, ("r", view.oid))
+        except psycopg.errors.InsufficientPrivilege as error:
+            raise _stale(view) from error
+        Rows(self.connection, self.baseline).copy_in(view)
+        self.connection.execute(change, ("m", view.oid))
+
+    def _check(self, view: Relation) -> None:
+        digest = sql.SQL(
+            "(SELECT ROW(count(*), sum(pg_catalog.hashtextextended(ROW({})::text, 0))) FROM {})"
+        )
+        copy = self.baseline.copies[view.oid].copy
+        query = sql.SQL("SELECT {} = {}").format(
+            digest.format(view.column_list, view.identifier),
+            digest.format(view.column_list, copy),
+        )
+        if not row(self.connection, query)[0]:
+            raise _stale(view)
+
+
+def _stale(view: Relation) -> NotRepairable:
+    return NotRepairable(
+        f"The materialized view {view} cannot be put back.",
+        why="a refresh yields other rows than the baseline had, and the role is not superuser",
+        remedy=f"REFRESH MATERIALIZED VIEW {view} in the seeds, so that it is not stale,"
+        f" or give the test a private database: {PRIVATE}",
+    )

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 from psycopg import sql
 
 from pytest_berth.services.postgres.restore import ddl_trigger, open_transactions
+from pytest_berth.services.postgres.restore.lock_waits import run
 from pytest_berth.services.postgres.restore.transactions import results
-from pytest_berth.services.postgres.restore.write_back.change_relations import run
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

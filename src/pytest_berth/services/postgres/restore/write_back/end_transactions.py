@@ -6,13 +6,15 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import psycopg
+from psycopg import sql
 
+from pytest_berth.debug_log import ignoring
 from pytest_berth.errors import IsolationError
 from pytest_berth.services.postgres.advice import PRIVATE
 from pytest_berth.services.postgres.restore import open_transactions
 from pytest_berth.services.postgres.restore.baseline import ENDING
 from pytest_berth.services.postgres.restore.errors import LeftOpen
-from pytest_berth.services.postgres.restore.write_back.terminate_backends import end
+from pytest_berth.services.postgres.restore.transactions import Connection, rows
 from pytest_berth.waiting import wait_for
 
 if TYPE_CHECKING:
@@ -22,7 +24,6 @@ if TYPE_CHECKING:
     from pytest_berth.services.postgres.restore.baseline import Baseline
     from pytest_berth.services.postgres.restore.lock_waits import BlockedError
     from pytest_berth.services.postgres.restore.open_transactions import OpenTransaction
-    from pytest_berth.services.postgres.restore.transactions import Connection
 
 
 def _younger(connection: Connection, baseline: Baseline) -> list[OpenTransaction]:
@@ -55,7 +56,7 @@ def roll_back_prepared(connection: Connection, baseline: Baseline) -> tuple[str,
     """Roll back what the test has prepared; return the names."""
     prepared = [opened for opened in _younger(connection, baseline) if opened.gid]
     for opened in prepared:
-        end(connection, opened)
+        _end_at_server(connection, opened)
     return tuple(opened.gid for opened in prepared)
 
 
@@ -116,7 +117,7 @@ def _end(connection: Connection, opened: OpenTransaction, application: Applicati
     if application and application.roll_back(opened, connection.info.dbname):
         return
     try:
-        end(connection, opened)
+        _end_at_server(connection, opened)
     except psycopg.errors.InsufficientPrivilege as error:
         raise IsolationError(
             "A transaction outlived the test, and the role may not end it.",
@@ -127,6 +128,23 @@ def _end(connection: Connection, opened: OpenTransaction, application: Applicati
         ) from error
     if application:
         application.lost(opened)
+
+
+def _end_at_server(connection: Connection, opened: OpenTransaction) -> None:
+    """End another's transaction: roll a prepared one back, end the backend of any other."""
+    if opened.gid:
+        statement = sql.SQL("ROLLBACK PREPARED {}").format(sql.Literal(opened.gid))
+        with ignoring(psycopg.errors.UndefinedObject, why=f"{opened.gid} has ended meanwhile"):
+            connection.execute(statement)
+    else:
+        # By transaction, not by pid alone: the backend may have gone on to another one.
+        rows(
+            connection,
+            "SELECT pg_catalog.pg_terminate_backend(pid) FROM pg_catalog.pg_locks "
+            "WHERE locktype = 'virtualxid' AND virtualtransaction = %s AND pid = %s",
+            opened.transaction,
+            opened.pid,
+        )
 
 
 def _comes_true(condition: Callable[[], bool], timeout: float) -> bool:
