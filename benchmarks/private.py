@@ -53,9 +53,9 @@ def _of_size(server: Server, tables: int, times: int) -> list[tuple[str, ...]]:
         pool = DatabasePool(server, RUN, "main", LOCK_TIMEOUT, Application(), print)
         try:
             found |= {
-                "the test has done nothing": _lent(pool, template, times, b"SELECT 1"),
-                "the test has written to three tables": _lent(pool, template, times, WRITE),
-                "the test has changed the schema": _lent(
+                "the test has done nothing": _timed(pool, template, times, b"SELECT 1"),
+                "the test has written to three tables": _timed(pool, template, times, WRITE),
+                "the test has changed the schema": _timed(
                     pool, template, times // 20, b"CREATE TABLE mine (id int)"
                 ),
             }
@@ -85,17 +85,17 @@ def _cloned(
     return found
 
 
-def _lent(pool: DatabasePool, template: str, times: int, statements: bytes) -> list[float]:
+def _timed(pool: DatabasePool, template: str, times: int, statements: bytes) -> list[float]:
     found = []
     for number in range(max(3, times) + 3):
         began = time.perf_counter()
-        lent = pool.database(template)
-        private = lent.__enter__()
+        given = pool.database(template)
+        private = given.__enter__()
         taken = time.perf_counter() - began
         with private.engine().begin() as connection:
             connection.exec_driver_sql(statements.decode())
         began = time.perf_counter()
-        lent.__exit__(None, None, None)
+        given.__exit__(None, None, None)
         if number >= 3:
             found.append(taken + time.perf_counter() - began)
     return found
@@ -106,9 +106,9 @@ def _template(server: Server, tables: int) -> Iterator[tuple[psycopg.Connection[
     with run_databases.administration(server) as admin:
         name = run_databases.database_name(RUN, run_databases.TEMPLATE)
         cloning.create(admin, name, run_databases.EMPTY)
-        with psycopg.connect(urls.dsn(server, name), autocommit=True) as door:
-            create(door, tables)
-            restore.store(door, lock_timeout=LOCK_TIMEOUT)
+        with psycopg.connect(urls.dsn(server, name), autocommit=True) as conn:
+            create(conn, tables)
+            restore.store(conn, lock_timeout=LOCK_TIMEOUT)
         run_databases.seal(admin, name)
         yield admin, name
     run_databases.drop_all(server, RUN)

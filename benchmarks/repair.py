@@ -99,15 +99,15 @@ def _database(url: str, tables: int) -> Iterator[tuple[Connection, Connection]]:
         admin.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(name))
 
 
-def create(door: Connection, tables: int) -> None:
+def create(conn: Connection, tables: int) -> None:
     """Make a schema of so many tables, of which some hold rows."""
     for number in range(tables):
-        door.execute(
+        conn.execute(
             f"CREATE TABLE t{number} (id serial PRIMARY KEY, name text, parent int)".encode()
         )
         if number % 3:
             key = f"ALTER TABLE t{number} ADD FOREIGN KEY (parent) REFERENCES t{number - 1}"
-            door.execute(key.encode())
+            conn.execute(key.encode())
         if number >= tables - SEEDED:
             rows = f"INSERT INTO t{number} (name) SELECT 'seed' FROM generate_series(1, 10)"
-            door.execute(rows.encode())
+            conn.execute(rows.encode())

@@ -28,22 +28,22 @@ def test_private_databases_of_postgres_18(
     with run_databases.administration(server) as admin:
         template = run_databases.database_name(RUN, run_databases.TEMPLATE)
         run_databases.create(admin, server, RUN, template, run_databases.EMPTY)
-        with psycopg.connect(urls.dsn(server, template), autocommit=True) as door:
-            door.execute(SCHEMA)
-            assert restore.store(door, lock_timeout=1)
+        with psycopg.connect(urls.dsn(server, template), autocommit=True) as conn:
+            conn.execute(SCHEMA)
+            assert restore.store(conn, lock_timeout=1)
         run_databases.seal(admin, template)
         copy = run_databases.database_name(RUN, "shared")
         run_databases.create(admin, server, RUN, copy, template)
         assert admin.execute("SHOW file_copy_method").fetchone() == ("clone",)
 
-    pool, lent = DatabasePool(server, RUN, "main", 1.0, Application(), print), []
+    pool, names = DatabasePool(server, RUN, "main", 1.0, Application(), print), []
     changes = ("INSERT INTO item (name) VALUES ('new')", "DELETE FROM item", "DROP TABLE item", "")
     try:
         for change in changes:
             with pool.database(template) as private, private.engine().begin() as connection:
                 assert connection.exec_driver_sql("TABLE item").all() == [(7, "kept")]
                 connection.exec_driver_sql(change or "SELECT 1")
-            lent.append(private.name)
+            names.append(private.name)
     finally:
         pool.close()
-    assert lent[0] == lent[1] == lent[2] != lent[3]
+    assert names[0] == names[1] == names[2] != names[3]

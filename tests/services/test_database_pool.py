@@ -35,9 +35,9 @@ def pool(outer_url: str) -> Iterator[DatabasePool]:
         with run_databases.administration(server) as admin:
             template = run_databases.database_name(RUN, run_databases.TEMPLATE)
             run_databases.create(admin, server, RUN, template, run_databases.EMPTY)
-            with psycopg.connect(urls.dsn(server, template), autocommit=True) as door:
-                door.execute(SCHEMA)
-                restore.store(door, lock_timeout=1)
+            with psycopg.connect(urls.dsn(server, template), autocommit=True) as conn:
+                conn.execute(SCHEMA)
+                restore.store(conn, lock_timeout=1)
             run_databases.seal(admin, template)
         pool = DatabasePool(server, RUN, "main", 1.0, Application(), print)
         yield pool

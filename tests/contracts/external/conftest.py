@@ -67,8 +67,8 @@ class Site:
 
     def execute(self, statement: str, database: str = "") -> list[tuple[Any, ...]]:
         """Run a statement as the server's administrator."""
-        with self.connect(database) as door:
-            result = door.execute(statement.encode())
+        with self.connect(database) as conn:
+            result = conn.execute(statement.encode())
             return result.fetchall() if result.description else []
 
     def connect(self, database: str = "") -> psycopg.Connection[Any]:

@@ -111,9 +111,9 @@ class Shards:
 
     def removed(self) -> bool:
         """Remove what is left of these."""
-        with self.site.connect() as door:
+        with self.site.connect() as conn:
             for name in self.databases():
-                run_databases.remove(door, name)
+                run_databases.remove(conn, name)
         return True
 
     def kill(self, number: int) -> None:

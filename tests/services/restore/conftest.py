@@ -1,4 +1,4 @@
-"""A temporary server, and for each test a database with the plugin's and the application's door."""
+"""A temporary server, and a database for each test: connections of plugin and application."""
 
 from __future__ import annotations
 
@@ -98,7 +98,7 @@ def _answers(dsn: str) -> bool:
 
 
 @dataclass
-class Slate:
+class Database:
     """A database: *berth* is the plugin's connection, *app* the application's."""
 
     dsn: str
@@ -154,54 +154,54 @@ class Slate:
     def contents(self) -> dict[str, Any]:
         """Return all contents of the database, rows in their physical order."""
         found: dict[str, Any] = {}
-        with psycopg.connect(self.dsn, autocommit=True) as door:
-            for name, kind, populated in door.execute(CONTENTS).fetchall():
-                found[name] = _rows(door, name, kind) if populated else "not populated"
-            found["large objects"] = door.execute(
+        with psycopg.connect(self.dsn, autocommit=True) as conn:
+            for name, kind, populated in conn.execute(CONTENTS).fetchall():
+                found[name] = _rows(conn, name, kind) if populated else "not populated"
+            found["large objects"] = conn.execute(
                 "SELECT oid, lomowner, lomacl::text, lo_get(oid) FROM pg_largeobject_metadata"
                 " ORDER BY oid"
             ).fetchall()
-            found["triggers"] = door.execute(
+            found["triggers"] = conn.execute(
                 "SELECT tgrelid, tgname, tgenabled FROM pg_trigger ORDER BY oid"
             ).fetchall()
         return found
 
 
-def _rows(door: Connection, name: str, kind: str) -> list[Any]:
+def _rows(conn: Connection, name: str, kind: str) -> list[Any]:
     columns = "last_value, is_called" if kind == "S" else "t::text"
     order = "" if kind == "S" else "ORDER BY ctid"
-    return door.execute(f"SELECT {columns} FROM ONLY {name} t {order}").fetchall()
+    return conn.execute(f"SELECT {columns} FROM ONLY {name} t {order}").fetchall()
 
 
 @contextmanager
-def new_slate(server: str) -> Iterator[Slate]:
+def new_database(server: str) -> Iterator[Database]:
     """Create a database, and drop it with all that holds it."""
     with psycopg.connect(server, autocommit=True) as admin:
-        admin.execute("DROP DATABASE IF EXISTS slate WITH (FORCE)")
-        admin.execute("CREATE DATABASE slate")
-        dsn = make_conninfo(server, dbname="slate")
+        admin.execute("DROP DATABASE IF EXISTS shop WITH (FORCE)")
+        admin.execute("CREATE DATABASE shop")
+        dsn = make_conninfo(server, dbname="shop")
         berth = psycopg.connect(dsn, autocommit=True)
         app = psycopg.connect(dsn, autocommit=True)
-        made = Slate(dsn, berth, app)
+        made = Database(dsn, berth, app)
         try:
             yield made
         finally:
             for connection in (berth, app, made.berth, *made.others):
                 connection.close()
             _roll_back_prepared(dsn)
-            admin.execute("DROP DATABASE slate WITH (FORCE)")
+            admin.execute("DROP DATABASE shop WITH (FORCE)")
 
 
 @pytest.fixture
-def slate(restore_server: str) -> Iterator[Slate]:
+def db(restore_server: str) -> Iterator[Database]:
     """Yield a database of its own for the test."""
-    with new_slate(restore_server) as made:
+    with new_database(restore_server) as made:
         yield made
 
 
 def _roll_back_prepared(dsn: str) -> None:
     query = "SELECT gid FROM pg_prepared_xacts WHERE database = current_database()"
-    door = psycopg.connect(dsn, autocommit=True, options="-c statement_timeout=0")
-    with door:
-        for (gid,) in door.execute(query).fetchall():
-            door.execute(sql.SQL("ROLLBACK PREPARED {}").format(sql.Literal(gid)))
+    conn = psycopg.connect(dsn, autocommit=True, options="-c statement_timeout=0")
+    with conn:
+        for (gid,) in conn.execute(query).fetchall():
+            conn.execute(sql.SQL("ROLLBACK PREPARED {}").format(sql.Literal(gid)))

@@ -27,7 +27,7 @@ pytestmark = pytest.mark.berth_pg(isolation=ISOLATION)
 
 
 @pytest.fixture
-def door(request: pytest.FixtureRequest) -> Iterator[tuple[str, Callable[[str], object]]]:
+def opened(request: pytest.FixtureRequest) -> Iterator[tuple[str, Callable[[str], object]]]:
     """Yield the database's conninfo, and what runs a statement there."""
     if ISOLATION == "rollback":
         connection = request.getfixturevalue("pg_connection")
@@ -41,8 +41,8 @@ def door(request: pytest.FixtureRequest) -> Iterator[tuple[str, Callable[[str], 
 
 
 @pytest.mark.parametrize("number", range(len(PROGRAMS)))
-def test_program(door: tuple[str, Callable[[str], object]], number: int) -> None:
-    dsn, execute = door
+def test_program(opened: tuple[str, Callable[[str], object]], number: int) -> None:
+    dsn, execute = opened
     found, program = _compare(dsn), PROGRAMS[number]
     before = LAST[-1] if LAST else ""
     LAST.append(program)
@@ -56,8 +56,8 @@ def test_program(door: tuple[str, Callable[[str], object]], number: int) -> None
         pytest.fail(told, pytrace=False)
 
 
-def test_last(door: tuple[str, Callable[[str], object]]) -> None:
-    assert not _compare(door[0]), LAST[-1]
+def test_last(opened: tuple[str, Callable[[str], object]]) -> None:
+    assert not _compare(opened[0]), LAST[-1]
 
 
 def _compare(dsn: str) -> list[str]:

@@ -19,7 +19,7 @@ from pytest_berth.services.postgres.restore import (
 from pytest_berth.services.postgres.restore.baseline import Signs
 
 if TYPE_CHECKING:
-    from .conftest import Slate
+    from .conftest import Database
 
 # The package has a function of that name.
 RESTORE = import_module("pytest_berth.services.postgres.restore.restore")
@@ -34,105 +34,105 @@ SELECT lo_from_bytea(4711, 'kept');
 
 
 @pytest.fixture
-def slate(slate: Slate) -> Slate:
+def db(db: Database) -> Database:
     """A database whose baseline is captured."""
-    if slate.app.info.server_version < 150000:
+    if db.app.info.server_version < 150000:
         pytest.skip("unlogged sequences are new in PostgreSQL 15")
-    slate.app.execute(SCHEMA.encode())
-    slate.capture()
-    return slate
+    db.app.execute(SCHEMA.encode())
+    db.capture()
+    return db
 
 
-def missed(slate: Slate) -> bool:
+def missed(db: Database) -> bool:
     """Restore, and tell whether something was left as the test had made it."""
-    slate.restore_only()
-    return slate.contents() != slate.before
+    db.restore_only()
+    return db.contents() != db.before
 
 
-def test_the_snapshot(slate: Slate, monkeypatch: pytest.MonkeyPatch) -> None:
-    slate.app.execute("INSERT INTO sale VALUES (1, 1)")
+def test_the_snapshot(db: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    db.app.execute("INSERT INTO sale VALUES (1, 1)")
     with monkeypatch.context() as patch:
         patch.setattr(log_positions.LogPosition, "moved", lambda *_: False)
-        assert missed(slate)
-    assert not missed(slate)
+        assert missed(db)
+    assert not missed(db)
 
 
 def test_the_sequences_that_leave_the_snapshot_as_it_is(
-    slate: Slate, monkeypatch: pytest.MonkeyPatch
+    db: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    slate.app.execute("SELECT nextval('quick')")
+    db.app.execute("SELECT nextval('quick')")
     with monkeypatch.context() as patch:
         patch.setattr(baseline, "_sequences_moved", lambda *_: False)
         patch.setattr(log_positions.LogPosition, "moved", lambda *_: False)
-        assert missed(slate)
-    assert not missed(slate)
+        assert missed(db)
+    assert not missed(db)
 
 
-def test_the_transactions_that_still_write(slate: Slate, monkeypatch: pytest.MonkeyPatch) -> None:
-    left = slate.connect()
+def test_the_transactions_that_still_write(db: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    left = db.connect()
     left.execute("INSERT INTO sale VALUES (1, 1)")
 
     with monkeypatch.context() as patch:
         patch.setattr(RESTORE, "look", lambda *_: Signs(changed=True, writers=False))
-        slate.restore_only()
+        db.restore_only()
         left.commit()
-        assert slate.contents() != slate.before
-    assert not missed(slate)
+        assert db.contents() != db.before
+    assert not missed(db)
 
 
 def test_the_ids_that_the_snapshot_does_not_tell_of(
-    slate: Slate, monkeypatch: pytest.MonkeyPatch
+    db: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    left = slate.connect()
+    left = db.connect()
     with monkeypatch.context() as patch:
         patch.setattr(prepared_statements, "NOW", "SELECT pg_current_snapshot()::text, 0")
-        slate.capture()
+        db.capture()
     left.execute("INSERT INTO sale VALUES (1, 1)")
-    slate.restore_only()
+    db.restore_only()
     left.commit()
-    assert slate.contents() != slate.before
-    slate.restore()
+    assert db.contents() != db.before
+    db.restore()
 
-    slate.capture()
+    db.capture()
     left.execute("INSERT INTO sale VALUES (1, 1)")
     with pytest.raises(restore.LeftOpen):
-        slate.restore()
+        db.restore()
 
 
-def test_a_snapshot_for_each_statement_whatever_the_database_is_set_to(slate: Slate) -> None:
-    slate.app.execute("ALTER DATABASE slate SET default_transaction_isolation = 'serializable'")
-    berth = slate.connect(autocommit=True)
-    slate.capture(berth)
+def test_a_snapshot_for_each_statement_whatever_the_database_is_set_to(db: Database) -> None:
+    db.app.execute("ALTER DATABASE shop SET default_transaction_isolation = 'serializable'")
+    berth = db.connect(autocommit=True)
+    db.capture(berth)
     assert berth.execute("SHOW transaction_isolation").fetchone() == ("read committed",)
 
 
-def test_the_rows_newer_than_the_mark(slate: Slate, monkeypatch: pytest.MonkeyPatch) -> None:
-    slate.app.execute("UPDATE item SET name = 'changed'")
+def test_the_rows_newer_than_the_mark(db: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    db.app.execute("UPDATE item SET name = 'changed'")
     with monkeypatch.context() as patch:
         patch.setattr(diff, "_differing", lambda *_: ({}, set()))
-        assert missed(slate)
+        assert missed(db)
 
 
-def test_the_files_of_tables(slate: Slate, monkeypatch: pytest.MonkeyPatch) -> None:
-    slate.app.execute("CLUSTER item USING by_name; ALTER TABLE item SET WITHOUT CLUSTER")
-    kept = slate.baseline
+def test_the_files_of_tables(db: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    db.app.execute("CLUSTER item USING by_name; ALTER TABLE item SET WITHOUT CLUSTER")
+    kept = db.baseline
     assert kept
     with monkeypatch.context() as patch:
         patch.setattr(diff, "storage_of", lambda _: kept.storage)
-        assert missed(slate)
+        assert missed(db)
 
 
-def test_the_large_objects(slate: Slate, monkeypatch: pytest.MonkeyPatch) -> None:
-    slate.app.execute("SELECT lo_put(4711, 0, 'lost')")
-    kept = slate.baseline
+def test_the_large_objects(db: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    db.app.execute("SELECT lo_put(4711, 0, 'lost')")
+    kept = db.baseline
     assert kept
     with monkeypatch.context() as patch:
         patch.setattr(large_objects, "described", lambda _: kept.large_objects)
-        assert missed(slate)
+        assert missed(db)
 
 
-def test_the_empty_tables_that_are_filled(slate: Slate, monkeypatch: pytest.MonkeyPatch) -> None:
-    slate.app.execute("INSERT INTO sale VALUES (1, 1)")
+def test_the_empty_tables_that_are_filled(db: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    db.app.execute("INSERT INTO sale VALUES (1, 1)")
     found = diff.find
 
     def without_filled(*arguments: object) -> diff.Difference:
@@ -140,16 +140,16 @@ def test_the_empty_tables_that_are_filled(slate: Slate, monkeypatch: pytest.Monk
 
     with monkeypatch.context() as patch:
         patch.setattr(diff, "find", without_filled)
-        assert missed(slate)
+        assert missed(db)
 
 
 @pytest.mark.parametrize("change", ["CREATE TABLE extra (x int)", "DROP INDEX by_name"])
 def test_the_comparison_of_the_catalog(
-    slate: Slate, monkeypatch: pytest.MonkeyPatch, change: str
+    db: Database, monkeypatch: pytest.MonkeyPatch, change: str
 ) -> None:
-    slate.app.execute(change.encode())
+    db.app.execute(change.encode())
     with monkeypatch.context() as patch:
         patch.setattr(schema_fingerprint, "differences", lambda *_: [])
-        slate.restore_only()
+        db.restore_only()
     query = "SELECT to_regclass('extra') IS NOT NULL OR to_regclass('by_name') IS NULL"
-    assert slate.app.execute(query).fetchone() == (True,)
+    assert db.app.execute(query).fetchone() == (True,)

@@ -10,7 +10,7 @@ import pytest
 from pytest_berth.services.postgres import restore
 
 if TYPE_CHECKING:
-    from .conftest import Slate
+    from .conftest import Database
 
 SEQUENCES = """
 CREATE SEQUENCE free START 5;
@@ -34,28 +34,28 @@ CREATE TABLE t (id serial, n int GENERATED ALWAYS AS IDENTITY, "Other" serial);
         "BEGIN; SELECT nextval('used'); ROLLBACK",
     ],
 )
-def test_sequences_come_back_after(slate: Slate, change: str) -> None:
-    slate.app.execute(SEQUENCES)
-    slate.capture()
-    slate.app.execute(change)
-    slate.restore()
-    assert not slate.changed()
+def test_sequences_come_back_after(db: Database, change: str) -> None:
+    db.app.execute(SEQUENCES)
+    db.capture()
+    db.app.execute(change)
+    db.restore()
+    assert not db.changed()
 
 
-def test_a_sequence_that_moved_without_a_transaction_id_is_noticed(slate: Slate) -> None:
-    slate.app.execute("CREATE SEQUENCE logged; SELECT nextval('logged')")
-    slate.capture()
-    slate.app.execute("SELECT nextval('logged')")
-    assert slate.restore().sequences == ("public.logged",)
+def test_a_sequence_that_moved_without_a_transaction_id_is_noticed(db: Database) -> None:
+    db.app.execute("CREATE SEQUENCE logged; SELECT nextval('logged')")
+    db.capture()
+    db.app.execute("SELECT nextval('logged')")
+    assert db.restore().sequences == ("public.logged",)
 
 
-def test_an_unlogged_sequence_comes_back(slate: Slate) -> None:
-    if slate.app.info.server_version < 150000:
+def test_an_unlogged_sequence_comes_back(db: Database) -> None:
+    if db.app.info.server_version < 150000:
         pytest.skip("unlogged sequences need PostgreSQL 15")
-    slate.app.execute("CREATE UNLOGGED SEQUENCE free")
-    slate.capture()
-    slate.app.execute("SELECT setval('free', 1, false); SELECT nextval('free')")
-    assert slate.restore().sequences == ("public.free",)
+    db.app.execute("CREATE UNLOGGED SEQUENCE free")
+    db.capture()
+    db.app.execute("SELECT setval('free', 1, false); SELECT nextval('free')")
+    assert db.restore().sequences == ("public.free",)
 
 
 VIEWS = """
@@ -81,28 +81,28 @@ INSERT INTO item VALUES (4);
         "DELETE FROM item; REFRESH MATERIALIZED VIEW CONCURRENTLY fresh",
     ],
 )
-def test_materialized_views_come_back_after(slate: Slate, change: str) -> None:
-    slate.app.execute(VIEWS)
-    slate.capture()
+def test_materialized_views_come_back_after(db: Database, change: str) -> None:
+    db.app.execute(VIEWS)
+    db.capture()
     for statement in change.split("; "):
-        slate.app.execute(statement)
-    slate.restore()
-    assert not slate.changed()
-    slate.app.execute("REFRESH MATERIALIZED VIEW stale")
-    slate.restore()
+        db.app.execute(statement)
+    db.restore()
+    assert not db.changed()
+    db.app.execute("REFRESH MATERIALIZED VIEW stale")
+    db.restore()
 
 
 def test_a_materialized_view_that_came_back_can_still_be_refreshed_and_not_written(
-    slate: Slate,
+    db: Database,
 ) -> None:
-    slate.app.execute(VIEWS)
-    slate.capture()
-    slate.app.execute("REFRESH MATERIALIZED VIEW stale")
-    slate.restore()
+    db.app.execute(VIEWS)
+    db.capture()
+    db.app.execute("REFRESH MATERIALIZED VIEW stale")
+    db.restore()
     with pytest.raises(psycopg.errors.WrongObjectType):
-        slate.app.execute("INSERT INTO stale VALUES (1)")
-    slate.app.execute("REFRESH MATERIALIZED VIEW stale")
-    assert slate.app.execute("SELECT count(*) FROM stale").fetchone() == (4,)
+        db.app.execute("INSERT INTO stale VALUES (1)")
+    db.app.execute("REFRESH MATERIALIZED VIEW stale")
+    assert db.app.execute("SELECT count(*) FROM stale").fetchone() == (4,)
 
 
 LARGE = "SELECT lo_from_bytea({}, convert_to(repeat('kept', 2000), 'UTF8'))"
@@ -118,17 +118,17 @@ LARGE = "SELECT lo_from_bytea({}, convert_to(repeat('kept', 2000), 'UTF8'))"
         "SELECT lo_unlink(100000)",
     ],
 )
-def test_large_objects_come_back_after(slate: Slate, change: str) -> None:
-    slate.app.execute(LARGE.format(100000))
-    slate.capture()
-    slate.app.execute(change)
-    slate.restore()
-    assert not slate.changed()
+def test_large_objects_come_back_after(db: Database, change: str) -> None:
+    db.app.execute(LARGE.format(100000))
+    db.capture()
+    db.app.execute(change)
+    db.restore()
+    assert not db.changed()
 
 
-def test_a_large_object_whose_rights_changed_is_named(slate: Slate) -> None:
-    slate.app.execute(LARGE.format(100000))
-    slate.capture()
-    slate.app.execute("GRANT SELECT ON LARGE OBJECT 100000 TO pg_monitor")
+def test_a_large_object_whose_rights_changed_is_named(db: Database) -> None:
+    db.app.execute(LARGE.format(100000))
+    db.capture()
+    db.app.execute("GRANT SELECT ON LARGE OBJECT 100000 TO pg_monitor")
     with pytest.raises(restore.NotRepairable, match="100000"):
-        slate.restore_only()
+        db.restore_only()

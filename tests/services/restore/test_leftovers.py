@@ -17,14 +17,14 @@ from pytest_berth.waiting import wait_for
 from .conftest import LOCK_TIMEOUT
 
 if TYPE_CHECKING:
-    from .conftest import Connection, Slate
+    from .conftest import Connection, Database
 
 SEEDED = "CREATE TABLE item (id serial PRIMARY KEY, name text); INSERT INTO item VALUES (1, 'x')"
 
 
 @pytest.fixture(autouse=True)
-def _seeded(slate: Slate) -> None:
-    slate.app.execute(SEEDED)
+def _seeded(db: Database) -> None:
+    db.app.execute(SEEDED)
 
 
 def pid_of(connection: Connection) -> int:
@@ -32,16 +32,16 @@ def pid_of(connection: Connection) -> int:
     return pid
 
 
-def test_a_writer_left_open_is_ended_and_named_and_the_database_is_clean(slate: Slate) -> None:
-    slate.capture()
-    left = slate.connect()
+def test_a_writer_left_open_is_ended_and_named_and_the_database_is_clean(db: Database) -> None:
+    db.capture()
+    left = db.connect()
     left.execute("UPDATE item SET name = 'left'")
-    slate.app.execute("INSERT INTO item VALUES (2, 'committed')")
-    assert slate.changed()
+    db.app.execute("INSERT INTO item VALUES (2, 'committed')")
+    assert db.changed()
     with pytest.raises(restore.LeftOpen) as caught:
-        slate.restore_only()
+        db.restore_only()
     assert caught.value.restored
-    slate.compare()
+    db.compare()
     (opened,) = caught.value.transactions
     assert (opened.pid, opened.application) == (pid_of(left), "shop")
     assert opened.state == "idle in transaction"
@@ -51,25 +51,25 @@ def test_a_writer_left_open_is_ended_and_named_and_the_database_is_clean(slate: 
         assert part in str(caught.value)
     with pytest.raises(psycopg.OperationalError):
         left.execute("SELECT 1")
-    assert slate.restore().tables == ()
+    assert db.restore().tables == ()
 
 
-def test_a_writer_that_commits_in_time_is_no_error(slate: Slate) -> None:
-    baseline = slate.capture()
-    slow = slate.connect()
+def test_a_writer_that_commits_in_time_is_no_error(db: Database) -> None:
+    baseline = db.capture()
+    slow = db.connect()
     slow.execute("INSERT INTO item VALUES (2, 'slow')")
     ending = threading.Timer(LOCK_TIMEOUT / 3, slow.commit)
     ending.start()
     # On a busy machine the timer may be late.
-    restored = restore.restore(slate.berth, baseline, lock_timeout=60)
+    restored = restore.restore(db.berth, baseline, lock_timeout=60)
     assert restored.tables == ("public.item",)
-    slate.compare()
+    db.compare()
     ending.join()
 
 
-def test_a_statement_that_still_runs_is_ended(slate: Slate) -> None:
-    slate.capture()
-    busy = slate.connect()
+def test_a_statement_that_still_runs_is_ended(db: Database) -> None:
+    db.capture()
+    busy = db.connect()
     busy.execute("INSERT INTO item VALUES (2, 'busy')")
     failures: list[BaseException] = []
 
@@ -82,147 +82,147 @@ def test_a_statement_that_still_runs_is_ended(slate: Slate) -> None:
     thread = threading.Thread(target=run)
     thread.start()
     query = "SELECT 1 FROM pg_stat_activity WHERE pid = %s AND wait_event = 'PgSleep'"
-    wait_for(lambda: slate.app.execute(query, [pid_of(busy)]).fetchone(), 60)
+    wait_for(lambda: db.app.execute(query, [pid_of(busy)]).fetchone(), 60)
     with pytest.raises(restore.LeftOpen, match="pg_sleep"):
-        slate.restore_only()
+        db.restore_only()
     thread.join(60)
     assert failures
-    slate.compare()
+    db.compare()
 
 
-def test_an_uncommitted_new_table_of_a_leftover_is_no_schema_change(slate: Slate) -> None:
-    slate.capture()
-    slate.connect().execute("CREATE TABLE extra (x int)")
+def test_an_uncommitted_new_table_of_a_leftover_is_no_schema_change(db: Database) -> None:
+    db.capture()
+    db.connect().execute("CREATE TABLE extra (x int)")
     with pytest.raises(restore.LeftOpen) as caught:
-        slate.restore_only()
+        db.restore_only()
     assert caught.value.restored
-    slate.compare()
+    db.compare()
 
 
-def test_a_leftover_beside_a_schema_change_leaves_no_clean_database(slate: Slate) -> None:
-    slate.capture()
-    slate.app.execute("CREATE TABLE extra (x int)")
-    slate.connect().execute("INSERT INTO item VALUES (2, 'left')")
+def test_a_leftover_beside_a_schema_change_leaves_no_clean_database(db: Database) -> None:
+    db.capture()
+    db.app.execute("CREATE TABLE extra (x int)")
+    db.connect().execute("INSERT INTO item VALUES (2, 'left')")
     with pytest.raises(restore.LeftOpen) as caught:
-        slate.restore_only()
+        db.restore_only()
     assert caught.value.restored is None
 
 
-def test_a_transaction_open_before_the_baseline_stays(slate: Slate) -> None:
-    wider = slate.connect()
+def test_a_transaction_open_before_the_baseline_stays(db: Database) -> None:
+    wider = db.connect()
     wider.execute("SELECT 1")
-    slate.capture()
+    db.capture()
     wider.execute("CREATE TABLE of_the_session (x int)")
-    slate.app.execute("INSERT INTO item VALUES (2, 'new')")
+    db.app.execute("INSERT INTO item VALUES (2, 'new')")
     began = time.monotonic()
-    slate.restore()
+    db.restore()
     assert time.monotonic() - began < 5
     wider.execute("SELECT * FROM of_the_session")
 
 
-def test_rows_of_an_older_transaction_that_commits_later_are_noticed(slate: Slate) -> None:
-    wider = slate.connect()
+def test_rows_of_an_older_transaction_that_commits_later_are_noticed(db: Database) -> None:
+    wider = db.connect()
     wider.execute("INSERT INTO item VALUES (2, 'of the session')")
-    slate.capture()
-    slate.app.execute("INSERT INTO item VALUES (3, 'new')")
-    slate.restore()
+    db.capture()
+    db.app.execute("INSERT INTO item VALUES (3, 'new')")
+    db.restore()
     wider.commit()
-    assert slate.changed()
-    assert slate.restore().tables == ("public.item",)
+    assert db.changed()
+    assert db.restore().tables == ("public.item",)
 
 
-def test_an_update_of_an_older_transaction_that_commits_later_is_undone(slate: Slate) -> None:
-    wider = slate.connect()
+def test_an_update_of_an_older_transaction_that_commits_later_is_undone(db: Database) -> None:
+    wider = db.connect()
     wider.execute("UPDATE item SET name = 'of the session'")
-    slate.app.execute("CREATE TABLE later (x int)")
-    slate.capture()
+    db.app.execute("CREATE TABLE later (x int)")
+    db.capture()
     wider.commit()
-    assert slate.restore().tables == ("public.item",)
+    assert db.restore().tables == ("public.item",)
 
 
-def test_repairs_are_not_dirt_themselves_while_an_older_transaction_runs(slate: Slate) -> None:
-    wider = slate.connect()
+def test_repairs_are_not_dirt_themselves_while_an_older_transaction_runs(db: Database) -> None:
+    wider = db.connect()
     wider.execute("CREATE TABLE of_the_session (x int)")
-    slate.capture()
-    slate.app.execute("CREATE TEMP TABLE mine (x int); UPDATE item SET name = 'new'")
+    db.capture()
+    db.app.execute("CREATE TEMP TABLE mine (x int); UPDATE item SET name = 'new'")
     for _ in range(3):
-        assert slate.restore().tables == ("public.item",)
-        assert not slate.changed()
-        slate.app.execute("INSERT INTO mine VALUES (1)")
-        assert slate.restore().tables == ()
-        slate.app.execute("UPDATE item SET name = 'new'")
+        assert db.restore().tables == ("public.item",)
+        assert not db.changed()
+        db.app.execute("INSERT INTO mine VALUES (1)")
+        assert db.restore().tables == ()
+        db.app.execute("UPDATE item SET name = 'new'")
 
 
-def test_an_older_transaction_that_holds_a_lock_in_the_way_is_named_in_time(slate: Slate) -> None:
-    wider = slate.connect(application_name="fixture")
+def test_an_older_transaction_that_holds_a_lock_in_the_way_is_named_in_time(db: Database) -> None:
+    wider = db.connect(application_name="fixture")
     wider.execute("SELECT 1")
-    slate.capture()
-    slate.app.execute("INSERT INTO item VALUES (2, 'new')")
+    db.capture()
+    db.app.execute("INSERT INTO item VALUES (2, 'new')")
     wider.execute("LOCK TABLE item IN SHARE MODE")
     began = time.monotonic()
     with pytest.raises(restore.LeftOpen, match="fixture") as caught:
-        slate.restore_only()
+        db.restore_only()
     assert time.monotonic() - began < 60 * LOCK_TIMEOUT
     assert caught.value.restored is None
     assert [opened.pid for opened in caught.value.transactions] == [pid_of(wider)]
     wider.rollback()
-    slate.restore()
+    db.restore()
 
 
-def test_a_row_locked_by_an_older_prepared_transaction_is_named(slate: Slate) -> None:
-    slate.app.execute("INSERT INTO item VALUES (2, 'y')")
-    wider = slate.connect()
+def test_a_row_locked_by_an_older_prepared_transaction_is_named(db: Database) -> None:
+    db.app.execute("INSERT INTO item VALUES (2, 'y')")
+    wider = db.connect()
     wider.execute("UPDATE item SET name = 'prepared' WHERE id = 1")
     wider.execute("PREPARE TRANSACTION 'of the session'")
-    slate.capture()
-    slate.app.execute("DELETE FROM item WHERE id = 2")
+    db.capture()
+    db.app.execute("DELETE FROM item WHERE id = 2")
     with pytest.raises(restore.LeftOpen, match="prepared transaction 'of the session'") as caught:
-        slate.restore_only()
+        db.restore_only()
     assert caught.value.restored is None
 
 
-def test_a_reader_in_the_way_of_an_exclusive_lock_is_ended(slate: Slate) -> None:
-    slate.app.execute("CREATE MATERIALIZED VIEW seen AS SELECT * FROM item")
-    slate.capture()
-    slate.app.execute("REFRESH MATERIALIZED VIEW seen")
-    bystander = slate.connect()
+def test_a_reader_in_the_way_of_an_exclusive_lock_is_ended(db: Database) -> None:
+    db.app.execute("CREATE MATERIALIZED VIEW seen AS SELECT * FROM item")
+    db.capture()
+    db.app.execute("REFRESH MATERIALIZED VIEW seen")
+    bystander = db.connect()
     bystander.execute("SELECT * FROM item")
-    reader = slate.connect()
+    reader = db.connect()
     reader.execute("SELECT * FROM seen")
     with pytest.raises(restore.LeftOpen) as caught:
-        slate.restore_only()
+        db.restore_only()
     assert caught.value.restored
     assert [opened.pid for opened in caught.value.transactions] == [pid_of(reader)]
-    slate.compare()
+    db.compare()
     bystander.execute("SELECT 1")
 
 
-def test_a_prepared_transaction_is_rolled_back(slate: Slate) -> None:
-    before = slate.connect()
+def test_a_prepared_transaction_is_rolled_back(db: Database) -> None:
+    before = db.connect()
     before.execute("CREATE TABLE of_the_session (x int)")
     before.execute("PREPARE TRANSACTION 'before'")
-    slate.capture()
-    left = slate.connect()
+    db.capture()
+    left = db.connect()
     left.execute("UPDATE item SET name = 'prepared'")
     left.execute("PREPARE TRANSACTION 'it''s left'")
-    assert slate.changed()
-    assert slate.restore().prepared == ("it's left",)
-    assert slate.app.execute("SELECT gid FROM pg_prepared_xacts").fetchall() == [("before",)]
+    assert db.changed()
+    assert db.restore().prepared == ("it's left",)
+    assert db.app.execute("SELECT gid FROM pg_prepared_xacts").fetchall() == [("before",)]
 
 
-def test_the_end_of_the_baselines_connection_is_told(slate: Slate) -> None:
-    slate.capture()
-    slate.app.execute("INSERT INTO item VALUES (2, 'new')")
-    slate.app.execute("SELECT pg_terminate_backend(%s)", [pid_of(slate.berth)])
+def test_the_end_of_the_baselines_connection_is_told(db: Database) -> None:
+    db.capture()
+    db.app.execute("INSERT INTO item VALUES (2, 'new')")
+    db.app.execute("SELECT pg_terminate_backend(%s)", [pid_of(db.berth)])
     with pytest.raises(restore.BaselineLost, match="baseline was closed"):
-        slate.restore_only()
+        db.restore_only()
 
 
-def test_capture_names_who_locks_a_table(slate: Slate) -> None:
-    left = slate.connect()
+def test_capture_names_who_locks_a_table(db: Database) -> None:
+    left = db.connect()
     left.execute("LOCK TABLE item IN ACCESS EXCLUSIVE MODE")
     with pytest.raises(IsolationError, match=f"pid {pid_of(left)}"):
-        slate.capture()
+        db.capture()
 
 
 @pytest.mark.parametrize(

@@ -43,12 +43,12 @@ def cases():
                 yield pytest.param(number, own, isolation, phase, marks=mark, id=id)
 
 def look(dsn, row):
-    with psycopg.connect(dsn, autocommit=True) as door:
-        return door.execute(row["probe"]).fetchall()
+    with psycopg.connect(dsn, autocommit=True) as conn:
+        return conn.execute(row["probe"]).fetchall()
 
-def send(door, statements):
+def send(conn, statements):
     for statement in statements:
-        door.execute(statement)
+        conn.execute(statement)
 
 @pytest.mark.parametrize(("number", "row", "isolation", "phase"), list(cases()))
 def test_row(number, row, isolation, phase, pg_dsn, pg_connection):
@@ -60,8 +60,8 @@ def test_row(number, row, isolation, phase, pg_dsn, pg_connection):
             if isolation == "rollback" and not row["database"]:
                 send(pg_connection.connection.dbapi_connection, row["change"])
             else:
-                with psycopg.connect(dsn, autocommit=True) as door:
-                    send(door, row["change"])
+                with psycopg.connect(dsn, autocommit=True) as conn:
+                    send(conn, row["change"])
         except psycopg.errors.ActiveSqlTransaction:
             SEEN[1] = True
         except psycopg.errors.UniqueViolation:
@@ -71,8 +71,8 @@ def test_row(number, row, isolation, phase, pg_dsn, pg_connection):
         with (HERE / "found.jsonl").open("a") as file:
             file.write(json.dumps([number, isolation, changed, SEEN[1]]) + "\\n")
         if changed:
-            with psycopg.connect(dsn, autocommit=True) as door:
-                send(door, row["undo"])
+            with psycopg.connect(dsn, autocommit=True) as conn:
+                send(conn, row["undo"])
 """
 OTHER_WORKER = "def test_of_another_worker(pg_connection): pass"
 AFTER_COMMIT = """

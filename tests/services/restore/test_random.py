@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from marks import slow
 from pytest_berth.services.postgres import restore
 
-from .conftest import Slate, new_slate
+from .conftest import Database, new_database
 
 if TYPE_CHECKING:
     from .conftest import Connection
@@ -76,7 +76,7 @@ class Step:
     what: str
     table: int
     number: int
-    door: int
+    conn: int
 
 
 TABLE = st.builds(
@@ -157,46 +157,46 @@ def name_of(tables: list[Table], number: int, part: str = "") -> str:
     return f'"Other One"."t {number}{part}"' if number % 2 else f"t{number}{part}"
 
 
-def create(door: Connection, tables: list[Table]) -> None:
-    door.execute(REFUSE)
+def create(conn: Connection, tables: list[Table]) -> None:
+    conn.execute(REFUSE)
     for number, table in enumerate(tables):
         name = name_of(tables, number)
         part, rest = (name_of(tables, number, part) for part in ("_part", "_rest"))
-        door.execute(KINDS[table.kind].format(t=name, part=part, rest=rest))
-        door.execute(
+        conn.execute(KINDS[table.kind].format(t=name, part=part, rest=rest))
+        conn.execute(
             f"INSERT INTO {name} (id, name, ref) SELECT i, 'seed ' || i || repeat('z', 900 * i),"
             f" NULLIF(i, 2) FROM generate_series(1, {table.seeds}) i"
         )
         if table.view:
-            door.execute(f"CREATE MATERIALIZED VIEW v{number} AS SELECT id, name FROM {name}")
-            door.execute(f"CREATE UNIQUE INDEX ON v{number} (id)")
+            conn.execute(f"CREATE MATERIALIZED VIEW v{number} AS SELECT id, name FROM {name}")
+            conn.execute(f"CREATE UNIQUE INDEX ON v{number} (id)")
     for number, table in enumerate(tables):
         if table.target is not None:
-            add_foreign_key(door, tables, number)
-    door.execute("SELECT lo_from_bytea(4711, 'kept')")
+            add_foreign_key(conn, tables, number)
+    conn.execute("SELECT lo_from_bytea(4711, 'kept')")
 
 
-def add_foreign_key(door: Connection, tables: list[Table], number: int) -> None:
+def add_foreign_key(conn: Connection, tables: list[Table], number: int) -> None:
     target = (tables[number].target or 0) % len(tables)
     if tables[target].kind in REFERENCED:
         name, action = name_of(tables, number), tables[number].action
         clause = action if action.startswith("NO") else f"ON DELETE {action}"
         clause = clause.removeprefix("NO ACTION")
         parent = name_of(tables, target)
-        door.execute(f"UPDATE {name} SET ref = NULL WHERE ref NOT IN (SELECT id FROM {parent})")
-        door.execute(f"ALTER TABLE {name} ADD FOREIGN KEY (ref) REFERENCES {parent} (id) {clause}")
+        conn.execute(f"UPDATE {name} SET ref = NULL WHERE ref NOT IN (SELECT id FROM {parent})")
+        conn.execute(f"ALTER TABLE {name} ADD FOREIGN KEY (ref) REFERENCES {parent} (id) {clause}")
 
 
-def run(tables: list[Table], doors: list[Connection], step: Step) -> None:
-    door = doors[step.door]
+def run(tables: list[Table], conns: list[Connection], step: Step) -> None:
+    conn = conns[step.conn]
     name = name_of(tables, step.table)
     try:
         if step.what == "commit":
-            door.commit()
+            conn.commit()
         elif step.what == "rollback":
-            door.rollback()
+            conn.rollback()
         elif step.what == "copy":
-            with door.cursor().copy(f"COPY {name} (id, name) FROM STDIN") as copy:
+            with conn.cursor().copy(f"COPY {name} (id, name) FROM STDIN") as copy:
                 for number in range(step.number):
                     copy.write_row((100 + number, "copied"))
         else:
@@ -204,35 +204,35 @@ def run(tables: list[Table], doors: list[Connection], step: Step) -> None:
             values: dict[str, Any] = {"t": name, "v": view, "n": step.number, "m": "NULL"}
             if step.number % 3 == 0:
                 values["m"] = step.number // 3
-            door.execute(STATEMENTS[step.what].format(**values))
+            conn.execute(STATEMENTS[step.what].format(**values))
     except psycopg.Error:
         # The application's errors are its own; what they leave behind is the matter here.
-        if not door.closed and step.number % 2:
-            door.rollback()
+        if not conn.closed and step.number % 2:
+            conn.rollback()
 
 
-def catalogs(slate: Slate) -> list[Any]:
-    with psycopg.connect(slate.dsn, autocommit=True) as door:
-        return door.execute(CATALOGS).fetchall()
+def catalogs(db: Database) -> list[Any]:
+    with psycopg.connect(db.dsn, autocommit=True) as conn:
+        return conn.execute(CATALOGS).fetchall()
 
 
-def is_restored(slate: Slate, catalogs_before: list[Any]) -> bool:
+def is_restored(db: Database, catalogs_before: list[Any]) -> bool:
     """Put the baseline back, or tell that the schema was changed; nothing else may happen."""
-    assert slate.baseline
+    assert db.baseline
     restored, failure = None, None
     try:
-        restored = restore.restore(slate.berth, slate.baseline, lock_timeout=0.05)
+        restored = restore.restore(db.berth, db.baseline, lock_timeout=0.05)
     except restore.LeftOpen as error:
         restored, failure = error.restored, error.__cause__
     except restore.SchemaChanged as error:
         failure = error
     if restored is None:
         assert isinstance(failure, restore.SchemaChanged)
-        assert catalogs(slate) != catalogs_before
+        assert catalogs(db) != catalogs_before
         return False
-    slate.baseline = restored.baseline
-    slate.compare()
-    assert catalogs(slate) == catalogs_before
+    db.baseline = restored.baseline
+    db.compare()
+    assert catalogs(db) == catalogs_before
     return True
 
 
@@ -250,16 +250,16 @@ def is_restored(slate: Slate, catalogs_before: list[Any]) -> bool:
 def test_the_repair_gives_back_what_was_there(
     restore_server: str, part: int, tables: list[Table], programs: list[list[Step]]
 ) -> None:
-    with new_slate(restore_server) as slate:
-        create(slate.app, tables)
-        slate.capture()
-        before = catalogs(slate)
+    with new_database(restore_server) as db:
+        create(db.app, tables)
+        db.capture()
+        before = catalogs(db)
         for program in programs:
-            doors = [slate.connect(autocommit=door == 0) for door in range(3)]
-            for door in doors:
-                door.execute("SET lock_timeout = '10ms'")
-                door.commit()
+            conns = [db.connect(autocommit=conn == 0) for conn in range(3)]
+            for conn in conns:
+                conn.execute("SET lock_timeout = '10ms'")
+                conn.commit()
             for step in program:
-                run(tables, doors, step)
-            if not is_restored(slate, before):
+                run(tables, conns, step)
+            if not is_restored(db, before):
                 break

@@ -15,19 +15,19 @@ from .test_rows import CYCLE
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from .conftest import Connection, Slate
+    from .conftest import Connection, Database
 
 
 @pytest.fixture
-def owner(slate: Slate) -> Iterator[Connection]:
+def owner(db: Database) -> Iterator[Connection]:
     """Yield a connection of a role that owns all tables, and nothing more."""
-    slate.app.execute("CREATE ROLE owner LOGIN; GRANT CREATE ON SCHEMA public TO owner")
-    slate.app.execute("SET ROLE owner")
-    yield slate.connect(autocommit=True, user="owner")
-    for other in slate.others:
+    db.app.execute("CREATE ROLE owner LOGIN; GRANT CREATE ON SCHEMA public TO owner")
+    db.app.execute("SET ROLE owner")
+    yield db.connect(autocommit=True, user="owner")
+    for other in db.others:
         other.close()
-    slate.app.execute("RESET ROLE; SET lock_timeout = '5s'; DROP OWNED BY owner CASCADE")
-    slate.app.execute("DROP ROLE owner")
+    db.app.execute("RESET ROLE; SET lock_timeout = '5s'; DROP OWNED BY owner CASCADE")
+    db.app.execute("DROP ROLE owner")
 
 
 @pytest.mark.parametrize(
@@ -47,9 +47,9 @@ def owner(slate: Slate) -> Iterator[Connection]:
         "REFRESH MATERIALIZED VIEW seen; REFRESH MATERIALIZED VIEW unread",
     ],
 )
-def test_an_owner_puts_back_what_changed_by(slate: Slate, owner: Connection, change: str) -> None:
-    slate.app.execute(CYCLE)
-    slate.app.execute(
+def test_an_owner_puts_back_what_changed_by(db: Database, owner: Connection, change: str) -> None:
+    db.app.execute(CYCLE)
+    db.app.execute(
         """
         CREATE TABLE log (id int, a int REFERENCES a DEFERRABLE INITIALLY DEFERRED);
         CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql
@@ -69,44 +69,44 @@ def test_an_owner_puts_back_what_changed_by(slate: Slate, owner: Connection, cha
         SELECT lo_from_bytea(4711, 'kept');
         """
     )
-    slate.app.execute("INSERT INTO log VALUES (1, NULL)")
-    assert not slate.capture(owner).replica
+    db.app.execute("INSERT INTO log VALUES (1, NULL)")
+    assert not db.capture(owner).replica
     for statement in change.split("; "):
-        slate.app.execute(statement)
-    slate.restore()
-    assert not slate.changed()
+        db.app.execute(statement)
+    db.restore()
+    assert not db.changed()
 
 
-def test_an_owner_is_told_of_a_stale_materialized_view(slate: Slate, owner: Connection) -> None:
-    slate.app.execute("CREATE TABLE a (id int); CREATE MATERIALIZED VIEW seen AS SELECT * FROM a")
-    slate.app.execute("INSERT INTO a VALUES (1)")
-    slate.capture(owner)
-    slate.app.execute("REFRESH MATERIALIZED VIEW seen")
+def test_an_owner_is_told_of_a_stale_materialized_view(db: Database, owner: Connection) -> None:
+    db.app.execute("CREATE TABLE a (id int); CREATE MATERIALIZED VIEW seen AS SELECT * FROM a")
+    db.app.execute("INSERT INTO a VALUES (1)")
+    db.capture(owner)
+    db.app.execute("REFRESH MATERIALIZED VIEW seen")
     with pytest.raises(restore.NotRepairable, match=r"REFRESH MATERIALIZED VIEW public\.seen"):
-        slate.restore_only()
+        db.restore_only()
 
 
-def test_rows_hidden_by_a_policy_are_an_error_and_no_miss(slate: Slate, owner: Connection) -> None:
-    slate.app.execute(
+def test_rows_hidden_by_a_policy_are_an_error_and_no_miss(db: Database, owner: Connection) -> None:
+    db.app.execute(
         "CREATE TABLE a (id int); ALTER TABLE a ENABLE ROW LEVEL SECURITY,"
         " FORCE ROW LEVEL SECURITY; CREATE POLICY p ON a USING (false)"
     )
     with pytest.raises(IsolationError, match="BYPASSRLS"):
-        slate.capture(owner)
+        db.capture(owner)
 
 
-def test_a_role_that_may_not_read_a_table_is_told(slate: Slate, owner: Connection) -> None:
-    slate.app.execute("RESET ROLE; CREATE TABLE a (id int)")
+def test_a_role_that_may_not_read_a_table_is_told(db: Database, owner: Connection) -> None:
+    db.app.execute("RESET ROLE; CREATE TABLE a (id int)")
     with pytest.raises(IsolationError, match="table a"):
-        slate.capture(owner)
+        db.capture(owner)
 
 
-def test_a_backend_the_role_may_not_end_is_named(slate: Slate, owner: Connection) -> None:
-    slate.app.execute("CREATE TABLE a (id int)")
-    slate.capture(owner)
-    left = slate.connect()
+def test_a_backend_the_role_may_not_end_is_named(db: Database, owner: Connection) -> None:
+    db.app.execute("CREATE TABLE a (id int)")
+    db.capture(owner)
+    left = db.connect()
     left.execute("INSERT INTO a VALUES (1)")
     with pytest.raises(IsolationError, match="pg_signal_backend") as caught:
-        slate.restore_only()
+        db.restore_only()
     assert f"pid {left.info.backend_pid}" in str(caught.value)
     assert left.info.transaction_status == psycopg.pq.TransactionStatus.INTRANS

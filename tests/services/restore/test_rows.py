@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
-    from .conftest import Slate
+    from .conftest import Database
 
 SEEDED = """
 CREATE TABLE item (id serial PRIMARY KEY, name text UNIQUE);
@@ -30,13 +30,13 @@ INSERT INTO item (name) SELECT 'seed ' || i FROM generate_series(1, 5) i;
         "CREATE TEMP TABLE mine (x int); INSERT INTO item (name) VALUES ('new')",
     ],
 )
-def test_seeded_rows_come_back_after(slate: Slate, change: str) -> None:
-    slate.app.execute(SEEDED)
-    slate.capture()
-    slate.app.execute(change)
-    assert slate.changed()
-    slate.restore()
-    assert not slate.changed()
+def test_seeded_rows_come_back_after(db: Database, change: str) -> None:
+    db.app.execute(SEEDED)
+    db.capture()
+    db.app.execute(change)
+    assert db.changed()
+    db.restore()
+    assert not db.changed()
 
 
 TABLES = {
@@ -82,25 +82,25 @@ TABLES = {
 
 @pytest.mark.parametrize("seeds", [0, 4], ids=["empty", "seeded"])
 @pytest.mark.parametrize("kind", TABLES)
-def test_a_table_comes_back_when_it_is(slate: Slate, kind: str, seeds: int) -> None:
-    slate.app.execute(TABLES[kind])
+def test_a_table_comes_back_when_it_is(db: Database, kind: str, seeds: int) -> None:
+    db.app.execute(TABLES[kind])
     insert = "INSERT INTO t (id, name) SELECT i, repeat('x', 3000) || i FROM generate_series({}) i"
-    slate.app.execute(insert.format(f"1, {seeds}"))
-    slate.capture()
-    slate.app.execute(insert.format("10, 12"))
-    slate.restore()
+    db.app.execute(insert.format(f"1, {seeds}"))
+    db.capture()
+    db.app.execute(insert.format("10, 12"))
+    db.restore()
     if "guard" not in kind:
-        slate.app.execute("UPDATE t SET name = 'changed' WHERE id = 2")
-        slate.app.execute("DELETE FROM t WHERE id = 3")
-        slate.restore()
-    assert not slate.changed()
+        db.app.execute("UPDATE t SET name = 'changed' WHERE id = 2")
+        db.app.execute("DELETE FROM t WHERE id = 3")
+        db.restore()
+    assert not db.changed()
 
 
-def test_a_table_without_columns_comes_back(slate: Slate) -> None:
-    slate.app.execute("CREATE TABLE bare (); INSERT INTO bare SELECT FROM generate_series(1, 3)")
-    slate.capture()
-    slate.app.execute("DELETE FROM bare")
-    slate.restore()
+def test_a_table_without_columns_comes_back(db: Database) -> None:
+    db.app.execute("CREATE TABLE bare (); INSERT INTO bare SELECT FROM generate_series(1, 3)")
+    db.capture()
+    db.app.execute("DELETE FROM bare")
+    db.restore()
 
 
 CYCLE = """
@@ -123,8 +123,8 @@ INSERT INTO child VALUES (1);
         "INSERT INTO a VALUES (2, NULL, 1); INSERT INTO b VALUES (2, 2); UPDATE a SET b = 2",
     ],
 )
-def test_cycles_of_foreign_keys_come_back_after(slate: Slate, change: str) -> None:
-    slate.app.execute(CYCLE)
-    slate.capture()
-    slate.app.execute(change)
-    slate.restore()
+def test_cycles_of_foreign_keys_come_back_after(db: Database, change: str) -> None:
+    db.app.execute(CYCLE)
+    db.capture()
+    db.app.execute(change)
+    db.restore()

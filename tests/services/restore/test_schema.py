@@ -11,7 +11,7 @@ from pytest_berth.services.postgres import restore
 from pytest_berth.services.postgres.restore import initial_read
 
 if TYPE_CHECKING:
-    from .conftest import Slate
+    from .conftest import Database
 
 SCHEMA = """
 CREATE TABLE item (id serial PRIMARY KEY, name text DEFAULT 'x');
@@ -56,19 +56,19 @@ CREATE DOMAIN positive AS int CHECK (value > 0);
         ("CREATE OR REPLACE VIEW seen AS SELECT * FROM item WHERE id > 0", "view seen"),
         ("CREATE SCHEMA extra", "schema extra was created"),
         ("CREATE STATISTICS st ON id, name FROM item", "statistics object st was created"),
-        ("ALTER DATABASE slate SET work_mem = '1MB'", "database slate was altered"),
+        ("ALTER DATABASE shop SET work_mem = '1MB'", "database shop was altered"),
         ("CREATE PUBLICATION pub FOR TABLE item", "publication pub was created"),
         ("ALTER DEFAULT PRIVILEGES GRANT SELECT ON TABLES TO pg_monitor", "default privileges"),
         ("CREATE CAST (mood AS int) WITH INOUT", "cast from mood to integer was created"),
     ],
 )
-def test_a_schema_change_is_named(slate: Slate, change: str, named: str) -> None:
-    slate.app.execute(SCHEMA)
-    slate.capture()
-    slate.app.execute(change)
-    assert slate.changed()
+def test_a_schema_change_is_named(db: Database, change: str, named: str) -> None:
+    db.app.execute(SCHEMA)
+    db.capture()
+    db.app.execute(change)
+    assert db.changed()
     with pytest.raises(restore.SchemaChanged) as caught:
-        slate.restore_only()
+        db.restore_only()
     assert any(named in difference for difference in caught.value.differences)
     assert 'isolation="database"' in caught.value.remedy
 
@@ -86,9 +86,9 @@ def test_a_schema_change_is_named(slate: Slate, change: str, named: str) -> None
         ("DELETE FROM pg_enum", "type mood was altered"),
         ("UPDATE pg_extension SET extversion = '7'", "system in pg_extension was altered"),
         ("UPDATE pg_proc SET prosrc = 'SELECT 7' WHERE proname = 'one'", "function one() was"),
-        ("COMMENT ON DATABASE slate IS 'mine'", "database slate was altered"),
-        ("REVOKE CONNECT ON DATABASE slate FROM PUBLIC", "database slate was altered"),
-        ("ALTER DATABASE slate CONNECTION LIMIT 7", "database slate was altered"),
+        ("COMMENT ON DATABASE shop IS 'mine'", "database shop was altered"),
+        ("REVOKE CONNECT ON DATABASE shop FROM PUBLIC", "database shop was altered"),
+        ("ALTER DATABASE shop CONNECTION LIMIT 7", "database shop was altered"),
         ("REVOKE EXECUTE ON FUNCTION pg_sleep(float8) FROM PUBLIC", "system in pg_proc was"),
         ("COMMENT ON FUNCTION now() IS 'mine'", "system in pg_description was altered"),
         ("GRANT SELECT ON pg_authid TO PUBLIC", "table pg_authid was altered"),
@@ -98,61 +98,61 @@ def test_a_schema_change_is_named(slate: Slate, change: str, named: str) -> None
         ),
     ],
 )
-def test_what_no_event_trigger_tells_of_is_named(slate: Slate, change: str, named: str) -> None:
-    slate.app.autocommit = True
-    slate.app.execute(SCHEMA)
-    slate.app.execute("ALTER TABLE part ATTACH PARTITION part_1 FOR VALUES FROM (0) TO (9)")
-    slate.app.execute("CREATE TABLE twice (x int); INSERT INTO twice VALUES (1), (1)")
-    slate.capture()
+def test_what_no_event_trigger_tells_of_is_named(db: Database, change: str, named: str) -> None:
+    db.app.autocommit = True
+    db.app.execute(SCHEMA)
+    db.app.execute("ALTER TABLE part ATTACH PARTITION part_1 FOR VALUES FROM (0) TO (9)")
+    db.app.execute("CREATE TABLE twice (x int); INSERT INTO twice VALUES (1), (1)")
+    db.capture()
     for statement in change.split("; "):
         try:
-            slate.app.execute(statement.removeprefix("!").encode())
+            db.app.execute(statement.removeprefix("!").encode())
         except psycopg.errors.UniqueViolation:
             assert statement.startswith("!")
-    assert slate.changed()
+    assert db.changed()
     try:
         if not named:
-            slate.restore_only()
+            db.restore_only()
             return
         with pytest.raises(restore.SchemaChanged) as caught:
-            slate.restore_only()
+            db.restore_only()
     finally:
-        _drop_subscriptions(slate)
+        _drop_subscriptions(db)
     assert any(named in difference for difference in caught.value.differences)
 
 
-def _drop_subscriptions(slate: Slate) -> None:
-    for (name,) in slate.app.execute("SELECT subname FROM pg_subscription").fetchall():
-        slate.app.execute(f"ALTER SUBSCRIPTION {name} SET (slot_name = NONE)")
-        slate.app.execute(f"DROP SUBSCRIPTION {name}")
+def _drop_subscriptions(db: Database) -> None:
+    for (name,) in db.app.execute("SELECT subname FROM pg_subscription").fetchall():
+        db.app.execute(f"ALTER SUBSCRIPTION {name} SET (slot_name = NONE)")
+        db.app.execute(f"DROP SUBSCRIPTION {name}")
 
 
 def test_writing_rows_is_not_followed_by_counting_those_of_the_catalogs(
-    slate: Slate, monkeypatch: pytest.MonkeyPatch
+    db: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def forbidden(*_: object) -> None:
         raise AssertionError("the catalogs were counted")
 
-    slate.app.execute(SCHEMA)
-    slate.capture()
+    db.app.execute(SCHEMA)
+    db.capture()
     monkeypatch.setattr(initial_read, "_require_entries", forbidden)
-    slate.app.execute("INSERT INTO item (name) VALUES ('a')")
-    slate.app.execute("BEGIN; UPDATE item SET name = 'b'; ROLLBACK")
-    slate.restore()
-    slate.app.execute("SELECT setval('free', 9)")
+    db.app.execute("INSERT INTO item (name) VALUES ('a')")
+    db.app.execute("BEGIN; UPDATE item SET name = 'b'; ROLLBACK")
+    db.restore()
+    db.app.execute("SELECT setval('free', 9)")
     with pytest.raises(AssertionError, match="were counted"):
-        slate.restore_only()
+        db.restore_only()
 
 
-def test_a_table_that_was_dropped_without_a_note_is_named(slate: Slate) -> None:
-    slate.app.execute("CREATE TABLE item (x int)")
-    slate.capture()
-    with slate.app.transaction():
+def test_a_table_that_was_dropped_without_a_note_is_named(db: Database) -> None:
+    db.app.execute("CREATE TABLE item (x int)")
+    db.capture()
+    with db.app.transaction():
         # As with event_triggers = off, which PostgreSQL has since 17.
-        slate.app.execute("DROP TABLE item")
-        slate.app.execute("DELETE FROM information_schema.berth_ddl")
+        db.app.execute("DROP TABLE item")
+        db.app.execute("DELETE FROM information_schema.berth_ddl")
     with pytest.raises(restore.SchemaChanged, match="table item was dropped"):
-        slate.restore_only()
+        db.restore_only()
 
 
 @pytest.mark.parametrize(
@@ -169,58 +169,58 @@ def test_a_table_that_was_dropped_without_a_note_is_named(slate: Slate) -> None:
         "CREATE FUNCTION pg_temp.f() RETURNS int LANGUAGE sql AS 'SELECT 1'",
     ],
 )
-def test_what_leaves_the_schema_as_it_was_is_no_change(slate: Slate, change: str) -> None:
-    slate.app.execute(SCHEMA)
-    slate.app.execute(
+def test_what_leaves_the_schema_as_it_was_is_no_change(db: Database, change: str) -> None:
+    db.app.execute(SCHEMA)
+    db.app.execute(
         "CREATE INDEX by_name ON item (name); ALTER TABLE item ADD late text DEFAULT 'missing';"
         "INSERT INTO item (name) VALUES ('c'), ('a'), ('b'); DELETE FROM item WHERE id = 2"
     )
-    slate.capture()
+    db.capture()
     for statement in change.split("; "):
-        slate.app.execute(statement)
-    slate.restore()
+        db.app.execute(statement)
+    db.restore()
 
 
-def test_tables_of_an_extension_come_back(slate: Slate) -> None:
-    slate.app.execute("CREATE TABLE config (x serial); INSERT INTO config VALUES (1)")
-    slate.app.execute("CREATE EXTENSION IF NOT EXISTS plpgsql")
-    slate.app.execute("ALTER EXTENSION plpgsql ADD TABLE config")
-    slate.capture()
-    slate.app.execute("UPDATE config SET x = 7; INSERT INTO config DEFAULT VALUES")
-    restored = slate.restore()
+def test_tables_of_an_extension_come_back(db: Database) -> None:
+    db.app.execute("CREATE TABLE config (x serial); INSERT INTO config VALUES (1)")
+    db.app.execute("CREATE EXTENSION IF NOT EXISTS plpgsql")
+    db.app.execute("ALTER EXTENSION plpgsql ADD TABLE config")
+    db.capture()
+    db.app.execute("UPDATE config SET x = 7; INSERT INTO config DEFAULT VALUES")
+    restored = db.restore()
     assert (restored.tables, restored.sequences) == (("public.config",), ("public.config_x_seq",))
 
 
-def test_rows_the_schema_refuses_by_now_are_a_reason_to_replace_the_database(slate: Slate) -> None:
-    slate.app.execute(
+def test_rows_the_schema_refuses_by_now_are_a_reason_to_replace_the_database(db: Database) -> None:
+    db.app.execute(
         "CREATE TABLE item (x int); INSERT INTO item VALUES (-1);"
         "ALTER TABLE item ADD CHECK (x > 0) NOT VALID"
     )
-    slate.capture()
-    slate.app.execute("DELETE FROM item")
+    db.capture()
+    db.app.execute("DELETE FROM item")
     with pytest.raises(restore.NotRepairable, match=r"no longer accepted by public\.item"):
-        slate.restore_only()
+        db.restore_only()
 
 
-def test_functions_that_need_the_search_path_of_the_database_work(slate: Slate) -> None:
-    slate.app.execute(
+def test_functions_that_need_the_search_path_of_the_database_work(db: Database) -> None:
+    db.app.execute(
         "CREATE FUNCTION good(int) RETURNS bool LANGUAGE sql IMMUTABLE AS 'SELECT $1 > 0';"
         "CREATE FUNCTION better(int) RETURNS bool LANGUAGE plpgsql AS 'BEGIN RETURN good($1); END';"
         "CREATE TABLE item (x int CHECK (better(x))); INSERT INTO item VALUES (1)"
     )
-    slate.capture()
-    slate.app.execute("DELETE FROM item")
-    slate.restore()
+    db.capture()
+    db.app.execute("DELETE FROM item")
+    db.restore()
 
 
-def test_the_copies_are_gone_after_release(slate: Slate) -> None:
-    slate.app.execute("CREATE TABLE item (x int); INSERT INTO item VALUES (1)")
-    baseline = slate.capture()
-    restore.release(slate.berth, baseline)
-    with psycopg.connect(slate.dsn) as door:
-        copies = door.execute(
+def test_the_copies_are_gone_after_release(db: Database) -> None:
+    db.app.execute("CREATE TABLE item (x int); INSERT INTO item VALUES (1)")
+    baseline = db.capture()
+    restore.release(db.berth, baseline)
+    with psycopg.connect(db.dsn) as conn:
+        copies = conn.execute(
             "SELECT count(*) FROM pg_class WHERE relname ~ '^berth_[0-9]'"
         ).fetchone()
     assert copies == (0,)
-    prepared = slate.berth.execute("SELECT count(*) FROM pg_prepared_statements").fetchone()
+    prepared = db.berth.execute("SELECT count(*) FROM pg_prepared_statements").fetchone()
     assert prepared == (0,)

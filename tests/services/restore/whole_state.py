@@ -94,20 +94,20 @@ def read(dsn: str, *, whole: bool = False) -> State:
         dsn: The database's.
         whole: Whether every row is returned; else how many there are, and a sum of their hashes.
     """
-    with psycopg.connect(dsn, autocommit=True) as door:
-        door.execute("SET search_path = pg_catalog")
-        queries = dict(_queries(door))
+    with psycopg.connect(dsn, autocommit=True) as conn:
+        conn.execute("SET search_path = pg_catalog")
+        queries = dict(_queries(conn))
         state = {
-            name: door.execute(text.encode()).fetchall() for name, text in _relations(door) if text
+            name: conn.execute(text.encode()).fetchall() for name, text in _relations(conn) if text
         }
         if whole:
             for name, query in queries.items():
-                found = door.execute(f"{HIDDEN} SELECT row::text FROM ({query}) row".encode())
+                found = conn.execute(f"{HIDDEN} SELECT row::text FROM ({query}) row".encode())
                 state[name] = sorted(text for (text,) in found)
         else:
             parts = [_SUMMED.format(name=name, query=query) for name, query in queries.items()]
             text = f"{HIDDEN} {' UNION ALL '.join(parts)}"
-            state |= {name: found for *found, name in door.execute(text.encode()).fetchall()}
+            state |= {name: found for *found, name in conn.execute(text.encode()).fetchall()}
     return state
 
 
@@ -121,9 +121,9 @@ def differences(before: State, after: State) -> list[str]:
     return found
 
 
-def _queries(door: Connection) -> Iterator[tuple[str, str]]:
+def _queries(conn: Connection) -> Iterator[tuple[str, str]]:
     columns: dict[str, list[tuple[str, bool]]] = {}
-    for catalog, column, is_oid in door.execute(COLUMNS, [LEFT_OUT]).fetchall():
+    for catalog, column, is_oid in conn.execute(COLUMNS, [LEFT_OUT]).fetchall():
         columns.setdefault(catalog, []).append((column, is_oid))
     for catalog, found in columns.items():
         shown = [f'c."{n}"' for n, _ in found if n not in VOLATILE.get(catalog, "").split()]
@@ -131,15 +131,15 @@ def _queries(door: Connection) -> Iterator[tuple[str, str]]:
         where = " AND ".join(seen) or "true"
         yield catalog, f"SELECT {', '.join(shown)} FROM {catalog} c WHERE {where}"
     yield from SERVER.items()
-    if door.info.server_version >= 150000:
+    if conn.info.server_version >= 150000:
         yield "parameters", PARAMETERS
     yield "large objects", "SELECT loid, pageno, md5(data) FROM pg_largeobject"
 
 
-def _relations(door: Connection) -> Iterator[tuple[str, str]]:
-    for schema, name, kind, populated in door.execute(RELATIONS).fetchall():
+def _relations(conn: Connection) -> Iterator[tuple[str, str]]:
+    for schema, name, kind, populated in conn.execute(RELATIONS).fetchall():
         columns = "last_value, is_called" if kind == "S" else "t::text"
         query = sql.SQL("SELECT {} FROM ONLY {} t ORDER BY 1").format(
             sql.SQL(columns), sql.Identifier(schema, name)
         )
-        yield f"{schema}.{name}", query.as_string(door) if populated else "SELECT 'not populated'"
+        yield f"{schema}.{name}", query.as_string(conn) if populated else "SELECT 'not populated'"
