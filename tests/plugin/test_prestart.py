@@ -169,7 +169,7 @@ def test_a_run_imports_only_what_its_source_and_its_tests_need(
                 assert not loaded("sources.container")  # nor `container_engine`
                 assert not loaded("sources.external")
                 assert not loaded("services.redis.namespace", "services.kafka.namespace")
-                kinds = ("alembic", "python_attribute", "command", "python_objects", "sql")
+                kinds = ("alembic", "python_attribute", "command", "python_objects", "sql_files")
                 assert not loaded(*(f"services.postgres.schema.{kind}" for kind in kinds))
                 assert not loaded("services.postgres.restore.")
                 assert not loaded("services.postgres.databases.database_pool")

@@ -123,7 +123,7 @@ class PooledSessions:
             for pooled in [self._taken(stack) for _ in range(self._idle() if used else 0)]:
                 pid = _backend(pooled.dbapi_connection)
                 self._used.discard(pid)
-                if pid not in used or self._renew(pooled):
+                if pid not in used or self._is_made_new(pooled):
                     kept.append(pid)
                 else:
                     pooled.invalidate()
@@ -150,7 +150,7 @@ class PooledSessions:
         stack.callback(pooled.close)
         return pooled
 
-    def _renew(self, pooled: PoolProxiedConnection) -> bool:
+    def _is_made_new(self, pooled: PoolProxiedConnection) -> bool:
         if self._is_set_up():
             return False
         driver = pooled.info.get(_BEFORE_TESTS)

@@ -166,7 +166,7 @@ class DatabaseLayers(Layers[Baseline]):
             known = self._current
             confirmed = self.connection.confirm(known)
             if confirmed:
-                self._renew(confirmed)
+                self._remember(confirmed)
             else:
                 self._return_to(known)
             self._swept = True
@@ -193,10 +193,10 @@ class DatabaseLayers(Layers[Baseline]):
         known = self._current
         confirmed = known and self.connection.confirm(known)
         if confirmed:
-            return self._renew(confirmed)
+            return self._remember(confirmed)
         self._current = None
         loaded = None if self._live else self.connection.load()
-        return self._renew(loaded or self.connection.capture(known))
+        return self._remember(loaded or self.connection.capture(known))
 
     def _return_to(self, before: Baseline) -> None:
         known, self.wrote = self._current, True
@@ -207,10 +207,10 @@ class DatabaseLayers(Layers[Baseline]):
         except restore.LeftOpen as error:
             self._current = None
             if error.restored:
-                self._renew(error.restored.baseline)
+                self._remember(error.restored.baseline)
             raise
         self.wrote = restored.baseline is not before
-        self._renew(restored.baseline)
+        self._remember(restored.baseline)
 
     def _restore(self, before: Baseline) -> restore.Restored:
         """Put everything back; of a schema to which something was added, without replacing it."""
@@ -243,7 +243,7 @@ class DatabaseLayers(Layers[Baseline]):
         self._live[found.prepared.prefix] = found
         return found
 
-    def _renew(self, found: Baseline) -> Baseline:
+    def _remember(self, found: Baseline) -> Baseline:
         """Remember how the database stands, also for the layers that lie on the same baseline."""
         self._current = found
         for layer in self._layers:

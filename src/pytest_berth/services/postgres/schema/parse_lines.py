@@ -129,7 +129,7 @@ def _path(path: Path, root: Path) -> Step:
 
 
 def _files(line: str, pattern: str, root: Path) -> Step:
-    from pytest_berth.services.postgres.schema.sql import SqlFiles
+    from pytest_berth.services.postgres.schema.sql_files import SqlFiles
 
     return SqlFiles(line, pattern, root)
 

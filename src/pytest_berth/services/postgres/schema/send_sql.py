@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from pytest_berth.errors import SchemaError
-from pytest_berth.services.postgres.schema import scanner
+from pytest_berth.services.postgres.schema import find_statements
 from pytest_berth.services.postgres.schema.psql import FOREIGN_DUMP
 
 if TYPE_CHECKING:
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     import psycopg
     import sqlalchemy
 
-    from pytest_berth.services.postgres.schema.script import Script
+    from pytest_berth.services.postgres.schema.sql_script import Script
     from pytest_berth.services.postgres.schema.steps import Target
 
 REMEDIES = {
@@ -128,7 +128,7 @@ def _failure(script: Script, error: Exception, statement: int | None) -> SchemaE
 def _place(script: Script, offset: int | None) -> tuple[str, str]:
     if offset is None:
         return script.name, ""
-    line = scanner.line_at(script.text, offset)
+    line = find_statements.line_at(script.text, offset)
     text = script.text.split("\n")[line - 1].strip()
     return f"{script.name}:{line}", f"{line} | {text}"
 
@@ -139,5 +139,5 @@ def _offset(text: str, diag: object, statement: int | None) -> int | None:
         return int(position) - 1
     if statement is None:
         return None
-    sent = [found.start for found in scanner.statements(text) if not found.meta]
+    sent = [found.start for found in find_statements.statements(text) if not found.meta]
     return sent[statement] if statement < len(sent) else None

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from pytest_berth.errors import SchemaError
-from pytest_berth.services.postgres.schema import scanner
+from pytest_berth.services.postgres.schema import find_statements
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -39,7 +39,7 @@ class Script:
             return False
         return any(
             statement.copies or (statement.meta and not self._is_guard(statement))
-            for statement in scanner.statements(self.text)
+            for statement in find_statements.statements(self.text)
         )
 
     @property
@@ -47,7 +47,7 @@ class Script:
         """Whether it begins or ends transactions."""
         if not MAY_CONTROL.search(self.text):
             return False
-        return any(statement.controls for statement in scanner.statements(self.text))
+        return any(statement.controls for statement in find_statements.statements(self.text))
 
     def to_send(self) -> bytes:
         """Return what the server is sent: the text without a dump's guards.
@@ -66,18 +66,18 @@ class Script:
     def _without_guards(self) -> str:
         text = self.text
         if "\\" in text:
-            for each in [found for found in scanner.statements(text) if found.meta]:
+            for each in [found for found in find_statements.statements(text) if found.meta]:
                 # Blanks keep the positions that the server reports.
                 text = text[: each.start] + " " * (each.end - each.start) + text[each.end :]
         return text
 
-    def _is_guard(self, statement: scanner.Statement) -> bool:
+    def _is_guard(self, statement: find_statements.Statement) -> bool:
         # pg_dump fences dumps against injected backslash lines; a server needs no such fence.
         line = self.text[statement.start : statement.end]
         return line.startswith((r"\restrict ", r"\unrestrict "))
 
     def _not_text(self, offset: int) -> SchemaError:
-        line = scanner.line_at(self.text, offset)
+        line = find_statements.line_at(self.text, offset)
         return SchemaError(
             f"{self.name}:{line} is not UTF-8 text.",
             why="SQL files are sent as UTF-8",

@@ -1,4 +1,4 @@
-"""What the scanner takes for statements, COPY, backslash lines and transaction control."""
+"""What is taken for statements, COPY, backslash lines and transaction control."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pytest_berth.errors import SchemaError
-from pytest_berth.services.postgres.schema.scanner import statements
-from pytest_berth.services.postgres.schema.script import Script
+from pytest_berth.services.postgres.schema.find_statements import statements
+from pytest_berth.services.postgres.schema.sql_script import Script
 
 if TYPE_CHECKING:
     from pathlib import Path

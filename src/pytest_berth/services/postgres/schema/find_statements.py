@@ -1,4 +1,4 @@
-"""Finding statements in SQL text, as far as psql and servers disagree about them.
+"""Finds the statements in SQL text, as far as psql and servers disagree about them.
 
 The rules are those of psql's own scanner (``psqlscan.l``): strings, dollar quotes and nested
 comments hide everything; a semicolon inside parentheses or a ``BEGIN ATOMIC`` body ends nothing.

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from pytest_berth.errors import SettingsError
 from pytest_berth.services.postgres.schema import psql, send_sql, template_fingerprint
-from pytest_berth.services.postgres.schema.script import Script
+from pytest_berth.services.postgres.schema.sql_script import Script
 from pytest_berth.services.postgres.schema.steps import refuse_transaction, suggest
 
 if TYPE_CHECKING:
