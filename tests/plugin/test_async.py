@@ -217,11 +217,11 @@ def test_a_task_that_outlives_its_test_harms_no_other(served: Project, driver: s
         import psycopg
 
         tasks = []
-        door = psycopg.connect(os.environ["BERTH_PG_URL"].replace("+psycopg", ""), autocommit=True)
+        conn = psycopg.connect(os.environ["BERTH_PG_URL"].replace("+psycopg", ""), autocommit=True)
 
         def sleeps(name):
             query = "SELECT FROM pg_stat_activity WHERE wait_event = 'PgSleep' AND datname = %s"
-            return door.execute(query, [name]).fetchone() is not None
+            return conn.execute(query, [name]).fetchone() is not None
 
         async def test_leaves_a_query(pg_async_session):
             name = await pg_async_session.scalar(text("SELECT current_database()"))

@@ -232,12 +232,12 @@ def test_tenants_with_schemas_of_their_own_are_put_back(served: Project) -> None
 def role(outer_url: str) -> Iterator[str]:
     """A role of the server that may log in, and nothing else yet."""
     name = f"app_{uuid4().hex[:8]}"
-    with psycopg.connect(outer_url.replace("+psycopg", ""), autocommit=True) as door:
-        door.execute(f"CREATE ROLE {name} LOGIN PASSWORD 'secret'".encode())
+    with psycopg.connect(outer_url.replace("+psycopg", ""), autocommit=True) as conn:
+        conn.execute(f"CREATE ROLE {name} LOGIN PASSWORD 'secret'".encode())
         yield name
         # Another run on this server may be dropping the template that names the role.
         drop, in_use = f"DROP ROLE {name}".encode(), psycopg.errors.DependentObjectsStillExist
-        wait_for(lambda: door.execute(drop), 60, ignore=in_use)
+        wait_for(lambda: conn.execute(drop), 60, ignore=in_use)
 
 
 def test_the_application_works_as_a_role_of_few_rights(served: Project, role: str) -> None:

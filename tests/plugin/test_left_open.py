@@ -117,14 +117,14 @@ def test_a_connection_that_still_works_is_ended_and_the_pool_goes_on(shop: Proje
             thread = threading.Thread(target=work)
             thread.start()
             left.append(thread)
-            with psycopg.connect(app.url.render_as_string(False).replace("+psycopg", "")) as door:
+            with psycopg.connect(app.url.render_as_string(False).replace("+psycopg", "")) as conn:
                 # Others work on this server, too.
                 query = (
                     "SELECT count(*) FROM pg_stat_activity"
                     " WHERE wait_event = 'PgSleep' AND datname = current_database()"
                 )
-                while not door.execute(query).fetchone()[0]:
-                    door.commit()
+                while not conn.execute(query).fetchone()[0]:
+                    conn.commit()
 
         @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
         def test_next(app):

@@ -22,9 +22,9 @@ SELECT ARRAY(SELECT rolname::text FROM pg_roles WHERE rolname !~ '^pg_' ORDER BY
 '''
 
 def run(dsn, *statements):
-    with psycopg.connect(dsn, autocommit=True) as door:
+    with psycopg.connect(dsn, autocommit=True) as conn:
         for statement in statements:
-            found = door.execute(statement)
+            found = conn.execute(statement)
         return found.fetchone() if found.description else None
 
 @pytest.fixture(scope="session")

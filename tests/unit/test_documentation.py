@@ -105,7 +105,7 @@ def test_every_setting_that_a_page_names_exists(path: Path) -> None:
     assert set(re.findall(r"--berth-[\w-]+", text)) <= flags
 
 
-def test_the_table_of_fixtures_has_types_scopes_and_doors() -> None:
+def test_the_table_of_fixtures_has_types_scopes_and_which_commit() -> None:
     expected = {
         name: (
             re.sub(r"Iterator\[(.*)\]", r"\1", signature_of(found).return_annotation),

@@ -2,7 +2,7 @@
 
 A template whose fingerprint is known bears it in its comment. When the server or its data is kept,
 it is renamed after it, and a later run that wants the same copies it. The comment also tells the
-life of the server that it was made in: a template from before a crash is not used any more.
+checkpointer of the server that it was made on: a template from before a crash is not used any more.
 """
 
 from __future__ import annotations
