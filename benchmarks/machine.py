@@ -18,7 +18,7 @@ from pytest_berth.config import options as ini
 from pytest_berth.config.options import Setting, Settings
 from pytest_berth.errors import BerthError
 from pytest_berth.run import run
-from pytest_berth.run.manager import Manager
+from pytest_berth.run.server_manager import Manager
 from pytest_berth.services.postgres import urls
 from pytest_berth.services.postgres.options import VERSION
 from pytest_berth.services.postgres.server import binaries

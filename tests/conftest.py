@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 import fork_server
-from pytest_berth.run.plugin_state import BERTH
+from pytest_berth.run.plugin_state import PLUGIN_STATE
 from pytest_berth.services.kafka.service import KAFKA
 from pytest_berth.services.postgres import urls
 from pytest_berth.services.postgres.service import POSTGRES
@@ -123,7 +123,7 @@ def project(_home: str, pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPat
 @pytest.fixture(scope="session")
 def outer_url(pg_server: RunningServer, pytestconfig: pytest.Config) -> str:
     """URL of a superuser on the server that the outer run has started."""
-    server = pytestconfig.stash[BERTH].manager.server(POSTGRES)
+    server = pytestconfig.stash[PLUGIN_STATE].manager.server(POSTGRES)
     return urls.url(server, server.credentials.database)
 
 
@@ -137,7 +137,7 @@ def served(project: Project, outer_url: str, monkeypatch: pytest.MonkeyPatch) ->
 @pytest.fixture(scope="session")
 def require_service(pytestconfig: pytest.Config) -> Callable[[Service, str], None]:
     """Skip where a source cannot serve a service; fail where ``BERTH_TESTS_REQUIRE`` names it."""
-    berth = pytestconfig.stash[BERTH]
+    berth = pytestconfig.stash[PLUGIN_STATE]
     required = os.environ.get("BERTH_TESTS_REQUIRE", "").split(",")
     candidates = Sources(berth.settings, berth.run.id)
     # Asked before any test: `pytester` forgets the modules that are imported while it is used.

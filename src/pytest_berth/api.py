@@ -112,10 +112,10 @@ class Server:
         handle: What its source needs to stop it and to read its log.
         slot: Empty for the run's server; else whose own it is, such as ``"gw0"``.
         restarts: How many servers were lost before it in its place.
-        snapshot: What its data is kept as for later runs; empty where it is not.
-        thawed: Whether it has started from such data.
-        kept: What it is known as to later runs, which may take it over; empty where none may.
-        adopted: Whether an earlier run has started it.
+        snapshot: Name of the snapshot that its data is stored as; empty where it is not.
+        from_snapshot: Whether it has started from such a snapshot.
+        reuse_record: Name of the record by which later runs find it; empty where none may.
+        reattached: Whether an earlier run has started it.
     """
 
     service: str
@@ -132,9 +132,9 @@ class Server:
     slot: str = ""
     restarts: int = 0
     snapshot: str = ""
-    thawed: bool = False
-    kept: str = ""
-    adopted: bool = False
+    from_snapshot: bool = False
+    reuse_record: str = ""
+    reattached: bool = False
 
     @property
     def key(self) -> str:
@@ -145,9 +145,9 @@ class Server:
         """Return the line that tells of the server: what it is, where it runs, why there."""
         took = f" ready in {self.started_in:.2f} s" if self.handle else ""
         again = ", in the place of a lost one" if self.restarts else ""
-        kept = ", kept by an earlier run" if self.adopted else ""
+        reused = ", kept by an earlier run" if self.reattached else ""
         return (
-            f"{self.service} {self.version}{took}: {self.source}, {self.detail}{kept},"
+            f"{self.service} {self.version}{took}: {self.source}, {self.detail}{reused},"
             f" at {self.host}:{self.port} ({self.reason}{again})"
         )
 
@@ -508,7 +508,7 @@ class Backend:
             starts: Whether its server is to be started; else an earlier run has left it.
         """
 
-    def prepare_ahead(self, server: Server, item: pytest.Item) -> None:
+    def prebuild(self, server: Server, item: pytest.Item) -> None:
         """Do ahead, in a thread of its own, what tests need on the server and no fixture settles.
 
         Args:

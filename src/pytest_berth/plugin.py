@@ -16,7 +16,7 @@ from pytest_berth.config import options as core_options
 from pytest_berth.errors import BerthError
 from pytest_berth.isolation import fixtures
 from pytest_berth.run import run
-from pytest_berth.run.plugin_state import BERTH, Berth
+from pytest_berth.run.plugin_state import PLUGIN_STATE, PluginState
 from pytest_berth.services import discovery
 
 if TYPE_CHECKING:
@@ -48,8 +48,8 @@ def pytest_load_initial_conftests(
         raise pytest.UsageError("\n\n".join(map(str, broken)))
     options = [*core_options.OPTIONS, *(option for s in services for option in s.options)]
     values = loading.read(early_config, options)
-    berth = Berth(values, run.current(), services, lambda: _start_reporting(early_config))
-    early_config.stash[BERTH] = berth
+    berth = PluginState(values, run.current(), services, lambda: _start_reporting(early_config))
+    early_config.stash[PLUGIN_STATE] = berth
     # pytest_unconfigure is not called where a conftest file or the command line ends the run.
     early_config.add_cleanup(berth.end)
     given = early_config.known_args_namespace
@@ -76,12 +76,12 @@ def pytest_configure(config: pytest.Config) -> None:
     """Register the markers, and what the settings ask for."""
     for line in markers.lines(discovery.find().services):
         config.addinivalue_line("markers", line)
-    if BERTH not in config.stash:
+    if PLUGIN_STATE not in config.stash:
         raise pytest.UsageError(
             "pytest-berth was loaded by a conftest file, which is too late: install it, or use"
             " `pytest -p pytest_berth.plugin`"
         )
-    berth = config.stash[BERTH]
+    berth = config.stash[PLUGIN_STATE]
     if berth.is_given_a_server:
         berth.progress  # noqa: B018  its hooks take the password out of what unit tests print
     if berth.settings[core_options.FAIL_FAST]:
@@ -94,7 +94,7 @@ def pytest_report_header(config: pytest.Config) -> list[str]:
     """Show the settings and where they come from."""
     from pytest_berth.reporting.header import header
 
-    return header(config.stash[BERTH], config.get_verbosity())
+    return header(config.stash[PLUGIN_STATE], config.get_verbosity())
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
@@ -102,7 +102,7 @@ def pytest_collection_modifyitems(
     config: pytest.Config, items: list[pytest.Item]
 ) -> Generator[None, None, None]:
     """Mark integration tests before ``-m`` selects; afterwards check and order what is left."""
-    berth = config.stash[BERTH]
+    berth = config.stash[PLUGIN_STATE]
     integration = [item for item in items if requirements.prepare(item, berth.services)]
     berth.may_need_servers = bool(integration)
     yield
@@ -126,7 +126,7 @@ def pytest_collection_modifyitems(
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtestloop(session: pytest.Session) -> None:
     """Start what the selected tests need, while the first of them run."""
-    berth = session.config.stash[BERTH]
+    berth = session.config.stash[PLUGIN_STATE]
     if berth.may_need_servers and not berth.settings[core_options.FAIL_FAST]:
         from pytest_berth.run import prestart
 
@@ -139,7 +139,7 @@ def pytest_xdist_setupnodes(config: pytest.Config, specs: Sequence[Any]) -> None
     from pytest_berth.reporting.worker_output import Relay
     from pytest_berth.run.xdist_controller import Controller
 
-    berth = config.stash[BERTH]
+    berth = config.stash[PLUGIN_STATE]
     for spec in specs:
         spec.env.update(berth.run.variables())
     relay = Relay(berth.run, berth.progress.note)
@@ -153,13 +153,13 @@ def pytest_xdist_node_collection_finished(node: Any) -> None:
     """End the run when a worker has found a usage error."""
     from pytest_berth.collection import usage_errors
 
-    usage_errors.raise_workers_error(node.config.stash[BERTH].run)
+    usage_errors.raise_workers_error(node.config.stash[PLUGIN_STATE].run)
 
 
 @pytest.hookimpl(trylast=True)
 def pytest_sessionfinish(session: pytest.Session) -> None:
     """Let an xdist worker undo what it has done; what the run has started outlives the results."""
-    berth = session.config.stash[BERTH]
+    berth = session.config.stash[PLUGIN_STATE]
     if berth.run.is_owner:
         berth.finish_testing()
     else:
@@ -169,9 +169,9 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
 @pytest.hookimpl(trylast=True)
 def pytest_unconfigure(config: pytest.Config) -> None:
     """Stop what this run has started, when its results have been printed."""
-    if BERTH not in config.stash:
+    if PLUGIN_STATE not in config.stash:
         return
-    berth = config.stash[BERTH]
+    berth = config.stash[PLUGIN_STATE]
     if berth.served:
         from pytest_berth.reporting import quiet_ending
 
@@ -187,7 +187,7 @@ def _start_reporting(config: pytest.Config) -> Progress:
     return hooks.start(config)
 
 
-def _explain_import(berth: Berth, error: Exception) -> None:
+def _explain_import(berth: PluginState, error: Exception) -> None:
     """Say why a conftest file cannot be imported; pytest shows the error, without secrets."""
     from pytest_berth.reporting import redaction
 
@@ -200,7 +200,7 @@ def _explain_import(berth: Berth, error: Exception) -> None:
             print(hint, file=sys.stderr)
 
 
-def _start(berth: Berth) -> None:
+def _start(berth: PluginState) -> None:
     problems = berth.prepare()
     if problems:
         raise pytest.UsageError("\n\n".join(map(str, problems)))

@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 import pytest
 
-from pytest_berth.run.plugin_state import BERTH
+from pytest_berth.run.plugin_state import PLUGIN_STATE
 from pytest_berth.sources.choose import Sources
 from pytest_berth.waiting import wait_for
 
@@ -45,10 +45,10 @@ _PROBLEMS = pytest.StashKey["dict[str, Mapping[str, str]]"]()
 _CONFTEST = """
 import os, pathlib
 import pytest
-from pytest_berth.run.plugin_state import BERTH
+from pytest_berth.run.plugin_state import PLUGIN_STATE
 
 def pytest_runtest_teardown(item):
-    berth = item.config.stash[BERTH]
+    berth = item.config.stash[PLUGIN_STATE]
     if berth.has_manager:
         with pathlib.Path("servers.txt").open("a") as file:
             for server in berth.manager.servers:
@@ -56,7 +56,7 @@ def pytest_runtest_teardown(item):
 
 def kill(config, running):
     server = running.server
-    config.stash[BERTH].manager.source(server).kill(server)
+    config.stash[PLUGIN_STATE].manager.source(server).kill(server)
 """
 
 
@@ -96,7 +96,7 @@ class ServiceConformance:
     @pytest.fixture
     def conformance_problems(self, pytestconfig: pytest.Config) -> Mapping[str, str]:
         """Why sources cannot serve here; asked once, before `pytester` hides what they look at."""
-        berth = pytestconfig.stash[BERTH]
+        berth = pytestconfig.stash[PLUGIN_STATE]
         known = pytestconfig.stash.setdefault(_PROBLEMS, {})
         if self.service.name not in known:
             places = Sources(berth.settings, berth.run.id)

@@ -12,8 +12,8 @@ import psycopg
 import pytest
 
 from ini_settings import settings
-from pytest_berth.run.manager import Manager
 from pytest_berth.run.run import MAIN, Run
+from pytest_berth.run.server_manager import Manager
 from pytest_berth.services.kafka import urls as kafka_urls
 from pytest_berth.services.postgres import urls
 from pytest_berth.services.postgres.service import POSTGRES

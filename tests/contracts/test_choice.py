@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from tests.contracts.conftest import Berthed, Stage
 
     from pytest_berth.errors import BerthError
-    from pytest_berth.run.manager import Manager
+    from pytest_berth.run.server_manager import Manager
 
 REFUSING = "tcp://127.0.0.1:1"
 UNREACHABLE = ("refusing", "mute", "no route", "no socket", "no such host")

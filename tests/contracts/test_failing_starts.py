@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from tests.contracts.conftest import Stage
 
-    from pytest_berth.run.manager import Manager
+    from pytest_berth.run.server_manager import Manager
 
 
 def test_a_server_that_ends_while_it_starts_is_an_error_with_its_log(

@@ -162,9 +162,9 @@ def test_other_settings_have_a_server_of_their_own(
         other = stage.start("local", berth_keep=KEEP, berth_redis_settings=lines)
         other.manager.stop()
 
-    assert other.server.adopted
+    assert other.server.reattached
     assert len(records.of_user().all()) == 2
-    assert not stage.start("local").server.adopted, "it was not asked for"
+    assert not stage.start("local").server.reattached, "it was not asked for"
 
 
 def test_a_kept_server_that_has_died_is_passed_over_with_a_line(
@@ -178,7 +178,7 @@ def test_a_kept_server_that_has_died_is_passed_over_with_a_line(
 
     second = stage.start("local", berth_keep=KEEP)
 
-    assert not second.server.adopted
+    assert not second.server.reattached
     assert any("the server kept for this project is passed over" in s for s in second.notes)
     second.manager.stop()
     assert is_running(second)
@@ -199,7 +199,7 @@ def test_a_server_that_cannot_be_cleaned_is_ended_by_the_run_that_finds_it(
 
     assert any("is passed over: tests have changed it: " in line for line in second.notes)
     assert not is_running(run)
-    assert not second.server.adopted
+    assert not second.server.reattached
     assert [record.server for record in records.of_user().all()] == [second.server]
     second.manager.stop()
 

@@ -143,7 +143,7 @@ def test_where_the_reaper_cannot_be_had_the_run_says_so(
             "*postgres cannot be served from the source asked for: berth_source = container*",
             f"*testcontainers' reaper {image} is not present and could not be pulled.*",
             f"*do:  docker pull {image}",
-            "*or leave it to berth's own janitor: berth_ryuk = false",
+            "*or leave it to berth's own reaper: berth_ryuk = false",
         ]
     )
     assert not left(client, project)

@@ -25,14 +25,14 @@ CONFTEST = """
     import pytest
 
     import foreign
-    from pytest_berth.run.plugin_state import BERTH
+    from pytest_berth.run.plugin_state import PLUGIN_STATE
     from pytest_berth.services.postgres.service import POSTGRES
 
     ROOT = Path(__file__).parent
 
     @pytest.fixture
     def take_over(pytestconfig):
-        server = pytestconfig.stash[BERTH].manager.server(POSTGRES)
+        server = pytestconfig.stash[PLUGIN_STATE].manager.server(POSTGRES)
         return lambda: foreign.take_over(
             server, Path(os.environ["FOREIGN_DATA"]), ROOT / foreign.FILE
         )
@@ -45,7 +45,7 @@ CONFTEST = """
     @pytest.fixture(scope="module")
     def taken_over_between(pytestconfig):
         yield
-        server = pytestconfig.stash[BERTH].manager.server(POSTGRES)
+        server = pytestconfig.stash[PLUGIN_STATE].manager.server(POSTGRES)
         foreign.take_over(server, Path(os.environ["FOREIGN_DATA"]), ROOT / foreign.FILE)
 """
 SCHEMA = "CREATE TABLE written (n serial)"

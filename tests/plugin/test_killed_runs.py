@@ -149,7 +149,7 @@ def source(request: pytest.FixtureRequest, require_source: Callable[[str], None]
     return str(request.param)
 
 
-@pytest.mark.parametrize("moment", ["janitor.log", "*.planned.json", "*.launched.json"])
+@pytest.mark.parametrize("moment", ["reaper.log", "*.planned.json", "*.launched.json"])
 def test_a_run_killed_while_its_server_starts(
     start: Callable[..., Run], source: str, moment: str
 ) -> None:

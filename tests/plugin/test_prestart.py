@@ -55,7 +55,7 @@ MADE_AHEAD = """
     from conftest import Path, gettempdir, of_threads, wait_for
 
     def made():
-        files = Path(gettempdir()).glob("berth-*/*.template-0.ahead")
+        files = Path(gettempdir()).glob("berth-*/*.template-0.prebuilt")
         return any(path.read_text() for path in files) and not of_threads()
 
     def test_unit():
@@ -259,7 +259,7 @@ def test_a_schema_that_fails_is_told_by_the_tests_that_need_it(
     project.ini("berth_pg_schema = bad.sql", "filterwarnings = error")
     (project.root / "bad.sql").write_text("CREATE TABEL two (id int);\n")
     project.write(
-        test_a=WAITING.format(pattern="*.template-0.ahead"),
+        test_a=WAITING.format(pattern="*.template-0.prebuilt"),
         test_b=USING + "\ndef test_more(pg_engine): pass",
     )
     result = project.run()
@@ -336,7 +336,7 @@ def test_a_start_that_fails_is_told_by_each_test_that_needs_it_and_nowhere_else(
 ) -> None:
     project.ini("berth_pg_settings = work_memory = 64MB", "filterwarnings = error")
     project.write(
-        test_a=WAITING.format(pattern="postgres.failed-ahead"),
+        test_a=WAITING.format(pattern="postgres.failed-prestart"),
         test_b=USING + "\ndef test_more(pg_engine): pass",
     )
     result = project.run()
@@ -353,7 +353,7 @@ def test_what_a_thread_prepares_waits_for_the_imports_of_the_main_thread(served:
         from pytest_berth import wait_for
         from pytest_berth.services.postgres.backend import Postgres
 
-        done, load, prepare = [], Postgres.load_drivers, Postgres.prepare_ahead
+        done, load, prepare = [], Postgres.load_drivers, Postgres.prebuild
 
         def loading(self, *args, **given):
             with suppress(TimeoutError):
@@ -365,7 +365,7 @@ def test_what_a_thread_prepares_waits_for_the_imports_of_the_main_thread(served:
             done.append("template")
             prepare(self, *args)
 
-        Postgres.load_drivers, Postgres.prepare_ahead = loading, preparing
+        Postgres.load_drivers, Postgres.prebuild = loading, preparing
         """
     )
     served.write(
@@ -382,8 +382,8 @@ def test_what_a_thread_prepares_waits_for_the_imports_of_the_main_thread(served:
 BESIDE = """
     import threading
     import pytest
-    from pytest_berth.run.manager import Manager
-    from pytest_berth.run.plugin_state import BERTH
+    from pytest_berth.run.server_manager import Manager
+    from pytest_berth.run.plugin_state import PLUGIN_STATE
     from pytest_berth.services.postgres.service import POSTGRES
 
     prestart, asked = Manager.prestart, threading.Event()
@@ -397,12 +397,12 @@ BESIDE = """
     @pytest.fixture
     def start(pytestconfig):
         \"""Start the server as the thread does.\"""
-        return lambda: prestart(pytestconfig.stash[BERTH].manager, POSTGRES)
+        return lambda: prestart(pytestconfig.stash[PLUGIN_STATE].manager, POSTGRES)
 
     @pytest.fixture
     def forgotten():
         yield
-        for failure in Path(gettempdir()).glob("berth-*/*.failed-ahead"):
+        for failure in Path(gettempdir()).glob("berth-*/*.failed-prestart"):
             failure.unlink()
 """
 CHANGED = """
@@ -424,7 +424,7 @@ CHANGED = """
         raise OSError("a test has replaced it")
 
     def made():
-        files = Path(gettempdir()).glob("berth-*/*.template-0.ahead")
+        files = Path(gettempdir()).glob("berth-*/*.template-0.prebuilt")
         return any(path.read_text() for path in files) and not of_threads()
 
     @pytest.mark.parametrize("change", IN_THE_WAY[SOURCE])

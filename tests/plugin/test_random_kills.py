@@ -138,7 +138,7 @@ def test_nothing_is_left_of_a_run(
     try:
         wait_for(nothing, 60, interval=0.1)
     except TimeoutError:
-        logs = [path.read_text() for path in place.glob("berth-*/janitor.log")]
+        logs = [path.read_text() for path in place.glob("berth-*/reaper.log")]
         pytest.fail(f"of what ended after {moment:.2f} s this is left: {there} {logs}")
     print(f"ended after {moment:.2f} s, nothing left {time.monotonic() - began:.1f} s later")
     child = int(forked.read_text() or 0) if forked.exists() else 0
@@ -200,5 +200,5 @@ def is_harmless(path: Path) -> bool:
 
     Before there is anything to be removed, there is no reaper; the next run removes the directory.
     """
-    started = (path / "janitor.log").exists()
+    started = (path / "reaper.log").exists()
     return "ports" in path.name or (not started and heartbeat.has_ended(path / OWNER))

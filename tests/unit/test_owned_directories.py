@@ -125,7 +125,7 @@ def test_only_directories_that_berth_has_made_for_a_server_go_with_it(
     link.symlink_to(without)
     released: list[Path] = []
     monkeypatch.setattr(shared_memory, "release", released.append)
-    server: Any = type("Lease", (), {"handle": {"pid": 0, "created": 0.0, "signal": "SIGTERM"}})
+    server: Any = type("Server", (), {"handle": {"pid": 0, "created": 0.0, "signal": "SIGTERM"}})
     for each in (without, link):
         server.handle["directory"] = str(each)
         source.stop(server)

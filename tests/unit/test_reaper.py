@@ -23,7 +23,7 @@ from pytest_berth.sources import data_directories, owned_directories
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from pytest_berth.run.manager import Manager
+    from pytest_berth.run.server_manager import Manager
 
 ACCOUNT = Credentials("berth", "secret", "berth")
 EIGHT_DAYS = 8 * 24 * 3600

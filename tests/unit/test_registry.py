@@ -127,11 +127,12 @@ def test_nothing_else_builds_a_path_in_a_runs_directory() -> None:
     ] == []
 
 
-@pytest.mark.parametrize(("number", "is_read"), [((), True), ((2,), True), ((3,), False)])
+@pytest.mark.parametrize(
+    ("number", "is_read"), [((), True), ((2,), True), ((3,), True), ((4,), False)]
+)
 def test_a_directory_of_another_version_is_read_or_left_to_itself(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: tuple[int, ...], is_read: bool
 ) -> None:
-    """The former version's has no number, and files of the same names."""
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     directory = tmp_path / "berth-0123abcd-of-another"
     directory.mkdir(mode=0o700)
@@ -147,6 +148,15 @@ def test_a_directory_of_another_version_is_read_or_left_to_itself(
     with pytest.raises(SystemExit) if not is_read else nullcontext():
         commands.main(["sweep", str(directory)])
     assert directory.exists() is not is_read
+
+
+def test_what_a_former_version_has_noted_of_a_server_is_read(tmp_path: Path) -> None:
+    server = dataclasses.replace(SERVER, reuse_record="postgres-1", reattached=True)
+    fields = dataclasses.asdict(server)
+    for former, name in [("kept", "reuse_record"), ("adopted", "reattached")]:
+        fields[former] = fields.pop(name)
+    (tmp_path / "postgres.launched.json").write_text(json.dumps(fields))
+    assert Registry(tmp_path).read("launched", "postgres") == server
 
 
 def test_work_is_done_once_and_the_others_wait_for_it(tmp_path: Path) -> None:

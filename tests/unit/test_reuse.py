@@ -23,7 +23,7 @@ from pytest_berth.api import Credentials, Server, Service
 from pytest_berth.cli import commands
 from pytest_berth.config.options import OPTIONS, defaults, duration
 from pytest_berth.run import orphans, process_identity, reaper
-from pytest_berth.run.registry import OWNER
+from pytest_berth.run.registry import OWNER, REAPER
 from pytest_berth.run.reuse import records, reuse_reaper
 from pytest_berth.run.reuse.handover import Reuse
 from pytest_berth.run.reuse.records import Record, Records
@@ -134,6 +134,55 @@ def test_a_record_is_read_as_it_was_written_and_by_its_user_alone(
     assert stat.S_IMODE(there.directory.stat().st_mode) == 0o700
 
 
+def former(there: Records, record: Record) -> Record:
+    """Return a record as a version of format 2 has written it."""
+    path = there.directory / f"{record.name}.json"
+    fields = json.loads(path.read_text())
+    fields["server"]["kept"] = fields["server"].pop("reuse_record")
+    del fields["format"]
+    path.write_text(json.dumps(fields))
+    return replace(record, format=2)
+
+
+def test_the_record_of_a_former_version_is_read_and_its_server_ended_at_its_time(
+    there: Records, record: Record, tmp_path: Path
+) -> None:
+    lasting = replace(record, ends=time.time() + 60)
+    there.write(lasting)
+    old = former(there, lasting)
+    assert there.all() == [old]
+    assert not commands.end(there.directory, record.name, early=False)
+
+    there.write(record)
+    old = former(there, record)
+    assert there.all() == [old]
+    assert commands.end(there.directory, record.name, early=False)
+    assert there.all() == []
+    assert not (tmp_path / DATA).exists()
+
+
+def test_a_former_version_can_tell_that_a_server_stays(there: Records, record: Record) -> None:
+    """It reads these fields, and removes containers that no record names."""
+    written = json.loads((there.directory / f"{record.name}.json").read_text())
+    assert {"name", "server", "condition", "project", "user", "lasts", "ends"} <= written.keys()
+
+
+def test_a_server_of_a_former_version_whose_run_was_killed_is_stopped_not_left(
+    there: Records, record: Record, tmp_path: Path
+) -> None:
+    kafka, run = emptied_kafka(), Run("0123abcd", "main")
+    server = replace(record.server, reuse_record=record.name)
+    there.write(replace(record, server=server, user=str(run.directory)))
+    former(there, record)
+    settings = defaults(tmp_path, (*OPTIONS, *kafka.options))
+
+    Reuse(run, settings, commands.Lines(), Sources(settings, run.id)).leave(kafka, server)
+
+    assert there.all() == []
+    assert not (tmp_path / DATA).exists()
+    run.remove()
+
+
 def test_a_directory_that_others_can_read_holds_no_passwords(there: Records) -> None:
     there.directory.chmod(0o755)
 
@@ -215,12 +264,12 @@ def test_a_broker_that_has_taken_the_place_of_ours_is_not_emptied_and_ours_is_fo
 
     def take_over(port: int) -> Server | None:
         server = replace(record.server, service="kafka", port=port, version="4.1.0")
-        server = replace(server, credentials=Credentials("", "", "ours"), kept=record.name)
+        server = replace(server, credentials=Credentials("", "", "ours"), reuse_record=record.name)
         there.write(replace(record, server=server))
         return reuse.reattach(kafka)
 
     emptied = cast("EmptiedKafka", kafka.backend).emptied
-    with there.lock(reuse_reaper.REAPER), broker_of("ours") as port:
+    with there.lock(REAPER), broker_of("ours") as port:
         ours = take_over(port)
     assert ours
     assert [each.port for each in emptied] == [port]
@@ -286,15 +335,15 @@ def test_a_look_at_the_engine_reads_the_records_once_when_it_is_known_which_runs
     assert len(looks) == 1
 
 
-def test_a_keeper_ends_what_is_over_and_then_itself(there: Records, record: Record) -> None:
+def test_a_reuse_reaper_ends_what_is_over_and_then_itself(there: Records, record: Record) -> None:
     reuse_reaper.ReuseReaper(there).run()
 
     assert there.all() == []
-    with there.lock(reuse_reaper.REAPER):
+    with there.lock(REAPER):
         pass
 
 
-def test_a_keeper_whose_directory_was_removed_makes_none(
+def test_a_reuse_reaper_whose_directory_was_removed_makes_none(
     there: Records, record: Record, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(reuse_reaper, "end_apart", lambda *_, early: shutil.rmtree(there.directory))
@@ -305,18 +354,18 @@ def test_a_keeper_whose_directory_was_removed_makes_none(
 
 
 def test_there_is_one_reuse_reaper(there: Records, record: Record) -> None:
-    with there.lock(reuse_reaper.REAPER), pytest.raises(Timeout):
+    with there.lock(REAPER), pytest.raises(Timeout):
         reuse_reaper.ReuseReaper(there).run()
 
     assert there.all() == [record]
 
 
-def test_the_reaper_of_any_run_starts_a_keeper_where_one_is_missing(
+def test_the_reaper_of_any_run_starts_a_reuse_reaper_where_one_is_missing(
     there: Records, record: Record
 ) -> None:
     place = there.directory.parent
     assert list(reaper._unguarded(place)) == [there.directory]
-    with there.lock(reuse_reaper.REAPER):
+    with there.lock(REAPER):
         assert list(reaper._unguarded(place)) == []
 
     there.remove(record)

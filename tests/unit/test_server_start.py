@@ -12,8 +12,8 @@ import pytest
 
 from pytest_berth.api import Backend, Credentials, Server, Service
 from pytest_berth.config.options import OPTIONS, SOURCE, Setting, defaults
-from pytest_berth.run.manager import Manager
 from pytest_berth.run.run import MAIN, Run
+from pytest_berth.run.server_manager import Manager
 from pytest_berth.services.kafka.service import KAFKA
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ import pytest
 
 from ini_settings import settings
 from pytest_berth.api import Backend
-from pytest_berth.collection import usual_checks
+from pytest_berth.collection import common_checks
 from pytest_berth.config.descriptor import Service
 from pytest_berth.errors import MissingExtraError, ServiceError, SettingsError
 from pytest_berth.services import discovery
@@ -143,8 +143,8 @@ def test_one_port_is_refused_for_the_servers_of_several_workers(scope: str, work
     given = settings(service, berth_it_port="4222", berth_it_scope=scope)
     berth: Any = SimpleNamespace(settings=given, run=SimpleNamespace(workers=workers))
     if (scope, workers) != ("worker", 2):
-        usual_checks._check_port(service, berth)
+        common_checks._check_port(service, berth)
         return
     with pytest.raises(SettingsError, match="cannot each have a server at the same port") as raised:
-        usual_checks._check_port(service, berth)
+        common_checks._check_port(service, berth)
     assert "berth_it_port = 4222 (pytest.ini)" in raised.value.why

@@ -14,11 +14,11 @@ from pytest_berth.config import options as core_options
 from pytest_berth.debug_log import debug, ignoring
 from pytest_berth.errors import RunEndedError
 from pytest_berth.run import heartbeat, orphans, run
-from pytest_berth.run.manager import Manager
 from pytest_berth.run.once_per_run import lock
 from pytest_berth.run.registry import Registry
 from pytest_berth.run.reuse import expiry, reuse_reaper
 from pytest_berth.run.reuse.records import Record, Records, is_private, place
+from pytest_berth.run.server_manager import Manager
 from pytest_berth.services import discovery
 from pytest_berth.sources import images, owned_directories, snapshots
 from pytest_berth.sources.container import removal

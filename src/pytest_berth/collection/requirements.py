@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pytest_berth.collection import autouse, server_scopes, usual_checks
+from pytest_berth.collection import autouse, common_checks, server_scopes
 from pytest_berth.compat import pytest_private
 from pytest_berth.config import markers
 from pytest_berth.config.markers import INTEGRATION_NAME
 from pytest_berth.errors import MissingExtraError, ServiceError, SettingsError, together
-from pytest_berth.run.plugin_state import BERTH
+from pytest_berth.run.plugin_state import PLUGIN_STATE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Sequence
@@ -30,7 +30,7 @@ def prepare(item: pytest.Item, services: Sequence[Service]) -> bool:
     Returns:
         Whether it is marked, by this or by the suite.
     """
-    berth = item.config.stash[BERTH]
+    berth = item.config.stash[PLUGIN_STATE]
     settings = berth.settings
     item.stash[_REACHED] = _names_by_module(item)
     for service in services:
@@ -54,17 +54,17 @@ def check(items: Sequence[pytest.Item], services: Sequence[Service]) -> None:
     """
     if not items:
         return
-    berth = items[0].config.stash[BERTH]
+    berth = items[0].config.stash[PLUGIN_STATE]
     problems = [*_caught(autouse.check, berth.settings, services)]
     known = {line.partition("(")[0].partition(":")[0] for line in items[0].config.getini("markers")}
     for item in items:
         problems += _caught(markers.check, item, services, known)
     for service in services:
         concerned = [item for item in items if fixtures_reached(item, service)]
-        found = _caught(usual_checks.check, service, concerned) if concerned else []
+        found = _caught(common_checks.check, service, concerned) if concerned else []
         # What is wrong with other tests is looked for only where something is.
         for item in concerned if found else ():
-            found += _caught(usual_checks.check, service, [item])
+            found += _caught(common_checks.check, service, [item])
         problems += found
     problem = together(problems)
     if problem:
@@ -90,7 +90,7 @@ def fixtures_reached(item: pytest.Item, service: Service) -> frozenset[str]:
     by_module = item.stash[_REACHED]
     modules = (service.fixture_module, server_scopes.MADE_BY)
     found = service.fixtures & {name for each in modules for name in by_module.get(each, ())}
-    if autouse.applies(item, service, item.config.stash[BERTH].settings):
+    if autouse.applies(item, service, item.config.stash[PLUGIN_STATE].settings):
         return found | {service.isolation}
     return found
 

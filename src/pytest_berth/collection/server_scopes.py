@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from pytest_berth.compat import pytest_private
+from pytest_berth.config.common_options import WORKER
 from pytest_berth.config.options import SOURCE
-from pytest_berth.config.usual_options import WORKER
 
 if TYPE_CHECKING:
     import pytest

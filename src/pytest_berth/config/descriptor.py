@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from pytest_berth.config import usual_options as usual
+from pytest_berth.config import common_options as common
 from pytest_berth.errors import MissingExtraError, ServiceError
 
 if TYPE_CHECKING:
@@ -99,7 +99,7 @@ class Service:
         url: Option[str] | None = None,
         source: Option[str] | None = None,
         settings: Option[tuple[str, ...]] | None = None,
-        scope: str | Option[str] = usual.RUN,
+        scope: str | Option[str] = common.RUN,
         port: Option[int] | None = None,
         options: Sequence[Option[Any]] = (),
         extra: str = "",
@@ -122,14 +122,14 @@ class Service:
         self.prefix = prefix = prefix or name
         self.label = label = label or name.capitalize()
         self.noun = noun
-        self.version = usual.version(prefix, label, version)
-        self.image = usual.image(prefix, image)
+        self.version = common.version(prefix, label, version)
+        self.image = common.image(prefix, image)
         self.default_image = image if isinstance(image, str) else ""
-        self.url = url or usual.url(prefix, label, name)
-        self.source = source or usual.source(prefix, label)
+        self.url = url or common.url(prefix, label, name)
+        self.source = source or common.source(prefix, label)
         self.settings = settings
-        self.scope = usual.scope(prefix, noun, scope)
-        self.port = port or usual.port(prefix, noun)
+        self.scope = common.scope(prefix, noun, scope)
+        self.port = port or common.port(prefix, noun)
         self.options = self._in_order(options)
         self.extra = extra
         self.packages = tuple(packages)
@@ -138,10 +138,10 @@ class Service:
         self.address = f"{prefix}_{address}"
         self.address_help = address_help or f"URL of this worker's namespace on the {noun}."
         self.fixtures = frozenset({f"{prefix}_server", self.address, *fixtures})
-        usual_placeholders = {self.address, f"{prefix}_host", f"{prefix}_port"}
-        self.placeholders = frozenset(placeholders or usual_placeholders)
+        common_placeholders = {self.address, f"{prefix}_host", f"{prefix}_port"}
+        self.placeholders = frozenset(placeholders or common_placeholders)
         self._further_placeholders = further_placeholders
-        self.marker = marker or _usual_marker(prefix, label)
+        self.marker = marker or _common_marker(prefix, label)
         self.dedicated = dedicated or self._own_server()
         self.snapshots = snapshots
         self.reusable = reusable
@@ -211,7 +211,7 @@ class Service:
             f"{self.prefix}_server": f"{begin}_server",
             self.address: f"{begin}_{address}",
         }
-        return Dedicated(self.scope, usual.TEST, own)
+        return Dedicated(self.scope, common.TEST, own)
 
 
 def broken(name: str, distribution: str, error: Exception) -> ServiceError:
@@ -226,7 +226,7 @@ def broken(name: str, distribution: str, error: Exception) -> ServiceError:
     )
 
 
-def _usual_marker(prefix: str, label: str) -> Marker:
+def _common_marker(prefix: str, label: str) -> Marker:
     def signature(*, scope: str | None = None) -> Mapping[str, object]:
         return {"scope": scope}
 

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from pytest_berth.api import Server
     from pytest_berth.isolation.driver_hooks import Place
-    from pytest_berth.run.plugin_state import Berth
+    from pytest_berth.run.plugin_state import PluginState
 
 _LOOPBACK = {"localhost", "127.0.0.1", "::1"}
 # The databases that clients connect to only to make or drop others.
@@ -48,7 +48,7 @@ class Foreign:
         services: Names of the services that the selected tests use.
     """
 
-    berth: Berth
+    berth: PluginState
     services: frozenset[str]
     _watch: Watch = field(init=False, repr=False)
     _right: set[Place] = field(default_factory=set, init=False)
@@ -173,7 +173,7 @@ class Foreign:
         )
 
 
-def start(config: pytest.Config, berth: Berth, items: Sequence[pytest.Item]) -> None:
+def start(config: pytest.Config, berth: PluginState, items: Sequence[pytest.Item]) -> None:
     """Watch for foreign servers of the services that the tests use."""
     used = {
         each.name for item in items for each in requirements.services_reached(item, berth.services)

@@ -20,14 +20,14 @@ from pytest_berth.errors import NotRestoredError
 from pytest_berth.isolation.captured import CapturedLayers
 from pytest_berth.isolation.layers import Unwinding, unwinding
 from pytest_berth.run.lost_servers import LostError, on_living_server, raise_if_lost
-from pytest_berth.run.plugin_state import BERTH
+from pytest_berth.run.plugin_state import PLUGIN_STATE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from pytest_berth.api import Namespace, Server, Service
     from pytest_berth.isolation.layers import Place
-    from pytest_berth.run.plugin_state import Berth
+    from pytest_berth.run.plugin_state import PluginState
 
 _SILENT = (
     "where nobody has stopped it, or paused its clients, its log says why it does not answer; later"
@@ -48,7 +48,9 @@ class OpenNamespace:
         namespace: What the service has opened.
     """
 
-    def __init__(self, berth: Berth, service: Service, server: Server, opened: Namespace) -> None:
+    def __init__(
+        self, berth: PluginState, service: Service, server: Server, opened: Namespace
+    ) -> None:
         self.berth = berth
         self.service = service
         self.server = server
@@ -190,7 +192,7 @@ def shared(
         service: The service.
         fixtures: The values of the fixtures that the service needs.
     """
-    berth = config.stash[BERTH]
+    berth = config.stash[PLUGIN_STATE]
     with ExitStack() as stack:
         opened = _open_shared(berth, config, service, fixtures, stack)
         known = config.stash.setdefault(_OPENED, {})
@@ -215,7 +217,9 @@ def dedicated(
     known = config.stash.setdefault(_OPENED, {})
     with service.backend.open(server, worker) as namespace:
         namespace.dedicated = True
-        known[_of_test(service)] = OpenNamespace(config.stash[BERTH], service, server, namespace)
+        known[_of_test(service)] = OpenNamespace(
+            config.stash[PLUGIN_STATE], service, server, namespace
+        )
         try:
             yield namespace
         finally:
@@ -263,7 +267,7 @@ def late(config: pytest.Config, service: Service) -> Iterator[None]:
 
 def has_own_server(item: pytest.Item, service: Service) -> bool:
     """Tell whether a test has a server for itself."""
-    settings = item.config.stash[BERTH].settings
+    settings = item.config.stash[PLUGIN_STATE].settings
     own = service.dedicated.fixtures
     return service.namespace in own and server_scopes.is_dedicated(item, service, settings)
 
@@ -273,7 +277,7 @@ def _of_test(service: Service) -> str:
 
 
 def _open_shared(
-    berth: Berth,
+    berth: PluginState,
     config: pytest.Config,
     service: Service,
     fixtures: Mapping[str, object],
@@ -292,7 +296,7 @@ def _open_shared(
 
 
 def _worker(config: pytest.Config, fixtures: Mapping[str, object], *, dedicated: bool) -> Worker:
-    berth = config.stash[BERTH]
+    berth = config.stash[PLUGIN_STATE]
     run = berth.run
     note = berth.progress.note
     return Worker(

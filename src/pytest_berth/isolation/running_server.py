@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pytest_berth.run.plugin_state import BERTH
+from pytest_berth.run.plugin_state import PLUGIN_STATE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from pytest_berth.api import Server, Service
-    from pytest_berth.run.manager import Manager
+    from pytest_berth.run.server_manager import Manager
 
 _OWN = pytest.StashKey[int]()
 
@@ -52,13 +52,13 @@ class RunningServer:
 
 def shared_server(config: pytest.Config, service: Service) -> RunningServer:
     """Return the server that this worker shares, started if need be."""
-    return _handle(config, config.stash[BERTH].server(service))
+    return _handle(config, config.stash[PLUGIN_STATE].server(service))
 
 
 @contextmanager
 def own_server(config: pytest.Config, service: Service) -> Iterator[RunningServer]:
     """Start a server for one test, and stop it when that test ends."""
-    berth = config.stash[BERTH]
+    berth = config.stash[PLUGIN_STATE]
     number = config.stash[_OWN] = config.stash.get(_OWN, 0) + 1
     server = berth.server(service, f"{berth.run.worker}-test{number}")
     try:
@@ -75,5 +75,5 @@ def _handle(config: pytest.Config, server: Server) -> RunningServer:
         server.version,
         server.detail,
         server,
-        config.stash[BERTH].manager,
+        config.stash[PLUGIN_STATE].manager,
     )

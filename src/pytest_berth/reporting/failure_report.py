@@ -12,13 +12,13 @@ from pytest_berth.reporting import repeated_failures
 
 if TYPE_CHECKING:
     from pytest_berth.api import Service
-    from pytest_berth.run.plugin_state import Berth
+    from pytest_berth.run.plugin_state import PluginState
 
 MARKS = pytest.StashKey[dict[tuple[str, int], float]]()
 _MOST_LINES = 50
 
 
-def mark_logs(item: pytest.Item, berth: Berth) -> None:
+def mark_logs(item: pytest.Item, berth: PluginState) -> None:
     """Remember the positions in the servers' logs when a test begins."""
     if berth.has_manager:
         servers = berth.manager.servers
@@ -30,9 +30,9 @@ def mark_logs(item: pytest.Item, berth: Berth) -> None:
 
 def complete(report: pytest.TestReport, item: pytest.Item, call: pytest.CallInfo[None]) -> None:
     """Add what berth knows to a report."""
-    from pytest_berth.run.plugin_state import BERTH
+    from pytest_berth.run.plugin_state import PLUGIN_STATE
 
-    berth = item.config.stash[BERTH]
+    berth = item.config.stash[PLUGIN_STATE]
     services = services_reached(item, berth.services)
     if services and report.when == "call":
         described = [f"{each.name} {describe_isolation(item, each)}" for each in services]
@@ -53,7 +53,7 @@ def complete(report: pytest.TestReport, item: pytest.Item, call: pytest.CallInfo
             _add_log(report, item, berth, service)
 
 
-def complete_collection(report: pytest.CollectReport, berth: Berth) -> None:
+def complete_collection(report: pytest.CollectReport, berth: PluginState) -> None:
     """Add what berth knows to the report of something that cannot be collected."""
     call = getattr(report, "call", None)
     if berth.exports and call and call.excinfo:
@@ -93,7 +93,7 @@ def _add_hint(report: pytest.TestReport, error: BaseException) -> None:
 
 
 def _tell_refused(
-    report: pytest.TestReport, error: BaseException, berth: Berth, services: list[Service]
+    report: pytest.TestReport, error: BaseException, berth: PluginState, services: list[Service]
 ) -> None:
     from pytest_berth.reporting.hints import refused_connections
 
@@ -103,7 +103,7 @@ def _tell_refused(
 
 
 def _tell_lost(
-    report: pytest.TestReport, call: pytest.CallInfo[None], berth: Berth, services: list[str]
+    report: pytest.TestReport, call: pytest.CallInfo[None], berth: PluginState, services: list[str]
 ) -> None:
     """Say where a test has failed because its server was lost; the next one gets another."""
     from pytest_berth.run.lost_servers import LostError, find_ended
@@ -120,7 +120,9 @@ def _tell_lost(
                 report.sections.append((f"{server.service} server", str(told)))
 
 
-def _add_log(report: pytest.TestReport, item: pytest.Item, berth: Berth, service: Service) -> None:
+def _add_log(
+    report: pytest.TestReport, item: pytest.Item, berth: PluginState, service: Service
+) -> None:
     for server in berth.manager.servers:
         if server.service == service.name:
             first = berth.manager.first_marks[server.key]

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 from pytest_berth.config.options import describe
 
 if TYPE_CHECKING:
-    from pytest_berth.run.plugin_state import Berth
+    from pytest_berth.run.plugin_state import PluginState
 
 
-def header(berth: Berth, verbosity: int) -> list[str]:
+def header(berth: PluginState, verbosity: int) -> list[str]:
     """Return what is set and where; with ``-vv`` every value, also the defaults."""
     shown = [
         describe(name, setting)

@@ -10,7 +10,7 @@ import pytest
 from pytest_berth.reporting import failure_report, redaction
 from pytest_berth.reporting.progress import TerminalProgress
 from pytest_berth.reporting.repeated_failures import Repeats
-from pytest_berth.run.plugin_state import BERTH
+from pytest_berth.run.plugin_state import PLUGIN_STATE
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -26,7 +26,7 @@ def start(config: pytest.Config) -> TerminalProgress:
     if not hasattr(config, "workerinput"):
         config.pluginmanager.register(Repeats(config.get_verbosity()), f"{_NAME}-repeats")
     progress = TerminalProgress(config)
-    berth = config.stash[BERTH]
+    berth = config.stash[PLUGIN_STATE]
     berth.on_server = lambda: redaction.redact_outputs(config)
     berth.on_waiting = progress.catch_up
     return progress
@@ -64,7 +64,7 @@ def pytest_sessionfinish(session: pytest.Session) -> Generator[None, Any, Any]:
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_setup(item: pytest.Item) -> None:
     """Print the lines of threads since the last test, and note the positions in servers' logs."""
-    berth = item.config.stash[BERTH]
+    berth = item.config.stash[PLUGIN_STATE]
     berth.on_waiting()
     failure_report.mark_logs(item, berth)
 
@@ -86,7 +86,7 @@ def pytest_make_collect_report(
 ) -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
     """Show why a module cannot be imported that connects to a server of the run."""
     report = yield
-    failure_report.complete_collection(report, collector.config.stash[BERTH])
+    failure_report.complete_collection(report, collector.config.stash[PLUGIN_STATE])
     return report
 
 
@@ -122,7 +122,7 @@ def pytest_report_teststatus(
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Show what ran where."""
-    berth = terminalreporter.config.stash[BERTH]
+    berth = terminalreporter.config.stash[PLUGIN_STATE]
     if berth.served:
         terminalreporter.write_sep("=", "berth")
         for line in (*map(str, berth.served), *berth.hints):

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TextIO
 
 from pytest_berth.compat import pytest_private
-from pytest_berth.run.plugin_state import BERTH
+from pytest_berth.run.plugin_state import PLUGIN_STATE
 from pytest_berth.waiting import now
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ class TerminalProgress:
 
     def note(self, text: str) -> None:
         """Print a line."""
-        run = self.config.stash[BERTH].run
+        run = self.config.stash[PLUGIN_STATE].run
         if not run.is_owner:
             from pytest_berth.reporting import worker_output
 
@@ -71,7 +71,7 @@ class TerminalProgress:
 
     def update(self, label: str, done: int, total: int | None) -> None:
         """Show that *done* of *total* bytes are there; equal numbers end the bar."""
-        owner = self.config.stash[BERTH].run.is_owner
+        owner = self.config.stash[PLUGIN_STATE].run.is_owner
         if not self._may_print():
             self._kept.append(lambda: self.update(label, done, total))
         elif owner and sys.__stderr__ is not None and sys.__stderr__.isatty():

@@ -22,7 +22,7 @@ import pytest
 
 from pytest_berth.debug_log import ignoring
 from pytest_berth.errors import BerthError
-from pytest_berth.run.plugin_state import BERTH
+from pytest_berth.run.plugin_state import PLUGIN_STATE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from pytest_berth.api import Server
-    from pytest_berth.run.plugin_state import Berth
+    from pytest_berth.run.plugin_state import PluginState
 
 MASK = "***"
 _LOG = logging.getLogger("pytest_berth")
@@ -189,7 +189,7 @@ class Secrets:
         redaction: The redaction of those that are known by now.
     """
 
-    def __init__(self, berth: Berth) -> None:
+    def __init__(self, berth: PluginState) -> None:
         self._berth = berth
         self._servers = [*self._given()]
         self._seen: object = None
@@ -312,7 +312,7 @@ def redact_traceback(secrets: Secrets) -> None:
         sys.excepthook = hook
 
 
-def redact_conftest_failure(failure: Exception, berth: Berth) -> None:
+def redact_conftest_failure(failure: Exception, berth: PluginState) -> None:
     """Take secrets out of why a conftest file cannot be imported: pytest prints it past all hooks.
 
     Args:
@@ -335,4 +335,4 @@ def redact_conftest_failure(failure: Exception, berth: Berth) -> None:
 
 def start(config: pytest.Config) -> None:
     """Begin to know what is secret."""
-    config.stash[SECRETS] = Secrets(config.stash[BERTH])
+    config.stash[SECRETS] = Secrets(config.stash[PLUGIN_STATE])

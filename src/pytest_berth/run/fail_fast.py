@@ -14,7 +14,7 @@ import pytest
 
 from pytest_berth.collection.ordering import is_integration
 from pytest_berth.run import prestart
-from pytest_berth.run.plugin_state import BERTH
+from pytest_berth.run.plugin_state import PLUGIN_STATE
 from pytest_berth.waiting import wait_for
 
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ class FailFast:
             return True
         self._released = True
         self._note(_RELEASED)
-        prestart.start(item.config.stash[BERTH], item.session)
+        prestart.start(item.config.stash[PLUGIN_STATE], item.session)
         return None
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from pytest_berth.api import Server, Service
-    from pytest_berth.run.plugin_state import Berth
+    from pytest_berth.run.plugin_state import PluginState
 
 T = TypeVar("T")
 # What drivers raise when a connection fails; a function where some may be imported meanwhile.
@@ -32,7 +32,9 @@ class LostError(IsolationError):
 
 
 @contextmanager
-def raise_if_lost(berth: Berth, service: Service, server: Server, errors: Errors) -> Iterator[None]:
+def raise_if_lost(
+    berth: PluginState, service: Service, server: Server, errors: Errors
+) -> Iterator[None]:
     """Raise a clear error in place of a failed connection where the server is lost.
 
     Args:
@@ -60,7 +62,7 @@ def raise_if_lost(berth: Berth, service: Service, server: Server, errors: Errors
         raise
 
 
-def find_ended(berth: Berth, server: Server) -> LostError | None:
+def find_ended(berth: PluginState, server: Server) -> LostError | None:
     """Ask whether a server has ended; if so, note it, so that later tests get another one.
 
     That it does not answer is not enough: the test may have blocked the network.
@@ -79,7 +81,7 @@ def find_ended(berth: Berth, server: Server) -> LostError | None:
 
 
 def on_living_server(
-    berth: Berth,
+    berth: PluginState,
     service: Service,
     errors: Errors,
     work: Callable[[Server], T],
@@ -100,7 +102,7 @@ def on_living_server(
                 raise
 
 
-def _silence(berth: Berth, service: Service, server: Server) -> str:
+def _silence(berth: PluginState, service: Service, server: Server) -> str:
     """Return why a server that has not ended does not answer; nothing when it does."""
     manager, reason = berth.manager, ""
 
@@ -123,7 +125,7 @@ def _silence(berth: Berth, service: Service, server: Server) -> str:
     return reason
 
 
-def _lost(berth: Berth, server: Server, reason: str) -> LostError:
+def _lost(berth: PluginState, server: Server, reason: str) -> LostError:
     if server.source == "external":
         remedy = "start it again; where nobody has stopped it, its log says why it ended"
     else:

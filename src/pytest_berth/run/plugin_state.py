@@ -25,12 +25,12 @@ if TYPE_CHECKING:
     from pytest_berth.api import Progress, Server, Service
     from pytest_berth.config.exports import Export
     from pytest_berth.config.options import Settings
-    from pytest_berth.run.manager import Manager
     from pytest_berth.run.prestart import Prestart
     from pytest_berth.run.run import Run
+    from pytest_berth.run.server_manager import Manager
 
 
-class Berth:
+class PluginState:
     """The settings, the run and its servers, as one process sees them.
 
     Attributes:
@@ -79,7 +79,7 @@ class Berth:
     def manager(self) -> Manager:
         """The servers; created when first needed, as it imports the sources."""
         if self._manager is None:
-            from pytest_berth.run.manager import Manager
+            from pytest_berth.run.server_manager import Manager
 
             self._manager = Manager(self.run, self.settings, self.services, self.progress)
         return self._manager
@@ -205,4 +205,4 @@ def _restore(variables: dict[str, str | None]) -> None:
             os.environ[name] = value
 
 
-BERTH = pytest.StashKey[Berth]()
+PLUGIN_STATE = pytest.StashKey[PluginState]()

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
     from pytest_berth.api import Service
     from pytest_berth.config.options import Settings
-    from pytest_berth.run.plugin_state import Berth
+    from pytest_berth.run.plugin_state import PluginState
 
 _LOOK_EVERY = 0.1
 _ENDS_WITHIN = 30.0
@@ -47,7 +47,7 @@ class Prestart:
         environment: The process's environment before the first test.
     """
 
-    def __init__(self, berth: Berth) -> None:
+    def __init__(self, berth: PluginState) -> None:
         self.berth = berth
         self._manager = berth.manager
         self.environment = dict(os.environ)
@@ -142,7 +142,7 @@ class Prestart:
             # Python tells of a deadlock where two threads import one package from different ends,
             # and one of them is left without it.
             self._imported[service.name].wait()
-            service.backend.prepare_ahead(server, item)
+            service.backend.prebuild(server, item)
 
     def _load(self, service: Service, items: Sequence[pytest.Item], *, starts: bool) -> None:
         if starts:
@@ -153,7 +153,7 @@ class Prestart:
         )
 
 
-def start(berth: Berth, session: pytest.Session) -> None:
+def start(berth: PluginState, session: pytest.Session) -> None:
     """Start the servers that the selected tests need, in threads."""
     if not (berth.settings[START_AHEAD] and _will_run(session)):
         return

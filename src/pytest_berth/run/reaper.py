@@ -107,9 +107,10 @@ def _may_try(directory: Path) -> bool:
 
 def _unguarded(place: Path) -> Iterator[Path]:
     """Yield the directory of this user's kept servers if nobody waits for the end of their time."""
-    for directory in place.glob("berth-kept-*"):
-        if is_own_directory(directory) and any(directory.glob("*.json")):
-            lock = directory / "keeper.lock"
+    for directory in registry.reuse_directories(place):
+        of_user = registry.ReuseRegistry(directory)
+        if is_own_directory(directory) and of_user.names():
+            lock = of_user.reaper_lock
             if not (lock.exists() and is_held(lock)):
                 yield directory
 

@@ -11,7 +11,7 @@ server's key (``postgres``, ``redis-gw1``), WORK the name of work that is done o
 | ``ended`` | who sweeps up | all | nothing may be started any more |
 | ``put-off`` | who sweeps up | the reaper of a later run | a line for each failed removal |
 | ``heartbeat`` | the reaper | other runs | touched every five seconds while the run lives |
-| ``janitor.log`` | the reaper | developers | what the reaper says |
+| ``reaper.log`` | the reaper | developers | what the reaper says |
 | ``worker-ID.json`` | an xdist worker | who sweeps up, other workers | the worker lives |
 | ``ID.finished`` | an xdist worker | other workers | its tests have ended |
 | ``progress`` | workers | the controller | lines for the terminal |
@@ -23,16 +23,33 @@ server's key (``postgres``, ``redis-gw1``), WORK the name of work that is done o
 | ``SERVER.ready.json`` | the starter | all | it answers |
 | ``SERVER.starting`` | the starter | the next starter | a start is going on, or died |
 | ``SERVER.failed`` | the manager | all | the error of a start; nobody tries again |
-| ``SERVER.failed-ahead`` | the manager | prestarts | the same of a prestart: a test tries again |
-| ``SERVER.chosen-ahead`` | the manager | the manager | a prestart chose the source: look again |
-| ``SERVER.adoption`` | the starter | the starter | there was no server to be reattached |
+| ``SERVER.failed-prestart`` | the manager | prestarts | the same of a prestart: tests try again |
+| ``SERVER.chosen-by-prestart`` | the manager | the manager | a prestart chose its source |
+| ``SERVER.not-reattached`` | the starter | the starter | there was no server to be reattached |
 | ``SERVER.lost-N`` | who sees it end | all | the server is lost, and perhaps why |
 | ``WORK.lock`` | all | all | one process at a time does the work |
 | ``WORK.done`` | who has done it | all | the work is done; or its error |
-| ``WORK.ahead`` | the prestart | who does the work | a template, and its tables where it is whole |
+| ``WORK.prebuilt`` | the prestart | who does the work | a template; its tables where it is whole |
 
 A server's life: planned, launched, ready; lost, and then launched again with one restart more;
 gone, when nothing is noted of it any more. What cannot be is refused: `ImpossibleStateError`.
+
+The records of servers that stay for later runs are in a directory of their user's
+(``berth-kept-USER``), whose names this module owns, too. NAME is a record's name
+(``redis-0123456789abcdef``). Such a server is published by its run, left at the run's end,
+reattached by a later one, and forgotten when it has ended.
+
+| File | Written by | Read by | Meaning |
+|---|---|---|---|
+| ``NAME.json`` | the run that uses it | all runs, the reuse reaper | a server, and who uses it |
+| ``NAME.lock`` | all | all | one process at a time changes the record, or ends its server |
+| ``register.lock`` | all | all | one process at a time writes a record, or ends for want of any |
+| ``reaper.lock`` | the reuse reaper | all | it is held while the reuse reaper lives |
+| ``reaper.log`` | the reuse reaper | developers | what the reuse reaper says |
+
+Both are of a format that has a number. What a former version has left is read as well, so that it
+can be removed; a server that it has left is never reattached. What a later one has left is not
+touched.
 
 Standard library only, and little of it: the reaper imports it in isolation.
 """
@@ -53,10 +70,16 @@ if TYPE_CHECKING:
 Stage: TypeAlias = Literal["planned", "launched", "ready"]
 
 OWNER = "owner.json"
-# Of what stands in a run's directory; without a number it is 1, whose files had the same names.
-FORMAT = 2
-REAPER = "janitor"
+# Of what stands in a run's directory; an owner that tells no number is of format 1.
+FORMAT = 3
+REAPER = "reaper"
+# Records without a number are of format 2.
+RECORD_FORMAT = 3
+REGISTER = "register"
 _PUT_OFF = "put-off"
+_REUSE = "berth-kept-"
+# What fields of a server were called up to format 2, of runs and of records.
+_FORMER = {"kept": "reuse_record", "thawed": "from_snapshot", "adopted": "reattached"}
 _STAGES: tuple[Stage, ...] = ("planned", "launched", "ready")
 # What has to be noted before; and, but for the first, of the same restart.
 _AFTER: dict[Stage, Stage] = {"launched": "planned", "ready": "launched"}
@@ -69,9 +92,9 @@ _PATTERNS = (
     r"\w+\.finished",
     # The second is there until all of the first is written.
     rf".+\.({'|'.join(_STAGES)})\.(json|\d+-\d+)",
-    r".+\.(starting|failed|failed-ahead|chosen-ahead|adoption)",
+    r".+\.(starting|failed|failed-prestart|chosen-by-prestart|not-reattached)",
     r".+\.lost-\d+",
-    r".+\.(lock|done|ahead)",
+    r".+\.(lock|done|prebuilt)",
 )
 
 
@@ -127,24 +150,24 @@ class Registry:
 
     def prebuilt(self, work: str) -> Path:
         """Return the file that says that a prestart has built a template, or tried to."""
-        return self.directory / f"{work}.ahead"
+        return self.directory / f"{work}.prebuilt"
 
     def forget_prebuilt(self, key: str) -> None:
         """Forget the templates that prestarts have built on a server."""
-        for built in self.directory.glob(f"{key}.*.ahead"):
+        for built in self.directory.glob(f"{key}.*.prebuilt"):
             built.unlink()
 
     def failure(self, key: str, *, prestart: bool) -> Path:
         """Return the file that holds the error of a server's start, or of its prestart."""
-        return self.directory / f"{key}.failed{'-ahead' if prestart else ''}"
+        return self.directory / f"{key}.failed{'-prestart' if prestart else ''}"
 
     def chosen_by_prestart(self, key: str) -> Path:
         """Return the file that says that a prestart has chosen a server's source."""
-        return self.directory / f"{key}.chosen-ahead"
+        return self.directory / f"{key}.chosen-by-prestart"
 
     def not_reattached(self, key: str) -> Path:
         """Return the file that says that no earlier run has left such a server."""
-        return self.directory / f"{key}.adoption"
+        return self.directory / f"{key}.not-reattached"
 
     def starting(self, key: str) -> Path:
         """Return the file that is there while a server is started, and when that has died."""
@@ -245,6 +268,41 @@ class Registry:
         return self.directory / f"{key}.{stage}.json"
 
 
+class ReuseRegistry:
+    """The directory of the records of a user's servers that stay for later runs.
+
+    Attributes:
+        directory: Its path.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self.reaper_lock = self.lock(REAPER)
+        self.reaper_log = directory / f"{REAPER}.log"
+
+    def record(self, name: str) -> Path:
+        """Return the file of a record."""
+        return self.directory / f"{name}.json"
+
+    def names(self) -> list[str]:
+        """Return the names of all records."""
+        return sorted(path.stem for path in self.directory.glob("*.json"))
+
+    def lock(self, name: str) -> Path:
+        """Return the file that is locked while a record changes, or `REGISTER`, or `REAPER`."""
+        return self.directory / f"{name}.lock"
+
+
+def reuse_directory(place: Path, user: object) -> Path:
+    """Return the directory of a user's records in a temporary directory."""
+    return place / f"{_REUSE}{user}"
+
+
+def reuse_directories(place: Path) -> Iterator[Path]:
+    """Yield what may be users' directories of records in a temporary directory."""
+    yield from place.glob(f"{_REUSE}*")
+
+
 def directories(place: Path) -> Iterator[Path]:
     """Yield what may be runs' directories in a temporary directory, in order."""
     for owner in sorted(place.glob(f"berth-*/{OWNER}")):
@@ -266,13 +324,17 @@ def is_known(name: str) -> bool:
 
 
 def load(fields: Mapping[str, Any]) -> Server:
-    """Return the server that a mapping describes; fields that are not known are left out."""
+    """Return the server that a mapping describes; fields that are not known are left out.
+
+    Those that had other names up to format 2 are read as well.
+    """
     import dataclasses
 
     from pytest_berth.api import Credentials, Server
 
     known = {each.name for each in dataclasses.fields(Server)}
-    given = {name: value for name, value in fields.items() if name in known}
+    named = {_FORMER.get(name, name): value for name, value in fields.items()}
+    given = {name: value for name, value in named.items() if name in known}
     return Server(**{**given, "credentials": Credentials(**given["credentials"])})
 
 

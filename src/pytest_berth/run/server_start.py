@@ -95,7 +95,7 @@ class Starter:
         self.stop(lost)
         self.registry.forget_launched(lost)
         plan = dataclasses.replace(
-            lost, handle={}, restarts=lost.restarts + 1, kept="", adopted=False
+            lost, handle={}, restarts=lost.restarts + 1, reuse_record="", reattached=False
         )
         return self._start(service, plan)
 
@@ -112,7 +112,7 @@ class Starter:
             marker.unlink()  # all is undone
             raise
         ready = self.reuse.publish(service, ready)
-        if ready.kept:
+        if ready.reuse_record:
             self.registry.note_launched(ready)
         self.registry.note_ready(ready)
         marker.unlink()
@@ -140,7 +140,7 @@ class Starter:
         try:
             ready = self._until_ready(service, source, launched)
         except StartError as error:
-            if not launched.thawed or isinstance(error, RunEndedError):
+            if not launched.from_snapshot or isinstance(error, RunEndedError):
                 raise
             source.forget(launched)
             self.note(f"{service.name}: its snapshot is of no use, and is removed: {error.what}")
@@ -162,13 +162,13 @@ class Starter:
     def _wait(self, service: Service, source: Source, launched: Server) -> str:
         """Wait until the server answers, and give one from a snapshot this run's password."""
         server = launched
-        if launched.thawed:
+        if launched.from_snapshot:
             secret = snapshots.password(self.settings, service)
             server = snapshots.locked(launched, secret)
         version = wait_until_ready(
             service, source, server, self.settings, self.progress, self._refuse_after_the_end
         )
-        if launched.thawed:
+        if launched.from_snapshot:
             service.backend.set_password(server, launched.credentials.password)
         return version
 

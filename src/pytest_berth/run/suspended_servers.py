@@ -98,10 +98,10 @@ def _is_held(server: Mapping[str, Any]) -> bool:
     if server.get("source") == "local":
         return _STOPPED in map(_state, _family(handle["pid"]))
     if server.get("source") == "container":
-        from pytest_berth.sources import container_inspection
+        from pytest_berth.sources import engine_socket
 
-        path = container_inspection.socket_path()
-        return path is not None and container_inspection.is_held(path, handle["container"])
+        path = engine_socket.socket_path()
+        return path is not None and engine_socket.is_held(path, handle["container"])
     return False
 
 

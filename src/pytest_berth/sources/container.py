@@ -116,7 +116,7 @@ class ContainerSource:
 
         spec = service.backend.container(self.settings, plan.credentials)
         spec = dataclasses.replace(spec, image=image_name(spec.image))
-        spec, kept_as, thawed = self._with_snapshot(service, plan, spec)
+        spec, stored_as, from_snapshot = self._with_snapshot(service, plan, spec)
         if self.engine.on_this_host:
             ports.claim(service, self.settings, self.reserved)
         reaper = ryuk.start() if self.settings[RYUK] else None
@@ -145,15 +145,15 @@ class ContainerSource:
             "reaper": reaper,
             "kept_file": spec.kept_file.path if spec.kept_file else "",
         }
-        detail = f"{plan.detail}, from a snapshot" if thawed else plan.detail
+        detail = f"{plan.detail}, from a snapshot" if from_snapshot else plan.detail
         return dataclasses.replace(
             plan,
             host=host,
             port=port,
             detail=detail,
             handle=handle,
-            snapshot=kept_as,
-            thawed=thawed,
+            snapshot=stored_as,
+            from_snapshot=from_snapshot,
         )
 
     def _with_snapshot(
@@ -165,17 +165,17 @@ class ContainerSource:
             return spec, "", False
         identity = images.identity(self.engine, spec.image)
         if spec.kept_file:
-            kept_as = snapshots.shared_name(plan.service, identity, spec.kept_file.identity)
-            content = StoredSnapshot(kept_as).read()
+            stored_as = snapshots.shared_name(plan.service, identity, spec.kept_file.identity)
+            content = StoredSnapshot(stored_as).read()
             started = spec.kept_file.start(content) if content else spec
             started = dataclasses.replace(started, image=spec.image, kept_file=spec.kept_file)
-            return started, kept_as, bool(content)
+            return started, stored_as, bool(content)
         secrets = plan.credentials.password, secret
         made = [value for value in spec.environment.values() if value not in secrets]
-        kept_as = snapshots.name(self.settings, plan, secret, identity, *made)
+        stored_as = snapshots.name(self.settings, plan, secret, identity, *made)
         spec = dataclasses.replace(spec, in_memory=())
-        frozen = images.snapshot(self.engine, kept_as)
-        return dataclasses.replace(spec, image=frozen or spec.image), kept_as, bool(frozen)
+        stored = images.snapshot(self.engine, stored_as)
+        return dataclasses.replace(spec, image=stored or spec.image), stored_as, bool(stored)
 
     def stop(self, server: Server) -> None:
         """Remove the container and its anonymous volumes."""
@@ -275,14 +275,14 @@ class ContainerSource:
         """Tell whether the container is paused, or one of its processes stopped; nothing else."""
         from docker.errors import APIError, NotFound
 
-        from pytest_berth.sources import container_inspection
+        from pytest_berth.sources import engine_socket
 
         try:
             container = self._container(server)
             if container.attrs["State"]["Status"] == "paused":
                 return "the container was paused"
-            processes = container.top(ps_args=container_inspection.STATES)
-            is_held = container_inspection.has_stopped(processes)
+            processes = container.top(ps_args=engine_socket.STATES)
+            is_held = engine_socket.has_stopped(processes)
         except (APIError, NotFound):
             return ""  # it has ended; not every engine tells of processes
         return "a process of the container was stopped (SIGSTOP)" if is_held else ""
@@ -299,11 +299,11 @@ class ContainerSource:
 
     def _image(self, image: str) -> tuple[str, str]:
         """Return what names the engine, and the image's id there; empty where it has none."""
-        from pytest_berth.sources import container_inspection
+        from pytest_berth.sources import engine_socket
 
-        path = container_inspection.socket_path()
+        path = engine_socket.socket_path()
         if path:
-            return path, container_inspection.image_id(path, image)
+            return path, engine_socket.image_id(path, image)
         engine, name = self.engine, image_name(image)
         from docker.errors import DockerException
         from requests.exceptions import RequestException

@@ -79,8 +79,8 @@ class Local:
             for path, content in spec.files.items():
                 os_account.write(directory / path, content)
             stored = self._snapshot(service, plan, spec)
-            thawed = stored is not None and stored.restore(directory / spec.data)
-            for command in () if thawed else spec.prepare:
+            from_snapshot = stored is not None and stored.restore(directory / spec.data)
+            for command in () if from_snapshot else spec.prepare:
                 _prepare(command, directory)
             handle = _launch(spec, directory)
         except BaseException as error:
@@ -91,10 +91,10 @@ class Local:
         return dataclasses.replace(
             plan,
             version=spec.version,
-            detail=f"{spec.detail}, from a snapshot" if thawed else spec.detail,
+            detail=f"{spec.detail}, from a snapshot" if from_snapshot else spec.detail,
             handle=handle,
             snapshot=stored.name if stored else "",
-            thawed=thawed,
+            from_snapshot=from_snapshot,
         )
 
     def _snapshot(

@@ -41,7 +41,7 @@ def obstacle(engine: Engine, progress: Progress) -> NoSourceError | None:
         return NoSourceError(
             f"testcontainers' reaper {image} is not present and could not be pulled.",
             why=f"berth_ryuk = true; {error}",
-            remedy=f"docker pull {image}\nor leave it to berth's own janitor: berth_ryuk = false",
+            remedy=f"docker pull {image}\nor leave it to berth's own reaper: berth_ryuk = false",
         )
     return None
 
@@ -64,7 +64,7 @@ def start() -> dict[str, Any]:
             "testcontainers' reaper could not be started.",
             why=f"berth_ryuk = true; {error}",
             remedy="see TESTCONTAINERS_RYUK_PRIVILEGED and TESTCONTAINERS_DOCKER_SOCKET_OVERRIDE,"
-            "\nor leave it to berth's own janitor: berth_ryuk = false",
+            "\nor leave it to berth's own reaper: berth_ryuk = false",
         ) from error
     # testcontainers would remove it with this process; other workers still need it.
     atexit.unregister(Reaper.delete_instance)

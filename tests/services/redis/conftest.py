@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from ini_settings import settings
-from pytest_berth.run.manager import Manager
 from pytest_berth.run.run import MAIN, Run
+from pytest_berth.run.server_manager import Manager
 from pytest_berth.services.redis import clients, urls
 from pytest_berth.services.redis.service import REDIS
 

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection
 
     from pytest_berth.api import Service
-    from pytest_berth.run.plugin_state import Berth
+    from pytest_berth.run.plugin_state import PluginState
 
 _REFUSED = re.compile(
     r"refused|Connect call failed|NoBrokersAvailable|Unable to bootstrap|KafkaConnectionError"
@@ -20,13 +20,13 @@ _REFUSED = re.compile(
 TITLE = "no server"
 
 
-def hint(error: BaseException, berth: Berth, reached: Collection[Service]) -> str:
+def hint(error: BaseException, berth: PluginState, reached: Collection[Service]) -> str:
     """Return what to set where an exported address answers nobody; else nothing."""
     service = _refused(error, berth)
     return _hint(berth, service) if service and service not in reached else ""
 
 
-def hint_on_import(error: BaseException, berth: Berth) -> str:
+def hint_on_import(error: BaseException, berth: PluginState) -> str:
     """Return what to change where the application connects before there are any tests."""
     service = _refused(error, berth)
     if not service:
@@ -41,7 +41,7 @@ def hint_on_import(error: BaseException, berth: Berth) -> str:
     )
 
 
-def _refused(error: BaseException, berth: Berth) -> Service | None:
+def _refused(error: BaseException, berth: PluginState) -> Service | None:
     """Return the service whose exported address answered nobody, if that is the error."""
     texts = [f"{type(each).__name__}: {each}" for each in chain(error)]
     if not any(map(_REFUSED.search, texts)):
@@ -50,7 +50,7 @@ def _refused(error: BaseException, berth: Berth) -> Service | None:
     return next((service for service in exported if _names(berth, service, texts)), None)
 
 
-def _names(berth: Berth, service: Service, texts: list[str]) -> bool:
+def _names(berth: PluginState, service: Service, texts: list[str]) -> bool:
     servers = [
         each for each in berth.manager.registry.all("planned") if each.service == service.name
     ]
@@ -58,12 +58,12 @@ def _names(berth: Berth, service: Service, texts: list[str]) -> bool:
     return bool(ports) and any(re.search(rf"\b({ports})\b", text) for text in texts)
 
 
-def _variables(berth: Berth, service: Service) -> str:
+def _variables(berth: PluginState, service: Service) -> str:
     named = [each.variable for each in berth.exports if each.placeholders & service.placeholders]
     return " and ".join(named)
 
 
-def _hint(berth: Berth, service: Service) -> str:
+def _hint(berth: PluginState, service: Service) -> str:
     return (
         f"The {service.name} server of this run was not started, or not for this test: it asks for"
         f" no fixture of it.\n"

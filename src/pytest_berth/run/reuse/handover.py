@@ -85,7 +85,7 @@ class Reuse:
                 there = self._all.read(name)
                 if there and there.user != str(self.run.directory):
                     return server
-                record = self._record(service, replace(server, kept=name))
+                record = self._record(service, replace(server, reuse_record=name))
                 reuse_reaper.register(self._all, record)
                 return record.server
         except Timeout:
@@ -97,10 +97,13 @@ class Reuse:
     def leave(self, service: Service, server: Server) -> None:
         """Leave a server to later runs, for as long as ``berth_keep`` says."""
         ours = str(self.run.directory)
-        with self._all.lock(server.kept, within=_LEFT_WITHIN):
-            record = self._all.read(server.kept)
+        with self._all.lock(server.reuse_record, within=_LEFT_WITHIN):
+            record = self._all.read(server.reuse_record)
             if record is None:
                 self._source(server).stop(server)
+            elif record.user == ours and not record.is_current:
+                self._source(server).stop(server)
+                self._all.remove(record)
             elif record.user == ours:  # else this run was held for dead, and another one has it
                 lasts = self.settings[KEEP].total_seconds() or record.lasts
                 left = replace(record, lasts=lasts, ends=wall_clock() + lasts)
@@ -108,7 +111,7 @@ class Reuse:
 
     def forget(self, server: Server) -> None:
         """Remove the record of a server that has been stopped."""
-        record = self._all.read(server.kept) if server.kept else None
+        record = self._all.read(server.reuse_record) if server.reuse_record else None
         if record and record.user == str(self.run.directory):
             self._all.remove(record)
 
@@ -141,7 +144,7 @@ class Reuse:
             self._pass_over(service, record, error)
             return None
         reuse_reaper.register(self._all, replace(record, server=server, user=ours))
-        return replace(server, adopted=True, started_in=now() - began)
+        return replace(server, reattached=True, started_in=now() - began)
 
     def _pass_over(self, service: Service, record: Record, problem: Exception) -> None:
         text = f"{service.name}: the server kept for this project is passed over"
@@ -155,9 +158,9 @@ class Reuse:
     def _record(self, service: Service, server: Server) -> Record:
         lasts = self.settings[KEEP].total_seconds()
         return records.Record(
-            name=server.kept,
+            name=server.reuse_record,
             server=server,
-            condition=tuple(service.backend.state_digest(server)),
+            state_digest=tuple(service.backend.state_digest(server)),
             project=str(self.settings.root),
             user=str(self.run.directory),
             lasts=lasts,
@@ -189,8 +192,8 @@ def _reset(service: Service, record: Record, settings: Settings) -> Server:
     server, password = record.server, service.backend.account(settings).password
     # Not every kind of server keeps out those who take it for another by a password.
     service.backend.probe(server)
-    found = service.backend.reset_server(server, record.last_run, record.condition, password)
-    changed = sorted(set(found) ^ set(record.condition))
+    found = service.backend.reset_server(server, record.last_run, record.state_digest, password)
+    changed = sorted(set(found) ^ set(record.state_digest))
     if changed:
         raise NotCleanError(f"tests have changed it: {', '.join(changed[:3])}")
     return replace(server, credentials=replace(server.credentials, password=password))

@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 
     from pytest_berth.api import Server
 
-# A server of an earlier form tells no token: it is found under no name, and ends at its time.
-_FORMAT = "2"
+# The name on disk under which versions of format 2 know that the server stays.
+_DIGEST = "condition"
 _ENGINE = {
     "DOCKER_HOST",
     "DOCKER_CONTEXT",
@@ -42,7 +42,7 @@ class Record:
     Attributes:
         name: What a later run finds it by.
         server: The server, with its account.
-        condition: What was on it when it was started.
+        state_digest: What was on it when it was started.
         project: Directory of the project that it is kept for.
         user: Directory of the run that uses it, or has used it last.
         lasts: For how many seconds it stays when a run has left it.
@@ -50,11 +50,12 @@ class Record:
         machine: The boot and the pid namespace that it was started in.
         node: The machine's name.
         engine: The variables of the environment that lead to its container engine.
+        format: `registry.RECORD_FORMAT` of the version that has published it.
     """
 
     name: str
     server: Server
-    condition: tuple[str, ...]
+    state_digest: tuple[str, ...]
     project: str
     user: str
     lasts: float
@@ -62,11 +63,17 @@ class Record:
     machine: str = field(default_factory=process_identity.machine)
     node: str = field(default_factory=platform.node)
     engine: Mapping[str, str] = field(default_factory=lambda: engine_variables(), repr=False)
+    format: int = registry.RECORD_FORMAT
 
     def __str__(self) -> str:
         """Return what the server is and where it runs."""
         server = self.server
         return f"{server.service} {server.version}, {server.source}, at {server.host}:{server.port}"
+
+    @property
+    def is_current(self) -> bool:
+        """Whether it is of this version's format, so that its server may be reattached."""
+        return self.format == registry.RECORD_FORMAT
 
     @property
     def is_used(self) -> bool:
@@ -109,7 +116,7 @@ class Records:
     def read(self, name: str) -> Record | None:
         """Return a record, None when there is none."""
         try:
-            path = self._path(name)
+            path = self._registry.record(name)
             if not stat.S_ISREG(path.lstat().st_mode):
                 return None
             return _load(json.loads(path.read_text()))
@@ -118,21 +125,21 @@ class Records:
 
     def all(self) -> list[Record]:
         """Return every record."""
-        names = sorted(path.stem for path in self.directory.glob("*.json"))
-        return [record for record in map(self.read, names) if record]
+        return [record for record in map(self.read, self._registry.names()) if record]
 
     def write(self, record: Record) -> None:
         """Write a record; readers see all of it or nothing."""
-        path = self._path(record.name)
+        path = self._registry.record(record.name)
         partial = path.with_suffix(f".{os.getpid()}")
         descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
         with os.fdopen(descriptor, "w") as stream:
-            json.dump(dataclasses.asdict(record), stream)
+            fields = dataclasses.asdict(record)
+            json.dump(fields | {_DIGEST: fields.pop("state_digest")}, stream)
         partial.replace(path)
 
     def remove(self, record: Record) -> None:
         """Remove the record of a server that has ended."""
-        self._path(record.name).unlink(missing_ok=True)
+        self._registry.record(record.name).unlink(missing_ok=True)
 
     @contextmanager
     def lock(self, name: str, *, within: float = 0.0) -> Iterator[None]:
@@ -150,11 +157,12 @@ class Records:
 
         # Where it finds no directory, a lock makes one, which others could read.
         self.directory.stat()
-        with FileLock(self.directory / f"{name}.lock", timeout=within):
+        with FileLock(self._registry.lock(name), timeout=within):
             yield
 
-    def _path(self, name: str) -> Path:
-        return self.directory / f"{name}.json"
+    @property
+    def _registry(self) -> registry.ReuseRegistry:
+        return registry.ReuseRegistry(self.directory)
 
 
 def of_user() -> Records:
@@ -181,7 +189,7 @@ def is_private(directory: Path) -> bool:
 def place() -> Path:
     """Return the directory of this user's records, which need not exist."""
     user = os.getuid() if hasattr(os, "getuid") else getpass.getuser()
-    return Path(tempfile.gettempdir()) / f"berth-kept-{user}"
+    return registry.reuse_directory(Path(tempfile.gettempdir()), user)
 
 
 def name(service: str, project: Path, *identity: str) -> str:
@@ -192,7 +200,8 @@ def name(service: str, project: Path, *identity: str) -> str:
         project: Directory of the project.
         identity: What makes it differ from others of its kind.
     """
-    parts = [_FORMAT, str(project), process_identity.machine(), *identity]
+    # Servers of another format are found under no name.
+    parts = [str(registry.RECORD_FORMAT), str(project), process_identity.machine(), *identity]
     digest = hashlib.sha256(json.dumps(parts).encode()).hexdigest()
     return f"{service}-{digest[:16]}"
 
@@ -215,10 +224,11 @@ def leads_to_engine(name: str) -> bool:
 
 def _load(fields: Mapping[str, Any]) -> Record:
     # Of another version of this package, a record may have fields that are not known here.
+    fields = {"format": 2, "state_digest": fields[_DIGEST], **fields}
     known = {each.name for each in dataclasses.fields(Record)}
     given = {name: value for name, value in fields.items() if name in known}
     given["server"] = registry.load(given["server"])
     given["engine"] = {
         each: text for each, text in given["engine"].items() if leads_to_engine(each)
     }
-    return Record(**{**given, "condition": tuple(given["condition"])})
+    return Record(**{**given, "state_digest": tuple(given["state_digest"])})

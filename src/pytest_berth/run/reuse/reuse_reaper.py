@@ -17,10 +17,10 @@ from pathlib import Path
 from filelock import Timeout
 
 from pytest_berth.debug_log import ignoring
+from pytest_berth.run.registry import REAPER, REGISTER, ReuseRegistry
 from pytest_berth.run.reuse.records import Record, Records, leads_to_engine
 from pytest_berth.waiting import now, wait_for
 
-REAPER, REGISTER = "keeper", "register"
 _LOOK_EVERY = 1.0
 _TRY_AGAIN_AFTER = 5.0
 _LONGEST = 3600.0
@@ -42,7 +42,7 @@ def ensure(records: Records) -> None:
 
 def start(directory: Path) -> None:
     """Start a reuse reaper, detached from this process; it ends at once where there is one."""
-    with (directory / "keeper.log").open("ab") as log:
+    with ReuseRegistry(directory).reaper_log.open("ab") as log:
         process = subprocess.Popen(
             [sys.executable, "-m", __name__, str(directory)],
             cwd=os.sep,

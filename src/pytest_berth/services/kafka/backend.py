@@ -112,7 +112,7 @@ class Kafka(Backend):
 
     def prepare_snapshot(self, server: Server, run_id: str) -> bool:
         """Leave everything: what is kept is a file that no test can change."""
-        return not server.thawed
+        return not server.from_snapshot
 
     def state_digest(self, server: Server) -> Sequence[str]:
         """Return the topics, groups and settings of a broker of ours."""

@@ -12,7 +12,7 @@ from pytest_berth.services.kafka import options as ini
 if TYPE_CHECKING:
     from pytest_berth.api import Credentials
     from pytest_berth.config.options import Settings
-    from pytest_berth.run.plugin_state import Berth
+    from pytest_berth.run.plugin_state import PluginState
 
 
 def chosen(settings: Settings, account: Credentials) -> Credentials:
@@ -20,7 +20,7 @@ def chosen(settings: Settings, account: Credentials) -> Credentials:
     return replace(account, given=bool(settings[ini.PORT]))
 
 
-def check(berth: Berth) -> None:
+def check(berth: PluginState) -> None:
     """Check that the broker of this run can have the port that the settings fix.
 
     Raises:

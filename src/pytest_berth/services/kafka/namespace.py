@@ -8,7 +8,7 @@ from itertools import count
 from typing import TYPE_CHECKING
 
 from pytest_berth.api import Namespace
-from pytest_berth.run.plugin_state import BERTH
+from pytest_berth.run.plugin_state import PLUGIN_STATE
 from pytest_berth.services.kafka import names, topic_restore, topics, urls
 from pytest_berth.services.kafka.clients import Clients
 from pytest_berth.services.kafka.options import ALLOW_RESET, TOPICS
@@ -181,7 +181,7 @@ class KafkaNamespace(Namespace):
 @contextmanager
 def opened(server: Server, worker: Worker) -> Iterator[KafkaNamespace]:
     """Open what a worker has of a broker; on the shared one, the run's topics are there."""
-    prefixed = is_prefixed(worker.config.stash[BERTH])
+    prefixed = is_prefixed(worker.config.stash[PLUGIN_STATE])
     namespace = KafkaNamespace(server, worker, prefixed=prefixed)
     if not worker.dedicated:
         namespace.create_topics(worker.settings[TOPICS])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from pytest_berth.config import usual_options as usual
+from pytest_berth.config import common_options as common
 from pytest_berth.config.descriptor import Marker
 from pytest_berth.config.options import Option, words
 
@@ -53,16 +53,16 @@ def _servers(value: str) -> str:
 VERSION: Option[str] = Option(
     "berth_kafka_version", _version, "4.1.0", "version of Kafka (default 4.1.0)"
 )
-IMAGE = usual.image_such_as("kafka", "apache/kafka-native:4.1.0 (default apache/kafka:<version>)")
+IMAGE = common.image_such_as("kafka", "apache/kafka-native:4.1.0 (default apache/kafka:<version>)")
 URL: Option[str] = Option(
     "berth_kafka_url",
     _servers,
     "",
     "bootstrap servers of a Kafka that is there already: host:9092,other:9092",
 )
-SOURCE = usual.source("kafka", "Kafka")
-PORT = usual.port("kafka", "broker", 9092)
-SETTINGS = usual.server_settings(
+SOURCE = common.source("kafka", "Kafka")
+PORT = common.port("kafka", "broker", 9092)
+SETTINGS = common.server_settings(
     "kafka", "broker", "num.partitions = 3", lambda name: re.fullmatch(_SETTLED, name)
 )
 TOPICS: Option[tuple[str, ...]] = Option(
@@ -72,8 +72,8 @@ TOPICS: Option[tuple[str, ...]] = Option(
     "topics with fixed names: created if missing, and emptied around each test",
     type="linelist",
 )
-ALLOW_RESET = usual.allow_reset("kafka", "topics on an external broker whose records")
-SCOPE = usual.scope("kafka", "broker")
+ALLOW_RESET = common.allow_reset("kafka", "topics on an external broker whose records")
+SCOPE = common.scope("kafka", "broker")
 OPTIONS: tuple[Option[Any], ...] = (
     VERSION,
     IMAGE,

@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from pytest_berth.config import markers
+from pytest_berth.config.common_options import RUN
 from pytest_berth.config.options import EXPORT
-from pytest_berth.config.usual_options import RUN
 from pytest_berth.errors import SettingsError
 from pytest_berth.isolation.lifecycle import has_own_server
 from pytest_berth.run.once_per_run import once
-from pytest_berth.run.plugin_state import BERTH
+from pytest_berth.run.plugin_state import PLUGIN_STATE
 from pytest_berth.run.run import MAIN
 from pytest_berth.services.kafka import fixed_address
 from pytest_berth.services.kafka.options import SCOPE, TOPICS, berth_kafka, topic_name
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     import pytest
 
-    from pytest_berth.run.plugin_state import Berth
+    from pytest_berth.run.plugin_state import PluginState
 
 _PREFIX = "kafka_prefix"
 
@@ -34,7 +34,7 @@ def check(items: Sequence[pytest.Item]) -> None:
     """
     for item in items:
         topics_of(item)
-    berth = items[0].config.stash[BERTH]
+    berth = items[0].config.stash[PLUGIN_STATE]
     fixed_address.check(berth)
     _hint(items, berth)
 
@@ -54,7 +54,7 @@ def topics_of(item: pytest.Item) -> tuple[str, ...]:
             why=f"@pytest.mark.berth_kafka(topics=...) at {item.nodeid}",
             remedy=str(error),
         ) from None
-    return tuple(dict.fromkeys([*item.config.stash[BERTH].settings[TOPICS], *own]))
+    return tuple(dict.fromkeys([*item.config.stash[PLUGIN_STATE].settings[TOPICS], *own]))
 
 
 def isolation(item: pytest.Item) -> str:
@@ -67,12 +67,12 @@ def isolation(item: pytest.Item) -> str:
     return f"emptied: {', '.join(topics)}; other topics and groups are the test's own"
 
 
-def is_prefixed(berth: Berth) -> bool:
+def is_prefixed(berth: PluginState) -> bool:
     """Tell whether the application puts ``{kafka_prefix}`` before its topics."""
     return any(_PREFIX in export.placeholders for export in berth.exports)
 
 
-def _hint(items: Sequence[pytest.Item], berth: Berth) -> None:
+def _hint(items: Sequence[pytest.Item], berth: PluginState) -> None:
     """Say that workers meet in a topic with a fixed name, where nothing keeps them apart."""
     if berth.run.worker == MAIN or is_prefixed(berth) or berth.settings[SCOPE] != RUN:
         return

@@ -111,7 +111,7 @@ class Postgres(Backend):
             for module in ("isolation.truncation", "databases.private_databases"):
                 import_module(f"pytest_berth.services.postgres.{module}")
 
-    def prepare_ahead(self, server: Server, item: pytest.Item) -> None:
+    def prebuild(self, server: Server, item: pytest.Item) -> None:
         """Build the template and a clone, where the settings alone say what they hold."""
         from pytest_berth.services.postgres.databases import template
 

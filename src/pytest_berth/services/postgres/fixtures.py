@@ -30,10 +30,10 @@ def pg_schema(pytestconfig: pytest.Config) -> object:
         function that takes a SQLAlchemy ``Connection``, a path of a SQL file, a line as in the
         ini file, or a list of these.
     """
-    from pytest_berth.run.plugin_state import BERTH
+    from pytest_berth.run.plugin_state import PLUGIN_STATE
     from pytest_berth.services.postgres.options import SCHEMA
 
-    return pytestconfig.stash[BERTH].settings[SCHEMA]
+    return pytestconfig.stash[PLUGIN_STATE].settings[SCHEMA]
 
 
 @pytest.fixture(scope="session")
@@ -45,10 +45,10 @@ def pg_seed(pytestconfig: pytest.Config) -> object:
     Returns:
         The lines of ``berth_pg_seed``; an override may return whatever `pg_schema` may.
     """
-    from pytest_berth.run.plugin_state import BERTH
+    from pytest_berth.run.plugin_state import PLUGIN_STATE
     from pytest_berth.services.postgres.options import SEED
 
-    return pytestconfig.stash[BERTH].settings[SEED]
+    return pytestconfig.stash[PLUGIN_STATE].settings[SEED]
 
 
 @pytest.fixture(scope="session")
@@ -142,11 +142,11 @@ def pg_session(_pg_isolation: None, _pg_namespace: WorkerDatabase) -> Iterator[S
 @pytest.fixture(scope="session")
 def _pg_async(pytestconfig: pytest.Config, _pg_namespace: WorkerDatabase) -> Access:
     """The async side of the worker's database."""
-    from pytest_berth.run.plugin_state import BERTH
+    from pytest_berth.run.plugin_state import PLUGIN_STATE
     from pytest_berth.services.postgres.asynchronous.fixture_access import Access
     from pytest_berth.services.postgres.options import ASYNC_DRIVER
 
-    return Access(_pg_namespace, pytestconfig.stash[BERTH].settings[ASYNC_DRIVER])
+    return Access(_pg_namespace, pytestconfig.stash[PLUGIN_STATE].settings[ASYNC_DRIVER])
 
 
 @pytest.fixture(scope="session")

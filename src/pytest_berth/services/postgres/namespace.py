@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from pytest_berth.api import Namespace
 from pytest_berth.collection.requirements import active_fixtures
-from pytest_berth.run.plugin_state import BERTH
+from pytest_berth.run.plugin_state import PLUGIN_STATE
 from pytest_berth.services.postgres import sqlalchemy_compat
 from pytest_berth.services.postgres.advice import running_test
 from pytest_berth.services.postgres.databases import template
@@ -148,7 +148,7 @@ def opened(server: Server, worker: Worker) -> Iterator[WorkerDatabase]:
         SchemaError: A step failed.
     """
     steps = template.parse(
-        worker.config.stash[BERTH], *(worker.fixtures[name] for name in POSTGRES.needs)
+        worker.config.stash[PLUGIN_STATE], *(worker.fixtures[name] for name in POSTGRES.needs)
     )
-    with closing(WorkerDatabase(worker.config.stash[BERTH], server, steps)) as database:
+    with closing(WorkerDatabase(worker.config.stash[PLUGIN_STATE], server, steps)) as database:
         yield database

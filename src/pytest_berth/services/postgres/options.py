@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from pytest_berth.config import usual_options as usual
+from pytest_berth.config import common_options as common
 from pytest_berth.config.descriptor import Marker
 from pytest_berth.config.options import Option, choice, lines, seconds, text, words
 
@@ -42,9 +42,9 @@ def _url(value: str) -> str:
 
 
 def _scope(value: str) -> str:
-    if value.strip() == usual.TEST:
+    if value.strip() == common.TEST:
         raise ValueError("use run or worker; berth_pg_isolation = database is for each test")
-    return choice(usual.RUN, usual.WORKER)(value)
+    return choice(common.RUN, common.WORKER)(value)
 
 
 def _name(value: str) -> str:
@@ -99,7 +99,7 @@ VERSION: Option[str] = Option(
     "17",
     "version of PostgreSQL: a major (default 17), or an exact one",
 )
-IMAGE = usual.image_such_as("pg", "postgis/postgis:17-3.5 (default postgres:<version>-alpine)")
+IMAGE = common.image_such_as("pg", "postgis/postgis:17-3.5 (default postgres:<version>-alpine)")
 URL: Option[str] = Option(
     "berth_pg_url",
     _url,
@@ -107,11 +107,11 @@ URL: Option[str] = Option(
     "URL of a PostgreSQL that is there already; it is never started, stopped or reset",
     flag="--berth-pg-url",
 )
-SOURCE = usual.source("pg", "PostgreSQL")
+SOURCE = common.source("pg", "PostgreSQL")
 SCOPE: Option[str] = Option(
     "berth_pg_scope",
     _scope,
-    usual.RUN,
+    common.RUN,
     "who shares a server: the run (default), or a worker, which has one for itself",
 )
 USER: Option[str] = Option(
@@ -132,9 +132,9 @@ DATABASE_NAME: Option[str] = Option(
     "",
     "name of the database that tests work in (default a new one for each run and worker)",
 )
-PORT = usual.port("pg", "server", 5433)
-SETTINGS = usual.server_settings("pg", "server", "work_mem = 64MB", _SETTLED.__contains__)
-ALLOW_RESET = usual.allow_reset("pg", "databases on an external server whose data")
+PORT = common.port("pg", "server", 5433)
+SETTINGS = common.server_settings("pg", "server", "work_mem = 64MB", _SETTLED.__contains__)
+ALLOW_RESET = common.allow_reset("pg", "databases on an external server whose data")
 SCHEMA: Option[tuple[str, ...]] = Option(
     "berth_pg_schema",
     lines,

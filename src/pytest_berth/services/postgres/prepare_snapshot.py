@@ -23,7 +23,7 @@ def prepare(server: Server, run_id: str) -> bool:
     """Drop the run's databases; tell whether what is left is new to the server, and only ours."""
     with run_databases.administration(server) as connection:
         found = stored_templates.rename(connection, run_id)
-        if server.thawed and not (found or server.kept):
+        if server.from_snapshot and not (found or server.reuse_record):
             return False
         stored_templates.drop_oldest(connection)
     run_databases.drop_all(server, run_id)

@@ -11,7 +11,7 @@ import pytest
 from pytest_berth.collection.requirements import fixtures_reached, overridden_in, wider_users
 from pytest_berth.config import markers
 from pytest_berth.errors import SettingsError, nearest
-from pytest_berth.run.plugin_state import BERTH
+from pytest_berth.run.plugin_state import PLUGIN_STATE
 from pytest_berth.services.postgres import sqlalchemy_compat
 from pytest_berth.services.postgres.advice import TRUNCATION
 from pytest_berth.services.postgres.databases import template
@@ -30,7 +30,7 @@ from pytest_berth.services.postgres.service import POSTGRES
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from pytest_berth.run.plugin_state import Berth
+    from pytest_berth.run.plugin_state import PluginState
     from pytest_berth.services.postgres.schema import Step
 
 
@@ -52,7 +52,7 @@ def requirements_of(item: pytest.Item) -> Requirements:
         SettingsError: Its marker has an argument or value that cannot be used.
     """
     if _REQUIREMENTS not in item.stash:
-        item.stash[_REQUIREMENTS] = _read(item, item.config.stash[BERTH])
+        item.stash[_REQUIREMENTS] = _read(item, item.config.stash[PLUGIN_STATE])
     return item.stash[_REQUIREMENTS]
 
 
@@ -89,7 +89,7 @@ def needs_restore(items: Sequence[pytest.Item], *, starts: bool) -> bool:
         items: The tests.
         starts: Whether the server is a new one; on one that was left there is a template, mostly.
     """
-    settings = items[0].config.stash[BERTH].settings
+    settings = items[0].config.stash[PLUGIN_STATE].settings
     fills = starts and bool(settings[SCHEMA] or settings[SEED])
     return fills or any(map(is_repaired, items))
 
@@ -106,7 +106,7 @@ def check(items: Sequence[pytest.Item]) -> None:
             _require_narrow_scopes(item, isolation)
     if not items:
         return
-    berth = items[0].config.stash[BERTH]
+    berth = items[0].config.stash[PLUGIN_STATE]
     fixed_names.check(berth)
     berth.stash[template.RESTORES] = any(map(is_repaired, items))
     for option in (SCHEMA, SEED):
@@ -148,7 +148,7 @@ def _require_narrow_scopes(item: pytest.Item, isolation: Isolation) -> None:
         )
 
 
-def _read(item: pytest.Item, berth: Berth) -> Requirements:
+def _read(item: pytest.Item, berth: PluginState) -> Requirements:
     marker = berth_pg(**markers.read(item, berth_pg))
     if marker.isolation is not None and marker.isolation not in ISOLATIONS:
         raise SettingsError(
@@ -165,7 +165,7 @@ def _read(item: pytest.Item, berth: Berth) -> Requirements:
     return Requirements(isolation, _seeds(item, berth, marker.seed))
 
 
-def _seeds(item: pytest.Item, berth: Berth, seed: object) -> tuple[Step, ...]:
+def _seeds(item: pytest.Item, berth: PluginState, seed: object) -> tuple[Step, ...]:
     with _naming(f"@pytest.mark.berth_pg(seed=...) at {item.nodeid}"):
         steps = template.parse(berth, seed)
         for step in steps:

@@ -79,9 +79,9 @@ class Redis(Backend):
 
     def check(self, items: Sequence[pytest.Item]) -> None:
         """Check the address that the settings fix."""
-        from pytest_berth.run.plugin_state import BERTH
+        from pytest_berth.run.plugin_state import PLUGIN_STATE
 
-        fixed_address.check(items[0].config.stash[BERTH])
+        fixed_address.check(items[0].config.stash[PLUGIN_STATE])
 
     def describe_isolation(self, item: pytest.Item) -> str:
         """Describe the test's isolation, and why it was chosen."""

@@ -5,15 +5,15 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from pytest_berth.config.common_options import RUN
 from pytest_berth.config.options import EXPORT, SOURCE, Option
-from pytest_berth.config.usual_options import RUN
 from pytest_berth.errors import SettingsError
 from pytest_berth.services.redis import options as ini
 
 if TYPE_CHECKING:
     from pytest_berth.api import Credentials
     from pytest_berth.config.options import Settings
-    from pytest_berth.run.plugin_state import Berth
+    from pytest_berth.run.plugin_state import PluginState
 
 OF_SERVER: tuple[Option[Any], ...] = (ini.PASSWORD, ini.PORT)
 
@@ -27,7 +27,7 @@ def chosen(settings: Settings, account: Credentials) -> Credentials:
     return replace(account, password=word, chosen=True, given=True)
 
 
-def check(berth: Berth) -> None:
+def check(berth: PluginState) -> None:
     """Check that the servers of this run can have what the settings fix.
 
     Raises:
@@ -56,7 +56,7 @@ def _at_url(settings: Settings, option: Option[Any]) -> SettingsError:
     )
 
 
-def _one_port(berth: Berth) -> SettingsError:
+def _one_port(berth: PluginState) -> SettingsError:
     return SettingsError(
         "several workers cannot each have a Redis at the same port.",
         why=f"{berth.settings.given(ini.PORT)}; {berth.run.workers} workers (xdist's -n)",
@@ -66,7 +66,7 @@ def _one_port(berth: Berth) -> SettingsError:
     )
 
 
-def _one_number(berth: Berth) -> SettingsError:
+def _one_number(berth: PluginState) -> SettingsError:
     return SettingsError(
         "several workers cannot work in one database number.",
         why=f"{berth.settings.given(ini.NUMBER)}; {berth.run.workers} workers (xdist's -n) share"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from pytest_berth.config import usual_options as usual
+from pytest_berth.config import common_options as common
 from pytest_berth.config.descriptor import Marker
 from pytest_berth.config.options import Option, text
 
@@ -49,18 +49,18 @@ VERSION: Option[str] = Option(
     "8",
     "version of Redis: 8, 7.4; unless it is set, a local server may be any from 6.2 on",
 )
-IMAGE = usual.image_such_as("redis", "valkey/valkey:8-alpine (default redis:<version>-alpine)")
+IMAGE = common.image_such_as("redis", "valkey/valkey:8-alpine (default redis:<version>-alpine)")
 URL: Option[str] = Option(
     "berth_redis_url",
     _url,
     "",
     "URL of a Redis that is there already; tests claim empty database numbers on it",
 )
-SOURCE = usual.source("redis", "Redis")
-SETTINGS = usual.server_settings(
+SOURCE = common.source("redis", "Redis")
+SETTINGS = common.server_settings(
     "redis", "server", "maxmemory = 64mb", lambda name: name.lower() in {*_SETTLED, TOKEN}
 )
-SCOPE = usual.scope("redis", "server")
+SCOPE = common.scope("redis", "server")
 PASSWORD: Option[str] = Option(
     "berth_redis_password",
     text,
@@ -68,7 +68,7 @@ PASSWORD: Option[str] = Option(
     "password of the server that berth starts, for an application that cannot be told;"
     f" {NO_PASSWORD}: none (default a new one for each run)",
 )
-PORT = usual.port("redis", "server", 6379)
+PORT = common.port("redis", "server", 6379)
 NUMBER: Option[str] = Option(
     "berth_redis_db",
     _number,

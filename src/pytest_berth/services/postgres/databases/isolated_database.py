@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
     from pytest_berth.api import Server
     from pytest_berth.isolation.layers import Place
-    from pytest_berth.run.plugin_state import Berth
+    from pytest_berth.run.plugin_state import PluginState
     from pytest_berth.services.postgres.databases.database import Database, PrivateDatabase
     from pytest_berth.services.postgres.databases.private_databases import PrivateDatabases
     from pytest_berth.services.postgres.isolation.choice import Isolation
@@ -56,7 +56,7 @@ class IsolatedDatabase:
     """
 
     def __init__(
-        self, berth: Berth, server: Server, steps: tuple[Step, ...], name: str = ""
+        self, berth: PluginState, server: Server, steps: tuple[Step, ...], name: str = ""
     ) -> None:
         self.berth = berth
         self.steps = steps

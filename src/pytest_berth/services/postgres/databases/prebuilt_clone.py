@@ -12,14 +12,16 @@ if TYPE_CHECKING:
     import psycopg
 
     from pytest_berth.api import Server
-    from pytest_berth.run.plugin_state import Berth
+    from pytest_berth.run.plugin_state import PluginState
 
 # What the clone is of, while there is one.
 _ORIGIN = pytest.StashKey["object | None"]()
 _OID = "SELECT oid FROM pg_catalog.pg_database WHERE datname = %s"
 
 
-def make(berth: Berth, server: Server, connection: psycopg.Connection[Any], template: str) -> None:
+def make(
+    berth: PluginState, server: Server, connection: psycopg.Connection[Any], template: str
+) -> None:
     """Clone the template for the tests of this worker.
 
     Args:
@@ -35,7 +37,7 @@ def make(berth: Berth, server: Server, connection: psycopg.Connection[Any], temp
 
 
 def take(
-    berth: Berth,
+    berth: PluginState,
     server: Server,
     connection: psycopg.Connection[Any],
     template: str,
@@ -56,7 +58,7 @@ def _origin(server: Server, connection: psycopg.Connection[Any], template: str) 
     return server.restarts, server.credentials, oid
 
 
-def _name(berth: Berth) -> str:
+def _name(berth: PluginState) -> str:
     return run_databases.database_name(
         berth.run.id, run_databases.part("prebuilt", berth.run.worker)
     )

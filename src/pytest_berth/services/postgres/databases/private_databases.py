@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from pytest_berth.api import Server
-    from pytest_berth.run.plugin_state import Berth
+    from pytest_berth.run.plugin_state import PluginState
     from pytest_berth.services.postgres.application_connections import Application
 
 
@@ -30,7 +30,7 @@ class PrivateDatabases:
     """
 
     def __init__(
-        self, berth: Berth, server: Server, application: Application, template: str, name: str
+        self, berth: PluginState, server: Server, application: Application, template: str, name: str
     ) -> None:
         self.active: Database | None = None
         self._berth = berth

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     import psycopg
 
     from pytest_berth.api import Server
-    from pytest_berth.run.plugin_state import Berth
+    from pytest_berth.run.plugin_state import PluginState
     from pytest_berth.services.postgres.schema import Step
 
 _DIGITS = 16
@@ -55,7 +55,7 @@ SELECT EXISTS (
 
 
 def obtain(
-    berth: Berth, server: Server, steps: tuple[Step, ...], fill: Callable[[str], None]
+    berth: PluginState, server: Server, steps: tuple[Step, ...], fill: Callable[[str], None]
 ) -> str | None:
     """Return the shared template for schema and seeds, built if no run has built it yet.
 
@@ -102,13 +102,15 @@ def obtain(
     return name if complete else None
 
 
-def template_name(berth: Berth, server: Server, steps: tuple[Step, ...]) -> str | None:
+def template_name(berth: PluginState, server: Server, steps: tuple[Step, ...]) -> str | None:
     """Return the name of the template that all runs with the same schema and seeds can use."""
     found = fingerprint_of(berth, server, steps)
     return found and _name(found[:_DIGITS])
 
 
-def mark_run(berth: Berth, server: Server, connection: psycopg.Connection[Any], name: str) -> None:
+def mark_run(
+    berth: PluginState, server: Server, connection: psycopg.Connection[Any], name: str
+) -> None:
     """Let the next run remove this run's databases, if it is dead then: see `sweep`."""
     if not advisory_locks.is_pooled(advisory_locks.keep(berth, server)):
         where = f"{berth.settings.root} on {platform.node()}"
@@ -188,7 +190,7 @@ def _drop_what_is_left(connection: psycopg.Connection[Any], name: str) -> None:
         run_databases.execute(connection, "DROP DATABASE {} WITH (FORCE)", name)
 
 
-def fingerprint_of(berth: Berth, server: Server, steps: tuple[Step, ...]) -> str | None:
+def fingerprint_of(berth: PluginState, server: Server, steps: tuple[Step, ...]) -> str | None:
     """Return what tells a template from others; None where that cannot be known."""
     settings = berth.settings
     found = template_fingerprint.of(steps, settings[FINGERPRINT], settings.root)

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import psycopg
 
     from pytest_berth.api import Server
-    from pytest_berth.run.plugin_state import Berth
+    from pytest_berth.run.plugin_state import PluginState
     from pytest_berth.services.postgres.schema import Step
 
 MOST = 3
@@ -83,12 +83,12 @@ def is_intact(connection: psycopg.Connection[Any], template: str) -> bool:
 
 
 def stored_template(
-    berth: Berth, server: Server, steps: tuple[Step, ...], connection: psycopg.Connection[Any]
+    berth: PluginState, server: Server, steps: tuple[Step, ...], connection: psycopg.Connection[Any]
 ) -> StoredTemplate:
     """Return the template for schema and seeds as they are now."""
-    lasts = server.snapshot or server.kept
+    lasts = server.snapshot or server.reuse_record
     name = shard_templates.template_name(berth, server, steps) if lasts else None
-    return StoredTemplate(connection, name, server.adopted)
+    return StoredTemplate(connection, name, server.reattached)
 
 
 def rename(connection: psycopg.Connection[Any], run_id: str) -> bool:

@@ -13,7 +13,7 @@ from pytest_berth.collection.requirements import overridden_in
 from pytest_berth.config import exports
 from pytest_berth.config.options import KEEP
 from pytest_berth.run.once_per_run import lock, once
-from pytest_berth.run.plugin_state import BERTH
+from pytest_berth.run.plugin_state import PLUGIN_STATE
 from pytest_berth.services.postgres import schema, urls
 from pytest_berth.services.postgres.databases import prebuilt_clone, run_databases, shard_templates
 from pytest_berth.services.postgres.databases.stored_templates import (
@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     import psycopg
 
     from pytest_berth.api import Server
-    from pytest_berth.run.plugin_state import Berth
+    from pytest_berth.run.plugin_state import PluginState
     from pytest_berth.services.postgres.schema import Step, Target
 
 FIXTURES = ("pg_schema", "pg_seed")
@@ -52,7 +52,7 @@ RESTORES = pytest.StashKey[bool]()
 _NOTICEABLE = 1.0
 
 
-def parse(berth: Berth, *items: object) -> tuple[Step, ...]:
+def parse(berth: PluginState, *items: object) -> tuple[Step, ...]:
     """Return the steps that lines of the settings, or values of the fixtures, stand for.
 
     Raises:
@@ -62,7 +62,7 @@ def parse(berth: Berth, *items: object) -> tuple[Step, ...]:
     return schema.parse(items, berth.settings.root, check_drift=drift)
 
 
-def target(berth: Berth, server: Server, database: str, name: str = "") -> Target:
+def target(berth: PluginState, server: Server, database: str, name: str = "") -> Target:
     """Return where steps are to be applied: a database, and the environment for commands."""
     values = urls.values(server, database, name)
     return schema.Target(
@@ -78,7 +78,7 @@ def target(berth: Berth, server: Server, database: str, name: str = "") -> Targe
     )
 
 
-def build(berth: Berth, server: Server, steps: tuple[Step, ...], name: str = "") -> str:
+def build(berth: PluginState, server: Server, steps: tuple[Step, ...], name: str = "") -> str:
     """Build the template database, unless it is there, and return its name on the server.
 
     Args:
@@ -108,7 +108,7 @@ def build(berth: Berth, server: Server, steps: tuple[Step, ...], name: str = "")
 
 
 def rebuild_if_crashed(
-    berth: Berth,
+    berth: PluginState,
     server: Server,
     connection: psycopg.Connection[Any],
     steps: tuple[Step, ...],
@@ -148,7 +148,7 @@ def build_ahead(server: Server, item: pytest.Item) -> None:
     What fails here is tried again by the test that needs the database. Functions wait for it, too:
     tests that run meanwhile may have replaced what they call.
     """
-    berth = item.config.stash[BERTH]
+    berth = item.config.stash[PLUGIN_STATE]
     if any(overridden_in(item, name) != POSTGRES.fixture_module for name in FIXTURES):
         return
     steps = parse(berth, berth.settings[SCHEMA], berth.settings[SEED])
@@ -160,7 +160,7 @@ def build_ahead(server: Server, item: pytest.Item) -> None:
             prebuilt_clone.make(berth, server, connection, _template(berth))
 
 
-def _make_ahead(berth: Berth, server: Server, steps: tuple[Step, ...]) -> None:
+def _make_ahead(berth: PluginState, server: Server, steps: tuple[Step, ...]) -> None:
     registry, name = berth.run.registry, _name(server)
     made = registry.prebuilt(name)
     with lock(registry.directory, name):
@@ -170,7 +170,7 @@ def _make_ahead(berth: Berth, server: Server, steps: tuple[Step, ...]) -> None:
             made.write_text(_tables(steps))
 
 
-def apply(berth: Berth, server: Server, database: str, steps: tuple[Step, ...]) -> None:
+def apply(berth: PluginState, server: Server, database: str, steps: tuple[Step, ...]) -> None:
     """Apply the steps to a database that the settings allow to be reset, once per run.
 
     Raises:
@@ -181,7 +181,7 @@ def apply(berth: Berth, server: Server, database: str, steps: tuple[Step, ...]) 
 
 
 def _make(
-    berth: Berth,
+    berth: PluginState,
     server: Server,
     steps: tuple[Step, ...],
     environment: dict[str, str],
@@ -197,7 +197,7 @@ def _make(
             common = _common(berth, server, steps, environment, name)
         else:
             common = known.find()
-        if common and server.kept:
+        if common and server.reuse_record:
             # Nobody else uses the server now, so that there is nothing to copy.
             working = known.rename_for_run(made)
         else:
@@ -207,7 +207,7 @@ def _make(
             run_databases.create(connection, server, berth.run.id, working, source)
         if server.source == "external":
             shard_templates.mark_run(berth, server, connection, made)
-        keeps = bool(common) and server.kept != ""
+        keeps = bool(common) and server.reuse_record != ""
         if not common:
             _fill(berth, server, steps, environment, working, name)
             # Modules that were imported meanwhile may have added tables.
@@ -220,7 +220,7 @@ def _make(
 
 
 def _common(
-    berth: Berth, server: Server, steps: tuple[Step, ...], environment: dict[str, str], name: str
+    berth: PluginState, server: Server, steps: tuple[Step, ...], environment: dict[str, str], name: str
 ) -> str | None:
     """Return the template that this run shares with others; None where it builds its own."""
     return shard_templates.obtain(
@@ -229,7 +229,7 @@ def _common(
 
 
 def _fill(
-    berth: Berth,
+    berth: PluginState,
     server: Server,
     steps: tuple[Step, ...],
     environment: dict[str, str],
@@ -247,7 +247,7 @@ def _fill(
         _store_baseline(berth, server, database)
 
 
-def _hint_fingerprint(berth: Berth, server: Server, steps: tuple[Step, ...], took: float) -> None:
+def _hint_fingerprint(berth: PluginState, server: Server, steps: tuple[Step, ...], took: float) -> None:
     """Say in the summary that a later run need not do it again, where it could be spared."""
     may_keep = snapshots.wanted(berth.settings, POSTGRES) or berth.settings[KEEP]
     if (
@@ -262,7 +262,7 @@ def _hint_fingerprint(berth: Berth, server: Server, steps: tuple[Step, ...], too
         )
 
 
-def _rebuild_if_gone(berth: Berth, server: Server, steps: tuple[Step, ...], name: str) -> None:
+def _rebuild_if_gone(berth: PluginState, server: Server, steps: tuple[Step, ...], name: str) -> None:
     """Build the template anew where another run took this one for dead.
 
     So it may where every worker that had begun has crashed.
@@ -273,7 +273,7 @@ def _rebuild_if_gone(berth: Berth, server: Server, steps: tuple[Step, ...], name
             _make(berth, server, steps, dict(os.environ), name)
 
 
-def _template(berth: Berth, name: str = "") -> str:
+def _template(berth: PluginState, name: str = "") -> str:
     return run_databases.database_name(
         berth.run.id, run_databases.part(run_databases.TEMPLATE, name)
     )
@@ -288,7 +288,7 @@ def _tables(steps: tuple[Step, ...]) -> str:
     return json.dumps([sorted(step.tables) for step in steps])
 
 
-def _store_baseline(berth: Berth, server: Server, name: str) -> None:
+def _store_baseline(berth: PluginState, server: Server, name: str) -> None:
     """Let every clone of the template know what it holds, which spares finding out."""
     from pytest_berth.services.postgres import restore
 

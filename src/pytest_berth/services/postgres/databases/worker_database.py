@@ -11,13 +11,13 @@ from pytest_berth.services.postgres.server import role_rights
 
 if TYPE_CHECKING:
     from pytest_berth.api import Server
-    from pytest_berth.run.plugin_state import Berth
+    from pytest_berth.run.plugin_state import PluginState
     from pytest_berth.services.postgres.schema import Step
     from pytest_berth.services.postgres.server.role_rights import Rights
 
 
 def make(
-    berth: Berth, server: Server, steps: tuple[Step, ...], name: str
+    berth: PluginState, server: Server, steps: tuple[Step, ...], name: str
 ) -> tuple[str, Rights, str]:
     """Make a worker's database, and what it is cloned from.
 
@@ -53,7 +53,7 @@ def make(
     return found.database, found, ""
 
 
-def _tell_rights(berth: Berth, server: Server, found: Rights, steps: tuple[Step, ...]) -> None:
+def _tell_rights(berth: PluginState, server: Server, found: Rights, steps: tuple[Step, ...]) -> None:
     """Say, once per run, what the given role may do and where tests therefore work."""
     place = "databases of this run, dropped at its end"
     if not found.own_databases:

@@ -10,12 +10,12 @@ from pytest_berth.services.postgres.options import ALLOW_RESET, DATABASE
 
 if TYPE_CHECKING:
     from pytest_berth.api import Server
-    from pytest_berth.run.plugin_state import Berth
+    from pytest_berth.run.plugin_state import PluginState
     from pytest_berth.services.postgres.isolation.choice import Isolation
     from pytest_berth.services.postgres.server.role_rights import Rights
 
 
-def require(isolation: Isolation, server: Server, rights: Rights, berth: Berth) -> None:
+def require(isolation: Isolation, server: Server, rights: Rights, berth: PluginState) -> None:
     """Refuse an isolation that would leave or delete data in a database that is not ours.
 
     Raises:
@@ -47,7 +47,7 @@ def require_databases(server: Server, rights: Rights) -> None:
         )
 
 
-def can_commit(rights: Rights, berth: Berth) -> bool:
+def can_commit(rights: Rights, berth: PluginState) -> bool:
     """Tell whether what is committed can be put back."""
     if rights.own_databases:
         return True

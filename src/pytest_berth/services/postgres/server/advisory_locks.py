@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     import psycopg
 
     from pytest_berth.api import Server
-    from pytest_berth.run.plugin_state import Berth
+    from pytest_berth.run.plugin_state import PluginState
 
 # The first half of the key says whose lock it is: no other program's, and of which kind.
 RUN, TEMPLATE, BUILDING = 0x62657201, 0x62657202, 0x62657203
@@ -109,7 +109,7 @@ class Lock:
             connection.execute(f"SELECT pg_catalog.pg_{kind}(%s, %s)".encode(), self.keys)
 
 
-def keep(berth: Berth, server: Server) -> psycopg.Connection[Any]:
+def keep(berth: PluginState, server: Server) -> psycopg.Connection[Any]:
     """Return the session that says that this worker lives, opened when first needed."""
     sessions = berth.stash.setdefault(_SESSIONS, {})
     if server.key not in sessions:

@@ -5,14 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from pytest_berth.api import Credentials
+from pytest_berth.config.common_options import WORKER
 from pytest_berth.config.options import EXPORT, SOURCE, Option
-from pytest_berth.config.usual_options import WORKER
 from pytest_berth.errors import SettingsError
 from pytest_berth.services.postgres import options as ini
 
 if TYPE_CHECKING:
     from pytest_berth.config.options import Settings
-    from pytest_berth.run.plugin_state import Berth
+    from pytest_berth.run.plugin_state import PluginState
 
 NAMES: tuple[Option[Any], ...] = (ini.USER, ini.PASSWORD, ini.DATABASE_NAME, ini.PORT)
 _OTHER = "template1"
@@ -35,7 +35,7 @@ def chosen(settings: Settings, account: Credentials) -> Credentials:
     )
 
 
-def check(berth: Berth) -> None:
+def check(berth: PluginState) -> None:
     """Check that the servers of this run can have the names that the settings fix.
 
     Raises:
@@ -64,7 +64,7 @@ def _at_url(settings: Settings, option: Option[Any]) -> SettingsError:
     )
 
 
-def _one_port(berth: Berth) -> SettingsError:
+def _one_port(berth: PluginState) -> SettingsError:
     return SettingsError(
         "several workers cannot each have a server at the same port.",
         why=f"{berth.settings.given(ini.PORT)}; {berth.run.workers} workers (xdist's -n)",
@@ -74,7 +74,7 @@ def _one_port(berth: Berth) -> SettingsError:
     )
 
 
-def _one_database(berth: Berth) -> SettingsError:
+def _one_database(berth: PluginState) -> SettingsError:
     return SettingsError(
         "several workers cannot work in one database.",
         why=f"{berth.settings.given(ini.DATABASE_NAME)}; {berth.run.workers} workers (xdist's -n)"

@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from pytest_berth.config import markers
+from pytest_berth.config.common_options import TEST, WORKER
 from pytest_berth.config.options import EXPORT
-from pytest_berth.config.usual_options import TEST, WORKER
 from pytest_berth.debug_log import debug
 from pytest_berth.errors import MissingExtraError, ServiceError, SettingsError
-from pytest_berth.run.plugin_state import BERTH
+from pytest_berth.run.plugin_state import PLUGIN_STATE
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import pytest
 
     from pytest_berth.api import Service
-    from pytest_berth.run.plugin_state import Berth
+    from pytest_berth.run.plugin_state import PluginState
 
 
 def check(service: Service, items: Sequence[pytest.Item]) -> None:
@@ -30,14 +30,14 @@ def check(service: Service, items: Sequence[pytest.Item]) -> None:
     """
     for item in items:
         _check_marker(service, item)
-    _check_exports(service, items[0].config.stash[BERTH])
+    _check_exports(service, items[0].config.stash[PLUGIN_STATE])
     try:
         backend = service.backend
     except (MissingExtraError, ServiceError) as error:
         debug("%s: the tests that need it tell: %s", service.name, error)
         return
     backend.check(items)
-    _check_port(service, items[0].config.stash[BERTH])
+    _check_port(service, items[0].config.stash[PLUGIN_STATE])
 
 
 def _check_marker(service: Service, item: pytest.Item) -> None:
@@ -53,7 +53,7 @@ def _check_marker(service: Service, item: pytest.Item) -> None:
         )
 
 
-def _check_port(service: Service, berth: Berth) -> None:
+def _check_port(service: Service, berth: PluginState) -> None:
     """Refuse one port for the servers of several workers: they would have to share one."""
     settings = berth.settings
     if settings[service.port] and settings[service.scope] == WORKER and berth.run.workers > 1:
@@ -66,7 +66,7 @@ def _check_port(service: Service, berth: Berth) -> None:
         )
 
 
-def _check_exports(service: Service, berth: Berth) -> None:
+def _check_exports(service: Service, berth: PluginState) -> None:
     settings = berth.settings
     if settings[service.scope] == TEST and berth.exports_any(service):
         raise SettingsError(

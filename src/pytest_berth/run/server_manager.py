@@ -113,7 +113,7 @@ class Manager:
         with self._lock(name), lock(self.run.directory, name):
             is_planned = self.registry.read("planned", name) is not None
             server = self._join_or_start(service, name, prestart=True)
-            if not (is_planned or server.adopted) and server.source == FALLBACK:
+            if not (is_planned or server.reattached) and server.source == FALLBACK:
                 self.registry.chosen_by_prestart(name).touch()
         return server
 
@@ -179,7 +179,7 @@ class Manager:
         """
         self.run.end()
         if patient:
-            self._sweep(kept=False)
+            self._sweep(reusable=False)
             self._wait_for_workers()
         self._sweep()
         self.run.remove()
@@ -190,10 +190,10 @@ class Manager:
             lambda: not self.run.live_workers(), _WORKERS_END_WITHIN, message="the workers' end"
         )
 
-    def _sweep(self, *, kept: bool = True) -> None:
+    def _sweep(self, *, reusable: bool = True) -> None:
         failures = []
         for server in self.registry.all("launched"):
-            if server.kept and not kept:
+            if server.reuse_record and not reusable:
                 continue  # it is left when nobody of the run can write to it any more
             # Of another pid namespace, a pid says nothing, and what runs there cannot be reached.
             if server.source != "local" or self.run.was_here:
@@ -215,10 +215,10 @@ class Manager:
         once(self.run.directory, REAPER, lambda: reaper.start(self.run.directory))
 
     def _stop(self, server: Server) -> None:
-        if server.kept:
+        if server.reuse_record:
             self._try("left for later runs", self._leave, server)
             return
-        self._try("kept for later runs", self._keep, server)
+        self._try("kept for later runs", self._take_snapshot, server)
         self._try("cleaned up", self._clean_up, server)
 
     def _try(self, what: str, work: Callable[[Server], None], server: Server) -> None:
@@ -227,8 +227,8 @@ class Manager:
         except Exception as error:  # told, and the others still go
             self.progress.note(f"{server.service} could not be {what}: {error}")
 
-    def _keep(self, server: Server) -> None:
-        """Keep what the server was initialised with, if nothing else is on it.
+    def _take_snapshot(self, server: Server) -> None:
+        """Store what the server was initialised with, if nothing else is on it.
 
         Of the servers that workers have for themselves, one is enough.
         """
@@ -243,7 +243,7 @@ class Manager:
             self.reuse.leave(self._service(server), server)
 
     def _clean_up(self, server: Server) -> None:
-        if server.kept:
+        if server.reuse_record:
             self._leave(server)
             return
         if server.source == "external":
@@ -296,7 +296,7 @@ class Manager:
             remember(self.registry.failure(name, prestart=prestart and not is_final), error)
             raise
         # A dedicated server is not worth a line; one that was reattached has had it.
-        if name == self._key(service) and not ready.adopted:
+        if name == self._key(service) and not ready.reattached:
             self.progress.note(str(ready))
         return ready
 
