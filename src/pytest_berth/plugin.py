@@ -49,6 +49,7 @@ def pytest_load_initial_conftests(
     options = [*core_options.OPTIONS, *(option for s in services for option in s.options)]
     values = loading.read(early_config, options)
     berth = PluginState(values, run.current(), services, lambda: _start_reporting(early_config))
+    early_config.stash[loading.SETTINGS] = values
     early_config.stash[PLUGIN_STATE] = berth
     # pytest_unconfigure is not called where a conftest file or the command line ends the run.
     early_config.add_cleanup(berth.end)
@@ -103,15 +104,16 @@ def pytest_collection_modifyitems(
 ) -> Generator[None, None, None]:
     """Mark integration tests before ``-m`` selects; afterwards check and order what is left."""
     berth = config.stash[PLUGIN_STATE]
-    integration = [item for item in items if requirements.prepare(item, berth.services)]
+    exported = tuple(filter(berth.exports_any, berth.services))
+    integration = [item for item in items if requirements.prepare(item, berth.services, exported)]
     berth.may_need_servers = bool(integration)
     yield
     try:
-        requirements.check(items, berth.services)
+        requirements.check(items, berth.services, exported, berth.run.workers)
     except BerthError as error:
-        from pytest_berth.collection import usage_errors
+        from pytest_berth.run import xdist
 
-        usage_errors.end_run(berth.run, items, error)
+        xdist.end_run(berth.run, items, error)
     if integration and berth.settings[core_options.FOREIGN] != "allow":
         from pytest_berth.isolation import foreign_connections
 
@@ -137,7 +139,7 @@ def pytest_runtestloop(session: pytest.Session) -> None:
 def pytest_xdist_setupnodes(config: pytest.Config, specs: Sequence[Any]) -> None:
     """Make xdist's workers join this run, and print what they tell."""
     from pytest_berth.reporting.worker_output import Relay
-    from pytest_berth.run.xdist_controller import Controller
+    from pytest_berth.run.xdist import Controller
 
     berth = config.stash[PLUGIN_STATE]
     for spec in specs:
@@ -151,9 +153,9 @@ def pytest_xdist_setupnodes(config: pytest.Config, specs: Sequence[Any]) -> None
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_node_collection_finished(node: Any) -> None:
     """End the run when a worker has found a usage error."""
-    from pytest_berth.collection import usage_errors
+    from pytest_berth.run import xdist
 
-    usage_errors.raise_workers_error(node.config.stash[PLUGIN_STATE].run)
+    xdist.raise_workers_error(node.config.stash[PLUGIN_STATE].run)
 
 
 @pytest.hookimpl(trylast=True)

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -141,10 +140,9 @@ def test_a_url_that_cannot_be_used_is_refused_with_the_settings(url: str) -> Non
 def test_one_port_is_refused_for_the_servers_of_several_workers(scope: str, workers: int) -> None:
     service = Service("it", "nowhere:Backend", scope="worker")
     given = settings(service, berth_it_port="4222", berth_it_scope=scope)
-    berth: Any = SimpleNamespace(settings=given, run=SimpleNamespace(workers=workers))
     if (scope, workers) != ("worker", 2):
-        common_checks._check_port(service, berth)
+        common_checks._check_port(service, given, workers)
         return
     with pytest.raises(SettingsError, match="cannot each have a server at the same port") as raised:
-        common_checks._check_port(service, berth)
+        common_checks._check_port(service, given, workers)
     assert "berth_it_port = 4222 (pytest.ini)" in raised.value.why

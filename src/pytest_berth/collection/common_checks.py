@@ -6,22 +6,33 @@ from typing import TYPE_CHECKING
 
 from pytest_berth.config import markers
 from pytest_berth.config.common_options import TEST, WORKER
+from pytest_berth.config.loading import SETTINGS
 from pytest_berth.config.options import EXPORT
 from pytest_berth.debug_log import debug
 from pytest_berth.errors import MissingExtraError, ServiceError, SettingsError
-from pytest_berth.run.plugin_state import PLUGIN_STATE
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     import pytest
 
-    from pytest_berth.api import Service
-    from pytest_berth.run.plugin_state import PluginState
+    from pytest_berth.config.descriptor import Service
+    from pytest_berth.config.options import Settings
 
 
-def check(service: Service, items: Sequence[pytest.Item]) -> None:
+def check(
+    service: Service,
+    items: Sequence[pytest.Item],
+    is_exported: bool,
+    workers: int,
+) -> None:
     """Check what the tests that reach a service ask for.
+
+    Args:
+        service: The service.
+        items: The tests.
+        is_exported: Whether the application learns of it from its environment.
+        workers: How many workers run tests.
 
     Raises:
         SettingsError: A marker has an argument or value that cannot be used, or exported settings
@@ -30,14 +41,16 @@ def check(service: Service, items: Sequence[pytest.Item]) -> None:
     """
     for item in items:
         _check_marker(service, item)
-    _check_exports(service, items[0].config.stash[PLUGIN_STATE])
+    settings = items[0].config.stash[SETTINGS]
+    if is_exported:
+        _check_exports(service, settings)
     try:
         backend = service.backend
     except (MissingExtraError, ServiceError) as error:
         debug("%s: the tests that need it tell: %s", service.name, error)
         return
     backend.check(items)
-    _check_port(service, items[0].config.stash[PLUGIN_STATE])
+    _check_port(service, settings, workers)
 
 
 def _check_marker(service: Service, item: pytest.Item) -> None:
@@ -53,22 +66,20 @@ def _check_marker(service: Service, item: pytest.Item) -> None:
         )
 
 
-def _check_port(service: Service, berth: PluginState) -> None:
+def _check_port(service: Service, settings: Settings, workers: int) -> None:
     """Refuse one port for the servers of several workers: they would have to share one."""
-    settings = berth.settings
-    if settings[service.port] and settings[service.scope] == WORKER and berth.run.workers > 1:
+    if settings[service.port] and settings[service.scope] == WORKER and workers > 1:
         raise SettingsError(
             f"several workers cannot each have a {service.noun} at the same port.",
             why=f"{settings.given(service.port)}; {settings.given(service.scope)};"
-            f" {berth.run.workers} workers (xdist's -n)",
+            f" {workers} workers (xdist's -n)",
             remedy=f"leave {service.port.name} out, and tell the application each worker's:"
             f" {EXPORT.name} = PORT = {{{service.prefix}_port}}\nor run without -n",
         )
 
 
-def _check_exports(service: Service, berth: PluginState) -> None:
-    settings = berth.settings
-    if settings[service.scope] == TEST and berth.exports_any(service):
+def _check_exports(service: Service, settings: Settings) -> None:
+    if settings[service.scope] == TEST:
         raise SettingsError(
             f"berth_export cannot tell the application of a {service.noun} that each test has for"
             " itself.",

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     import pytest
 
-    from pytest_berth.api import Service
+    from pytest_berth.config.descriptor import Service
 
 
 def is_integration(item: pytest.Item) -> bool:

@@ -9,29 +9,33 @@ import pytest
 from pytest_berth.collection import autouse, common_checks, server_scopes
 from pytest_berth.compat import pytest_private
 from pytest_berth.config import markers
+from pytest_berth.config.loading import SETTINGS
 from pytest_berth.config.markers import INTEGRATION_NAME
 from pytest_berth.errors import MissingExtraError, ServiceError, SettingsError, together
-from pytest_berth.run.plugin_state import PLUGIN_STATE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Sequence
     from collections.abc import Set as AbstractSet
 
-    from pytest_berth.api import Service
+    from pytest_berth.config.descriptor import Service
 
 # Ours and pytest's: these fixtures ask for no others by `request`.
 _KNOWN = ("pytest_berth.", "_pytest.")
 _REACHED = pytest.StashKey[dict[str, frozenset[str]]]()
 
 
-def prepare(item: pytest.Item, services: Sequence[Service]) -> bool:
+def prepare(item: pytest.Item, services: Sequence[Service], exported: Collection[Service]) -> bool:
     """Mark a test as an integration test if it is one, and put its clean slates in place.
+
+    Args:
+        item: The test.
+        services: All services.
+        exported: Those that the application learns of from its environment.
 
     Returns:
         Whether it is marked, by this or by the suite.
     """
-    berth = item.config.stash[PLUGIN_STATE]
-    settings = berth.settings
+    settings = item.config.stash[SETTINGS]
     item.stash[_REACHED] = _names_by_module(item)
     for service in services:
         if server_scopes.is_dedicated(item, service, settings):
@@ -39,32 +43,43 @@ def prepare(item: pytest.Item, services: Sequence[Service]) -> bool:
         if fixtures_reached(item, service):
             item.add_marker(INTEGRATION_NAME)
             _put_first(item, service.isolation)
-            if berth.exports_any(service) or autouse.applies(item, service, settings):
+            if service in exported or autouse.applies(item, service, settings):
                 _put_before_all(item, service.isolation)
         elif asks_at_run_time(item):
             _put_first(item, service.late_isolation)
     return item.get_closest_marker(INTEGRATION_NAME) is not None
 
 
-def check(items: Sequence[pytest.Item], services: Sequence[Service]) -> None:
+def check(
+    items: Sequence[pytest.Item],
+    services: Sequence[Service],
+    exported: Collection[Service],
+    workers: int,
+) -> None:
     """Check markers, and what is written about each service for the tests that reach it.
+
+    Args:
+        items: The selected tests.
+        services: All services.
+        exported: Those that the application learns of from its environment.
+        workers: How many workers run tests.
 
     Raises:
         SettingsError: Markers, paths, modules or attributes are wrong; it tells all of them.
     """
     if not items:
         return
-    berth = items[0].config.stash[PLUGIN_STATE]
-    problems = [*_caught(autouse.check, berth.settings, services)]
+    problems = [*_caught(autouse.check, items[0].config.stash[SETTINGS], services)]
     known = {line.partition("(")[0].partition(":")[0] for line in items[0].config.getini("markers")}
     for item in items:
         problems += _caught(markers.check, item, services, known)
     for service in services:
         concerned = [item for item in items if fixtures_reached(item, service)]
-        found = _caught(common_checks.check, service, concerned) if concerned else []
+        asked = (service in exported, workers)
+        found = _caught(common_checks.check, service, concerned, *asked) if concerned else []
         # What is wrong with other tests is looked for only where something is.
         for item in concerned if found else ():
-            found += _caught(common_checks.check, service, [item])
+            found += _caught(common_checks.check, service, [item], *asked)
         problems += found
     problem = together(problems)
     if problem:
@@ -90,7 +105,7 @@ def fixtures_reached(item: pytest.Item, service: Service) -> frozenset[str]:
     by_module = item.stash[_REACHED]
     modules = (service.fixture_module, server_scopes.MADE_BY)
     found = service.fixtures & {name for each in modules for name in by_module.get(each, ())}
-    if autouse.applies(item, service, item.config.stash[PLUGIN_STATE].settings):
+    if autouse.applies(item, service, item.config.stash[SETTINGS]):
         return found | {service.isolation}
     return found
 

@@ -11,7 +11,7 @@ from pytest_berth.config.options import SOURCE
 if TYPE_CHECKING:
     import pytest
 
-    from pytest_berth.api import Service
+    from pytest_berth.config.descriptor import Service
     from pytest_berth.config.options import Settings
 
 # The module of the fixtures that are made for every service.

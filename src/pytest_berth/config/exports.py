@@ -12,7 +12,7 @@ from pytest_berth.errors import SettingsError, nearest
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from pytest_berth.api import Service
+    from pytest_berth.config.descriptor import Service
     from pytest_berth.config.options import Settings
 
 

@@ -5,15 +5,18 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any, cast
 
+import pytest
+
 from pytest_berth.config.options import Setting, Settings, mask
 from pytest_berth.errors import SettingsError, nearest
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    import pytest
-
     from pytest_berth.config.options import Option
+
+
+SETTINGS = pytest.StashKey[Settings]()
 
 
 def add_options(parser: pytest.Parser, options: Iterable[Option[Any]]) -> None:
@@ -59,8 +62,6 @@ def _raw(config: pytest.Config, option: Option[Any]) -> tuple[Any, str]:
 
 
 def _ini_value(config: pytest.Config, option: Option[Any]) -> Any:
-    import pytest
-
     try:
         return config.getini(option.name)
     except (TypeError, ValueError, pytest.UsageError):

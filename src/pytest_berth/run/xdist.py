@@ -1,7 +1,8 @@
-"""Usage errors that only collection can find: raised once, also under xdist."""
+"""What xdist's controller and its workers tell each other: the end, and usage errors."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import pytest
@@ -9,6 +10,18 @@ import pytest
 if TYPE_CHECKING:
     from pytest_berth.errors import BerthError
     from pytest_berth.run.run import Run
+
+
+@dataclass(eq=False)
+class Controller:
+    """A plugin that tells workers, before xdist ends them, that nothing is to be started now."""
+
+    run: Run
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_sessionfinish(self) -> None:
+        """Make workers undo what they are starting."""
+        self.run.end()
 
 
 def end_run(run: Run, items: list[pytest.Item], error: BerthError) -> None:
