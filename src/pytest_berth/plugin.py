@@ -175,9 +175,9 @@ def pytest_unconfigure(config: pytest.Config) -> None:
         return
     berth = config.stash[PLUGIN_STATE]
     if berth.served:
-        from pytest_berth.reporting import quiet_ending
+        from pytest_berth.reporting import progress
 
-        with quiet_ending.while_servers_end(config):
+        with progress.hide_output(config):
             berth.end()
     else:
         berth.end()
@@ -195,9 +195,9 @@ def _explain_import(berth: PluginState, error: Exception) -> None:
 
     redaction.redact_conftest_failure(error, berth)
     if berth.exports:
-        from pytest_berth.reporting.hints import refused_connections
+        from pytest_berth.reporting import hints
 
-        hint = refused_connections.hint_on_import(error, berth)
+        hint = hints.of_failed_import(error, berth)
         if hint:
             print(hint, file=sys.stderr)
 

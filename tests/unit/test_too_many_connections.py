@@ -5,7 +5,7 @@ from __future__ import annotations
 import psycopg
 from sqlalchemy.exc import OperationalError
 
-from pytest_berth.reporting.hints import too_many_connections
+from pytest_berth.reporting import hints
 
 
 def test_too_many_clients_are_explained_also_behind_other_errors() -> None:
@@ -14,8 +14,8 @@ def test_too_many_clients_are_explained_also_behind_other_errors() -> None:
     outer = RuntimeError("the order was not placed")
     outer.__cause__ = wrapped
     assert (
-        too_many_connections.hint(refused)
-        == too_many_connections.hint(outer)
-        == too_many_connections.HINT
+        hints.of_too_many_connections(refused)
+        == hints.of_too_many_connections(outer)
+        == hints._CONNECTIONS_HINT
     )
-    assert not too_many_connections.hint(psycopg.OperationalError("connection refused"))
+    assert not hints.of_too_many_connections(psycopg.OperationalError("connection refused"))

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from pytest_berth.collection.requirements import describe_isolation, services_reached
 from pytest_berth.errors import BerthError
-from pytest_berth.reporting import repeated_failures
 
 if TYPE_CHECKING:
     from pytest_berth.api import Service
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 MARKS = pytest.StashKey[dict[tuple[str, int], float]]()
 _MOST_LINES = 50
+_FULL = 2
 
 
 def mark_logs(item: pytest.Item, berth: PluginState) -> None:
@@ -57,17 +58,17 @@ def complete_collection(report: pytest.CollectReport, berth: PluginState) -> Non
     """Add what berth knows to the report of something that cannot be collected."""
     call = getattr(report, "call", None)
     if berth.exports and call and call.excinfo:
-        from pytest_berth.reporting.hints import refused_connections
+        from pytest_berth.reporting import hints
 
-        hint = refused_connections.hint_on_import(call.excinfo.value, berth)
+        hint = hints.of_failed_import(call.excinfo.value, berth)
         if hint:
-            report.sections.append((refused_connections.TITLE, hint))
+            report.sections.append((hints.NO_SERVER, hint))
 
 
 def status(result: Any, report: pytest.TestReport, verbosity: int) -> Any:
     """Add to a test's verbose word, with ``-vv``, how it got its clean slate."""
     isolation = getattr(report, "berth_isolation", "")
-    if verbosity < 2 or not isolation or report.when != "call":
+    if verbosity < _FULL or not isolation or report.when != "call":
         return result
     category, letter, word = result
     if isinstance(word, tuple):
@@ -80,26 +81,29 @@ def _explain(report: pytest.TestReport, call: pytest.CallInfo[None]) -> None:
     error = call.excinfo.value if call.excinfo else None
     if isinstance(error, BerthError):
         report.longrepr = str(error)
-        repeated_failures.mark(report, error)
+        if error.why or error.remedy:
+            # `Repeats` reads it, also where the report comes from xdist's workers.
+            vars(report)["berth_error"] = error.what
 
 
 def _add_hint(report: pytest.TestReport, error: BaseException) -> None:
-    from pytest_berth.reporting.hints import event_loops, too_many_connections
+    from pytest_berth.reporting import hints
 
-    for each in (event_loops, too_many_connections):
-        hint = each.hint(error)
-        if hint:
-            report.sections.append((each.TITLE, hint))
+    found = {
+        hints.EVENT_LOOPS: hints.of_event_loops(error),
+        hints.CONNECTIONS: hints.of_too_many_connections(error),
+    }
+    report.sections += [(title, hint) for title, hint in found.items() if hint]
 
 
 def _tell_refused(
     report: pytest.TestReport, error: BaseException, berth: PluginState, services: list[Service]
 ) -> None:
-    from pytest_berth.reporting.hints import refused_connections
+    from pytest_berth.reporting import hints
 
-    hint = refused_connections.hint(error, berth, services)
+    hint = hints.of_refused_connection(error, berth, services)
     if hint:
-        report.sections.append((refused_connections.TITLE, hint))
+        report.sections.append((hints.NO_SERVER, hint))
 
 
 def _tell_lost(
@@ -133,3 +137,25 @@ def _add_log(
             if lines:
                 text = "\n".join(lines[-_MOST_LINES:])
                 report.sections.append((f"{server.service} log during the test", text))
+
+
+@dataclass(eq=False)
+class Repeats:
+    """Shows an error that fails many tests once; later reports name the first test.
+
+    Attributes:
+        verbosity: With ``-vv`` each is shown in full.
+    """
+
+    verbosity: int
+    _shown: dict[str, str] = field(default_factory=dict)
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """Leave of an error that was shown already its first line, and where the others are."""
+        error = getattr(report, "berth_error", None)
+        if not error or not report.failed or self.verbosity >= _FULL:
+            return
+        shown = self._shown.setdefault(str(report.longrepr), report.nodeid)
+        if shown != report.nodeid:
+            report.longrepr = f"{error}\n  (why, and what to do: see {shown})"

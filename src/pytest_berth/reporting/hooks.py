@@ -9,7 +9,6 @@ import pytest
 
 from pytest_berth.reporting import failure_report, redaction
 from pytest_berth.reporting.progress import TerminalProgress
-from pytest_berth.reporting.repeated_failures import Repeats
 from pytest_berth.run.plugin_state import PLUGIN_STATE
 
 if TYPE_CHECKING:
@@ -24,7 +23,9 @@ def start(config: pytest.Config) -> TerminalProgress:
     config.pluginmanager.register(sys.modules[__name__], _NAME)
     config.pluginmanager.register(Redacting(config.stash[redaction.SECRETS]), f"{_NAME}-redacting")
     if not hasattr(config, "workerinput"):
-        config.pluginmanager.register(Repeats(config.get_verbosity()), f"{_NAME}-repeats")
+        config.pluginmanager.register(
+            failure_report.Repeats(config.get_verbosity()), f"{_NAME}-repeats"
+        )
     progress = TerminalProgress(config)
     berth = config.stash[PLUGIN_STATE]
     berth.on_server = lambda: redaction.redact_outputs(config)

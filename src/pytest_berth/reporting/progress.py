@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TextIO
 
 from pytest_berth.compat import pytest_private
+from pytest_berth.debug_log import debug
 from pytest_berth.run.plugin_state import PLUGIN_STATE
 from pytest_berth.waiting import now
 
@@ -117,3 +118,23 @@ class TerminalProgress:
             return
         with capture.global_and_fixture_disabled():
             yield stream
+
+
+@contextmanager
+def hide_output(config: pytest.Config) -> Iterator[None]:
+    """Hide what is printed while servers end, as during tests.
+
+    Clients of the application that are still open, in threads, tell of refused connections again
+    and again. With ``-s`` they are shown.
+    """
+    capture: Any = config.pluginmanager.get_plugin("capturemanager")
+    if not pytest_private.is_capturing(capture):
+        yield
+        return
+    capture.resume_global_capture()
+    try:
+        yield
+    finally:
+        capture.suspend_global_capture()
+        out, err = capture.read_global_capture()
+        debug("printed while servers ended: %s%s", out, err)

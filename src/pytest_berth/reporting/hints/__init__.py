@@ -1,1 +1,0 @@
-"""What a failure report adds about the likely cause of an error."""
