@@ -34,13 +34,28 @@ def home() -> Iterator[Path]:
         if is_ours and owner and owner.is_gone():
             _end_servers(left)
             shutil.rmtree(left, ignore_errors=True)  # another suite may be at it, too
-    with tempfile.TemporaryDirectory(prefix=_PREFIX) as name:
-        owned_directories.mark(Path(name))
-        descriptor = process_identity.write(Path(name, _OWNER), process_identity.this_process())
-        try:
-            yield Path(name)
-        finally:
-            os.close(descriptor)
+    directory = Path(tempfile.mkdtemp(prefix=_PREFIX))
+    owned_directories.mark(directory)
+    descriptor = process_identity.write(directory / _OWNER, process_identity.this_process())
+    try:
+        yield directory
+    finally:
+        os.close(descriptor)
+        shutil.rmtree(directory, ignore_errors=True)
+        if directory.exists():  # something writes there still
+            _end_servers(directory)
+            shutil.rmtree(directory)
+
+
+@contextmanager
+def open_home() -> Iterator[Path]:
+    """Yield an empty directory in such a one, which servers of an unprivileged user can enter."""
+    with home() as directory:
+        directory.chmod(0o755)
+        place = directory / "tmp"
+        place.mkdir(mode=0o755)
+        place.chmod(0o755)
+        yield place
 
 
 def _end_servers(directory: Path) -> None:

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import os
-import shutil
 import tempfile
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import psycopg
@@ -21,9 +19,11 @@ from pytest_berth.services.kafka.service import KAFKA
 from pytest_berth.services.postgres.service import POSTGRES
 from pytest_berth.services.redis import urls as redis_urls
 from pytest_berth.services.redis.service import REDIS
+from temporary import open_home
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
 
     from conftest import Berthed, Stage
     from pytest_berth.api import Server, Service
@@ -35,13 +35,11 @@ KEEP = "1h"
 @pytest.fixture(autouse=True)
 def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """A temporary directory of this test's own, so that only its servers are kept there."""
-    path = Path(tempfile.mkdtemp(prefix="berth-tests-"))
-    path.chmod(0o755)  # an unprivileged server has to enter it
-    monkeypatch.setattr(tempfile, "tempdir", str(path))
     # A project for one test has nothing to keep as a snapshot.
     monkeypatch.setenv("CI", "true")
-    yield path
-    shutil.rmtree(path, ignore_errors=True)
+    with open_home() as path, monkeypatch.context() as patch:
+        patch.setattr(tempfile, "tempdir", str(path))
+        yield path
 
 
 @pytest.fixture

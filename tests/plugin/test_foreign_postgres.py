@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,6 +11,7 @@ import pytest
 import foreign
 from marks import usual
 from pytest_berth.run.reuse.records import Records
+from temporary import open_home
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -117,9 +117,8 @@ KEPT = """
 def data(require_source: Callable[[str], None]) -> Iterator[Path]:
     """The data of a server that is not berth's."""
     require_source("local")
-    with tempfile.TemporaryDirectory(prefix="berth-tests-") as place:
-        Path(place).chmod(0o755)  # an unprivileged server has to enter it
-        yield foreign.initialise(Path(place, "server"))
+    with open_home() as place:
+        yield foreign.initialise(place / "server")
 
 
 @pytest.fixture
@@ -161,12 +160,11 @@ def test_a_foreign_server_at_the_port_of_a_kept_one_loses_nothing(
     project: Project, note: Path, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     project.write(test_it=KEPT)
-    with tempfile.TemporaryDirectory(prefix="berth-tests-", ignore_cleanup_errors=True) as place:
-        Path(place).chmod(0o755)
-        monkeypatch.setenv("TMPDIR", place)
+    with open_home() as place:
+        monkeypatch.setenv("TMPDIR", str(place))
         arguments = ("--berth-keep=10m", "-p", "no:randomly")
         project.run(*arguments).assert_outcomes(passed=1)
-        (record,) = Records(next(Path(place).glob("berth-kept-*"))).all()
+        (record,) = Records(next(place.glob("berth-kept-*"))).all()
         names = foreign.databases_of(record.server)
         assert any(name.startswith("berth_") for name in names)
         foreign.kill(record.server)

@@ -5,8 +5,6 @@ from __future__ import annotations
 import signal
 import subprocess
 import sys
-import tempfile
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import docker
@@ -16,9 +14,11 @@ import pytest
 
 from marks import slow
 from pytest_berth import wait_for
+from temporary import open_home
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
 
     from conftest import Project
 
@@ -59,10 +59,8 @@ TESTS = """
 @pytest.fixture
 def temporary(project: Project, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """The directory for temporary files of the project's runs, open to unprivileged servers."""
-    with tempfile.TemporaryDirectory(prefix="berth-tests-") as name:
-        directory = Path(name)
-        directory.chmod(0o755)
-        monkeypatch.setenv("TMPDIR", name)
+    with open_home() as directory:
+        monkeypatch.setenv("TMPDIR", str(directory))
         project.models()
         project.conftest(CONFTEST)
         yield directory

@@ -5,9 +5,7 @@ from __future__ import annotations
 import signal
 import subprocess
 import sys
-import tempfile
 from contextlib import closing
-from pathlib import Path
 from textwrap import dedent
 from typing import TYPE_CHECKING
 
@@ -16,9 +14,11 @@ import pytest
 
 from marks import slow
 from pytest_berth import wait_for
+from temporary import open_home
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
 
     from conftest import Project
 
@@ -77,10 +77,8 @@ def temporary(
 ) -> Iterator[Path]:
     """The directory for temporary files of the project's runs, whose servers are local."""
     require_source("local")
-    with tempfile.TemporaryDirectory(prefix="berth-tests-") as name:
-        directory = Path(name)
-        directory.chmod(0o755)
-        monkeypatch.setenv("TMPDIR", name)
+    with open_home() as directory:
+        monkeypatch.setenv("TMPDIR", str(directory))
         monkeypatch.setenv("BERTH_SOURCE", "local")
         project.models()
         project.conftest(CONFTEST)

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import subprocess
 import sys
-import tempfile
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import psutil
@@ -13,9 +11,11 @@ import pytest
 
 from pytest_berth import wait_for
 from pytest_berth.run.reuse.records import Record, Records
+from temporary import open_home
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
 
     from conftest import Project
 
@@ -57,13 +57,12 @@ def temporary(
         "CREATE TABLE made AS SELECT clock_timestamp() AS at; CREATE TABLE written (n int)"
     )
     project.ini("berth_source = local", "berth_keep = 10m", "berth_pg_schema = schema.sql")
-    with tempfile.TemporaryDirectory(prefix="berth-tests-", ignore_cleanup_errors=True) as name:
-        Path(name).chmod(0o755)  # an unprivileged server has to enter it
-        monkeypatch.setenv("TMPDIR", name)
-        yield Path(name)
-        if kept(Path(name)):
+    with open_home() as place:
+        monkeypatch.setenv("TMPDIR", str(place))
+        yield place
+        if kept(place):
             project.run("--berth-stop")
-        wait_for(lambda: not processes(Path(name)), 30)
+        wait_for(lambda: not processes(place), 30)
 
 
 def processes(directory: Path) -> list[psutil.Process]:

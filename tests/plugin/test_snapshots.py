@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import subprocess
-import tempfile
-from pathlib import Path
 from textwrap import dedent
 from typing import TYPE_CHECKING
 
@@ -14,9 +12,11 @@ import pytest
 from marks import slow
 from pytest_berth.services.kafka.service import KAFKA
 from pytest_berth.sources import snapshots
+from temporary import open_home
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
 
     from conftest import Project
     from pytest_berth.api import Service
@@ -51,12 +51,10 @@ def cache(project: Project, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     monkeypatch.setenv("BERTH_SNAPSHOTS", "on")
     project.models()
     project.write(test_users=TESTS)
-    with tempfile.TemporaryDirectory(prefix="berth-tests-") as name:
-        cache = Path(name)
-        cache.chmod(0o755)  # an unprivileged server has to enter it
+    with open_home() as cache:
         for path in binaries:
             (cache / path.name).symlink_to(path)
-        monkeypatch.setenv("BERTH_CACHE", name)
+        monkeypatch.setenv("BERTH_CACHE", str(cache))
         yield cache
 
 

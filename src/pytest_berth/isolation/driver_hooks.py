@@ -1,6 +1,9 @@
 """Where the drivers of this process connect to: told at each connection, while somebody watches.
 
-What differs from one driver to the next is here; their private names are in `compat`.
+What differs from one driver to the next is here; their private names are in `compat`. They are in
+one table of drivers, not brought by services, as they are the application's: it may use several for
+one service, and others than the service does itself, such as psycopg2, asyncpg or aiokafka. Drivers
+of services that other distributions add are not watched.
 Connections of confluent-kafka, and of others whose work is done in C, cannot be seen.
 """
 

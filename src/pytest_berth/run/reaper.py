@@ -24,7 +24,7 @@ from pytest_berth.run.registry import Registry
 from pytest_berth.run.run import is_directory
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
 _LOOK_EVERY = 1.0
 _LOOK_OFTEN = 0.1
@@ -41,17 +41,23 @@ reaper.main(sys.argv[2])
 def start(directory: Path) -> None:
     """Start the reaper of a run, detached from this process and its terminal."""
     packages = str(Path(__file__).parents[2])
-    with Registry(directory).reaper_log.open("ab") as log:
+    # Without site-packages it starts in a few milliseconds.
+    command = [sys.executable, "-S", "-E", "-c", _PROGRAM, packages, str(directory)]
+    detach(command, Registry(directory).reaper_log)
+
+
+def detach(command: Sequence[str], log: Path) -> None:
+    """Start a process that outlives this one and its terminal; what it says goes to a log."""
+    with log.open("ab") as stream:
         process = subprocess.Popen(
-            # Without site-packages it starts in a few milliseconds.
-            [sys.executable, "-S", "-E", "-c", _PROGRAM, packages, str(directory)],
+            command,
             cwd=os.sep,
             stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=log,
+            stdout=stream,
+            stderr=stream,
             start_new_session=True,
         )
-    # It outlives this process, which will not wait for it.
+    # This process will not wait for it.
     process.returncode = 0
 
 
@@ -117,8 +123,7 @@ def _unguarded(place: Path) -> Iterator[Path]:
 
 def _guard(place: Path) -> None:
     command = [sys.executable, "-m", "pytest_berth.run.reuse.reuse_reaper", str(place)]
-    process = subprocess.Popen(command, stdin=subprocess.DEVNULL, start_new_session=True)
-    process.returncode = 0
+    detach(command, registry.ReuseRegistry(place).reaper_log)
 
 
 def _wait(owner: Process, directory: Path) -> None:

@@ -6,9 +6,7 @@ import json
 import os
 import signal
 import sys
-import tempfile
 from contextlib import closing, suppress
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -19,6 +17,7 @@ from pytest_berth.services.kafka.connection import Connection, ForeignBrokerErro
 from pytest_berth.services.kafka.consumer_groups import Groups
 from pytest_berth.services.kafka.service import KAFKA
 from pytest_berth.services.kafka.topic_reader import Reader
+from temporary import open_home
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -194,10 +193,9 @@ def test_a_broker_that_comes_in_mid_run_is_left_alone(
 @pytest.fixture
 def temporary(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     """A directory for what runs leave for later ones."""
-    with tempfile.TemporaryDirectory(prefix="berth-tests-", ignore_cleanup_errors=True) as name:
-        Path(name).chmod(0o755)  # an unprivileged server has to enter it
-        monkeypatch.setenv("TMPDIR", name)
-        yield name
+    with open_home() as place:
+        monkeypatch.setenv("TMPDIR", str(place))
+        yield str(place)
 
 
 @pytest.mark.usefixtures("temporary")

@@ -17,6 +17,7 @@ from pathlib import Path
 from filelock import Timeout
 
 from pytest_berth.debug_log import ignoring
+from pytest_berth.run import reaper
 from pytest_berth.run.registry import REAPER, REGISTER, ReuseRegistry
 from pytest_berth.run.reuse.records import Record, Records, leads_to_engine
 from pytest_berth.waiting import now, wait_for
@@ -42,17 +43,8 @@ def ensure(records: Records) -> None:
 
 def start(directory: Path) -> None:
     """Start a reuse reaper, detached from this process; it ends at once where there is one."""
-    with ReuseRegistry(directory).reaper_log.open("ab") as log:
-        process = subprocess.Popen(
-            [sys.executable, "-m", __name__, str(directory)],
-            cwd=os.sep,
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=log,
-            start_new_session=True,
-        )
-    # It outlives this process, which will not wait for it.
-    process.returncode = 0
+    command = [sys.executable, "-m", __name__, str(directory)]
+    reaper.detach(command, ReuseRegistry(directory).reaper_log)
 
 
 def end_apart(directory: Path, record: Record, *, early: bool) -> bool:
