@@ -43,7 +43,6 @@ __all__ = [
     "Credentials",
     "Dedicated",
     "IsolationError",
-    "KeptFile",
     "LocalProcess",
     "LocalRequest",
     "Marker",
@@ -60,6 +59,7 @@ __all__ = [
     "Setting",
     "Settings",
     "SettingsError",
+    "SnapshotFile",
     "Source",
     "StartError",
     "Worker",
@@ -168,7 +168,7 @@ class Progress(Protocol):
 
 
 @dataclass(frozen=True)
-class KeptFile:
+class SnapshotFile:
     """The one file of a container that a snapshot has to hold for another to start from it.
 
     Attributes:
@@ -196,7 +196,7 @@ class Container:
             With snapshots they are on disk, in the image that the snapshot is.
         late_files: Contents by absolute path, there as soon as the address is known under which the
             container is reached; in the order given.
-        kept_file: What a snapshot holds; None where that is the whole container.
+        snapshot_file: What a snapshot holds; None where that is the whole container.
     """
 
     image: str
@@ -206,7 +206,7 @@ class Container:
     files: Mapping[str, bytes] = field(default_factory=dict, repr=False)
     in_memory: Sequence[str] = ()
     late_files: Callable[[str, int], Mapping[str, bytes]] | None = None
-    kept_file: KeptFile | None = None
+    snapshot_file: SnapshotFile | None = None
 
 
 @dataclass(frozen=True)
@@ -587,10 +587,10 @@ class Source(Protocol):
     def stop(self, server: Server) -> None:
         """End the server and remove everything that it had; fine when it is gone already."""
 
-    def keep(self, server: Server) -> None:
-        """Keep as a snapshot what later servers can start from; that may end the server."""
+    def store_snapshot(self, server: Server) -> None:
+        """Store a snapshot, from which later servers can start; that may end the server."""
 
-    def forget(self, server: Server) -> None:
+    def forget_snapshot(self, server: Server) -> None:
         """Remove the snapshot that a server has started from."""
 
     def clear(self, plan: Server) -> None:
@@ -613,17 +613,17 @@ class Source(Protocol):
             spared: Servers that later runs may take over.
         """
 
-    def mark(self, server: Server) -> float:
+    def log_position(self, server: Server) -> float:
         """Return the present position in the server's log."""
 
     def log(self, server: Server, since: float) -> str:
-        """Return what the server logged since a mark; 0 is the beginning."""
+        """Return what the server logged since a position; 0 is the beginning."""
 
     def exit_status(self, server: Server) -> str | None:
         """Describe how the server ended; None while it runs or where nobody can tell."""
 
-    def held(self, server: Server) -> str:
-        """Describe what keeps the server from answering; empty where nothing is known to."""
+    def suspension(self, server: Server) -> str:
+        """Describe what suspends the server's processes; empty where nothing is known to."""
 
     def kill(self, server: Server) -> None:
         """End the server as it is: whoever waits for its answer sees that it is gone."""

@@ -115,7 +115,7 @@ def test_only_loopback_addresses_listen(started: Berthed) -> None:
 
 
 def test_the_log_can_be_read_since_a_mark(started: Berthed) -> None:
-    mark = started.source.mark(started.server)
+    mark = started.source.log_position(started.server)
     name = f"logged-{os.urandom(4).hex()}"
     from pytest_berth.services.kafka.clients import Clients
 

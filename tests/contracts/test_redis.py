@@ -121,7 +121,7 @@ def test_a_running_server_has_not_ended(berthed: Berthed) -> None:
 
 
 def test_the_log_can_be_read_since_a_mark(started: Berthed) -> None:
-    mark = started.source.mark(started.server)
+    mark = started.source.log_position(started.server)
     assert "Ready to accept connections" in started.source.log(started.server, 0)
     assert "Ready to accept connections" not in started.source.log(started.server, mark)
 

@@ -138,7 +138,7 @@ def test_every_server_gets_a_password_of_its_own() -> None:
 
 def test_the_log_can_be_read_since_a_mark(started: Berthed) -> None:
     _log_something(started, "before_the_mark")
-    mark = started.source.mark(started.server)
+    mark = started.source.log_position(started.server)
     _log_something(started, "after_the_mark")
     since = started.source.log(started.server, mark)
     assert "after_the_mark" in since

@@ -130,7 +130,7 @@ def test_a_server_may_be_removed_before_it_is_stopped(starting: str, stage: Stag
         shutil.rmtree(berthed.server.handle["directory"])
     assert berthed.source.exit_status(berthed.server)
     assert berthed.source.log(berthed.server, 0)
-    assert berthed.source.log(berthed.server, berthed.source.mark(berthed.server))
+    assert berthed.source.log(berthed.server, berthed.source.log_position(berthed.server))
     berthed.manager.stop()
     assert not any(remains().values())
 

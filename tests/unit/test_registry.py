@@ -151,8 +151,10 @@ def test_a_directory_of_another_version_is_read_or_left_to_itself(
 
 
 def test_what_a_former_version_has_noted_of_a_server_is_read(tmp_path: Path) -> None:
-    server = dataclasses.replace(SERVER, reuse_record="postgres-1", reattached=True)
-    fields = dataclasses.asdict(server)
+    server = dataclasses.replace(
+        SERVER, reuse_record="postgres-1", reattached=True, handle={"snapshot_file": "/data"}
+    )
+    fields = dataclasses.asdict(server) | {"handle": {"kept_file": "/data"}}
     for former, name in [("kept", "reuse_record"), ("adopted", "reattached")]:
         fields[former] = fields.pop(name)
     (tmp_path / "postgres.launched.json").write_text(json.dumps(fields))

@@ -11,7 +11,7 @@ import pytest
 
 from pytest_berth.cli import commands
 from pytest_berth.sources.container_engine import EngineUnreachableError
-from pytest_berth.sources.snapshots import KEPT, UNUSED, StoredSnapshot
+from pytest_berth.sources.snapshots import MOST, UNUSED, StoredSnapshot
 
 
 @pytest.fixture
@@ -58,7 +58,7 @@ def test_a_later_snapshot_takes_the_place_of_an_earlier_one(data: Path, tmp_path
 
 def test_what_a_project_has_not_used_for_longest_goes(data: Path, tmp_path: Path) -> None:
     StoredSnapshot("postgres-other-x").store(data)
-    for number in range(KEPT + 1):
+    for number in range(MOST + 1):
         _fill(data, str(number))
         StoredSnapshot(f"postgres-shop-{number}").store(data)
         _last_used(f"postgres-shop-{number}", seconds_ago=1000 - number)
@@ -71,7 +71,7 @@ def test_what_a_project_has_not_used_for_longest_goes(data: Path, tmp_path: Path
     assert there == {
         "postgres-other-x",
         "postgres-shop-1",
-        f"postgres-shop-{KEPT}",
+        f"postgres-shop-{MOST}",
         "postgres-shop-new",
     }
 

@@ -14,17 +14,17 @@ if TYPE_CHECKING:
     from pytest_berth.api import Service
     from pytest_berth.run.plugin_state import PluginState
 
-MARKS = pytest.StashKey[dict[tuple[str, int], float]]()
+LOG_POSITIONS = pytest.StashKey[dict[tuple[str, int], float]]()
 _MOST_LINES = 50
 _FULL = 2
 
 
-def mark_logs(item: pytest.Item, berth: PluginState) -> None:
+def note_log_positions(item: pytest.Item, berth: PluginState) -> None:
     """Remember the positions in the servers' logs when a test begins."""
     if berth.has_manager:
         servers = berth.manager.servers
-        item.stash[MARKS] = {
-            (server.key, server.restarts): berth.manager.source(server).mark(server)
+        item.stash[LOG_POSITIONS] = {
+            (server.key, server.restarts): berth.manager.source(server).log_position(server)
             for server in servers
         }
 
@@ -129,9 +129,9 @@ def _add_log(
 ) -> None:
     for server in berth.manager.servers:
         if server.service == service.name:
-            first = berth.manager.first_marks[server.key]
-            mark = item.stash.get(MARKS, {}).get((server.key, server.restarts), first)
-            log = berth.manager.source(server).log(server, mark)
+            first = berth.manager.first_positions[server.key]
+            since = item.stash.get(LOG_POSITIONS, {}).get((server.key, server.restarts), first)
+            log = berth.manager.source(server).log(server, since)
             own = service.backend.own_log(log, server, berth.run.id, berth.run.worker)
             lines = own.strip().splitlines()
             if lines:

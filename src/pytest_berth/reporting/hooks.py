@@ -67,7 +67,7 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
     """Print the lines of threads since the last test, and note the positions in servers' logs."""
     berth = item.config.stash[PLUGIN_STATE]
     berth.on_waiting()
-    failure_report.mark_logs(item, berth)
+    failure_report.note_log_positions(item, berth)
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)

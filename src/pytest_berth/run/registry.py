@@ -78,8 +78,9 @@ RECORD_FORMAT = 3
 REGISTER = "register"
 _PUT_OFF = "put-off"
 _REUSE = "berth-kept-"
-# What fields of a server were called up to format 2, of runs and of records.
+# What was called otherwise up to format 2, of runs and of records: a server's fields, its handle's.
 _FORMER = {"kept": "reuse_record", "thawed": "from_snapshot", "adopted": "reattached"}
+_FORMER_HANDLE = {"kept_file": "snapshot_file"}
 _STAGES: tuple[Stage, ...] = ("planned", "launched", "ready")
 # What has to be noted before; and, but for the first, of the same restart.
 _AFTER: dict[Stage, Stage] = {"launched": "planned", "ready": "launched"}
@@ -335,7 +336,8 @@ def load(fields: Mapping[str, Any]) -> Server:
     known = {each.name for each in dataclasses.fields(Server)}
     named = {_FORMER.get(name, name): value for name, value in fields.items()}
     given = {name: value for name, value in named.items() if name in known}
-    return Server(**{**given, "credentials": Credentials(**given["credentials"])})
+    handle = {_FORMER_HANDLE.get(name, name): value for name, value in given["handle"].items()}
+    return Server(**{**given, "credentials": Credentials(**given["credentials"]), "handle": handle})
 
 
 def _load(path: Path) -> Server:

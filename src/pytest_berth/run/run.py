@@ -39,7 +39,7 @@ class Run:
         self.worker = worker
         self.joined = joined
         self.workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1")) if joined else 1
-        self._held: int | None = None
+        self._descriptor: int | None = None
         self._directory = joined or directory
 
     @property
@@ -70,7 +70,7 @@ class Run:
         owned_directories.mark(directory)
         owner = registry.Registry(directory).owner
         this = process_identity.this_process()
-        self._held = process_identity.write(owner, this, registry.FORMAT)
+        self._descriptor = process_identity.write(owner, this, registry.FORMAT)
         return directory
 
     @property
@@ -87,7 +87,7 @@ class Run:
         from pytest_berth.run import process_identity
 
         path = self.registry.worker(self.worker)
-        self._held = process_identity.write(path, process_identity.this_process())
+        self._descriptor = process_identity.write(path, process_identity.this_process())
 
     @property
     def has_ended(self) -> bool:
@@ -132,9 +132,9 @@ class Run:
         """Remove the run's directory, if it provably is one."""
         from pytest_berth.sources import owned_directories
 
-        if self._held is not None:
-            os.close(self._held)
-            self._held = None
+        if self._descriptor is not None:
+            os.close(self._descriptor)
+            self._descriptor = None
         if self.has_directory and is_directory(self.directory):
             owned_directories.remove(self.directory)
 

@@ -36,7 +36,7 @@ class Manager:
     settings: Settings
     services: Sequence[Service]
     progress: Progress
-    first_marks: dict[str, float] = field(default_factory=dict)
+    first_positions: dict[str, float] = field(default_factory=dict)
     _servers: dict[str, Server] = field(default_factory=dict)
     _ended: list[Server] = field(default_factory=list)
     _locks: dict[str, threading.RLock] = field(default_factory=dict)
@@ -94,7 +94,7 @@ class Manager:
                     self._confirm_choice(service, name)
                     known = self._join_or_start(service, name)
                 self.source(known).join(known)
-                self.first_marks[name] = self.source(known).mark(known)
+                self.first_positions[name] = self.source(known).log_position(known)
                 self._servers[name] = known
             return known
 

@@ -142,7 +142,7 @@ class Starter:
         except StartError as error:
             if not launched.from_snapshot or isinstance(error, RunEndedError):
                 raise
-            source.forget(launched)
+            source.forget_snapshot(launched)
             self.note(f"{service.name}: its snapshot is of no use, and is removed: {error.what}")
             ready = self._until_ready(service, source, source.start(service, plan, self))
         return dataclasses.replace(ready, started_in=now() - began)

@@ -46,17 +46,17 @@ class Watch:
     def look(self) -> None:
         """Have the servers ended that have stood still for long."""
         for key, noted in Registry(self.directory).launched_files().items():
-            if self._is_held_for_long(noted):
+            if self._is_suspended_for_long(noted):
                 del self._since[noted]
                 _end_apart(self.directory, key)
 
-    def _is_held_for_long(self, noted: Path) -> bool:
+    def _is_suspended_for_long(self, noted: Path) -> bool:
         now = time.monotonic()
         server = _read(noted)
         every = _LOOK_EVERY if server.get("source") == "local" else _ASK_ENGINE_EVERY
         if now - self._looked.get(noted, 0.0) >= every:
             self._looked[noted] = now
-            if not _is_held(server):
+            if not _is_suspended(server):
                 self._since.pop(noted, None)
                 return False
             self._since.setdefault(noted, now)
@@ -79,10 +79,10 @@ def end(directory: Path, key: str) -> None:
     if server is None:
         return
     source = Sources(defaults(directory, OPTIONS), run.resume(directory).id, dict)[server.source]
-    held = source.held(server)
-    if held:
+    suspension = source.suspension(server)
+    if suspension:
         # First, as those who wait for the server see its end at once.
-        registry.note_lost(server, f"{held} for {FOR:.0f} s, so berth has ended it")
+        registry.note_lost(server, f"{suspension} for {FOR:.0f} s, so berth has ended it")
         source.kill(server)
 
 
@@ -93,7 +93,7 @@ def _read(noted: Path) -> Mapping[str, Any]:
         return {}  # it is gone meanwhile
 
 
-def _is_held(server: Mapping[str, Any]) -> bool:
+def _is_suspended(server: Mapping[str, Any]) -> bool:
     handle = server.get("handle", {})
     if server.get("source") == "local":
         return _STOPPED in map(_state, _family(handle["pid"]))
@@ -101,7 +101,7 @@ def _is_held(server: Mapping[str, Any]) -> bool:
         from pytest_berth.sources import engine_socket
 
         path = engine_socket.socket_path()
-        return path is not None and engine_socket.is_held(path, handle["container"])
+        return path is not None and engine_socket.is_suspended(path, handle["container"])
     return False
 
 

@@ -143,7 +143,7 @@ class ContainerSource:
             "container": container.id,
             "run": self.run_id,
             "reaper": reaper,
-            "kept_file": spec.kept_file.path if spec.kept_file else "",
+            "snapshot_file": spec.snapshot_file.path if spec.snapshot_file else "",
         }
         detail = f"{plan.detail}, from a snapshot" if from_snapshot else plan.detail
         return dataclasses.replace(
@@ -164,11 +164,13 @@ class ContainerSource:
         if not secret:
             return spec, "", False
         identity = images.identity(self.engine, spec.image)
-        if spec.kept_file:
-            stored_as = snapshots.shared_name(plan.service, identity, spec.kept_file.identity)
+        if spec.snapshot_file:
+            stored_as = snapshots.shared_name(plan.service, identity, spec.snapshot_file.identity)
             content = StoredSnapshot(stored_as).read()
-            started = spec.kept_file.start(content) if content else spec
-            started = dataclasses.replace(started, image=spec.image, kept_file=spec.kept_file)
+            started = spec.snapshot_file.start(content) if content else spec
+            started = dataclasses.replace(
+                started, image=spec.image, snapshot_file=spec.snapshot_file
+            )
             return started, stored_as, bool(content)
         secrets = plan.credentials.password, secret
         made = [value for value in spec.environment.values() if value not in secrets]
@@ -188,20 +190,20 @@ class ContainerSource:
         if server.handle.get("reaper") and server.handle["container"] not in self._joined:
             self._joined[server.handle["container"]] = ryuk.join(server.handle["reaper"])
 
-    def keep(self, server: Server) -> None:
+    def store_snapshot(self, server: Server) -> None:
         """Store a snapshot: a file of the container, or the stopped container as an image."""
         container = self._container(server)
-        kept_file = server.handle.get("kept_file")
-        if kept_file:
-            StoredSnapshot(server.snapshot).write(_read(container, kept_file))
+        snapshot_file = server.handle.get("snapshot_file")
+        if snapshot_file:
+            StoredSnapshot(server.snapshot).write(_read(container, snapshot_file))
             return
         container.stop(timeout=_STOP_WITHIN)
-        images.keep(container, server.snapshot)
+        images.store(container, server.snapshot)
         images.prune(self.engine, server.snapshot)
 
-    def forget(self, server: Server) -> None:
+    def forget_snapshot(self, server: Server) -> None:
         """Remove the image, or the file, that a container has started from."""
-        if server.handle.get("kept_file"):
+        if server.handle.get("snapshot_file"):
             StoredSnapshot(server.snapshot).forget()
         else:
             images.forget(self.engine, server.snapshot)
@@ -237,7 +239,7 @@ class ContainerSource:
             with removal():
                 container.remove(force=True, v=True)
 
-    def mark(self, server: Server) -> float:
+    def log_position(self, server: Server) -> float:
         """Return the engine's present position in the log: the time."""
         return wall_clock()
 
@@ -271,7 +273,7 @@ class ContainerSource:
         killed = ", out of memory" if state.get("OOMKilled") else ""
         return f"the container {state['Status']} with status {state['ExitCode']}{killed}"
 
-    def held(self, server: Server) -> str:
+    def suspension(self, server: Server) -> str:
         """Tell whether the container is paused, or one of its processes stopped; nothing else."""
         from docker.errors import APIError, NotFound
 

@@ -60,7 +60,7 @@ def image_id(path: str, image: str) -> str:
     return str(found["Id"]) if found else ""
 
 
-def is_held(path: str, container: str) -> bool:
+def is_suspended(path: str, container: str) -> bool:
     """Tell whether a container is paused, or one of its processes stopped."""
     try:
         found = _ask(path, f"/containers/{container}/json")

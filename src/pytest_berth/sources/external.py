@@ -52,10 +52,10 @@ class External:
     def clear(self, plan: Server) -> None:
         """Leave the server alone."""
 
-    def keep(self, server: Server) -> None:
+    def store_snapshot(self, server: Server) -> None:
         """Leave the server alone: what it holds is not ours to keep."""
 
-    def forget(self, server: Server) -> None:
+    def forget_snapshot(self, server: Server) -> None:
         """Do nothing: the server has not started from a snapshot."""
 
     def join(self, server: Server) -> None:
@@ -68,7 +68,7 @@ class External:
     def sweep(self, spared: Collection[Server] = ()) -> None:
         """Leave everything alone."""
 
-    def mark(self, server: Server) -> float:
+    def log_position(self, server: Server) -> float:
         """Return 0: the log is out of reach."""
         return 0.0
 
@@ -80,7 +80,7 @@ class External:
         """Return None: nobody can tell."""
         return None
 
-    def held(self, server: Server) -> str:
+    def suspension(self, server: Server) -> str:
         """Return nothing: nobody can tell."""
         return ""
 

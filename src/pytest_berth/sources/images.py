@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from pytest_berth.debug_log import ignoring
-from pytest_berth.sources.snapshots import KEPT, UNUSED
+from pytest_berth.sources.snapshots import MOST, UNUSED
 from pytest_berth.waiting import wall_clock
 
 if TYPE_CHECKING:
@@ -79,7 +79,7 @@ def snapshot(engine: Engine, name: str) -> str:
         return ""
 
 
-def keep(container: Any, name: str) -> None:
+def store(container: Any, name: str) -> None:
     """Make a stopped container's files a snapshot, in the place of one of the same name."""
     # The container's own labels say whose it is, to us and to testcontainers' reaper. What starts
     # from the image is not that run's.
@@ -112,7 +112,7 @@ def prune(engine: Engine, name: str) -> None:
     found = snapshots(engine)
     group, long_ago = f"{name.rpartition('-')[0]}-", wall_clock() - UNUSED
     ours = [image for image in found if image.attrs["Labels"][SNAPSHOT].startswith(group)]
-    for old in {*ours[KEPT:], *(image for image in found if _made(image) < long_ago)}:
+    for old in {*ours[MOST:], *(image for image in found if _made(image) < long_ago)}:
         with ignoring(APIError, why="a run may be using the snapshot"):
             remove(engine, old)
 

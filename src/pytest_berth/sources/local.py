@@ -119,7 +119,7 @@ class Local:
         if server.handle.get("after"):
             _detach(server.handle["after"])
 
-    def keep(self, server: Server) -> None:
+    def store_snapshot(self, server: Server) -> None:
         """End the process so that its data is complete, and move that to the user's cache."""
         process = _process(server)
         if process:
@@ -128,7 +128,7 @@ class Local:
                 Path(server.handle["directory"], server.handle["data"])
             )
 
-    def forget(self, server: Server) -> None:
+    def forget_snapshot(self, server: Server) -> None:
         """Remove the directory that the server's data was copied from."""
         StoredSnapshot(server.snapshot).forget()
 
@@ -168,7 +168,7 @@ class Local:
             shared_memory.release(directory)
             owned_directories.remove(directory)
 
-    def mark(self, server: Server) -> float:
+    def log_position(self, server: Server) -> float:
         """Return the present size of the log, in bytes."""
         path = _log_path(server)
         return float(path.stat().st_size) if path.exists() else 0.0
@@ -190,7 +190,7 @@ class Local:
         # It would never answer again.
         return f"the process {pid} is stopped (SIGSTOP)" if _is_stopped(process) else None
 
-    def held(self, server: Server) -> str:
+    def suspension(self, server: Server) -> str:
         """Tell which of the server's processes is stopped; nothing where all of them run."""
         held = [each.pid for each in _family(server) if _is_stopped(each)]
         return f"the process {held[0]} was stopped (SIGSTOP)" if held else ""

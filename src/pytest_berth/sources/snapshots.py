@@ -31,7 +31,8 @@ if TYPE_CHECKING:
     from pytest_berth.api import Server, Service, Source
     from pytest_berth.config.options import Settings
 
-KEPT = 3
+# Snapshots of one service and project, and seconds without use, after which they go.
+MOST = 3
 UNUSED = 30 * 24 * 3600.0
 _PLACE = "snapshots"
 _SECRET = "secret"
@@ -90,7 +91,7 @@ def take(service: Service, source: Source, server: Server, settings: Settings, r
         and service.backend.prepare_snapshot(server, run_id)
     ):
         service.backend.set_password(server, secret)
-        source.keep(server)
+        source.store_snapshot(server)
 
 
 def locked(server: Server, secret: str) -> Server:
@@ -184,7 +185,7 @@ class StoredSnapshot:
         there = sorted(directories(), key=_used, reverse=True)
         # A killed run may have left a part of one, which has a suffix.
         ours = [path for path in there if path.name.startswith(f"{group}-") and not path.suffix]
-        for old in {*ours[KEPT:], *(path for path in there if _used(path) < long_ago)}:
+        for old in {*ours[MOST:], *(path for path in there if _used(path) < long_ago)}:
             owned_directories.remove(old)
 
     def _lock(self) -> AbstractContextManager[None]:

@@ -8,7 +8,7 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
-from pytest_berth.api import Container, Credentials, KeptFile, LocalProcess
+from pytest_berth.api import Container, Credentials, LocalProcess, SnapshotFile
 from pytest_berth.config.options import ARTIFACT_MIRROR
 from pytest_berth.errors import BerthError, NoSourceError
 from pytest_berth.services.kafka import broker_properties, storage
@@ -74,7 +74,9 @@ def container(settings: Settings, credentials: Credentials) -> Container:
     plain = Container(image, port, environment, ["sh", "-c", _RUN], files={}, late_files=late_files)
     start = partial(_formatted, plain, values, credentials, internal)
     identity = broker_properties.render(broker_properties.given(settings)).decode()
-    return replace(plain, kept_file=KeptFile(f"{_DATA}/{storage.CHECKPOINT}", identity, start))
+    return replace(
+        plain, snapshot_file=SnapshotFile(f"{_DATA}/{storage.CHECKPOINT}", identity, start)
+    )
 
 
 def _formatted(
