@@ -140,11 +140,11 @@ def test_the_results_are_shown_before_the_server_ends(
 
         def pytest_configure(config):
             berth = config.pluginmanager.get_plugin("berth")
-            ended = berth.Berth.end
+            ended = berth.PluginState.end
             def end(self):
                 print("not shown")
                 ended(self)
-            berth.Berth.end = end
+            berth.PluginState.end = end
         """
     )
     result = project.run("--berth-source=local", "-n", str(workers))

@@ -220,7 +220,11 @@ def _make(
 
 
 def _common(
-    berth: PluginState, server: Server, steps: tuple[Step, ...], environment: dict[str, str], name: str
+    berth: PluginState,
+    server: Server,
+    steps: tuple[Step, ...],
+    environment: dict[str, str],
+    name: str,
 ) -> str | None:
     """Return the template that this run shares with others; None where it builds its own."""
     return shard_templates.obtain(
@@ -247,7 +251,9 @@ def _fill(
         _store_baseline(berth, server, database)
 
 
-def _hint_fingerprint(berth: PluginState, server: Server, steps: tuple[Step, ...], took: float) -> None:
+def _hint_fingerprint(
+    berth: PluginState, server: Server, steps: tuple[Step, ...], took: float
+) -> None:
     """Say in the summary that a later run need not do it again, where it could be spared."""
     may_keep = snapshots.wanted(berth.settings, POSTGRES) or berth.settings[KEEP]
     if (
@@ -262,7 +268,9 @@ def _hint_fingerprint(berth: PluginState, server: Server, steps: tuple[Step, ...
         )
 
 
-def _rebuild_if_gone(berth: PluginState, server: Server, steps: tuple[Step, ...], name: str) -> None:
+def _rebuild_if_gone(
+    berth: PluginState, server: Server, steps: tuple[Step, ...], name: str
+) -> None:
     """Build the template anew where another run took this one for dead.
 
     So it may where every worker that had begun has crashed.

@@ -53,7 +53,9 @@ def make(
     return found.database, found, ""
 
 
-def _tell_rights(berth: PluginState, server: Server, found: Rights, steps: tuple[Step, ...]) -> None:
+def _tell_rights(
+    berth: PluginState, server: Server, found: Rights, steps: tuple[Step, ...]
+) -> None:
     """Say, once per run, what the given role may do and where tests therefore work."""
     place = "databases of this run, dropped at its end"
     if not found.own_databases:
