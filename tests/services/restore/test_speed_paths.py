@@ -8,7 +8,8 @@ import psycopg
 import pytest
 
 from pytest_berth.services.postgres import restore
-from pytest_berth.services.postgres.restore import schema_fingerprint, vacuum
+from pytest_berth.services.postgres.restore import schema_fingerprint
+from pytest_berth.services.postgres.restore.restore import GROWTH
 
 from .conftest import LOCK_TIMEOUT
 
@@ -187,5 +188,5 @@ def test_tables_do_not_grow_from_test_to_test(
         db.app.execute("INSERT INTO log SELECT i, repeat('x', 500) FROM generate_series(1, 200) i")
         db.restore()
         sizes += db.app.execute("SELECT pg_relation_size('log')").fetchone() or ()
-    assert max(sizes) < 3 * vacuum.GROWTH
+    assert max(sizes) < 3 * GROWTH
     assert 0 in sizes

@@ -1,4 +1,4 @@
-"""What messages advise where a test's isolation cannot serve: those that can. Whom they name."""
+"""Says, in messages, which isolations serve where a test's does not, and which test runs now."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The application's connections in this process: found by the id of their backend.
+"""Finds the application's connections in this process, by the ids of their backends.
 
 A transaction that outlived its test is rolled back where it was begun, so that the application can
 go on with its connection; the server could only end the connection.

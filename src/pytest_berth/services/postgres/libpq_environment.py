@@ -1,4 +1,4 @@
-"""libpq's variables: a user has them for servers of his own, and berth's own must not heed them.
+"""Keeps libpq's variables, which a user has for other servers, away from berth's own.
 
 Connections of berth's own state every parameter. The URLs that it gives state those that a variable
 would set otherwise, so that they stay short where there is none. Of three variables no parameter

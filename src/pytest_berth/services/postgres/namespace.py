@@ -1,4 +1,4 @@
-"""What a worker has of a server: its database, those of ``berth_pg_databases``, the rest of it."""
+"""Gives a worker its part of a server: its database, and those of ``berth_pg_databases``."""
 
 from __future__ import annotations
 

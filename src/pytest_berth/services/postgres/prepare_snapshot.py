@@ -1,4 +1,4 @@
-"""Leaving on a server only what later runs can use, before its data is kept as a snapshot.
+"""Leaves on a server only what later runs can use, before its data is kept as a snapshot.
 
 Databases of tests go with their files. What tests can leave beside databases (roles, settings,
 tablespaces) is not taken back: data with that is not kept.

@@ -1,4 +1,4 @@
-"""What one test asks of Postgres: its isolation, and seeds of its own."""
+"""Reads what a test requires of Postgres: its isolation, and seeds of its own."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What tests can leave on a server of ours, and taking it back, for the next run that uses it.
+"""Resets a server of ours for the next run: drops what tests have left on it.
 
 Databases and roles are dropped. Of what else there is, such as a setting of the server, it is only
 told that it is there: such a server is not kept.

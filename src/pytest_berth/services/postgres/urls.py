@@ -1,4 +1,4 @@
-"""How a database of a server is addressed: SQLAlchemy URLs, libpq DSNs, libpq variables."""
+"""Addresses a database: SQLAlchemy URLs, libpq DSNs, libpq variables."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the async fixtures give: an engine, connections and sessions on the worker's database."""
+"""Gives the async fixtures what they yield: engine, connections, sessions of the database."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""psycopg's connections for asyncio, freed from event loops.
+"""Frees psycopg's connections for asyncio from event loops.
 
 They wait as asyncio does where a loop runs, whichever it is, and block where none does.
 """

@@ -1,4 +1,4 @@
-"""The connections behind what the async fixtures give."""
+"""Finds the connections that are behind what the async fixtures give."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Coroutines that need no event loop, as nothing in them has to wait."""
+"""Runs coroutines without an event loop, where nothing in them has to wait."""
 
 from __future__ import annotations
 

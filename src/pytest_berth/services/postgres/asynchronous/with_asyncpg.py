@@ -1,4 +1,4 @@
-"""SQLAlchemy's async engines and connections with asyncpg.
+"""Makes SQLAlchemy's async engines and connections with asyncpg.
 
 asyncpg's connections belong to the event loop that they were opened in. So they are opened by the
 test's first statement, and closed without asking the loop, which may be gone by then.

@@ -1,4 +1,4 @@
-"""SQLAlchemy's async engines and connections with psycopg."""
+"""Makes SQLAlchemy's async engines and connections with psycopg."""
 
 from __future__ import annotations
 

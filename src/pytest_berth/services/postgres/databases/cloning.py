@@ -1,4 +1,4 @@
-"""How a database is copied: by the quickest way that its server has."""
+"""Clones a database, by the quickest way that its server has."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The private databases of a worker, which test after test gets one of.
+"""Keeps the private databases of a worker: test after test gets one of them.
 
 What a test has used is put back and used again, its connections kept open: that takes a
 millisecond, while a clone takes ten or more. Where it cannot be put back, a clone takes its place.

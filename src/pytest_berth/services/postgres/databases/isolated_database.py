@@ -1,4 +1,4 @@
-"""One database of a worker: isolated for each test, and made anew where that fails.
+"""Isolates tests in one database of a worker, and makes it anew where that fails.
 
 The isolations themselves are elsewhere: `isolation.rollback`, `isolation.truncation`, and private
 databases. Nothing of them is opened, or even imported, before a test needs it.

@@ -1,4 +1,4 @@
-"""Further databases of an application, each with schema and seeds: ``berth_pg_databases``."""
+"""Makes and isolates an application's further databases: ``berth_pg_databases``."""
 
 from __future__ import annotations
 

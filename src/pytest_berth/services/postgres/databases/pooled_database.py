@@ -1,4 +1,4 @@
-"""A private database: a test has it for itself, and may do with it whatever it likes."""
+"""Keeps one private database: begun, put back, and closed, with berth's connection to it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The worker's database, made beside other tests, under a name that no application knows yet."""
+"""Clones a worker's database beside other tests, under a name that no application knows."""
 
 from __future__ import annotations
 

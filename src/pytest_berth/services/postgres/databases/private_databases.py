@@ -1,4 +1,4 @@
-"""Private databases as tests get them: by the isolation ``database``, and by ``pg_database``."""
+"""Gives tests private databases: by the isolation ``database``, and by ``pg_database``."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The template database: schema and seeds, applied once per run."""
+"""Builds the template database: schema and seeds are applied once per run."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which isolation a test gets, and why."""
+"""Chooses the isolation of a test, and says why."""
 
 from __future__ import annotations
 

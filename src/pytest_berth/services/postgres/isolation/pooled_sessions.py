@@ -1,4 +1,4 @@
-"""Sessions of berth's own connections: what one test leaves in them does not reach the next.
+"""Makes sessions as new, so that what one test leaves in them does not reach the next.
 
 What SET, PREPARE, LISTEN, advisory locks and temporary tables leave in a session outlives commits
 and rollbacks. A connection that tests share is made as new in one round trip, and psycopg's own

@@ -1,4 +1,4 @@
-"""Data is deleted only in databases that are ours, or that the settings name."""
+"""Refuses to delete data in databases that are neither ours nor named by the settings."""
 
 from __future__ import annotations
 

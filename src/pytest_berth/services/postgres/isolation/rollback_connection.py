@@ -1,4 +1,4 @@
-"""The connection of rolled-back tests: its commits and rollbacks are savepoints.
+"""Turns commits and rollbacks of rolled-back tests into savepoints, for psycopg 3.
 
 One connection is kept open per worker. A test's work happens between an outer BEGIN and ROLLBACK
 that the test cannot reach through psycopg or SQLAlchemy; what it commits or rolls back in between

@@ -1,4 +1,4 @@
-"""The connection of rolled-back tests for SQLAlchemy 1.4, which does not know psycopg 3."""
+"""Does the same for psycopg2, as SQLAlchemy 1.4 does not know psycopg 3."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The isolation ``truncation``: what a test committed is put back, or the database replaced."""
+"""Puts back what tests committed, or replaces the database: the isolation ``truncation``."""
 
 from __future__ import annotations
 

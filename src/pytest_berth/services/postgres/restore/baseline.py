@@ -1,4 +1,4 @@
-"""What a database held when it was captured, and whether anything moved since."""
+"""Knows what a database held when it was captured, and looks whether anything has moved."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Remembering what a database holds: reading it, and copying what has to be put back."""
+"""Captures what a database holds: reads it, and copies what has to be put back."""
 
 from __future__ import annotations
 

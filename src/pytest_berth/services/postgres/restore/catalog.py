@@ -1,4 +1,4 @@
-"""Which tables, sequences and materialized views a database has."""
+"""Reads which tables, sequences and materialized views a database has."""
 
 from __future__ import annotations
 

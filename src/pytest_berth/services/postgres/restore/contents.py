@@ -1,4 +1,4 @@
-"""Readings of what a database holds, and where."""
+"""Reads what a database holds, and where."""
 
 from __future__ import annotations
 

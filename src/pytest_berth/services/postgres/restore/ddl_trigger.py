@@ -1,4 +1,4 @@
-"""Whether commands that may change the schema were run: an event trigger takes note of them.
+"""Notes, by an event trigger, whether commands were run that may change the schema.
 
 Comparing the whole catalog takes ten milliseconds; this takes none where nothing was altered.
 Only a superuser may create event triggers, and only databases made for the tests get one.

@@ -1,4 +1,4 @@
-"""What differs from the baseline: found before anything is put back."""
+"""Finds what differs from the baseline, before anything is put back."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What can go wrong in a restore, as errors that the caller tells apart."""
+"""Defines what can go wrong in a restore, as errors that the caller tells apart."""
 
 from __future__ import annotations
 

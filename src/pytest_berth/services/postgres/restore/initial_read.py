@@ -1,4 +1,4 @@
-"""What has changed since a baseline: all that a restore has to know is read in one round trip."""
+"""Reads, in one round trip, all that a restore has to know: what has changed."""
 
 from __future__ import annotations
 

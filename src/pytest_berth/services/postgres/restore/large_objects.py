@@ -1,4 +1,4 @@
-"""Large objects: which there are, whose they are, and what is in them."""
+"""Reads large objects: which there are, whose they are, and what is in them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Statements that wait for locks of a user's relations: which ones they waited for in vain."""
+"""Names the relations of a user that a statement waited for in vain."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Points in the server's history, and whether anything was written since."""
+"""Compares points in the server's history: was anything written since?"""
 
 from __future__ import annotations
 

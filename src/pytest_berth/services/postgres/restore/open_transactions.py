@@ -1,4 +1,4 @@
-"""Which transactions of other backends are open in this database, and what they hold."""
+"""Lists the transactions of other backends that are open, and what they have locked."""
 
 from __future__ import annotations
 

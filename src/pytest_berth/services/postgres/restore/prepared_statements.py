@@ -1,4 +1,4 @@
-"""The statements that every check and restore runs: parsed and planned once per baseline.
+"""Prepares the statements of every check and restore: parsed and planned once per baseline.
 
 Named by the baseline's prefix, they are run as text (``EXECUTE``), many in one round trip.
 """

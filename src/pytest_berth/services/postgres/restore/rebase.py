@@ -1,4 +1,4 @@
-"""A baseline with what was written later, but belongs to it: by a fixture of a wider scope."""
+"""Adds to a baseline what a fixture of a wider scope has written later."""
 
 from __future__ import annotations
 

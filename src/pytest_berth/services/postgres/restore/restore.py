@@ -1,4 +1,4 @@
-"""The way back to a baseline: look, end what was left open, put back, note the new position."""
+"""Restores a baseline: looks, ends what was left open, puts back, notes the new position."""
 
 from __future__ import annotations
 
@@ -6,8 +6,9 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import psycopg
+from psycopg import sql
 
-from pytest_berth.services.postgres.restore import open_transactions, vacuum
+from pytest_berth.services.postgres.restore import open_transactions
 from pytest_berth.services.postgres.restore.baseline import Baseline, Restored, look
 from pytest_berth.services.postgres.restore.capture import capture
 from pytest_berth.services.postgres.restore.errors import (
@@ -19,16 +20,20 @@ from pytest_berth.services.postgres.restore.errors import (
 from pytest_berth.services.postgres.restore.initial_read import confirm, reading
 from pytest_berth.services.postgres.restore.lock_waits import BlockedError, waiting_on
 from pytest_berth.services.postgres.restore.stored_baseline import load
+from pytest_berth.services.postgres.restore.transactions import Connection, results
 from pytest_berth.services.postgres.restore.write_back import drop_created, end_transactions
 from pytest_berth.services.postgres.restore.write_back.rows import put_back
 from pytest_berth.services.postgres.server.backend_crash import is_lost
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection
+    from collections.abc import Callable, Collection, Mapping, Sequence
 
     from pytest_berth.services.postgres.application_connections import Application
+    from pytest_berth.services.postgres.restore.catalog import Relation
     from pytest_berth.services.postgres.restore.open_transactions import OpenTransaction
-    from pytest_berth.services.postgres.restore.transactions import Connection
+
+# Bytes that a table may grow before it is vacuumed: some thousand narrow rows.
+GROWTH = 32 * 8192
 
 
 def restore(
@@ -125,12 +130,37 @@ def _restore_once(
         position=baseline.position.advanced(found.snapshot, finished.xid),
     )
     return Restored(
-        vacuum.remove(connection, advanced, difference.tables, finished.sizes),
+        _vacuum(connection, advanced, difference.tables, finished.sizes),
         tuple(map(str, difference.tables)),
         tuple(map(str, difference.views)),
         tuple(map(str, finished.moved)),
         (*difference.added_objects, *difference.altered_objects),
     )
+
+
+def _vacuum(
+    connection: Connection,
+    baseline: Baseline,
+    touched: Sequence[Relation],
+    sizes: Mapping[int, int],
+) -> Baseline:
+    """Vacuum those of the tables that have grown: after thousands of tests dead rows slow all down.
+
+    The size afterwards counts from now on: an older transaction may need the dead rows, and
+    then vacuuming again at once would not help either.
+    """
+    grown = [t for t in touched if sizes[t.oid] - baseline.sizes.get(t.oid, 0) > GROWTH]
+    if not grown:
+        return baseline
+    names = sql.SQL(", ").join(table.identifier for table in grown)
+    statement = sql.SQL("VACUUM (SKIP_LOCKED, INDEX_CLEANUP ON) {}").format(names)
+    try:
+        connection.execute(statement, prepare=False)
+    except (psycopg.errors.LockNotAvailable, psycopg.errors.QueryCanceled):
+        return baseline
+    oids = ",".join(str(table.oid) for table in grown)
+    (left,) = results(connection, [baseline.prepared.run("sizes", f"'{{{oids}}}'")])
+    return replace(baseline, sizes={**baseline.sizes, **dict(left)})
 
 
 @dataclass

@@ -1,4 +1,4 @@
-"""Whether the schema is the one of the baseline, and what differs.
+"""Tells whether the schema is the baseline's, and what differs.
 
 Every row that a user's object has in a system catalog is compared, without the columns that
 VACUUM, TRUNCATE, CLUSTER and REFRESH change. That takes ten milliseconds and more, so two cheaper

@@ -1,4 +1,4 @@
-"""Transactions and queries on the plugin's own connection."""
+"""Runs transactions and queries on berth's own connection."""
 
 from __future__ import annotations
 

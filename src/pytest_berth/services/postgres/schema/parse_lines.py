@@ -1,4 +1,4 @@
-"""From a line of an ini file, or an object of a fixture, to steps.
+"""Makes steps of the lines of an ini file, or of the objects of a fixture.
 
 Each kind of step is imported where a line is of this kind.
 """

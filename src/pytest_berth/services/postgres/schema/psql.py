@@ -1,4 +1,4 @@
-"""Files that only psql understands: the rows of ``COPY ... FROM stdin``, backslash lines."""
+"""Runs files that only psql understands: rows of ``COPY ... FROM stdin``, backslash lines."""
 
 from __future__ import annotations
 

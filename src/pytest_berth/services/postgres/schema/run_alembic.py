@@ -1,4 +1,4 @@
-"""What runs in the process of ``alembic:`` lines; started by its path, with the ini file's name.
+"""Runs in the process of ``alembic:`` lines; started by its path, with the ini file's name.
 
 `TASK` in the environment holds the URL. Nothing here is imported from the package: the directory
 of this file is taken off ``sys.path``, as its modules are named like others.

@@ -1,4 +1,4 @@
-"""Running a program to its end, without a shell and without a terminal."""
+"""Runs a program to its end, without a shell and without a terminal."""
 
 from __future__ import annotations
 

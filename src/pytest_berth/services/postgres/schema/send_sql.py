@@ -1,4 +1,4 @@
-"""Sending an SQL file to a server, and telling which line it refused."""
+"""Sends an SQL file to a server, and tells which line it refused."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``path/to/*.sql``: files that are sent whole, so that nothing has to split them."""
+"""Sends files whole, so that nothing has to split them: ``path/to/*.sql``."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The text of an SQL file: whether it needs psql, and what the server is sent."""
+"""Reads an SQL file: whether it needs psql, and what the server is sent."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a line of the schema or of the seeds becomes, and the database it works on."""
+"""Defines what a line of the schema or of the seeds becomes, and what it works on."""
 
 from __future__ import annotations
 

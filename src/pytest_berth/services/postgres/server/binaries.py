@@ -1,4 +1,4 @@
-"""PostgreSQL's binaries: those on this machine, or else the pinned ones, fetched once."""
+"""Finds PostgreSQL's binaries: those on this machine, or else pinned ones, fetched once."""
 
 from __future__ import annotations
 

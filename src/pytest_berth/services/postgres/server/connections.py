@@ -1,4 +1,4 @@
-"""berth's own connections: each proves first that it has reached the server that it is meant for.
+"""Opens berth's own connections: each proves that it has reached the server it is meant for.
 
 A server that berth starts is given a random token as a setting, which it tells on every connection.
 User, password and port are no proof: a server with ``trust`` takes any password, and another one

@@ -1,4 +1,4 @@
-"""Names that an application cannot be told, so that the server has to have them."""
+"""Gives a server the names that an application cannot be told."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How a PostgreSQL server is launched, and when it is ready."""
+"""Launches PostgreSQL servers, and tells when they are ready."""
 
 from __future__ import annotations
 

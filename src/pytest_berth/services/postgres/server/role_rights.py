@@ -1,4 +1,4 @@
-"""What the role that we connect as may do, which decides where tests can work."""
+"""Asks what the role may do that we connect as: that decides where tests can work."""
 
 from __future__ import annotations
 

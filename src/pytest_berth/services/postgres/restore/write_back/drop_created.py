@@ -1,4 +1,4 @@
-"""What a test has created beside the schema, dropped again: rows of wider-scoped fixtures stay.
+"""Drops what a test has created beside the schema; rows of wider-scoped fixtures stay.
 
 Nothing is dropped unless the schema is the baseline's afterwards, to the last row of its catalogs.
 """

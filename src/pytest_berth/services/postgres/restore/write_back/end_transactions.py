@@ -1,4 +1,4 @@
-"""The end of transactions that outlived the test: of those that write, or stand in the way."""
+"""Ends transactions that outlived the test: those that write, or stand in the way."""
 
 from __future__ import annotations
 

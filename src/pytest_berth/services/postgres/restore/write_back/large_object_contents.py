@@ -1,4 +1,4 @@
-"""The contents of large objects."""
+"""Puts large objects back."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a test changed is put back: new rows are deleted, those of the baseline inserted again.
+"""Puts back what a test changed: deletes new rows, inserts those of the baseline again.
 
 First rows of tables, then materialized views and large objects, then sequences; how the database
 stands is read in the same round trip that commits.

@@ -1,4 +1,4 @@
-"""What refuses that rows are put back: triggers, rules, the lack of a replica identity."""
+"""Switches off what refuses that rows are put back: triggers, rules, replica identities."""
 
 from __future__ import annotations
 
