@@ -212,6 +212,7 @@ def demo(session: nox.Session) -> None:
     for example in EXAMPLES:
         if (example / "pyproject.toml").exists():
             session.install("-e", str(example))
+    _provision(session)
     for example in EXAMPLES:
         with session.chdir(example):
             start = time.monotonic()

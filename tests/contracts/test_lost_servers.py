@@ -11,12 +11,18 @@ import docker
 import pytest
 
 from marks import slow
+from pytest_berth import wait_for
+from pytest_berth.services.kafka.service import KAFKA as KAFKA_SERVICE
+from pytest_berth.services.postgres.service import POSTGRES
+from pytest_berth.services.redis.service import REDIS as REDIS_SERVICE
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from tests.conftest import Project
     from tests.contracts.conftest import Berthed, Stage
+
+    from pytest_berth.api import Service
 
 LOSE = """
     import json, pathlib
@@ -377,6 +383,7 @@ def _is_left(handle: dict[str, Any]) -> bool:
 
 
 HELD = """
+    import json, pathlib
     import docker, psutil, pytest
     from pytest_berth.run import reaper
 
@@ -386,6 +393,7 @@ HELD = """
 
     def hold(server, only_its_children=False):
         handle = server.server.handle
+        pathlib.Path("handle.json").write_text(json.dumps(handle))
         if server.source == "container":
             client = docker.from_env()
             client.containers.get(handle["container"]).pause()
@@ -399,13 +407,9 @@ HELD = """
 """
 
 
-def test_a_server_that_stands_still_is_ended_whoever_waits_for_it(
-    project: Project, starting: str
-) -> None:
-    project.models()
-    project.conftest(HELD)
-    project.write(
-        test_all="""
+SERVICES = {each.name: each for each in (POSTGRES, REDIS_SERVICE, KAFKA_SERVICE)}
+WAITING = {
+    "postgres": """
         from sqlalchemy import text
         from conftest import hold
 
@@ -421,11 +425,63 @@ def test_a_server_that_stands_still_is_ended_whoever_waits_for_it(
 
         def test_next(pg_session):
             assert pg_session.scalars(text("SELECT email FROM users")).all() == []
-        """
-    )
-    result = project.run(f"--berth-source={starting}", "-p", "no:randomly")
+    """,
+    "redis": """
+        from conftest import hold
+
+        def test_waits_itself(redis_client, redis_server):
+            hold(redis_server)
+            redis_client.ping()
+
+        def test_is_reset(redis_client, redis_server):
+            redis_client.set("key", 1)
+            hold(redis_server)
+
+        def test_next(redis_client):
+            assert not redis_client.exists("key")
+    """,
+    "kafka": """
+        from conftest import hold
+
+        def test_waits_itself(kafka_probe, kafka_server):
+            hold(kafka_server)
+            kafka_probe.publish("orders", b"1")
+
+        def test_is_reset(kafka_probe, kafka_server):
+            kafka_probe.publish("orders", b"1")
+            hold(kafka_server)
+
+        def test_next(kafka_probe):
+            kafka_probe.publish("orders", b"2")
+            assert kafka_probe.expect_one("orders").value == b"2"
+    """,
+}
+
+
+@pytest.mark.parametrize(
+    ("source", "service"),
+    [
+        ("local", "postgres"),
+        ("local", "kafka"),
+        ("container", "redis"),
+        *slow(("container", "postgres"), ("container", "kafka"), ("local", "redis")),
+    ],
+)
+def test_a_server_that_stands_still_is_ended_whoever_waits_for_it(
+    project: Project,
+    require_service: Callable[[Service, str], None],
+    source: str,
+    service: str,
+) -> None:
+    require_service(SERVICES[service], source)
+    project.models(f"berth_source = {source}", "berth_kafka_topics = orders")
+    project.conftest(HELD)
+    project.write(test_all=WAITING[service])
+    result = project.run("-p", "no:randomly")
     result.assert_outcomes(passed=2, failed=1, errors=2)
     what = "the container was paused"
-    if starting == "local":
+    if source == "local":
         what = "the process * was stopped (SIGSTOP)"
-    result.stdout.fnmatch_lines([f"*: {starting} at *: {what} for * s, so berth has ended it"])
+    result.stdout.fnmatch_lines([f"*: {source} at *: {what} for * s, so berth has ended it"])
+    handle = json.loads((project.root / "handle.json").read_text())
+    wait_for(lambda: not _is_left(handle), 60)

@@ -45,7 +45,7 @@ def get_engine() -> Engine:
     try:
         return _install_and_start(found)
     except (OSError, subprocess.SubprocessError) as error:
-        return Engine("", "", f"could not be installed: {_reason(error)}")
+        return Engine("", "", f"could not be installed: {reason(error)}")
 
 
 def _install_and_start(missing: Engine) -> Engine:
@@ -188,6 +188,7 @@ def _tail(path: Path, lines: int = 5) -> str:
     return "\n".join(path.read_text(encoding="utf-8", errors="replace").splitlines()[-lines:])
 
 
-def _reason(error: Exception) -> str:
+def reason(error: Exception) -> str:
+    """Return what an installation failed with, and the end of what it printed."""
     output = getattr(error, "output", None)
     return f"{error}\n{output[-1000:]}" if output else str(error)
