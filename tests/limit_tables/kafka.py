@@ -15,6 +15,9 @@ TABLE = Table(
         Row("Deletes declared topics", ("delete_topic",), "topics", ("bbb",)),
         Row("Creates other topics", ("create_topic",), "topics", ("bss",), ("delete_other",)),
         Row("Groups of new names", ("new_group",), "groups", ("bss",), ("delete_group",)),
+        Row("Leaves a transaction open", ("open_transaction",), "open_transactions", ("bbb",)),
+        Row("ACLs", ("create_acl",), "acls", ("bss",), ("delete_acl",)),
+        Row("SCRAM users", ("create_user",), "users", ("bss",), ("delete_user",)),
         Row("Settings of brokers", ("alter_broker",), "broker_settings", ("bss",), ("set_back",)),
     ),
 )

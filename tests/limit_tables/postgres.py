@@ -15,6 +15,8 @@ SELECT lo_from_bytea(4242, 'teapot');
 CREATE FUNCTION nothing() RETURNS event_trigger LANGUAGE plpgsql AS 'BEGIN END';
 CREATE EVENT TRIGGER mine ON ddl_command_start EXECUTE FUNCTION nothing();
 CREATE EXTENSION hstore;
+CREATE TABLE of_extension AS SELECT 1 AS x;
+ALTER EXTENSION hstore ADD TABLE of_extension;
 CREATE ROLE standing;
 SELECT pg_create_physical_replication_slot('of_' || name)
 FROM unnest(ARRAY['rollback', 'truncation', 'database']) name;
@@ -28,6 +30,12 @@ DATABASE = Table(
             "`INSERT`, `UPDATE`, `DELETE`, `TRUNCATE`",
             ("DELETE FROM item WHERE id = 1", "INSERT INTO item VALUES (7, 'x')"),
             "SELECT * FROM item ORDER BY id",
+            ("bbb", "bbb", "bbb"),
+        ),
+        Row(
+            "Rows in tables of an extension",
+            ("INSERT INTO of_extension VALUES (2)",),
+            "SELECT * FROM of_extension ORDER BY 1",
             ("bbb", "bbb", "bbb"),
         ),
         Row(
@@ -169,6 +177,13 @@ SERVER = Table(
             ),
         ),
         Row(
+            "`ALTER ROLE ... PASSWORD`",
+            ("ALTER ROLE standing PASSWORD 'left'",),
+            "SELECT rolpassword FROM pg_authid WHERE rolname = 'standing'",
+            ("bbb", "bss", "bss"),
+            ("ALTER ROLE standing PASSWORD NULL",),
+        ),
+        Row(
             "`GRANT` of a role's membership",
             ("GRANT pg_monitor TO standing",),
             "SELECT count(*) FROM pg_auth_members WHERE member = 'standing'::regrole",
@@ -200,6 +215,13 @@ SERVER = Table(
         Row(
             "Creates a replication slot",
             ("SELECT pg_create_physical_replication_slot('limit_slot')",),
+            "SELECT slot_name FROM pg_replication_slots WHERE slot_name = 'limit_slot'",
+            ("bss", "bss", "bss"),
+            ("SELECT pg_drop_replication_slot('limit_slot')",),
+        ),
+        Row(
+            "Creates a logical replication slot",
+            ("SELECT pg_create_logical_replication_slot('limit_slot', 'pgoutput')",),
             "SELECT slot_name FROM pg_replication_slots WHERE slot_name = 'limit_slot'",
             ("bss", "bss", "bss"),
             ("SELECT pg_drop_replication_slot('limit_slot')",),

@@ -49,6 +49,13 @@ TABLE = Table(
             ("FUNCTION DELETE mine",),
         ),
         Row(
+            "`SUBSCRIBE`, on a connection that is left open",
+            ("SUBSCRIBE news",),
+            "PUBSUB CHANNELS",
+            ("sss",),
+            ("CLIENT KILL TYPE pubsub",),
+        ),
+        Row(
             "`SCRIPT LOAD`",
             ('SCRIPT LOAD "return 4242"',),
             "SCRIPT EXISTS 3b323e1f604eb70c2714bec8a7c37d06ce4c9175",

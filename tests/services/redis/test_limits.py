@@ -28,6 +28,7 @@ import redis
 
 HERE = Path(__file__).parent
 SEEN = []
+LEFT_OPEN = []
 CASES = [
     pytest.param(number, row, phase, id=f"{number}-{phase}")
     for number, row in enumerate(json.loads((HERE / "rows.json").read_text()))
@@ -41,9 +42,18 @@ def send(client, command):
         assert "unknown command" in str(error).lower(), error
         return None
 
+def change(client, command):
+    if command.startswith("SUBSCRIBE"):
+        LEFT_OPEN.append(redis.Redis.from_url(client.url).pubsub())
+        LEFT_OPEN[-1].subscribe(command.split()[1])
+        LEFT_OPEN[-1].get_message(timeout=60)
+    else:
+        send(client, command)
+
 @pytest.mark.parametrize(("number", "row", "phase"), CASES)
 def test_row(number, row, phase, redis_client, redis_url):
     with redis.Redis.from_url(redis_url) as client:
+        client.url = redis_url
         if row["database"]:
             kwargs = client.connection_pool.connection_kwargs
             kwargs["db"] = kwargs.get("db", 0) + int(row["database"])
@@ -52,7 +62,7 @@ def test_row(number, row, phase, redis_client, redis_url):
             SEEN[:] = [found]
         elif phase == "change":
             for command in row["change"]:
-                send(client, command)
+                change(client, command)
             assert found is None or send(client, row["probe"]) != SEEN[0]
         elif found is not None:
             with (HERE / "found.jsonl").open("a") as file:

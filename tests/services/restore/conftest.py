@@ -70,6 +70,7 @@ def _serving(programs: Path, home: Path) -> Iterator[str]:
         "fsync": "off",
         "autovacuum": "off",
         "max_prepared_transactions": "5",
+        "wal_level": "logical",
     }
     command = [f"{programs}/postgres", "-D", f"{home}/data"]
     for name, value in settings.items():

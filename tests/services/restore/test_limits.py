@@ -117,7 +117,8 @@ def test_what_becomes_of_each_change_is_as_documented(
     else:
         require_source("local")
     project.plugins = ("xdist", "xdist.looponfail")
-    project.ini(source, "berth_pg_schema = schema.sql")
+    settings = "berth_pg_settings = wal_level = logical" if "local" in source else ""
+    project.ini(source, "berth_pg_schema = schema.sql", settings)
     (project.root / "schema.sql").write_text(postgres.SCHEMA)
     _write(project, "rows", ROWS)
     _write(project, "commit", postgres.COMMIT.rows)
