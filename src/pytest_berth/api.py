@@ -69,6 +69,8 @@ __all__ = [
     "words",
 ]
 
+_SCHEME = "scheme"
+
 
 @dataclass(frozen=True)
 class Credentials:
@@ -385,7 +387,7 @@ class Backend:
     # What must be there.
 
     def container(self, settings: Settings, account: Credentials) -> Container:
-        """Describe the container."""
+        """Describe the container; left out where there is no image, and `local` is there."""
         raise NotImplementedError(f"{type(self).__name__} has no container()")
 
     def probe(self, server: Server) -> str:
@@ -418,13 +420,13 @@ class Backend:
         The usual one looks for `program` on the PATH.
         """
         label = self.service.label
-        if not self.program:
+        if type(self).local is Backend.local:
             return NoSourceError(
                 f"{label} cannot run as a local process.",
                 why="its service knows containers and URLs only",
                 remedy=f"install a container engine, or set berth_{self.service.prefix}_url",
             )
-        if shutil.which(self.program):
+        if not self.program or shutil.which(self.program):
             return None
         return NoSourceError(
             f"{label} is not installed.",
@@ -446,10 +448,14 @@ class Backend:
         return self.server_at(settings[option]) if settings[option] else None
 
     def server_at(self, url: str) -> Server:
-        """Return the external server at a URL: ``scheme://user:password@host:port``."""
+        """Return the external server at a URL: ``scheme://user:password@host:port``.
+
+        The scheme is the parameter ``scheme`` of a server that has another than the usual one.
+        """
         parts = urlsplit(url)
         account = Credentials(unquote(parts.username or ""), unquote(parts.password or ""), "")
         host, port = parts.hostname or "", parts.port or self.default_port
+        usual = self.service.schemes[0]
         return Server(
             self.service.name,
             "external",
@@ -458,6 +464,7 @@ class Backend:
             account,
             detail=f"{parts.scheme}://{host}:{port}",  # the user may be a token, and so a secret
             reason=f"{self.service.url.name} is set",
+            parameters={} if parts.scheme == usual else {_SCHEME: parts.scheme},
         )
 
     def placeholders(
@@ -474,7 +481,8 @@ class Backend:
         password = f":{quote(account.password, safe='')}" if account.password else ""
         given = f"{quote(account.user, safe='')}{password}"
         host = f"[{server.host}]" if ":" in server.host else server.host
-        return f"{self.service.name}://{given}{'@' if given else ''}{host}:{server.port}"
+        scheme = server.parameters.get(_SCHEME, self.service.schemes[0])
+        return f"{scheme}://{given}{'@' if given else ''}{host}:{server.port}"
 
     # What its tests need.
 

@@ -135,3 +135,15 @@ def test_a_logged_traceback_is_redacted() -> None:
         info = (type(error), error, error.__traceback__)
         record = logging.LogRecord("app", logging.INFO, "", 1, "failed", (), info)
     assert "RuntimeError: ***" in formatter.format(record)
+
+
+@pytest.mark.parametrize(
+    ("user", "text", "shown"),
+    [
+        ("app", "nats://app@h:1 of app", "nats://***@h:1 of app"),
+        ("s3cr3tT0kenOfNats", "auth_token s3cr3tT0kenOfNats", "auth_token ***"),
+    ],
+)
+def test_a_user_without_a_password_may_be_a_token(user: str, text: str, shown: str) -> None:
+    given = Server("nats", "external", "h", 1, Credentials(user, "", ""))
+    assert Redaction.of([given]).text(text) == shown

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, cast
 
 import pytest
 
-from pytest_berth.api import Backend, Credentials, Server, Service
+from pytest_berth.api import Backend, Container, Credentials, Namespace, Server, Service, Worker
 from pytest_berth.config.options import OPTIONS, SOURCE, Setting, defaults
 from pytest_berth.run.run import MAIN, Run
 from pytest_berth.run.server_manager import Manager
@@ -18,6 +18,7 @@ from pytest_berth.services.kafka.service import KAFKA
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from contextlib import AbstractContextManager
     from pathlib import Path
 
     from pytest_berth.config.options import Settings
@@ -50,6 +51,14 @@ class Meeting(Backend):
         self.probed += 1
         self.together.wait(30)
         return "1"
+
+    def container(self, settings: Settings, account: Credentials) -> Container:
+        """Have no container: what is there already serves."""
+        raise NotImplementedError
+
+    def open(self, server: Server, worker: Worker) -> AbstractContextManager[Namespace]:
+        """Have no namespace: no test needs one."""
+        raise NotImplementedError
 
 
 def meeting(name: str, together: threading.Barrier) -> Service:

@@ -146,3 +146,19 @@ def test_one_port_is_refused_for_the_servers_of_several_workers(scope: str, work
     with pytest.raises(SettingsError, match="cannot each have a server at the same port") as raised:
         common_checks._check_port(service, given, workers)
     assert "berth_it_port = 4222 (pytest.ini)" in raised.value.why
+
+
+def test_a_second_scheme_is_kept_and_others_are_refused() -> None:
+    service = Service("it", "nowhere:Backend", schemes=["it", "its"])
+    backend = Backend(service)
+    for url in ("it://h:1", "its://:p@h:1"):
+        assert service.url.parse(url) == url
+        assert backend.url(backend.server_at(url)) == url
+    with pytest.raises(ValueError, match=r"use a URL such as it://host:port \(or its://\)"):
+        service.url.parse("http://h:1")
+
+
+@pytest.mark.parametrize("url", ["it://h:1/place", "it://h:1?tls=1", "it://h:1#part"])
+def test_what_the_usual_url_would_drop_is_refused(url: str) -> None:
+    with pytest.raises(ValueError, match="without path, query or fragment"):
+        Service("it", "nowhere:Backend").url.parse(url)

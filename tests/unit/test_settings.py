@@ -57,14 +57,13 @@ def test_a_choice_is_one_of_the_valid_words() -> None:
             "postgresql+psycopg://me:***@host:5432/db",
         ),
         ("postgresql://:secret@host/db", "postgresql://:***@host/db"),
-        ("postgresql://me@host/db?password=secret&sslmode=require", None),
-        ("postgresql://me@host:5432/db", "postgresql://me@host:5432/db"),
+        ("postgresql://me@h/db?password=secret&a=b", "postgresql://***@h/db?password=***&a=b"),
+        ("postgresql://me@host:5432/db", "postgresql://***@host:5432/db"),
+        ("nats://token@host:4222", "nats://***@host:4222"),
         ("app.models:Base.metadata", "app.models:Base.metadata"),
         ("alembic: alembic.ini", "alembic: alembic.ini"),
         ("https://repo1.maven.org/maven2", "https://repo1.maven.org/maven2"),
     ],
 )
-def test_passwords_of_urls_are_masked_and_nothing_else(text: str, shown: str | None) -> None:
-    masked = mask(text)
-    assert "secret" not in masked
-    assert masked == (shown or text.replace("secret", "***"))
+def test_passwords_of_urls_are_masked_and_nothing_else(text: str, shown: str) -> None:
+    assert mask(text) == shown

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from pytest_berth.config.options import Option, choice, lines, text, words
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
 RUN, WORKER, TEST = "run", "worker", "test"
 parse_scope = choice(RUN, WORKER, TEST)
@@ -34,8 +34,11 @@ def image_such_as(prefix: str, examples: str) -> Option[str]:
     return Option(f"berth_{prefix}_image", text, "", f"image of the container, such as {examples}")
 
 
-def url(prefix: str, label: str, scheme: str) -> Option[str]:
+def url(prefix: str, label: str, schemes: Sequence[str]) -> Option[str]:
     """Return the option that names a server which is there already."""
+    example = f"use a URL such as {schemes[0]}://host:port"
+    if schemes[1:]:
+        example += f" (or {', '.join(f'{scheme}://' for scheme in schemes[1:])})"
 
     def parse(value: str) -> str:
         from urllib.parse import urlsplit
@@ -43,11 +46,13 @@ def url(prefix: str, label: str, scheme: str) -> Option[str]:
         given = value.strip()
         try:
             parts = urlsplit(given)
-            usable = parts.scheme == scheme and parts.hostname and parts.port != 0
+            usable = parts.scheme in schemes and parts.hostname and parts.port != 0
         except ValueError:  # the port is no number, or a bracket is missing
             usable = False
         if given and not usable:
-            raise ValueError(f"use a URL such as {scheme}://host:port")
+            raise ValueError(example)
+        if given and (parts.path.strip("/") or parts.query or parts.fragment):
+            raise ValueError(f"{example}, without path, query or fragment")
         return given
 
     return Option(f"berth_{prefix}_url", parse, "", f"URL of a {label} that is there already")
@@ -99,6 +104,8 @@ def scope(prefix: str, noun: str, given: str | Option[str] = RUN) -> Option[str]
     if isinstance(given, Option):
         return given
     who = {RUN: "the run", WORKER: "a worker", TEST: "nobody but the test"}
+    if given not in who:
+        raise ValueError(f"scope is one of {', '.join(who)}, not {given!r}")
     who[given] += " (default)"
     about = f"who shares a {noun}: {who[RUN]}, {who[WORKER]}, or {who[TEST]}"
     return Option(f"berth_{prefix}_scope", parse_scope, given, about)

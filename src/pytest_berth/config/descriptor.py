@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pytest_berth.config import common_options as common
-from pytest_berth.errors import MissingExtraError, ServiceError
+from pytest_berth.errors import BerthError, MissingExtraError, ServiceError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping, Sequence
@@ -60,7 +60,9 @@ class Service:
         noun: What its server is called.
         version: The default of ``berth_<prefix>_version``, or that option.
         image: The default of ``berth_<prefix>_image``, or that option.
-        url: The option ``berth_<prefix>_url``, where it takes more than the scheme *name*.
+        schemes: The schemes of ``berth_<prefix>_url``: first that of the servers which berth
+            starts; *name* when left out.
+        url: That option, where it takes more than scheme, account, host and port.
         source: The option ``berth_<prefix>_source``.
         settings: The option ``berth_<prefix>_settings``; without one there is none.
         scope: The default of ``berth_<prefix>_scope``, or that option; ``worker`` for a service in
@@ -96,6 +98,7 @@ class Service:
         noun: str = "server",
         version: str | Option[str] = "",
         image: str | Option[str] = "",
+        schemes: Sequence[str] = (),
         url: Option[str] | None = None,
         source: Option[str] | None = None,
         settings: Option[tuple[str, ...]] | None = None,
@@ -118,14 +121,27 @@ class Service:
         claims: bool = False,
         usual_start: float = 1.0,
     ) -> None:
+        prefix = prefix or name
+        lists = {"schemes": schemes, "packages": packages, "fixtures": fixtures, "needs": needs}
+        for argument, given in lists.items():
+            if isinstance(given, str):
+                raise TypeError(f"{argument} is a list of names, not {given!r}")
+        if not prefix.isidentifier():
+            raise ValueError(f"fixtures cannot begin with {prefix!r}: prefix is letters, digits, _")
+        if isinstance(backend, str) and not all(backend.partition(":")):
+            raise ValueError(f"backend is 'module:class', not {backend!r}")
+        for option in options:
+            if not option.name.startswith(f"berth_{prefix}_"):
+                raise ValueError(f"options begin with berth_{prefix}_, not as {option.name!r} does")
         self.name = name
-        self.prefix = prefix = prefix or name
+        self.prefix = prefix
         self.label = label = label or name.capitalize()
         self.noun = noun
         self.version = common.version(prefix, label, version)
         self.image = common.image(prefix, image)
         self.default_image = image if isinstance(image, str) else ""
-        self.url = url or common.url(prefix, label, name)
+        self.schemes = tuple(schemes) or (name,)
+        self.url = url or common.url(prefix, label, self.schemes)
         self.source = source or common.source(prefix, label)
         self.settings = settings
         self.scope = common.scope(prefix, noun, scope)
@@ -172,10 +188,12 @@ class Service:
 
         Raises:
             MissingExtraError: One of its packages is not installed.
-            ServiceError: It cannot be imported for another reason.
+            ServiceError: It cannot be imported for another reason, or lacks what must be there.
         """
         if self._backend is None:
-            self._backend = self._load()
+            from pytest_berth.config.backend_checks import checked_backend
+
+            self._backend = checked_backend(self, self._load())
         return self._backend
 
     def placeholders_for(self, settings: Settings) -> frozenset[str]:
@@ -183,20 +201,39 @@ class Service:
         further = self._further_placeholders
         return self.placeholders.union(further(settings)) if further else self.placeholders
 
-    def _load(self) -> Backend:
+    def missing_package(self) -> BerthError | None:
+        """Return the error that one of its packages is not installed; None where all are."""
+        from importlib.metadata import PackageNotFoundError, version
+        from importlib.util import find_spec
+
+        for package in self.packages:
+            try:
+                found = find_spec(package)
+            except ModuleNotFoundError:  # what it is part of is missing
+                found = None
+            if found is not None:
+                continue
+            try:
+                version(package)
+            except PackageNotFoundError:
+                return MissingExtraError(package, self.extra, needed_by=self.name)
+            told = ValueError(f"packages names {package!r}: use the name that is imported instead")
+            return broken(self.name, self.distribution, told)
+        return None
+
+    def _load(self) -> Any:
         from importlib import import_module
 
         if not isinstance(self._made_by, str):
             return self._made_by(self)
         module, _, name = self._made_by.partition(":")
         try:
-            made: Backend = getattr(import_module(module), name)(self)
+            return getattr(import_module(module), name)(self)
         except Exception as error:
             package = (getattr(error, "name", None) or "").partition(".")[0]
             if isinstance(error, ImportError) and package in self.packages:
                 raise MissingExtraError(package, self.extra, needed_by=self.name) from error
             raise broken(self.name, self.distribution, error) from error
-        return made
 
     def _in_order(self, given: Sequence[Option[Any]]) -> tuple[Option[Any], ...]:
         made = (self.version, self.image, self.url, self.source, self.scope, self.port)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar, cast
 
-from pytest_berth.errors import SettingsError, nearest
+from pytest_berth.errors import ServiceError, SettingsError, nearest
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -19,7 +19,10 @@ T_co = TypeVar("T_co", covariant=True)
 _SIZES = ((3600, "h"), (60, "m"), (1, "s"))
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 _DURATION = r"(?P<number>\d+(?:\.\d+)?)\s*(?P<unit>[smhd])|0+"
-_PASSWORD = r"(?P<before>://[^:/?#@\s]*:).*(?=@)|(?P<name>[?&]password=)[^&\s]*"
+_PASSWORD = (
+    r"(?P<before>://[^:/?#@\s]*:).*(?=@)|(?P<scheme>://)[^:/?#@\s]+(?=@)"
+    r"|(?P<name>[?&]password=)[^&\s]*"
+)
 
 
 @dataclass(frozen=True)
@@ -70,7 +73,14 @@ class Settings:
 
     def __getitem__(self, option: Option[T]) -> T:
         """Return the option's value."""
-        return cast("T", self.values[option.name].value)
+        try:
+            return cast("T", self.values[option.name].value)
+        except KeyError:
+            raise ServiceError(
+                f"{option.name} is not a setting of this run.",
+                why="no service has it among its options",
+                remedy="add it to the options of the service that reads it",
+            ) from None
 
     def origin(self, option: Option[Any]) -> str:
         """Return where the option's value was set."""
@@ -101,8 +111,11 @@ def _shown(value: Any) -> str:
 
 
 def mask(text: str) -> str:
-    """Return the text with ``***`` for the passwords of URLs."""
-    return re.sub(_PASSWORD, r"\g<before>\g<name>***", text)
+    """Return the text with ``***`` for the passwords of URLs, and for a user without one.
+
+    That may be a token.
+    """
+    return re.sub(_PASSWORD, r"\g<before>\g<scheme>\g<name>***", text)
 
 
 def text(value: str) -> str:

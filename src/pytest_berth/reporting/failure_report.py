@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pytest_berth.collection.requirements import describe_isolation, services_reached
-from pytest_berth.errors import BerthError
+from pytest_berth.errors import BerthError, ServiceError
 
 if TYPE_CHECKING:
-    from pytest_berth.api import Service
+    from pytest_berth.api import Server, Service
     from pytest_berth.run.plugin_state import PluginState
 
 LOG_POSITIONS = pytest.StashKey[dict[tuple[str, int], float]]()
@@ -132,11 +132,17 @@ def _add_log(
             first = berth.manager.first_positions[server.key]
             since = item.stash.get(LOG_POSITIONS, {}).get((server.key, server.restarts), first)
             log = berth.manager.source(server).log(server, since)
-            own = service.backend.own_log(log, server, berth.run.id, berth.run.worker)
-            lines = own.strip().splitlines()
+            lines = _own_log(log, server, berth, service).strip().splitlines()
             if lines:
                 text = "\n".join(lines[-_MOST_LINES:])
                 report.sections.append((f"{server.service} log during the test", text))
+
+
+def _own_log(log: str, server: Server, berth: PluginState, service: Service) -> str:
+    try:
+        return service.backend.own_log(log, server, berth.run.id, berth.run.worker)
+    except ServiceError as error:  # all of the log helps more than a report that fails
+        return f"{log}\n{error}"
 
 
 @dataclass(eq=False)

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 MASK = "***"
 _LOG = logging.getLogger("pytest_berth")
 _LEAST_SECRET = 8
+_LEAST_TOKEN = 16
 _KINDS = (str.islower, str.isupper, str.isdigit)
 _NAME = r"(?:\w*(?:password|passwd|passphrase|pwd|secret)\w*|[a-z_]*pass|[a-z_]*auth)"
 _NAMED = rf"\b{_NAME}(?:[\"'\]]*\s*[=:,]\s*[bru]?[\"']?|\s+[\"'])|requirepass\s+|masterauth\s+"
@@ -60,7 +61,8 @@ class Redaction:
         """Return the redaction of the servers' passwords.
 
         The password of a given URL, or of the settings, may be a common word, such as
-        ``postgres``: such a one is replaced only where it stands as a password.
+        ``postgres``: such a one is replaced only where it stands as a password. A user without a
+        password may be a token.
         """
         found = {}
         for server in servers:
@@ -68,6 +70,9 @@ class Redaction:
             given = server.source == "external" or account.chosen
             common = given and _is_common(account.password, _names(server))
             found[account.password, common] = _replacements(account.password, common=common)
+            if given and account.user and not account.password:
+                is_token = _is_token(account.user, server.host)
+                found[account.user, not is_token] = _user_replacements(account.user, is_token)
         return cls(tuple(replacement for each in found.values() for replacement in each))
 
     def text(self, text: str) -> str:
@@ -119,6 +124,22 @@ def _is_common(password: str, names: set[str]) -> bool:
     """
     kinds = {next((kind for kind in _KINDS if kind(letter)), None) for letter in password}
     return len(password) < _LEAST_SECRET or password in names or len(kinds) < 2
+
+
+def _is_token(user: str, host: str) -> bool:
+    """Tell whether what stands in the place of a user is no name, but a secret."""
+    kinds = (str.isdigit, str.isalpha)
+    mixed = all(any(map(kind, user)) for kind in kinds)
+    return len(user) >= _LEAST_TOKEN and mixed and user != host
+
+
+@cache
+def _user_replacements(user: str, is_token: bool, /) -> list[tuple[re.Pattern[str], str]]:
+    """Return the replacements for a user without a password; of a name, only in URLs."""
+    if is_token:
+        return _replacements(user, common=False)
+    whole = "".join(map(_any_form, user))
+    return [(re.compile(f"(://){whole}(?=@)"), rf"\1{MASK}")]
 
 
 @cache

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from contextlib import ExitStack
 from functools import cached_property
-from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 import pytest
@@ -16,11 +15,12 @@ from pytest_berth.errors import (
     BerthError,
     MissingExtraError,
     NoSourceError,
+    ServiceError,
     SettingsError,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Collection, Mapping, Sequence
 
     from pytest_berth.api import Progress, Server, Service
     from pytest_berth.config.exports import Export
@@ -122,7 +122,7 @@ class PluginState:
             try:
                 self.exports = exports.parse(self.settings, self.services)
                 self._export()
-            except SettingsError as error:
+            except (SettingsError, ServiceError) as error:
                 problems.append(error)
         return problems
 
@@ -162,7 +162,9 @@ class PluginState:
                 planned = self.manager.plan(service)
                 run = self.run
                 place = (planned, self.settings, run.id, run.worker)
-                values |= service.backend.placeholders(*place)
+                given = service.backend.placeholders(*place)
+                _require_all(service, service.placeholders_for(self.settings), given)
+                values |= given
         except (MissingExtraError, NoSourceError) as error:
             self.not_exported = error.what
         variables = exports.render(self.exports, values)
@@ -182,9 +184,9 @@ class PluginState:
             StartError: It did not become ready.
         """
         manager = self.manager
-        for package in service.packages:
-            if find_spec(package) is None:
-                raise MissingExtraError(package, service.extra, needed_by=service.name)
+        missing = service.missing_package()
+        if missing:
+            raise missing
         if self._prestart is not None:
             self._prestart.join(service)
         try:
@@ -195,6 +197,18 @@ class PluginState:
             raise
         self.on_server()
         return server
+
+
+def _require_all(service: Service, announced: Collection[str], given: Mapping[str, object]) -> None:
+    missing = sorted(set(announced) - given.keys())
+    if missing:
+        kind = type(service.backend).__name__
+        raise ServiceError(
+            f"the service {service.name!r} has no value for {{{missing[0]}}}.",
+            why=f"its descriptor announces that placeholder; {kind}.placeholders() returns only"
+            f" {', '.join(sorted(given))}",
+            remedy=f"mend it there, or tell those who maintain {service.distribution or 'it'}",
+        )
 
 
 def _restore(variables: dict[str, str | None]) -> None:

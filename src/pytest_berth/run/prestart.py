@@ -12,7 +12,6 @@ import sys
 import threading
 from concurrent.futures import Future, wait
 from functools import wraps
-from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 from pytest_berth.collection import server_scopes
@@ -137,7 +136,7 @@ class Prestart:
         self.berth.on_waiting()
 
     def _start(self, service: Service, item: pytest.Item) -> None:
-        if all(map(find_spec, service.packages)):
+        if not service.missing_package():
             server = self._manager.prestart(service)
             # Python tells of a deadlock where two threads import one package from different ends,
             # and one of them is left without it.

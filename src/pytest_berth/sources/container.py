@@ -12,7 +12,7 @@ from http import HTTPStatus
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
 
-from pytest_berth.api import Credentials, Server
+from pytest_berth.api import Backend, Credentials, Server
 from pytest_berth.config.options import RYUK
 from pytest_berth.errors import BerthError, NoSourceError, StartError
 from pytest_berth.sources import images, ports, ryuk, snapshots
@@ -73,6 +73,12 @@ class ContainerSource:
         """Tell why no container can serve: no engine, or no image."""
         from docker.errors import DockerException
 
+        if not _has_container(service):
+            return NoSourceError(
+                f"{service.label} cannot run as a container.",
+                why="its service knows local processes and URLs only",
+                remedy=f"install its program, or set berth_{service.prefix}_url",
+            )
         try:
             engine = self.engine
         except RegistryLoginError as error:
@@ -217,6 +223,8 @@ class ContainerSource:
 
     def identity(self, service: Service) -> Sequence[str] | None:
         """Return the engine, the image's id, and all that a container is created with."""
+        if not _has_container(service):
+            return None
         nobody = Credentials("berth", "berth", "berth")
         spec = service.backend.container(self.settings, nobody)
         try:
@@ -402,6 +410,10 @@ def _remove(find: Callable[[], Any]) -> None:
         return True
 
     wait_for(is_gone, _REMOVED_WITHIN, message="the removal of a container")
+
+
+def _has_container(service: Service) -> bool:
+    return type(service.backend).container is not Backend.container
 
 
 def _not_started(plan: Server, error: BaseException, container: Any) -> StartError:

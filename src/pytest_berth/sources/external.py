@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
 
     from pytest_berth.api import Credentials, Progress, Server, Service
-    from pytest_berth.config.options import Settings
+    from pytest_berth.config.options import Option, Settings
     from pytest_berth.errors import BerthError
 
 
@@ -29,11 +29,11 @@ class External:
         """Tell that no URL is set."""
         if service.backend.external(self.settings):
             return None
-        option = f"berth_{service.prefix}_url"
+        option = service.url
         return NoSourceError(
             "no server is given by URL.",
-            why=f"{option} is not set",
-            remedy=f"{option} = {service.name}://user:password@host/database",
+            why=f"{option.name} is not set",
+            remedy=f"set {option.name}: {_example(option)}",
         )
 
     def plan(self, service: Service, credentials: Credentials, *, fixed: bool) -> Server:
@@ -86,3 +86,12 @@ class External:
 
     def kill(self, server: Server) -> None:
         """Do nothing: the server is not ours."""
+
+
+def _example(option: Option[str]) -> str:
+    """Return what an option says of a value that it cannot take."""
+    try:
+        option.parse("?")
+    except ValueError as error:
+        return str(error)
+    return option.help

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import cached_property
-from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 from pytest_berth.config.options import KEEP, RYUK
@@ -37,7 +36,7 @@ class Reuse:
         asked = bool(self.settings[KEEP]) and service.reusable and not self.settings[RYUK]
         # The names that an application has written down are those of one run after the other.
         given = service.backend.account(self.settings).given
-        return asked and not given and all(map(find_spec, service.packages))
+        return asked and not given and not service.missing_package()
 
     def exists(self, service: Service) -> bool:
         """Tell whether an earlier run has left a server; it may still prove unusable."""
