@@ -57,6 +57,18 @@ def pytest_runtest_teardown(item):
 def kill(config, running):
     server = running.server
     config.stash[PLUGIN_STATE].manager.source(server).kill(server)
+
+def run_nested(*lines, **variables):
+    import subprocess, sys
+    root = pathlib.Path("nested")
+    given = pathlib.Path("nested.ini").read_text().splitlines()
+    (root / "pytest.ini").write_text("\\n".join([*given, *lines]))
+    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider"]
+    environment = {**os.environ, **variables}
+    return subprocess.Popen(command, cwd=root, env=environment, start_new_session=True)
+
+def run_at(url, prefix, *lines):
+    return run_nested(f"berth_{prefix}_url = {url}", *lines, BERTH_SOURCE="external").wait()
 """
 
 
@@ -75,6 +87,8 @@ class ServiceConformance:
         allow: The line of the ini file that lets tests empty a server given by URL, where that has
             to be allowed; with ``{host}``, ``{port}`` and ``{url}``.
         restores: Whether what fixtures of a wider scope write stays, test after test.
+        indistinguishable: Why nothing tells a server of berth's from another one that comes to its
+            place; empty for a service whose backend notices.
     """
 
     service: ClassVar[Service]
@@ -87,6 +101,7 @@ class ServiceConformance:
     files: ClassVar[Mapping[str, str]] = {}
     allow: ClassVar[str] = ""
     restores: ClassVar[bool] = False
+    indistinguishable: ClassVar[str] = ""
 
     @pytest.fixture
     def conformance_home(self) -> str:
@@ -197,7 +212,9 @@ class ServiceConformance:
         )
         any_source.run().assert_outcomes(passed=2)
 
-    def test_what_a_session_fixture_wrote_is_there_for_each_test(self, any_source: Project) -> None:
+    def test_what_a_wider_fixture_wrote_is_there_as_long_as_it_lives(
+        self, any_source: Project
+    ) -> None:
         """For services that restore; the others empty everything."""
         if not self.restores:
             pytest.skip(f"{self.service.label} is emptied after each test")
@@ -219,28 +236,70 @@ class ServiceConformance:
             def test_with_again(written, {names}):
                 assert {self.read}
             """,
-            test_other=f"""
+            test_later=f"""
+            import pytest
+
+            @pytest.fixture(scope="session")
+            def written({any_source.wide_names}):
+                {any_source.wide_write}
+
             def test_after({names}):
                 assert not {self.read}
+
+            def test_with(written, {names}):
+                assert {self.read}
+            """,
+            test_much_later=f"""
+            def test_of_another_module({names}):
+                assert {self.read}
             """,
         )
-        any_source.run().assert_outcomes(passed=4)
+        any_source.run().assert_outcomes(passed=6)
 
     def test_workers_are_kept_apart(self, any_source: Project) -> None:
-        """They share a server, unless the service says that each has one."""
+        """They share a server, unless the service says that each has one.
+
+        One writes while the other one looks, and is cleaned up after while the other one has data.
+        """
         pytest.importorskip("xdist")
         any_source.write(
             f"""
+            import pathlib
             import pytest
+            from pytest_berth import wait_for
 
-            @pytest.mark.parametrize("number", range(6))
-            def test_it({any_source.names}, number):
+            turns = []
+
+            def reach(step, worker):
+                pathlib.Path(f"{{step}}-{{worker}}").touch()
+
+            def meet(step, worker):
+                reach(step, worker)
+                for each in ("gw0", "gw1"):
+                    wait_for(pathlib.Path(f"{{step}}-{{each}}").exists, {_TIMEOUT})
+
+            @pytest.mark.parametrize("number", range(8))
+            def test_it({any_source.names}, number, worker_id):
+                turns.append(number)
                 assert not {self.read}
-                {self.write}
-                assert {self.read}
+                if len(turns) == 1:
+                    meet("both have looked", worker_id)
+                    if worker_id == "gw0":
+                        {self.write}
+                    meet("one has written", worker_id)
+                    assert bool({self.read}) == (worker_id == "gw0")
+                    meet("both have read", worker_id)
+                    if worker_id == "gw1":
+                        {self.write}
+                    meet("both have written", worker_id)
+                    if worker_id == "gw1":
+                        wait_for(pathlib.Path("the first is clean again-gw0").exists, {_TIMEOUT})
+                        assert {self.read}
+                elif worker_id == "gw0":
+                    reach("the first is clean again", worker_id)
             """
         )
-        any_source.run("-n", "2", "--dist", "load").assert_outcomes(passed=6)
+        any_source.run("-n", "2", "--dist", "load").assert_outcomes(passed=8)
         shared = self.service.scope.default == "run"
         assert len({line.split()[3] for line in any_source.servers()}) == (1 if shared else 2)
         any_source.require_nothing_left()
@@ -256,27 +315,108 @@ class ServiceConformance:
         any_source.nested(inner, *self.settings)
         any_source.write(
             f"""
-            import os, pathlib, subprocess, sys
-
-            def run(url, *lines):
-                root = pathlib.Path("nested")
-                (root / "pytest.ini").write_text("\\n".join([*pathlib.Path("nested.ini").read_text()
-                    .splitlines(), f"berth_{prefix}_url = {{url}}", *lines]))
-                command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider"]
-                off = {{"BERTH_SOURCE": "external"}}
-                return subprocess.run(command, cwd=root, env={{**os.environ, **off}}).returncode
+            from conftest import run_at
 
             def test_outer({names}, {prefix}_server, {self.service.address}):
                 url, place = {self.service.address}, {prefix}_server
                 {self.write}
-                status = run(url)
+                status = run_at(url, {prefix!r})
                 assert status in ({{1}} if {bool(self.allow)!r} else {{0}})
                 assert {self.read}
                 line = {self.allow!r}.format(host=place.host, port=place.port, url=url)
-                assert run(url, line) == 0
+                assert run_at(url, {prefix!r}, line) == 0
             """
         )
         any_source.run("test_it.py").assert_outcomes(passed=1)
+
+    def test_what_a_session_fixture_wrote_is_gone_at_the_end(self, any_source: Project) -> None:
+        """Also from a server given by URL, which outlives the session."""
+        prefix, names = self.service.prefix, any_source.names
+        if not self.restores:
+            pytest.skip(f"{self.service.label} is emptied after each test")
+        inner = f"""
+            import pytest
+
+            @pytest.fixture(scope="session")
+            def written({any_source.wide_names}):
+                {any_source.wide_write}
+
+            def test_inner(written, {names}):
+                assert {self.read}
+        """
+        any_source.nested(inner, *self.settings)
+        any_source.write(
+            f"""
+            from conftest import run_at
+
+            def test_outer({names}, {prefix}_server, {self.service.address}):
+                url, place = {self.service.address}, {prefix}_server
+                line = {self.allow!r}.format(host=place.host, port=place.port, url=url)
+                assert run_at(url, {prefix!r}, line) == 0
+                assert not {self.read}
+            """
+        )
+        any_source.run("test_it.py").assert_outcomes(passed=1)
+
+    def test_another_server_at_the_place_of_a_lost_one_keeps_what_it_holds(
+        self, any_source: Project
+    ) -> None:
+        """It is a stranger's that happens to be of the same kind; the tests are told, and fail."""
+        if self.indistinguishable:
+            pytest.skip(self.indistinguishable)
+        prefix, names = self.service.prefix, any_source.names
+        any_source.nested(
+            f"""
+            import pathlib
+            from pytest_berth import wait_for
+
+            def test_stranger({names}):
+                {self.write}
+                assert {self.read}
+                pathlib.Path("is-there").touch()
+                wait_for(pathlib.Path("may-end").exists, {_TIMEOUT})
+                pathlib.Path("has-kept-it").write_text(str(bool({self.read})))
+            """,
+            *self.settings,
+        )
+        any_source.write(
+            f"""
+            import os, pathlib
+            import pytest
+            from conftest import kill, run_nested
+            from pytest_berth import wait_for
+
+            place, strangers = pathlib.Path("nested"), []
+
+            @pytest.fixture(scope="session", autouse=True)
+            def stranger():
+                yield
+                (place / "may-end").touch()
+                for each in strangers:
+                    assert each.wait() == 0
+
+            def test_losing({names}, {prefix}_server, pytestconfig):
+                port = f"berth_{prefix}_port = {{{prefix}_server.port}}"
+                kill(pytestconfig, {prefix}_server)
+                # Not by the reserved ports of this run: a stranger knows nothing of them.
+                strangers.append(run_nested(port, TMPDIR=os.path.abspath("nested")))
+                there = lambda: (place / "is-there").exists() or strangers[0].poll() is not None
+                wait_for(there, {_TIMEOUT})
+                assert strangers[0].poll() is None
+
+            def test_later({names}):
+                {self.write}
+
+            def test_much_later({names}):
+                {self.write}
+            """
+        )
+        result = any_source.run("test_it.py", "-v")
+        result.stdout.fnmatch_lines(["*::test_losing PASSED*"])
+        kept = any_source.root / "nested" / "has-kept-it"
+        assert kept.read_text("utf-8") == "True", "what a stranger's server held was destroyed"
+        result.stdout.no_fnmatch_line("*::test_*later PASSED*")
+        result.stdout.fnmatch_lines(["* why: *"])
 
     def test_a_test_may_have_its_own_server(self, any_source: Project) -> None:
         """By the marker's argument ``scope``."""

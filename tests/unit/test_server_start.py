@@ -12,9 +12,11 @@ import pytest
 
 from pytest_berth.api import Backend, Container, Credentials, Namespace, Server, Service, Worker
 from pytest_berth.config.options import OPTIONS, SOURCE, Setting, defaults
+from pytest_berth.errors import StartError
 from pytest_berth.run.run import MAIN, Run
 from pytest_berth.run.server_manager import Manager
 from pytest_berth.services.kafka.service import KAFKA
+from pytest_berth.sources import os_account
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -99,3 +101,8 @@ def test_threads_that_want_the_same_server_start_it_once(run: Run, tmp_path: Pat
         servers = list(pool.map(manager.server, [service] * 8))
     assert cast("Meeting", service.backend).probed == 1
     assert all(server is servers[0] for server in servers)
+
+
+def test_a_program_that_cannot_be_run_is_told(tmp_path: Path) -> None:
+    with pytest.raises(StartError, match=r"none could not be run\."):
+        os_account.run([str(tmp_path / "none")], tmp_path)

@@ -2,6 +2,8 @@
 
 from contextlib import closing
 from dataclasses import replace
+from pathlib import Path
+from typing import ClassVar
 
 import pytest
 from berth_memcached import ALLOW_RESET, MEMCACHED
@@ -18,6 +20,15 @@ class TestMemcached(ServiceConformance):
     write = "memcached_client.set('key', 'value')"
     read = "memcached_client.get('key')"
     allow = f"{ALLOW_RESET.name} = {{host}}:{{port}}"
+
+
+class TestMemcachedThatRestores(TestMemcached):
+    """The same, with a namespace that has ``capture`` and ``restore``."""
+
+    files: ClassVar = {"keeping.py": Path(__file__).with_name("keeping.py").read_text("utf-8")}
+    settings = ("addopts = -p keeping",)
+    wide_write = "import pymemcache; pymemcache.Client(memcached_url[12:]).set('key', 'value')"
+    restores = True
 
 
 def test_a_client_talks_to_the_workers_server(memcached_client):

@@ -203,7 +203,6 @@ class Service:
 
     def missing_package(self) -> BerthError | None:
         """Return the error that one of its packages is not installed; None where all are."""
-        from importlib.metadata import PackageNotFoundError, version
         from importlib.util import find_spec
 
         for package in self.packages:
@@ -211,15 +210,18 @@ class Service:
                 found = find_spec(package)
             except ModuleNotFoundError:  # what it is part of is missing
                 found = None
-            if found is not None:
-                continue
-            try:
-                version(package)
-            except PackageNotFoundError:
-                return MissingExtraError(package, self.extra, needed_by=self.name)
+            if found is None:
+                return self._is_missing(package)
+        return None
+
+    def _is_missing(self, package: str) -> BerthError:
+        from importlib.metadata import distributions, packages_distributions
+
+        names = (each.metadata["Name"] for each in distributions())
+        if package in names and package not in packages_distributions():
             told = ValueError(f"packages names {package!r}: use the name that is imported instead")
             return broken(self.name, self.distribution, told)
-        return None
+        return MissingExtraError(package, self.extra, needed_by=self.name)
 
     def _load(self) -> Any:
         from importlib import import_module

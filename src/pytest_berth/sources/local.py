@@ -253,7 +253,8 @@ def _by_hand(command: Sequence[str], directory: Path) -> str:
 def _launch(spec: LocalProcess, directory: Path) -> dict[str, Any]:
     import psutil
 
-    with (directory / _LOG).open("ab") as log:
+    told = os_account.telling_what_cannot_run(spec.command[0])
+    with (directory / _LOG).open("ab") as log, told:
         process = subprocess.Popen(
             spec.command,
             cwd=directory,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+from contextlib import contextmanager
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +12,7 @@ from pytest_berth.debug_log import ignoring
 from pytest_berth.errors import StartError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
 # Not postgres: where a machine has one, its databases are that user's.
@@ -67,15 +68,34 @@ def write(path: Path, content: bytes) -> None:
 
 
 def run(command: Sequence[str], directory: Path) -> subprocess.CompletedProcess[str]:
-    """Run a command to its end as the server's user, its output collected."""
-    return subprocess.run(
-        command,
-        cwd=directory,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        check=False,
-        env=environment(),
-        **identity(),
-    )
+    """Run a command to its end as the server's user, its output collected.
+
+    Raises:
+        StartError: There is no such program, or that user may not run it.
+    """
+    with telling_what_cannot_run(command[0]):
+        return subprocess.run(
+            command,
+            cwd=directory,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            check=False,
+            env=environment(),
+            **identity(),
+        )
+
+
+@contextmanager
+def telling_what_cannot_run(program: str) -> Iterator[None]:
+    """Raise a `StartError` where a program of a server cannot be run at all."""
+    try:
+        yield
+    except (FileNotFoundError, PermissionError) as error:
+        as_whom = "; as root, berth runs servers as an unprivileged user" if is_root() else ""
+        raise StartError(
+            f"{program} could not be run.",
+            why=f"{error.strerror}: {error.filename}{as_whom}",
+            remedy="install it where every user may run it, or use a container: berth_source",
+        ) from error
