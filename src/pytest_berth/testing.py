@@ -381,7 +381,7 @@ class ServiceConformance:
         )
         any_source.write(
             f"""
-            import os, pathlib
+            import os, pathlib, tempfile
             import pytest
             from conftest import kill, run_nested
             from pytest_berth import wait_for
@@ -389,17 +389,19 @@ class ServiceConformance:
             place, strangers = pathlib.Path("nested"), []
 
             @pytest.fixture(scope="session", autouse=True)
-            def stranger():
-                yield
-                (place / "may-end").touch()
-                for each in strangers:
-                    assert each.wait() == 0
+            def own_directory():
+                with tempfile.TemporaryDirectory() as directory:
+                    os.chmod(directory, 0o755)
+                    yield directory
+                    (place / "may-end").touch()
+                    for each in strangers:
+                        assert each.wait() == 0
 
-            def test_losing({names}, {prefix}_server, pytestconfig):
+            def test_losing({names}, {prefix}_server, pytestconfig, own_directory):
                 port = f"berth_{prefix}_port = {{{prefix}_server.port}}"
                 kill(pytestconfig, {prefix}_server)
-                # Not by the reserved ports of this run: a stranger knows nothing of them.
-                strangers.append(run_nested(port, TMPDIR=os.path.abspath("nested")))
+                # Elsewhere than the ports that this run reserves: a stranger knows nothing of them.
+                strangers.append(run_nested(port, TMPDIR=own_directory))
                 there = lambda: (place / "is-there").exists() or strangers[0].poll() is not None
                 wait_for(there, {_TIMEOUT})
                 assert strangers[0].poll() is None
