@@ -191,7 +191,7 @@ class Service:
             ServiceError: It cannot be imported for another reason, or lacks what must be there.
         """
         if self._backend is None:
-            from pytest_berth.config.backend_checks import checked_backend
+            from pytest_berth.backend_checks import checked_backend
 
             self._backend = checked_backend(self, self._load())
         return self._backend
