@@ -186,6 +186,52 @@ def test_private_databases_are_made_anew_too(
     assert "INTERNALERROR" not in output
 
 
+def test_what_a_wider_fixture_writes_first_on_the_new_server_stays(
+    project: Project, require_source: Callable[[str], None]
+) -> None:
+    require_source("local")
+    project.ini(
+        "berth_source = local",
+        "berth_pg_schema = schema.sql",
+        "berth_pg_databases = other = schema.sql",
+    )
+    (project.root / "schema.sql").write_text("CREATE TABLE note (words text)")
+    project.conftest(LOSE)
+    project.write(
+        test_it="""
+            import pytest
+            from sqlalchemy import text
+            from conftest import lose
+
+            @pytest.fixture(scope="session")
+            def engines(pg_engine, pg_databases):
+                return pg_engine, pg_databases["other"].engine
+
+            def write_and_count(engine):
+                with engine.begin() as connection:
+                    connection.execute(text("INSERT INTO note VALUES ('new')"))
+                    return connection.scalar(text("SELECT count(*) FROM note"))
+
+            def test_losing(engines, pg_server):
+                assert [*map(write_and_count, engines)] == [1, 1]
+                lose(pg_server)
+
+            class TestLater:
+                @pytest.fixture(scope="class")
+                @classmethod
+                def written(cls, engines):
+                    return [*map(write_and_count, engines)]
+
+                def test_later(self, engines, written):
+                    assert written == [1, 1]
+                    assert [*map(write_and_count, engines)] == [2, 2]
+        """
+    )
+    output = project.run("-v").stdout.str()
+    assert "::test_later PASSED" in output
+    assert "the postgres server is lost" in output
+
+
 def test_a_container_that_is_stopped_is_replaced_too(
     project: Project, require_source: Callable[[str], None]
 ) -> None:

@@ -65,7 +65,6 @@ class IsolatedDatabase:
         self._rollback: Rollback | None = None
         self._truncation: Truncation | None = None
         self._private: PrivateDatabases | None = None
-        self._spoilt = False
         self._open(server)
 
     def _open(self, server: Server) -> None:
@@ -74,7 +73,7 @@ class IsolatedDatabase:
         self.server = server
         self.application = Application()
         self.application.watch()
-        self._was_used = False
+        self._spoilt = self._was_used = False
 
     @property
     def url(self) -> str:
