@@ -121,3 +121,60 @@ def test_after_a_crash_by_one_worker_the_other_finds_unlogged_tables_as_seeded(
     project.write(common=COMMON, test_crashes=CRASHES, test_looks=LOOKS)
     result = project.run("-n", "2", "--dist", "loadfile", "-v")
     result.assert_outcomes(passed=6 * 5)
+
+
+# Before two of the tests another session crashes the server. Berth's own are stopped, so that they
+# seem to live until the postmaster kills them, five seconds later.
+STOPS = """
+    import os
+    import signal
+    import psycopg
+    import pytest
+
+    OTHERS = "SELECT pid FROM pg_stat_activity WHERE client_port > 0 AND pid <> pg_backend_pid()"
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_logstart(nodeid):
+        if "first" in nodeid:
+            return
+        with psycopg.connect(os.environ["DSN"], autocommit=True) as connection:
+            for (pid,) in connection.execute(OTHERS).fetchall():
+                os.kill(pid, signal.SIGSTOP)
+            os.kill(connection.info.backend_pid, signal.SIGKILL)
+            with pytest.raises(psycopg.OperationalError):
+                connection.execute("SELECT 1")
+"""
+BETWEEN = """
+    import os
+
+    LOOK = "SELECT (SELECT count(*) FROM unlogged), (SELECT count(*) FROM logged)"
+
+    def look(engine):
+        with engine.connect() as connection:
+            assert connection.exec_driver_sql(LOOK).one() == (2, 2)
+
+    def test_first_committed(pg_engine, pg_dsn):
+        os.environ["DSN"] = pg_dsn
+        look(pg_engine)
+
+    def test_committed(pg_engine): look(pg_engine)
+
+    def test_first_rolled_back(pg_connection):
+        assert pg_connection.exec_driver_sql(LOOK).one() == (2, 2)
+
+    def test_rolled_back(pg_connection):
+        assert pg_connection.exec_driver_sql(LOOK).one() == (2, 2)
+"""
+
+
+def test_a_crash_that_is_seen_only_while_a_test_is_prepared_is_recovered_from(
+    project: Project, require_source: Callable[[str], None]
+) -> None:
+    require_source("local")
+    project.ini("berth_source = local", "berth_pg_schema = schema.sql")
+    (project.root / "schema.sql").write_text(SCHEMA)
+    project.write(conftest=STOPS, test_between=BETWEEN)
+    result = project.run("-v")
+    result.assert_outcomes(passed=4)
+    seen = "berth: postgres: between two tests, the server crashed and recovered, *"
+    result.stdout.fnmatch_lines([seen, seen])

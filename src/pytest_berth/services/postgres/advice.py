@@ -12,4 +12,17 @@ COMMITS = f"{TRUNCATION}\nor a database of its own: {PRIVATE}"
 
 def running_test() -> str:
     """Return the node id of the test that runs now, for messages."""
-    return os.environ.get("PYTEST_CURRENT_TEST", "a test").partition(" ")[0]
+    return os.environ.get("PYTEST_CURRENT_TEST", "").partition(" ")[0] or "a test"
+
+
+def crash_note(when: str) -> str:
+    """Return the note on a crash that was recovered from.
+
+    Args:
+        when: When it was seen, as the part of a sentence.
+    """
+    return (
+        f"postgres: {when}, the server crashed and recovered, as one of its processes was killed;"
+        " that empties unlogged tables, so the template and the database were made anew; what"
+        " fixtures of a wider scope had written is gone"
+    )

@@ -10,7 +10,10 @@ from contextlib import ExitStack, contextmanager
 from functools import partial
 from typing import TYPE_CHECKING
 
+import psycopg
+
 from pytest_berth.services.postgres import sqlalchemy_compat, urls
+from pytest_berth.services.postgres.advice import crash_note
 from pytest_berth.services.postgres.application_connections import (
     Application,
     check_pools,
@@ -152,7 +155,11 @@ class IsolatedDatabase:
             self._recover()
         self._was_used = True
         with ExitStack() as stack:
-            self._enter(stack, isolation, seeds)
+            try:
+                self._enter(stack, isolation, seeds)
+            except psycopg.DatabaseError as error:
+                self._recover_from_crash(error)
+                self._enter(stack, isolation, seeds)
             # Before the database is put back, as temporary tables write to its catalog.
             stack.callback(self._make_sessions_new)
             yield
@@ -177,7 +184,10 @@ class IsolatedDatabase:
         if self._is_cut_off():
             self._recover()
         elif self._truncation and not self.berth.manager.is_lost(self.server):
-            self._truncation.sweep()
+            try:
+                self._truncation.sweep()
+            except psycopg.DatabaseError as error:
+                self._recover_from_crash(error)
 
     def expect_changes(self) -> None:
         """Let what is written from now on stay, until the next test has ended."""
@@ -280,7 +290,18 @@ class IsolatedDatabase:
         """Make everything anew; what was made ahead comes from the template as it was."""
         if self._private:
             self._private.close()
-        self.start_over()
+        if self.start_over():
+            self.berth.progress.note(crash_note("between two tests"))
+
+    def _recover_from_crash(self, error: psycopg.DatabaseError) -> None:
+        """Make everything anew if a test of another worker has just crashed the server.
+
+        Raises:
+            psycopg.DatabaseError: The error that was given, which means something else.
+        """
+        if not self._is_cut_off():
+            raise error
+        self._recover()
 
     def _disconnect(self) -> None:
         if self._sessions:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from pytest_berth.isolation.layers import Layers
 from pytest_berth.services.postgres import restore
-from pytest_berth.services.postgres.advice import PRIVATE, running_test
+from pytest_berth.services.postgres.advice import PRIVATE, crash_note, running_test
 from pytest_berth.services.postgres.restore import Baseline
 
 if TYPE_CHECKING:
@@ -96,11 +96,7 @@ class Truncation:
             has_crashed = not is_clean and self._start_over()
             if not (has_crashed and isinstance(error, restore.BaselineLost)):
                 raise
-            self._note(
-                f"postgres: while {who} ran, the server crashed and recovered, as one of its"
-                " processes was killed; that empties unlogged tables, so the template and the"
-                " database were made anew; what fixtures of a wider scope had written is gone"
-            )
+            self._note(crash_note(f"while {who} ran"))
 
     def _tell_dropped(self, who: str) -> None:
         if dropped := self.layers.take_dropped():
