@@ -75,7 +75,7 @@ def test_sweep_removes_a_dead_run_and_nothing_that_only_looks_like_one(
     place: Path, dead: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     alike = hostile(place, dead, tmp_path / "elsewhere")
-    assert list(reaper._abandoned(place)) == [dead]
+    assert list(reaper._orphaned(place)) == [dead]
     assert [each.handle for each in orphans.directories(place)] == [dead]
 
     with pytest.raises(SystemExit) as ended:
@@ -91,13 +91,13 @@ def test_sweep_removes_a_dead_run_and_nothing_that_only_looks_like_one(
 def test_what_could_not_be_removed_is_tried_again_after_an_hour(place: Path, dead: Path) -> None:
     put_off = Registry(dead).put_off
     put_off.write_text("gone\n" * 2)
-    assert list(reaper._abandoned(place)) == [dead], "a moment later it may be there"
+    assert list(reaper._orphaned(place)) == [dead], "a moment later it may be there"
     put_off.write_text("gone\n" * 3)
-    assert list(reaper._abandoned(place)) == []
+    assert list(reaper._orphaned(place)) == []
     for moved in (-reaper._TRY_AGAIN_AFTER, reaper._TRY_AGAIN_AFTER):
         at = time.time() + moved
         os.utime(put_off, (at, at))
-        assert list(reaper._abandoned(place)) == [dead]
+        assert list(reaper._orphaned(place)) == [dead]
 
 
 def test_sweep_leaves_a_run_alone_that_is_alive(

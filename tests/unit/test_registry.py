@@ -143,7 +143,7 @@ def test_a_directory_of_another_version_is_read_or_left_to_itself(
     (directory / "postgres.ready.json").write_text(json.dumps(server))
 
     assert [each.handle for each in orphans.directories(tmp_path)] == [directory] * is_read
-    assert list(reaper._abandoned(tmp_path)) == [directory] * is_read
+    assert list(reaper._orphaned(tmp_path)) == [directory] * is_read
     assert Registry(directory).read("ready", "postgres") == SERVER
     with pytest.raises(SystemExit) if not is_read else nullcontext():
         commands.main(["sweep", str(directory)])

@@ -15,7 +15,7 @@ from pytest_berth.debug_log import debug, ignoring
 from pytest_berth.errors import RunEndedError
 from pytest_berth.run import heartbeat, orphans, run
 from pytest_berth.run.once_per_run import lock
-from pytest_berth.run.registry import Registry
+from pytest_berth.run.registry import Registry, is_directory
 from pytest_berth.run.reuse import expiry, reuse_reaper
 from pytest_berth.run.reuse.records import Record, Records, is_private, place
 from pytest_berth.run.server_manager import Manager
@@ -171,7 +171,7 @@ def _refusal(directory: Path) -> str:
     """Tell why a directory may not be swept; nothing where it may, or is gone."""
     if not directory.exists():
         return ""
-    if not run.is_directory(directory):
+    if not is_directory(directory):
         return f"it is not the directory of a run of this user's in {tempfile.gettempdir()}"
     if not heartbeat.has_ended(Registry(directory).owner):
         return "its run is alive, or nothing proves that it has ended: `pytest-berth ps` shows it"

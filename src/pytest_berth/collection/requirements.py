@@ -180,15 +180,15 @@ def _put_first(item: pytest.Item, fixture: str) -> None:
     names.insert(next(function_scoped, len(names)), fixture)
 
 
-def _put_before_all(item: pytest.Item, slate: str) -> None:
-    """Make what a clean slate needs for the whole session the first of all fixtures.
+def _put_before_all(item: pytest.Item, isolation: str) -> None:
+    """Make the session's fixtures that an isolation fixture asks for the first of all.
 
     The suite's own may reach the server by the application, without asking for a fixture.
     """
     names = _closure(item)
     overriding = pytest_private.fixture_info(item).name2fixturedefs
-    (of_slate,) = pytest_private.definitions(item, slate)
-    for argument in of_slate.argnames:
+    (definition,) = pytest_private.definitions(item, isolation)
+    for argument in definition.argnames:
         found = overriding.get(argument) or pytest_private.definitions(item, argument)
         if found and found[-1].scope == "session":
             if argument in names:

@@ -21,7 +21,6 @@ from typing import TYPE_CHECKING, Any
 from pytest_berth.config.options import KEEP
 from pytest_berth.run import heartbeat, process_identity, registry
 from pytest_berth.run.reuse import records
-from pytest_berth.run.run import is_directory
 from pytest_berth.sources.labels import INSIDE, RUN
 
 if TYPE_CHECKING:
@@ -122,8 +121,8 @@ def kept() -> Iterator[Orphan]:
 def directories(place: Path) -> Iterator[Orphan]:
     """Yield the directories of this user's runs in a temporary directory."""
     for directory in registry.directories(place):
-        if is_directory(directory):
-            run_id, owner = directory.name.split("-")[1], registry.Registry(directory).owner
+        if registry.is_directory(directory):
+            run_id, owner = registry.run_id(directory), registry.Registry(directory).owner
             yield Orphan(run_id, str(directory), "", _state_of(owner), True, directory)
 
 

@@ -21,7 +21,6 @@ from typing import TYPE_CHECKING
 from pytest_berth.run import heartbeat, registry, suspended_servers
 from pytest_berth.run.process_identity import Process, is_held, is_own_directory, read
 from pytest_berth.run.registry import Registry
-from pytest_berth.run.run import is_directory
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -70,12 +69,10 @@ def main(path: str) -> None:
     directory = Path(path)
     tempfile.tempdir = str(directory.parent)
     heartbeat.beat(directory)
-    abandoned = list(_abandoned(directory.parent))
-    if abandoned:
+    orphaned = list(_orphaned(directory.parent))
+    if orphaned:
         # Not waited for: a server of theirs that does not answer must not keep this run unguarded.
-        subprocess.Popen(
-            _command(*abandoned), stdin=subprocess.DEVNULL, env=_environment(directory)
-        )
+        subprocess.Popen(_command(*orphaned), stdin=subprocess.DEVNULL, env=_environment(directory))
     for place in _unguarded(directory.parent):
         _guard(place)
     owner = read(Registry(directory).owner)
@@ -90,11 +87,11 @@ def main(path: str) -> None:
         )
 
 
-def _abandoned(place: Path) -> Iterator[Path]:
+def _orphaned(place: Path) -> Iterator[Path]:
     """Yield the directories of this user's runs whose owners have provably ended."""
     for directory in registry.directories(place):
         has_ended = heartbeat.has_ended(Registry(directory).owner)
-        if is_directory(directory) and has_ended and _may_try(directory):
+        if registry.is_directory(directory) and has_ended and _may_try(directory):
             yield directory
 
 

@@ -59,11 +59,11 @@ from __future__ import annotations
 import json
 import os
 import re
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
-    from pathlib import Path
 
     from pytest_berth.api import Server
 
@@ -77,7 +77,7 @@ REAPER = "reaper"
 RECORD_FORMAT = 3
 REGISTER = "register"
 _PUT_OFF = "put-off"
-_REUSE = "berth-kept-"
+_RUN, _REUSE = "berth-", "berth-kept-"
 # What was called otherwise up to format 2, of runs and of records: a server's fields, its handle's.
 _FORMER = {"kept": "reuse_record", "thawed": "from_snapshot", "adopted": "reattached"}
 _FORMER_HANDLE = {"kept_file": "snapshot_file"}
@@ -304,13 +304,36 @@ def reuse_directories(place: Path) -> Iterator[Path]:
     yield from place.glob(f"{_REUSE}*")
 
 
+def make_directory(run_id: str) -> Path:
+    """Make a run's directory, for this user only, in the temporary directory."""
+    import tempfile
+
+    return Path(tempfile.mkdtemp(prefix=f"{_RUN}{run_id}-"))
+
+
+def run_id(directory: Path) -> str:
+    """Return the id of the run that a directory is of, which its name tells."""
+    return directory.name.split("-")[1]
+
+
 def directories(place: Path) -> Iterator[Path]:
     """Yield what may be runs' directories in a temporary directory, in order."""
-    for owner in sorted(place.glob(f"berth-*/{OWNER}")):
+    for owner in sorted(place.glob(f"{_RUN}*/{OWNER}")):
         yield owner.parent
 
 
-def has_known_format(directory: Path) -> bool:
+def is_directory(path: Path) -> bool:
+    """Tell whether a path is the directory of a run of this user's, in the temporary directory.
+
+    One of a later version, whose format is not known here, is none: it is left to that version.
+    """
+    from pytest_berth.sources import owned_directories
+
+    is_ours = owned_directories.is_ours(path, _RUN) and (path / OWNER).is_file()
+    return is_ours and _has_known_format(path)
+
+
+def _has_known_format(directory: Path) -> bool:
     """Tell whether a run's directory is of this version's format, or an earlier one's."""
     try:
         _pid, _started, _machine, *number = json.loads((directory / OWNER).read_text())

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import tempfile
 import threading
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,7 +11,6 @@ if TYPE_CHECKING:
     from pytest_berth.run.registry import Registry
 
 MAIN = "main"
-_PREFIX = "berth-"
 _VARIABLE = "BERTH_RUN_DIRECTORY"
 _MAKING = threading.Lock()
 
@@ -66,7 +64,7 @@ class Run:
         from pytest_berth.run import process_identity, registry
         from pytest_berth.sources import owned_directories
 
-        directory = Path(tempfile.mkdtemp(prefix=f"{_PREFIX}{self.id}-"))
+        directory = registry.make_directory(self.id)
         owned_directories.mark(directory)
         owner = registry.Registry(directory).owner
         this = process_identity.this_process()
@@ -130,12 +128,13 @@ class Run:
 
     def remove(self) -> None:
         """Remove the run's directory, if it provably is one."""
+        from pytest_berth.run import registry
         from pytest_berth.sources import owned_directories
 
         if self._descriptor is not None:
             os.close(self._descriptor)
             self._descriptor = None
-        if self.has_directory and is_directory(self.directory):
+        if self.has_directory and registry.is_directory(self.directory):
             owned_directories.remove(self.directory)
 
 
@@ -155,18 +154,8 @@ def current() -> Run:
     return run
 
 
-def is_directory(path: Path) -> bool:
-    """Tell whether a path is the directory of a run of this user's, in the temporary directory.
-
-    One of a later version, whose format is not known here, is none: it is left to that version.
-    """
-    from pytest_berth.run import registry
-    from pytest_berth.sources import owned_directories
-
-    is_ours = owned_directories.is_ours(path, _PREFIX) and registry.Registry(path).owner.is_file()
-    return is_ours and registry.has_known_format(path)
-
-
 def resume(directory: Path) -> Run:
     """Return a run as its owner, known by its directory only."""
-    return Run(directory.name.split("-")[1], MAIN, directory=directory)
+    from pytest_berth.run import registry
+
+    return Run(registry.run_id(directory), MAIN, directory=directory)

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pytest_berth.debug_log import ignoring
-from pytest_berth.run.registry import Registry
+from pytest_berth.run.registry import Registry, is_directory
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -75,7 +75,7 @@ def end(directory: Path, key: str) -> None:
     from pytest_berth.sources.choose import Sources
 
     registry = Registry(directory)
-    server = registry.read("launched", key) if run.is_directory(directory) else None
+    server = registry.read("launched", key) if is_directory(directory) else None
     if server is None:
         return
     source = Sources(defaults(directory, OPTIONS), run.resume(directory).id, dict)[server.source]
