@@ -123,6 +123,14 @@ def test_the_table_of_fixtures_has_types_scopes_and_which_commit() -> None:
     assert shown == expected
 
 
+def test_each_file_that_the_architecture_names_is_there() -> None:
+    named = set(re.findall(r"`([\w/]+\.py)`", page("architecture")))
+    files = [found.as_posix() for found in (ROOT / "src").rglob("*.py")]
+
+    assert named
+    assert [name for name in named if not any(file.endswith(f"/{name}") for file in files)] == []
+
+
 def test_the_readme_names_every_fixture() -> None:
     text = (ROOT / "README.md").read_text("utf-8")
 

@@ -51,7 +51,7 @@ class Access:
     database: IsolatedDatabase
     driver: str
     _pinned: tuple[OuterView, AsyncEngine] | None = field(default=None, init=False, repr=False)
-    _own: tuple[IsolatedDatabase | Database, AsyncEngine] | None = field(
+    _of_private: tuple[IsolatedDatabase | Database, AsyncEngine] | None = field(
         default=None, init=False, repr=False
     )
     _joined: AsyncConnection | None = field(default=None, init=False, repr=False)
@@ -62,9 +62,9 @@ class Access:
         active = self.database.active
         if active is self.database:
             return self._shared
-        if self._own is None or self._own[0] is not active:
-            self._own = active, self._made_by.engine(active)
-        return self._own[1]
+        if self._of_private is None or self._of_private[0] is not active:
+            self._of_private = active, self._made_by.engine(active)
+        return self._of_private[1]
 
     @cached_property
     def _shared(self) -> AsyncEngine:
