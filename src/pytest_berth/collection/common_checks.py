@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pytest_berth.config import markers
-from pytest_berth.config.common_options import TEST, WORKER
+from pytest_berth.config.common_options import RUN, TEST
 from pytest_berth.config.loading import SETTINGS
-from pytest_berth.config.options import EXPORT
+from pytest_berth.config.options import EXPORT, SOURCE
 from pytest_berth.debug_log import debug
 from pytest_berth.errors import MissingExtraError, ServiceError, SettingsError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     import pytest
 
     from pytest_berth.config.descriptor import Service
-    from pytest_berth.config.options import Settings
+    from pytest_berth.config.options import Option, Settings
 
 
 def check(
@@ -50,6 +50,7 @@ def check(
         debug("%s: the tests that need it tell: %s", service.name, error)
         return
     backend.check(items)
+    check_not_at_url(service, settings, [service.port])
     _check_port(service, settings, workers)
 
 
@@ -66,15 +67,41 @@ def _check_marker(service: Service, item: pytest.Item) -> None:
         )
 
 
+def check_not_at_url(service: Service, settings: Settings, options: Iterable[Option[Any]]) -> None:
+    """Check that options which settle what berth starts are not set beside a server's URL.
+
+    Args:
+        service: The service.
+        settings: The settings.
+        options: Those that have no effect on a server given by URL.
+
+    Raises:
+        SettingsError: One of them is set, and the server is given by URL.
+    """
+    given = [option for option in options if settings[option]]
+    source: str = settings[service.source] or settings[SOURCE]
+    url: str = settings[service.url]
+    if given and url and source in {"auto", "external"}:
+        name, noun = given[0].name, service.noun
+        raise SettingsError(
+            f"{name} has no effect on a server that is given by URL.",
+            why=f"{settings.given(given[0])}; {settings.given(service.url)}: what that {noun} has"
+            " is not berth's to choose",
+            remedy=f"leave {name} out, and tell the application by {EXPORT.name}\n"
+            f"or let berth start a {noun} like that: {service.source.name} = container (or local)",
+        )
+
+
 def _check_port(service: Service, settings: Settings, workers: int) -> None:
     """Refuse one port for the servers of several workers: they would have to share one."""
-    if settings[service.port] and settings[service.scope] == WORKER and workers > 1:
+    if settings[service.port] and settings[service.scope] != RUN and workers > 1:
         raise SettingsError(
             f"several workers cannot each have a {service.noun} at the same port.",
             why=f"{settings.given(service.port)}; {settings.given(service.scope)};"
             f" {workers} workers (xdist's -n)",
             remedy=f"leave {service.port.name} out, and tell the application each worker's:"
-            f" {EXPORT.name} = PORT = {{{service.prefix}_port}}\nor run without -n",
+            f" {EXPORT.name} = ADDRESS = {{{service.address}}}\n"
+            f"or share one {service.noun} ({service.scope.name} = run), or run without -n",
         )
 
 

@@ -9,8 +9,10 @@ import pytest
 
 from ini_settings import settings
 from pytest_berth.api import Credentials
+from pytest_berth.collection import common_checks
+from pytest_berth.config.loading import SETTINGS
 from pytest_berth.errors import SettingsError
-from pytest_berth.services.kafka import fixed_address, launch
+from pytest_berth.services.kafka import launch
 from pytest_berth.services.kafka.service import KAFKA
 from pytest_berth.sources import ports
 
@@ -69,11 +71,16 @@ def test_an_application_finds_the_broker_at_the_port_that_it_has_written_down(
         ),
     ],
 )
-def test_what_cannot_be_fixed_is_told(given: dict[str, str], told: str) -> None:
+def test_what_cannot_be_fixed_is_told(
+    given: dict[str, str], told: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     fixing = settings(KAFKA, berth_kafka_port="9092", **given)
-    berth: Any = SimpleNamespace(settings=fixing, run=SimpleNamespace(workers=2))
+    item: Any = SimpleNamespace(
+        config=SimpleNamespace(stash={SETTINGS: fixing}), iter_markers=lambda name: []
+    )
+    monkeypatch.setattr(KAFKA.backend, "check", lambda items: None)
     with pytest.raises(SettingsError) as raised:
-        fixed_address.check(berth)
+        common_checks.check(KAFKA, [item], is_exported=False, workers=2)
     assert raised.value.what == told
     assert "berth_kafka_port = 9092" in raised.value.why
 

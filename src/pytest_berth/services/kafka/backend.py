@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from importlib import import_module
 from typing import TYPE_CHECKING
 
 from pytest_berth.api import Backend
-from pytest_berth.services.kafka import fixed_address, launch
+from pytest_berth.services.kafka import launch
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -25,7 +26,7 @@ class Kafka(Backend):
 
     def account(self, settings: Settings) -> Credentials:
         """Return the account of a broker to be started: the id of a new cluster."""
-        return fixed_address.chosen(settings, launch.credentials())
+        return replace(launch.credentials(), given=bool(settings[self.service.port]))
 
     def container(self, settings: Settings, account: Credentials) -> Container:
         """Describe the container, through the interface of the official image."""
@@ -74,12 +75,13 @@ class Kafka(Backend):
 
     def connection_errors(self) -> tuple[type[Exception], ...]:
         """Return what says that a connection has failed, or leads to another broker by now."""
-        from pytest_berth.services.kafka.connection_errors import ERRORS
+        from pytest_berth.services.kafka.connection import ForeignBrokerError
+        from pytest_berth.services.kafka.kafka_python import errors
 
-        return ERRORS
+        return (errors.KafkaError, OSError, ForeignBrokerError)
 
     def check(self, items: Sequence[pytest.Item]) -> None:
-        """Check topics and the port that the settings fix."""
+        """Check the topics that the tests name."""
         from pytest_berth.services.kafka import requirements
 
         requirements.check(items)

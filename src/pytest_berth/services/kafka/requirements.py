@@ -12,7 +12,6 @@ from pytest_berth.isolation.lifecycle import has_own_server
 from pytest_berth.run.once_per_run import once
 from pytest_berth.run.plugin_state import PLUGIN_STATE
 from pytest_berth.run.run import MAIN
-from pytest_berth.services.kafka import fixed_address
 from pytest_berth.services.kafka.options import SCOPE, TOPICS, berth_kafka, topic_name
 from pytest_berth.services.kafka.service import KAFKA
 
@@ -34,9 +33,7 @@ def check(items: Sequence[pytest.Item]) -> None:
     """
     for item in items:
         topics_of(item)
-    berth = items[0].config.stash[PLUGIN_STATE]
-    fixed_address.check(berth)
-    _hint(items, berth)
+    _hint(items, items[0].config.stash[PLUGIN_STATE])
 
 
 def topics_of(item: pytest.Item) -> tuple[str, ...]:

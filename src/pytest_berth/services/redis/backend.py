@@ -73,9 +73,9 @@ class Redis(Backend):
 
     def connection_errors(self) -> tuple[type[Exception], ...]:
         """Return what redis-py raises when a connection fails."""
-        from pytest_berth.services.redis.connection_errors import ERRORS
+        import redis
 
-        return ERRORS
+        return (redis.ConnectionError, redis.TimeoutError)
 
     def check(self, items: Sequence[pytest.Item]) -> None:
         """Check the address that the settings fix."""
@@ -85,9 +85,15 @@ class Redis(Backend):
 
     def describe_isolation(self, item: pytest.Item) -> str:
         """Describe the test's isolation, and why it was chosen."""
-        from pytest_berth.services.redis import requirements
+        from pytest_berth.config.common_options import TEST
+        from pytest_berth.config.loading import SETTINGS
+        from pytest_berth.isolation.lifecycle import has_own_server
 
-        return requirements.isolation(item)
+        settings, scope = item.config.stash[SETTINGS], self.service.scope
+        if not has_own_server(item, self.service):
+            return f"flushed: a database number for each worker, {settings.given(scope)}"
+        by_all = settings[scope] == TEST
+        return f"own server: {settings.given(scope) if by_all else 'asked for by the marker'}"
 
     def load(self, items: Sequence[pytest.Item], *, starts: bool) -> None:
         """Import what else its tests need."""

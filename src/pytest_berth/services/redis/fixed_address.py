@@ -5,10 +5,12 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from pytest_berth.collection import common_checks
 from pytest_berth.config.common_options import RUN
 from pytest_berth.config.options import EXPORT, SOURCE, Option
 from pytest_berth.errors import SettingsError
 from pytest_berth.services.redis import options as ini
+from pytest_berth.services.redis.service import REDIS
 
 if TYPE_CHECKING:
     from pytest_berth.api import Credentials
@@ -34,26 +36,16 @@ def check(berth: PluginState) -> None:
         SettingsError: The server is given by URL, or several workers would share what is one's.
     """
     settings = berth.settings
-    given = [option for option in OF_SERVER if settings[option]]
-    source: str = settings[ini.SOURCE] or settings[SOURCE]
-    is_external = bool(settings[ini.URL]) and source in {"auto", "external"}
-    if is_external and given:
-        raise _at_url(settings, given[0])
+    common_checks.check_not_at_url(REDIS, settings, OF_SERVER)
     if berth.run.workers == 1:
         return
     if settings[ini.PORT]:
         raise _one_port(berth)
-    if settings[ini.NUMBER] and (is_external or settings[ini.SCOPE] == RUN):
-        raise _one_number(berth)
-
-
-def _at_url(settings: Settings, option: Option[Any]) -> SettingsError:
-    return SettingsError(
-        f"{option.name} has no effect on a server that is given by URL.",
-        why=f"{settings.given(option)}; {settings.given(ini.URL)}",
-        remedy=f"leave {option.name} out; the URL says where the server is, and its password\n"
-        f"or let berth start a server like that: {ini.SOURCE.name} = container (or local)",
+    is_shared = settings[ini.SCOPE] == RUN or (
+        settings[ini.URL] and (settings[ini.SOURCE] or settings[SOURCE]) in {"auto", "external"}
     )
+    if settings[ini.NUMBER] and is_shared:
+        raise _one_number(berth)
 
 
 def _one_port(berth: PluginState) -> SettingsError:

@@ -5,10 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from pytest_berth.api import Credentials
+from pytest_berth.collection import common_checks
 from pytest_berth.config.common_options import WORKER
-from pytest_berth.config.options import EXPORT, SOURCE, Option
+from pytest_berth.config.options import EXPORT, Option
 from pytest_berth.errors import SettingsError
 from pytest_berth.services.postgres import options as ini
+from pytest_berth.services.postgres.service import POSTGRES
 
 if TYPE_CHECKING:
     from pytest_berth.config.options import Settings
@@ -42,26 +44,13 @@ def check(berth: PluginState) -> None:
         SettingsError: The server is given by URL, or several workers would share a name.
     """
     settings = berth.settings
-    given = [option for option in NAMES if settings[option]]
-    source: str = settings[ini.SOURCE] or settings[SOURCE]
-    if settings[ini.URL] and given and source in {"auto", "external"}:
-        raise _at_url(settings, given[0])
+    common_checks.check_not_at_url(POSTGRES, settings, NAMES)
     if berth.run.workers == 1:
         return
     if settings[ini.PORT]:
         raise _one_port(berth)
     if settings[ini.DATABASE_NAME] and settings[ini.SCOPE] != WORKER:
         raise _one_database(berth)
-
-
-def _at_url(settings: Settings, option: Option[Any]) -> SettingsError:
-    return SettingsError(
-        f"{option.name} has no effect on a server that is given by URL.",
-        why=f"{settings.given(option)}; {settings.given(ini.URL)}: names and databases of that"
-        " server are not berth's to choose",
-        remedy=f"leave {option.name} out, and tell the application by {EXPORT.name}\n"
-        f"or let berth start a server with these names: {ini.SOURCE.name} = container (or local)",
-    )
 
 
 def _one_port(berth: PluginState) -> SettingsError:
