@@ -13,8 +13,8 @@ from pytest_berth.errors import NotRestoredError
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
-    from pytest_berth.services.redis.places import Place
     from pytest_berth.services.redis.server_state import Standing
+    from pytest_berth.services.redis.worker_databases import WorkerDatabases
 
 _AT_ONCE = 1000
 _CHANGES = re.compile(rb"^(?:rdb_changes_since_last_save|rdb_last_save_time):(\d+)", re.MULTILINE)
@@ -67,50 +67,50 @@ class NotPutBackError(NotRestoredError):
         )
 
 
-def capture(place: Place, known: Baseline) -> Baseline:
+def capture(databases: WorkerDatabases, known: Baseline) -> Baseline:
     """Return what there is, *known* itself if nothing has changed since."""
-    look = place.look()
-    standing = place.standing(look)
+    look = databases.look()
+    standing = databases.standing(look)
     if not look.filled:
         same = not known.values and known.standing == standing
         return known if same else Baseline(standing=standing)
-    token = _token(place.home)
+    token = _token(databases.home)
     if known.values and token is not None and token == known.token and known.standing == standing:
         return known
     values: dict[Key, Value] = {}
     for number in look.filled:
-        for keys in _batches(place.at(number)):
-            values.update(_read(place.at(number), number, keys))
+        for keys in _batches(databases.at(number)):
+            values.update(_read(databases.at(number), number, keys))
     return Baseline(values, token, standing)
 
 
-def restore(place: Place, baseline: Baseline) -> Baseline:
+def restore(databases: WorkerDatabases, baseline: Baseline) -> Baseline:
     """Put everything back; return the baseline as it is from now on.
 
     Raises:
         NotPutBackError: Something beside the keys cannot be put back.
     """
-    look = place.look(ending=True, flush=place.number not in baseline.numbers)
+    look = databases.look(ending=True, flush=databases.number not in baseline.numbers)
     if baseline.standing is not None:
-        left = place.put_back(look, baseline.standing)
+        left = databases.put_back(look, baseline.standing)
         if left:
             raise NotPutBackError(left)
     if not baseline.values and not look.filled:
         return baseline
-    if baseline.token is not None and _token(place.home) == baseline.token:
+    if baseline.token is not None and _token(databases.home) == baseline.token:
         return baseline
     for number in look.filled | baseline.numbers:
-        _refill(place.at(number), number, baseline)
-    return Baseline(baseline.values, _token(place.home), baseline.standing)
+        _refill(databases.at(number), number, baseline)
+    return Baseline(baseline.values, _token(databases.home), baseline.standing)
 
 
-def remove_others(place: Place, baseline: Baseline) -> None:
+def remove_others(databases: WorkerDatabases, baseline: Baseline) -> None:
     """Delete the keys that the baseline does not have."""
-    filled = place.look().filled
-    if not filled or (baseline.token is not None and _token(place.home) == baseline.token):
+    filled = databases.look().filled
+    if not filled or (baseline.token is not None and _token(databases.home) == baseline.token):
         return
     for number in filled:
-        client = place.at(number)
+        client = databases.at(number)
         for keys in _batches(client):
             others = [key for key in keys if (number, key) not in baseline.values]
             if others:

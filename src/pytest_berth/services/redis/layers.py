@@ -10,25 +10,25 @@ from pytest_berth.services.redis import baseline
 from pytest_berth.services.redis.baseline import Baseline
 
 if TYPE_CHECKING:
-    from pytest_berth.services.redis.places import Place
+    from pytest_berth.services.redis.worker_databases import WorkerDatabases
 
 
 @dataclass
 class KeyLayers(Layers[Baseline]):
-    """The layers of a worker's place.
+    """The layers of a worker's databases.
 
     Attributes:
-        place: The database numbers.
+        databases: The database numbers.
         known: What there was when it was last looked at, or put back.
         untouched: No keys, and what stood beside before any test.
     """
 
-    place: Place
+    databases: WorkerDatabases
     known: Baseline = field(default_factory=Baseline, init=False, repr=False)
     untouched: Baseline = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
-        standing = baseline.capture(self.place, self.known).standing
+        standing = baseline.capture(self.databases, self.known).standing
         self.known = self.untouched = Baseline(standing=standing)
 
     def refill(self) -> None:
@@ -37,7 +37,10 @@ class KeyLayers(Layers[Baseline]):
         What the test wrote in which the server was lost is gone.
         """
         self.forget_test()
-        began, there = self.untouched.standing, baseline.capture(self.place, Baseline()).standing
+        began, there = (
+            self.untouched.standing,
+            baseline.capture(self.databases, Baseline()).standing,
+        )
         for layer in self._layers:
             layer.before = layer.before.on_another(began, there)
         self.known = self.known.on_another(began, there)
@@ -45,11 +48,11 @@ class KeyLayers(Layers[Baseline]):
         self._return_to(self.known)
 
     def _settle(self) -> Baseline:
-        self.known = baseline.capture(self.place, self.known)
+        self.known = baseline.capture(self.databases, self.known)
         return self.known
 
     def _return_to(self, before: Baseline) -> None:
-        self.known = baseline.restore(self.place, before)
+        self.known = baseline.restore(self.databases, before)
         for layer in self._layers:
             if layer.before is before:
                 layer.before = self.known

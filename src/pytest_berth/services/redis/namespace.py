@@ -10,10 +10,10 @@ import redis
 from pytest_berth.api import Namespace
 from pytest_berth.errors import IsolationError
 from pytest_berth.run.run import MAIN
-from pytest_berth.services.redis import baseline, clients, database_numbers, places, urls
+from pytest_berth.services.redis import baseline, clients, database_numbers, urls, worker_databases
 from pytest_berth.services.redis.baseline import NotPutBackError
 from pytest_berth.services.redis.layers import KeyLayers
-from pytest_berth.services.redis.places import Place
+from pytest_berth.services.redis.worker_databases import WorkerDatabases
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     import pytest
 
     from pytest_berth.api import Server, Worker
-    from pytest_berth.isolation.layers import Place as FixturesPlace
+    from pytest_berth.isolation.layers import Place
     from pytest_berth.services.redis.claims import Claim
 
 
@@ -31,17 +31,19 @@ class RedisNamespace(Namespace):
     Args:
         server: The server.
         url: URL of the database that tests are told.
-        place: The numbers, and berth's own clients.
+        databases: The numbers, and berth's own clients.
         claim: On an external server, what makes the number ours.
     """
 
-    def __init__(self, server: Server, url: str, place: Place, claim: Claim | None = None) -> None:
+    def __init__(
+        self, server: Server, url: str, databases: WorkerDatabases, claim: Claim | None = None
+    ) -> None:
         self.url = url
         self._server = server
-        self._place = place
+        self._databases = databases
         self._claim = claim
         self._settled = False
-        self._layers = KeyLayers(place)
+        self._layers = KeyLayers(databases)
 
     @property
     def follows_fixtures(self) -> bool:
@@ -73,7 +75,7 @@ class RedisNamespace(Namespace):
                 self._settled = True
 
     @contextmanager
-    def entering(self, place: FixturesPlace, fixture: object) -> Iterator[None]:
+    def entering(self, place: Place, fixture: object) -> Iterator[None]:
         """Let a fixture of a wider scope write."""
         self._require_ours()
         with self._layers.entering(place, fixture):
@@ -93,12 +95,12 @@ class RedisNamespace(Namespace):
         if self._settled:
             with self._told():
                 self._require_ours()
-                baseline.remove_others(self._place, self._layers.known)
+                baseline.remove_others(self._databases, self._layers.known)
 
     def reopen(self, server: Server) -> None:
         """Go on with the server that takes the place of a lost one, with what fixtures wrote."""
-        self._place.forget()
-        self._server = self._place.server = server
+        self._databases.forget()
+        self._server = self._databases.server = server
         self._settled = False
         clients.drop_idle(server)
         with self._told():
@@ -133,8 +135,8 @@ def opened(server: Server, worker: Worker) -> Iterator[RedisNamespace]:
     if server.source != "external":
         with clients.closing(clients.berths_own(server, number)) as client:
             _require_number(client, number)
-            with places.closing(_place(worker, server, number, client)) as place:
-                yield RedisNamespace(server, url, place)
+            with worker_databases.closing(_databases(worker, server, number, client)) as databases:
+                yield RedisNamespace(server, url, databases)
         return
     from pytest_berth.services.redis import claims
 
@@ -142,20 +144,24 @@ def opened(server: Server, worker: Worker) -> Iterator[RedisNamespace]:
     with clients.closing(claims.connect(url, name)) as client:
         _require_number(client, number)
         claim = claims.claim(client, name, number)
-        with places.closing(Place(server, number, range(number, number + 1), client)) as place:
-            yield RedisNamespace(server, url, place, claim)
+        with worker_databases.closing(
+            WorkerDatabases(server, number, range(number, number + 1), client)
+        ) as databases:
+            yield RedisNamespace(server, url, databases, claim)
         claim.renew_at_end()
 
 
-def _place(worker: Worker, server: Server, number: int, client: redis.Redis) -> Place:
-    """Return the place on a server of ours: all of it, where no other worker uses it."""
+def _databases(worker: Worker, server: Server, number: int, client: redis.Redis) -> WorkerDatabases:
+    """Return the databases on a server of ours: all of them, where no other worker uses it."""
     count = database_numbers.count(worker.settings)
     if worker.dedicated:
-        return Place(server, number, range(number, number + 1), client)  # it ends with its test
+        return WorkerDatabases(
+            server, number, range(number, number + 1), client
+        )  # it ends with its test
     if server.slot or worker.workers == 1:
-        return Place(server, number, range(count), client, is_alone=True)
+        return WorkerDatabases(server, number, range(count), client, is_alone=True)
     further = database_numbers.further(count, worker.workers)
-    return Place(server, number, range(number, number + further), client)
+    return WorkerDatabases(server, number, range(number, number + further), client)
 
 
 def _require_number(client: redis.Redis, number: int) -> None:

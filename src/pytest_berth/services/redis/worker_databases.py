@@ -34,8 +34,8 @@ class Look(NamedTuple):
 
 
 @dataclass
-class Place:
-    """A worker's place on a server.
+class WorkerDatabases:
+    """The databases that are a worker's own on a server, by their numbers.
 
     Attributes:
         server: The server.
@@ -123,13 +123,13 @@ class Place:
 
 
 @contextmanager
-def closing(place: Place) -> Iterator[Place]:
-    """Close all connections of a place but its home's."""
-    place.home.set_response_callback("INFO", _raw)  # most of it would be parsed for nothing
+def closing(databases: WorkerDatabases) -> Iterator[WorkerDatabases]:
+    """Close all connections to a worker's databases but that of its home."""
+    databases.home.set_response_callback("INFO", _raw)  # most of it would be parsed for nothing
     try:
-        yield place
+        yield databases
     finally:
-        place.close()
+        databases.close()
 
 
 def _raw(answer: Any, **_: Any) -> bytes:
