@@ -35,7 +35,7 @@ def test_a_group_is_assigned_once_its_consumer_has_joined(
     with pytest.raises(TimeoutError, match="consumers of the group"):
         kafka_probe.wait_assigned(group, kafka_topic, timeout=0.2)
     kafka_consumer.subscribe([kafka_topic])
-    groups = Groups(kafka_probe._slate.clients.brokers)
+    groups = Groups(kafka_probe._isolated.clients.brokers)
     # kafka-python may join twice, and does so while it is polled.
     wait_for(
         lambda: (kafka_consumer.poll(50), groups.assigned(group, kafka_topic))[1], 20, interval=0
@@ -132,7 +132,7 @@ def test_a_group_of_either_protocol_is_described(
     )
     consumer.subscribe([kafka_topic])
     try:
-        groups = Groups(kafka_probe._slate.clients.brokers)
+        groups = Groups(kafka_probe._isolated.clients.brokers)
         wait_for(lambda: (consumer.poll(0.05), groups.assigned(group, kafka_topic))[1], 60)
         kafka_probe.wait_assigned(group, kafka_topic)
         with pytest.raises(TimeoutError) as failure:

@@ -28,7 +28,7 @@ class AsyncProbe:
     @property
     def bootstrap(self) -> str:
         """The bootstrap servers, ``host:port``."""
-        return self._threads.slate.namespace.url
+        return self._threads.isolated.namespace.url
 
     @by_name
     async def topic(
@@ -45,7 +45,7 @@ class AsyncProbe:
 
     def group(self, name: str | None = None) -> str:
         """Return a consumer group's name of this test's own; it is not awaited."""
-        return self._threads.slate.name(name or "group")
+        return self._threads.isolated.name(name or "group")
 
     @by_name
     async def publish(

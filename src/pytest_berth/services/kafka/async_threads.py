@@ -20,7 +20,7 @@ from pytest_berth.services.kafka.probe import Probe
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from pytest_berth.services.kafka.namespace import Slate
+    from pytest_berth.services.kafka.namespace import IsolatedTest
 
 T = TypeVar("T")
 _NAME = "berth-kafka"
@@ -32,13 +32,13 @@ class Threads:
     """Runs what a probe does, for coroutines of any event loop.
 
     Attributes:
-        slate: What the test has on the broker.
+        isolated: What the test has on the broker.
     """
 
-    slate: Slate
+    isolated: IsolatedTest
     _one: ThreadPoolExecutor = field(init=False, repr=False)
     _many: ThreadPoolExecutor = field(init=False, repr=False)
-    _idle: list[Slate] = field(default_factory=list, init=False, repr=False)
+    _idle: list[IsolatedTest] = field(default_factory=list, init=False, repr=False)
     _ends: list[threading.Event] = field(default_factory=list, init=False, repr=False)
     _open: ExitStack = field(default_factory=ExitStack, init=False, repr=False)
 
@@ -68,8 +68,8 @@ class Threads:
         self._ends.append(end)
 
         def work() -> T:
-            with self._lent() as slate:
-                return context.run(verb, Probe(slate, end.is_set))
+            with self._lent() as isolated:
+                return context.run(verb, Probe(isolated, end.is_set))
 
         try:
             return await asyncio.get_running_loop().run_in_executor(executor, work)
@@ -79,15 +79,15 @@ class Threads:
             self._ends.remove(end)
 
     @contextmanager
-    def _lent(self) -> Iterator[Slate]:
-        """Yield the test's slate with clients that no other thread uses meanwhile."""
-        slate = self._idle.pop() if self._idle else self._new()
+    def _lent(self) -> Iterator[IsolatedTest]:
+        """Yield what the test has there, with clients that no other thread uses meanwhile."""
+        isolated = self._idle.pop() if self._idle else self._new()
         try:
-            yield slate
+            yield isolated
         finally:
-            self._idle.append(slate)
+            self._idle.append(isolated)
 
-    def _new(self) -> Slate:
-        clients = self.slate.namespace.clients()
+    def _new(self) -> IsolatedTest:
+        clients = self.isolated.namespace.clients()
         self._open.callback(clients.close)
-        return dataclasses.replace(self.slate, clients=clients)
+        return dataclasses.replace(self.isolated, clients=clients)

@@ -12,12 +12,12 @@ if TYPE_CHECKING:
     from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer
 
     from pytest_berth.services.kafka.async_probe import AsyncProbe
-    from pytest_berth.services.kafka.namespace import Slate
+    from pytest_berth.services.kafka.namespace import IsolatedTest
     from pytest_berth.services.kafka.probe import Probe
 
 
 @pytest.fixture
-def kafka_admin(_kafka_isolation: Slate) -> KafkaAdminClient:
+def kafka_admin(_kafka_isolation: IsolatedTest) -> KafkaAdminClient:
     """kafka-python's admin client.
 
     Scope: function; closed with the test.
@@ -26,7 +26,7 @@ def kafka_admin(_kafka_isolation: Slate) -> KafkaAdminClient:
 
 
 @pytest.fixture
-def kafka_producer(_kafka_isolation: Slate) -> KafkaProducer:
+def kafka_producer(_kafka_isolation: IsolatedTest) -> KafkaProducer:
     """kafka-python's producer, which sends at once and takes bytes.
 
     Scope: function; closed with the test, within 1 s also where the broker is gone.
@@ -35,7 +35,7 @@ def kafka_producer(_kafka_isolation: Slate) -> KafkaProducer:
 
 
 @pytest.fixture
-def kafka_consumer(_kafka_isolation: Slate) -> Iterator[KafkaConsumer]:
+def kafka_consumer(_kafka_isolation: IsolatedTest) -> Iterator[KafkaConsumer]:
     """kafka-python's consumer, in a group of this test's own, not subscribed yet.
 
     Scope: function. It reads from the beginning, commits only when told, and is closed with the
@@ -55,7 +55,7 @@ def kafka_topic(kafka_probe: Probe) -> str:
 
 
 @pytest.fixture
-def kafka_probe(_kafka_isolation: Slate) -> Probe:
+def kafka_probe(_kafka_isolation: IsolatedTest) -> Probe:
     """Publishes, and asserts what has been published.
 
     Scope: function.
@@ -66,7 +66,7 @@ def kafka_probe(_kafka_isolation: Slate) -> Probe:
 
 
 @pytest.fixture
-def kafka_async_probe(_kafka_isolation: Slate) -> Iterator[AsyncProbe]:
+def kafka_async_probe(_kafka_isolation: IsolatedTest) -> Iterator[AsyncProbe]:
     """`kafka_probe` for asyncio: its methods are awaited.
 
     Scope: function. It can be used in any event loop, and need not be closed.

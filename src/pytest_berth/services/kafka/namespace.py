@@ -27,7 +27,7 @@ _AT_ONCE = 50
 
 
 @dataclass
-class Slate:
+class IsolatedTest:
     """What one test has on the broker.
 
     Attributes:
@@ -103,7 +103,7 @@ class KafkaNamespace(Namespace):
             self._cluster_id = clients.brokers.cluster_id
 
     @contextmanager
-    def isolate(self, item: pytest.Item | None) -> Iterator[Slate | None]:
+    def isolate(self, item: pytest.Item | None) -> Iterator[IsolatedTest | None]:
         """Give a test a clean slate, and clean up behind it.
 
         Of a test that may ask for Kafka only while it runs, the run's topics are emptied after it.
@@ -114,11 +114,11 @@ class KafkaNamespace(Namespace):
         if item is None:
             yield None
             if run_topics := self._worker.settings[TOPICS]:
-                with self._slate(run_topics, "late", "late"):
+                with self._isolated(run_topics, "late", "late"):
                     pass
             return
-        with self._slate(topics_of(item), item.name, item.nodeid) as slate:
-            yield slate
+        with self._isolated(topics_of(item), item.name, item.nodeid) as isolated:
+            yield isolated
 
     def reopen(self, server: Server) -> None:
         """Go on with the broker, empty as it is, that takes the place of a lost one."""
@@ -130,14 +130,14 @@ class KafkaNamespace(Namespace):
         self._over.append(topic)
 
     @contextmanager
-    def _slate(self, topics_: Sequence[str], title: str, test: str) -> Iterator[Slate]:
+    def _isolated(self, topics_: Sequence[str], title: str, test: str) -> Iterator[IsolatedTest]:
         fixed = self._fixed(topics_)
         with closing(self.clients()) as clients:
             cleaner = self._cleaning(clients, fixed, test)
             before = cleaner.begin()
             self._cluster_id = clients.brokers.cluster_id
             try:
-                yield Slate(self, clients, fixed, title, dict(before.marks))
+                yield IsolatedTest(self, clients, fixed, title, dict(before.marks))
             finally:
                 cleaner.end(before)
                 self._delete_many(clients)

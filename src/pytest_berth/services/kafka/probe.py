@@ -17,7 +17,7 @@ from pytest_berth.waiting import wait_for
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from pytest_berth.services.kafka.namespace import Slate
+    from pytest_berth.services.kafka.namespace import IsolatedTest
     from pytest_berth.services.kafka.topics import Offsets
 
 
@@ -30,13 +30,13 @@ class Probe:
     a fixed name may be called as the application calls it, without ``{kafka_prefix}``.
     """
 
-    _slate: Slate = field(repr=False)
+    _isolated: IsolatedTest = field(repr=False)
     _is_given_up: Callable[[], bool] = field(default=lambda: False, repr=False)
 
     @property
     def bootstrap(self) -> str:
         """The bootstrap servers, ``host:port``."""
-        return self._slate.namespace.url
+        return self._isolated.namespace.url
 
     @by_name
     def topic(
@@ -53,16 +53,16 @@ class Probe:
             partitions: Number of partitions.
             config: Settings of the topic, such as ``{"cleanup.policy": "compact"}``.
         """
-        real = self._slate.name(name or "")
+        real = self._isolated.name(name or "")
         configs = {key: str(value) for key, value in (config or {}).items()}
-        made = topics.create(self._slate.clients.brokers, {real: (partitions, -1, configs)})
-        self._slate.namespace.discard(real)
-        self._slate.marks[real] = Mark(made[real].id, dict.fromkeys(range(partitions), 0))
+        made = topics.create(self._isolated.clients.brokers, {real: (partitions, -1, configs)})
+        self._isolated.namespace.discard(real)
+        self._isolated.marks[real] = Mark(made[real].id, dict.fromkeys(range(partitions), 0))
         return real
 
     def group(self, name: str | None = None) -> str:
         """Return a consumer group's name of this test's own."""
-        return self._slate.name(name or "group")
+        return self._isolated.name(name or "group")
 
     @by_name
     def publish(
@@ -84,7 +84,7 @@ class Probe:
             partition: The partition, else it follows from the key.
         """
         wanted = Record(
-            topic=self._slate.topic(topic),
+            topic=self._isolated.topic(topic),
             partition=-1 if partition is None else partition,
             offset=-1,
             timestamp=-1,
@@ -92,7 +92,7 @@ class Probe:
             value=encode(value),
             headers=tuple(encode_headers(headers)),
         )
-        return publishing.publish(self._slate.clients.brokers, wanted)
+        return publishing.publish(self._isolated.clients.brokers, wanted)
 
     @by_name
     def collect(
@@ -184,7 +184,7 @@ class Probe:
             AssertionError: There was none in time, or there is more than one.
         """
         __tracebackhide__ = True
-        wanted = self._slate.topic(source) if isinstance(source, str) else source
+        wanted = self._isolated.topic(source) if isinstance(source, str) else source
 
         def fits(record: Record) -> bool:
             return dead_letters.comes_from(record, wanted) and (where is None or where(record))
@@ -193,10 +193,10 @@ class Probe:
 
     def mark(self, topic: str) -> None:
         """Begin to read the topic after what is in it now."""
-        real = self._slate.topic(topic)
+        real = self._isolated.topic(topic)
         found = self._reader.topic(real)
         if found:
-            self._slate.marks[real] = Mark(found.id, self._reader.ends(real))
+            self._isolated.marks[real] = Mark(found.id, self._reader.ends(real))
 
     @by_name
     def wait_assigned(self, group: str, topic: str | None = None, *, timeout: float = 10.0) -> None:
@@ -205,7 +205,7 @@ class Probe:
         Raises:
             TimeoutError: It did not; it says what state the group is in, and who has what.
         """
-        real = self._slate.topic(topic) if topic else None
+        real = self._isolated.topic(topic) if topic else None
         try:
             wait_for(
                 lambda: self._goes_on() and self._groups.assigned(group, real),
@@ -239,17 +239,17 @@ class Probe:
 
         A group that nobody knows has committed none: the number says so where it is shown.
         """
-        real = self._slate.topic(topic)
-        mark = self._slate.marks.get(real)
+        real = self._isolated.topic(topic)
+        mark = self._isolated.marks.get(real)
         return self._groups.lag(group, real, mark.offsets if mark else {})
 
     @property
     def _reader(self) -> Reader:
-        return Reader(self._slate.clients.brokers)
+        return Reader(self._isolated.clients.brokers)
 
     @property
     def _groups(self) -> Groups:
-        return Groups(self._slate.clients.brokers)
+        return Groups(self._isolated.clients.brokers)
 
     def _goes_on(self) -> bool:
         """Return true while somebody waits.
@@ -263,7 +263,7 @@ class Probe:
 
     def _begin(self, real: str) -> Offsets:
         """Return where reading begins: at the mark, unless the topic has been made since."""
-        found, mark = self._reader.topic(real), self._slate.marks.get(real)
+        found, mark = self._reader.topic(real), self._isolated.marks.get(real)
         starts = self._reader.starts(real)
         if mark is None or found is None or found.id != mark.id:
             return starts
@@ -272,7 +272,7 @@ class Probe:
     def _collect(
         self, topic: str, n: int, timeout: float, where: Callable[[Record], bool] | None
     ) -> list[Record]:
-        real = self._slate.topic(topic)
+        real = self._isolated.topic(topic)
         if not self._wait_for_topic(real, timeout):
             return []
         found: list[Record] = []
@@ -296,7 +296,7 @@ class Probe:
 
     def _only(self, topic: str, where: Callable[[Record], bool] | None) -> Record:
         __tracebackhide__ = True
-        real = self._slate.topic(topic)
+        real = self._isolated.topic(topic)
         there = self._reader.read_to(real, self._begin(real), self._reader.ends(real), 5.0)
         fitting = [record for record in there if where is None or where(record)]
         if len(fitting) != 1:
@@ -311,6 +311,6 @@ class Probe:
         where: Callable[[Record], bool] | None,
         group: str | None = None,
     ) -> str:
-        real = self._slate.topic(topic)
+        real = self._isolated.topic(topic)
         begin = self._begin(real) if self._reader.partitions(real) else {}
-        return assertion_messages.explain(self._slate.clients, real, what, begin, where, group)
+        return assertion_messages.explain(self._isolated.clients, real, what, begin, where, group)
