@@ -68,7 +68,10 @@ class Machine:
         """The directory with the server's programs, fetched if need be; None without any."""
         try:
             found = binaries.find(
-                self.major, cache=cache_directory(), mirror="", progress=self.progress
+                self.major,
+                cache=cache_directory(),
+                mirror=self.settings("local")[ini.ARTIFACT_MIRROR],
+                progress=self.progress,
             )
         except BerthError as error:
             self.progress.note(str(error))

@@ -120,7 +120,7 @@ def test_all_services_start_ahead_each_in_its_time(project: Project, temporary: 
     project.run().assert_outcomes(passed=3)
 
 
-def test_template_and_clone_are_made_ahead_and_nobody_finds_the_clone_before(
+def test_the_template_is_made_ahead_and_cloned_for_the_first_test_that_asks(
     project: Project, temporary: Path
 ) -> None:
     project.conftest(
@@ -151,7 +151,10 @@ def test_template_and_clone_are_made_ahead_and_nobody_finds_the_clone_before(
         """,
     )
     project.run().assert_outcomes(passed=2)
-    assert (project.root / "cloned").read_text().split() == ["berth-start-postgres"] * 2
+    assert (project.root / "cloned").read_text().split() == [
+        "berth-start-postgres",
+        "MainThread",
+    ]
 
 
 def test_a_run_imports_only_what_its_source_and_its_tests_need(

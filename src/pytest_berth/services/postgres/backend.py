@@ -112,7 +112,7 @@ class Postgres(Backend):
                 import_module(f"pytest_berth.services.postgres.{module}")
 
     def prebuild(self, server: Server, item: pytest.Item) -> None:
-        """Build the template and a clone, where the settings alone say what they hold."""
+        """Build the template where the settings alone say what it holds."""
         from pytest_berth.services.postgres.databases import template
 
         template.build_ahead(server, item)

@@ -15,7 +15,7 @@ from pytest_berth.config.options import KEEP
 from pytest_berth.run.once_per_run import lock, once
 from pytest_berth.run.plugin_state import PLUGIN_STATE
 from pytest_berth.services.postgres import schema, urls
-from pytest_berth.services.postgres.databases import prebuilt_clone, run_databases, shard_templates
+from pytest_berth.services.postgres.databases import run_databases, shard_templates
 from pytest_berth.services.postgres.databases.stored_templates import (
     drop_all,
     is_intact,
@@ -143,7 +143,7 @@ def rebuild_if_crashed(
 
 
 def build_ahead(server: Server, item: pytest.Item) -> None:
-    """Build the template, and the worker's clone, if the settings alone say what they hold.
+    """Build the template if the settings alone say what it holds.
 
     What fails here is tried again by the test that needs the database. Functions wait for it, too:
     tests that run meanwhile may have replaced what they call.
@@ -157,7 +157,6 @@ def build_ahead(server: Server, item: pytest.Item) -> None:
     with run_databases.administration(server) as connection:
         if role_rights.find(connection).own_databases:
             _make_ahead(berth, server, steps)
-            prebuilt_clone.make(berth, server, connection, _template(berth))
 
 
 def _make_ahead(berth: PluginState, server: Server, steps: tuple[Step, ...]) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from pytest_berth.run.once_per_run import once
-from pytest_berth.services.postgres.databases import prebuilt_clone, run_databases, template
+from pytest_berth.services.postgres.databases import run_databases, template
 from pytest_berth.services.postgres.options import ALLOW_RESET
 from pytest_berth.services.postgres.server import role_rights
 
@@ -45,8 +45,7 @@ def make(
             if database == server.credentials.fixed:
                 # A worker that has crashed had the same name for it.
                 run_databases.drop_if_there(connection, berth.run.id, database, database)
-            if name or not prebuilt_clone.take(berth, server, connection, made, database):
-                run_databases.create(connection, server, berth.run.id, database, made)
+            run_databases.create(connection, server, berth.run.id, database, made)
             return database, found, checkpointer
     if found.may_reset(berth.settings[ALLOW_RESET]):
         template.apply(berth, server, found.database, steps)
