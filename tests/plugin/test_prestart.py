@@ -180,7 +180,7 @@ def test_a_run_imports_only_what_its_source_and_its_tests_need(
     project.run().assert_outcomes(passed=1)
 
 
-@pytest.mark.parametrize("needed_by", ["pg_engine", "a schema", *slow("pg_database")])
+@pytest.mark.parametrize("needed_by", ["pg_engine", *slow("pg_database")])
 def test_what_puts_data_back_is_imported_before_the_first_test_if_any_needs_it(
     project: Project, temporary: Path, needed_by: str
 ) -> None:
@@ -191,20 +191,38 @@ def test_what_puts_data_back_is_imported_before_the_first_test_if_any_needs_it(
             assert loaded("services.postgres.restore.restore")
             assert loaded("services.postgres.databases.database_pool")
     """
-    using = USING
-    if needed_by != "a schema":
-        project.ini()
-        using = f"""
+    project.ini()
+    using = f"""
+        from sqlalchemy import text
+
+        STORED = text("SELECT to_regclass('information_schema.berth_kept_mark')::text")
+
+        def test_pg({needed_by}):
+            with {needed_by}.engine.connect() as connection:
+                assert connection.scalar(STORED)
+    """
+    project.write(imported=LOADED, test_a=unit, test_b=using)
+    project.run().assert_outcomes(passed=2)
+
+
+def test_nothing_is_stored_for_later_runs_where_there_is_none(
+    project: Project, temporary: Path
+) -> None:
+    project.models()
+    project.write(
+        imported=LOADED,
+        test_it="""
+            from imported import loaded
             from sqlalchemy import text
 
             STORED = text("SELECT to_regclass('information_schema.berth_kept_mark')::text")
 
-            def test_pg({needed_by}):
-                with {needed_by}.engine.connect() as connection:
-                    assert connection.scalar(STORED)
-        """
-    project.write(imported=LOADED, test_a=unit, test_b=using)
-    project.run().assert_outcomes(passed=2)
+            def test_pg(pg_session):
+                assert pg_session.scalar(STORED) is None
+                assert not loaded("services.postgres.restore.")
+        """,
+    )
+    project.run().assert_outcomes(passed=1)
 
 
 def test_a_function_of_the_schema_waits_for_the_test_that_needs_it(

@@ -100,6 +100,21 @@ def _contents(image: str) -> bytes:
     return subprocess.run(command, capture_output=True, check=True).stdout
 
 
+def test_what_puts_data_back_is_imported_before_the_tests_of_a_run_that_leaves_a_template(
+    cache: Path, project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("BERTH_SOURCE", "local")
+    project.write(
+        test_users="""
+            import sys
+
+            def test_unit(): assert "pytest_berth.services.postgres.restore.restore" in sys.modules
+            def test_it(pg_session): pass
+        """
+    )
+    project.run().assert_outcomes(passed=2)
+
+
 NOTED = """
     def test_template(pg_session):
         with open("noted.txt", "a") as file:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pytest_berth.services.postgres import urls
-from pytest_berth.services.postgres.databases import run_databases, stored_templates
+from pytest_berth.services.postgres.databases import run_databases, stored_templates, template_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -29,7 +29,7 @@ def server(outer_url: str) -> Server:
 @pytest.fixture
 def admin(server: Server, monkeypatch: pytest.MonkeyPatch) -> Iterator[psycopg.Connection]:
     """Connect to a server on which no template but the test's is taken for a kept one."""
-    monkeypatch.setattr(stored_templates, "NAMES", f"^{NAME}$")
+    monkeypatch.setattr(template_name, "PATTERN", f"^{NAME}$")
     with run_databases.administration(server) as connection:
         yield connection
         if run_databases.exists(connection, NAME):

@@ -10,6 +10,7 @@ import pytest
 
 from pytest_berth.collection.requirements import fixtures_reached, overridden_in, wider_users
 from pytest_berth.config import markers
+from pytest_berth.config.options import KEEP
 from pytest_berth.errors import SettingsError, nearest
 from pytest_berth.run.plugin_state import PLUGIN_STATE
 from pytest_berth.services.postgres import sqlalchemy_compat
@@ -26,6 +27,7 @@ from pytest_berth.services.postgres.options import (
 )
 from pytest_berth.services.postgres.server import fixed_names
 from pytest_berth.services.postgres.service import POSTGRES
+from pytest_berth.sources import snapshots
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -91,7 +93,8 @@ def needs_restore(items: Sequence[pytest.Item], *, starts: bool) -> bool:
     """
     settings = items[0].config.stash[PLUGIN_STATE].settings
     fills = starts and bool(settings[SCHEMA] or settings[SEED])
-    return fills or any(map(is_repaired, items))
+    lasts = settings[POSTGRES.url] or settings[KEEP] or snapshots.wanted(settings, POSTGRES)
+    return bool(fills and lasts) or any(map(is_repaired, items))
 
 
 def check(items: Sequence[pytest.Item]) -> None:

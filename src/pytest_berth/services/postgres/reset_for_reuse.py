@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import psycopg
 
 from pytest_berth.debug_log import ignoring
-from pytest_berth.services.postgres.databases import run_databases, stored_templates
+from pytest_berth.services.postgres.databases import run_databases, stored_templates, template_name
 from pytest_berth.services.postgres.server import connections
 from pytest_berth.waiting import wait_for
 
@@ -30,7 +30,7 @@ _IN_CLUSTER = f"""
 SELECT '{_ROLE}' || rolname FROM pg_catalog.pg_roles
 WHERE oid >= {_FIRST_NORMAL} AND rolname <> current_user
 UNION ALL SELECT '{_DATABASE}' || datname FROM pg_catalog.pg_database
-WHERE oid >= {_FIRST_NORMAL} AND datname !~ '{stored_templates.NAMES}'
+WHERE oid >= {_FIRST_NORMAL} AND datname !~ '{template_name.PATTERN}'
 UNION ALL SELECT 'tablespace ' || spcname FROM pg_catalog.pg_tablespace
 WHERE oid >= {_FIRST_NORMAL}
 UNION ALL SELECT 'setting of role or database' FROM pg_catalog.pg_db_role_setting

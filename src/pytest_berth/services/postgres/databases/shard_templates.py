@@ -11,13 +11,10 @@ from __future__ import annotations
 
 import platform
 import re
-from importlib import metadata
 from typing import TYPE_CHECKING, Any
 
 from pytest_berth.debug_log import debug
-from pytest_berth.services.postgres.databases import run_databases
-from pytest_berth.services.postgres.options import FINGERPRINT
-from pytest_berth.services.postgres.schema import template_fingerprint
+from pytest_berth.services.postgres.databases import run_databases, template_name
 from pytest_berth.services.postgres.server import advisory_locks
 
 if TYPE_CHECKING:
@@ -29,8 +26,6 @@ if TYPE_CHECKING:
     from pytest_berth.run.plugin_state import PluginState
     from pytest_berth.services.postgres.schema import Step
 
-_DIGITS = 16
-_TEMPLATE = rf"berth_template_(?P<print>[0-9a-f]{{{_DIGITS}}})"
 _OF_RUN = r"berth_(?P<run>[0-9a-f]{8})_(?P<part>.+)"
 _MARKED = """
 SELECT datname FROM pg_catalog.pg_database
@@ -75,13 +70,13 @@ def obtain(
         SchemaError: A step failed.
     """
     session = advisory_locks.keep(berth, server)
-    found = fingerprint_of(berth, server, steps)
-    if not steps or found is None or advisory_locks.is_pooled(session):
+    name = template_name.of(berth, server, steps)
+    if not steps or name is None or advisory_locks.is_pooled(session):
         return None
-    digits = found[:_DIGITS]
-    name, used = _name(digits), advisory_locks.Lock(advisory_locks.TEMPLATE, digits)
+    fingerprint = template_name.fingerprint_in(name)
+    used = advisory_locks.Lock(advisory_locks.TEMPLATE, fingerprint)
     waiting = "postgres: another run builds the template for the same schema; waiting for it"
-    with advisory_locks.Lock(advisory_locks.BUILDING, digits).alone(
+    with advisory_locks.Lock(advisory_locks.BUILDING, fingerprint).alone(
         session, lambda: berth.progress.note(waiting)
     ):
         used.share(session)
@@ -92,7 +87,7 @@ def obtain(
             run_databases.create_marked(session, name, run_databases.EMPTY, _SHARED)
             fill(name)
             # Modules that are imported meanwhile may add tables.
-            complete = fingerprint_of(berth, server, steps) == found
+            complete = template_name.of(berth, server, steps) == name
             if complete:
                 run_databases.seal(session, name)
         finally:
@@ -100,12 +95,6 @@ def obtain(
                 used.unshare(session)
                 _drop_what_is_left(session, name)
     return name if complete else None
-
-
-def template_name(berth: PluginState, server: Server, steps: tuple[Step, ...]) -> str | None:
-    """Return the name of the template that all runs with the same schema and seeds can use."""
-    found = fingerprint_of(berth, server, steps)
-    return found and _name(found[:_DIGITS])
 
 
 def mark_run(
@@ -123,21 +112,18 @@ def sweep(server: Server) -> None:
         if advisory_locks.is_pooled(connection):
             return
         for (name,) in connection.execute(_MARKED, [_GUARDED]).fetchall():
-            template, of_run = re.fullmatch(_TEMPLATE, name), re.fullmatch(_OF_RUN, name)
-            if template:
-                _drop_unused_template(connection, name, template["print"])
+            fingerprint = template_name.fingerprint_in(name)
+            of_run = re.fullmatch(_OF_RUN, name)
+            if fingerprint:
+                _drop_unused_template(connection, name, fingerprint)
             elif of_run:
                 _drop_dead_run(connection, server, of_run["run"])
 
 
-def _name(digits: str) -> str:
-    return f"berth_template_{digits}"
-
-
-def _drop_unused_template(connection: psycopg.Connection[Any], name: str, digits: str) -> None:
+def _drop_unused_template(connection: psycopg.Connection[Any], name: str, fingerprint: str) -> None:
     building, used = (
-        advisory_locks.Lock(advisory_locks.BUILDING, digits),
-        advisory_locks.Lock(advisory_locks.TEMPLATE, digits),
+        advisory_locks.Lock(advisory_locks.BUILDING, fingerprint),
+        advisory_locks.Lock(advisory_locks.TEMPLATE, fingerprint),
     )
     with building.if_not_alone(connection) as not_built, used.if_not_shared(connection) as unused:
         if not_built and unused:
@@ -188,15 +174,3 @@ def _drop_what_is_left(connection: psycopg.Connection[Any], name: str) -> None:
     """Drop a template that nobody can have completed; who calls this holds the builders' lock."""
     if connection.execute(_STATE.encode(), [run_databases.MARK, name]).fetchone() == (False, True):
         run_databases.execute(connection, "DROP DATABASE {} WITH (FORCE)", name)
-
-
-def fingerprint_of(berth: PluginState, server: Server, steps: tuple[Step, ...]) -> str | None:
-    """Return what tells a template from others; None where that cannot be known."""
-    settings = berth.settings
-    found = template_fingerprint.of(steps, settings[FINGERPRINT], settings.root)
-    if found is None:
-        return None
-    # Roles cannot drop each other's databases, locks are those of the connected database, and
-    # what a template tells of itself depends on this package.
-    account, version = server.credentials, metadata.version("pytest-berth")
-    return template_fingerprint.digest([found, account.user, account.database, version])

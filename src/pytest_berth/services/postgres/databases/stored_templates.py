@@ -11,7 +11,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from pytest_berth.services.postgres.databases import run_databases, shard_templates
+from pytest_berth.services.postgres.databases import run_databases, template_name
 from pytest_berth.services.postgres.server import backend_crash
 
 if TYPE_CHECKING:
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from pytest_berth.services.postgres.schema import Step
 
 MOST = 3
-NAMES = "^berth_template_[0-9a-f]{16}$"
 _MARK = r"pytest-berth: (?:kept as (berth_template_[0-9a-f]{16}), )?made under process (.+)"
 _COMMENT = """
 SELECT pg_catalog.shobj_description(oid, 'pg_database') FROM pg_catalog.pg_database
@@ -87,7 +86,7 @@ def stored_template(
 ) -> StoredTemplate:
     """Return the template for schema and seeds as they are now."""
     lasts = server.snapshot or server.reuse_record
-    name = shard_templates.template_name(berth, server, steps) if lasts else None
+    name = template_name.of(berth, server, steps) if lasts else None
     return StoredTemplate(connection, name, server.reattached)
 
 
@@ -128,7 +127,9 @@ def drop_oldest(connection: psycopg.Connection[Any]) -> None:
 
 def _named(connection: psycopg.Connection[Any], *, whole: bool = True) -> list[str]:
     """Return the templates, newest first; or what is left of those whose drop was interrupted."""
-    return [name for (name,) in connection.execute(_NAMED, [NAMES, whole]).fetchall()]
+    return [
+        name for (name,) in connection.execute(_NAMED, [template_name.PATTERN, whole]).fetchall()
+    ]
 
 
 def _checkpointer_of(comment: str | None) -> str | None:

@@ -15,7 +15,7 @@ from pytest_berth.config.options import KEEP
 from pytest_berth.run.once_per_run import lock, once
 from pytest_berth.run.plugin_state import PLUGIN_STATE
 from pytest_berth.services.postgres import schema, urls
-from pytest_berth.services.postgres.databases import run_databases, shard_templates
+from pytest_berth.services.postgres.databases import run_databases, shard_templates, template_name
 from pytest_berth.services.postgres.databases.stored_templates import (
     drop_all,
     is_intact,
@@ -208,7 +208,7 @@ def _make(
             shard_templates.mark_run(berth, server, connection, made)
         keeps = bool(common) and server.reuse_record != ""
         if not common:
-            _fill(berth, server, steps, environment, working, name)
+            _fill(berth, server, steps, environment, working, name, lasts=known.name is not None)
             # Modules that were imported meanwhile may have added tables.
             keeps = stored_template(berth, server, steps, connection) == known
         if server.source != "external":
@@ -227,7 +227,10 @@ def _common(
 ) -> str | None:
     """Return the template that this run shares with others; None where it builds its own."""
     return shard_templates.obtain(
-        berth, server, steps, lambda made: _fill(berth, server, steps, environment, made, name)
+        berth,
+        server,
+        steps,
+        lambda made: _fill(berth, server, steps, environment, made, name, lasts=True),
     )
 
 
@@ -238,6 +241,8 @@ def _fill(
     environment: dict[str, str],
     database: str,
     name: str,
+    *,
+    lasts: bool,
 ) -> None:
     if steps:
         place = target(berth, server, database, name)
@@ -245,8 +250,7 @@ def _fill(
         _run(steps, dataclasses.replace(place, inherited=environment))
         _hint_fingerprint(berth, server, steps, now() - began)
     # What an empty template holds is soon found out, where a later run needs to know.
-    restores = berth.stash.get(RESTORES, False)
-    if steps or restores:
+    if berth.stash.get(RESTORES, False) or (steps and lasts):
         _store_baseline(berth, server, database)
 
 
@@ -255,11 +259,7 @@ def _hint_fingerprint(
 ) -> None:
     """Say in the summary that a later run need not do it again, where it could be spared."""
     may_keep = snapshots.wanted(berth.settings, POSTGRES) or berth.settings[KEEP]
-    if (
-        took > _NOTICEABLE
-        and may_keep
-        and shard_templates.fingerprint_of(berth, server, steps) is None
-    ):
+    if took > _NOTICEABLE and may_keep and template_name.of(berth, server, steps) is None:
         berth.hint(
             f"postgres: schema and seeds took {took:.1f} s, and will in the next run: what"
             " functions and commands depend on is not known. Later runs start from the database"
