@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 
-from benchmarks import chart, clients, idle, per_test, private, repair, starts, whole
+from benchmarks import chart, clients, idle, per_test, private, repair, shortcuts, starts, whole
 from benchmarks.machine import Machine
 from benchmarks.report import Table, markdown, show
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 PAGE = Path("docs/benchmarks.md")
 PICTURES = "pictures"
 WIDTH = 120
-PARTS = ("whole", "starts", "per-test", "repair", "private", "clients", "idle")
+PARTS = ("whole", "starts", "shortcuts", "per-test", "repair", "private", "clients", "idle")
 INTRODUCTION = """# Benchmarks
 
 ```console
@@ -83,6 +83,13 @@ def _measure(options: argparse.Namespace, machine: Machine) -> Iterator[Table]:
             parent,
             source=options.source or ("container" if machine.engine else "local"),
             rounds=options.rounds,
+        ),
+        "shortcuts": lambda parent: shortcuts.measure(
+            machine,
+            parent,
+            source=options.source or ("local" if machine.binaries else "container"),
+            rounds=options.rounds,
+            tables=options.tables,
         ),
         "per-test": lambda parent: per_test.measure(
             machine,
