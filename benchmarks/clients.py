@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from benchmarks import running
 from benchmarks.report import Table, milliseconds, ratio
 from benchmarks.running import Project
+from pytest_berth.sources.artifacts import cache_directory
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -24,7 +25,12 @@ _USES = {
 def measure(parent: Path, *, source: str, rounds: int, tests: int) -> Table:
     """Measure tests of one source against tests that need nothing."""
     ini = f"berth_source = {source}\n"
-    projects = [Project(use, test, frozenset({"berth"}), ini=ini) for use, test in _USES.items()]
+    # The harness hides the user's own directory, and with it what has been downloaded.
+    environment = {"BERTH_CACHE": str(cache_directory())}
+    projects = [
+        Project(use, test, frozenset({"berth"}), ini=ini, environment=environment)
+        for use, test in _USES.items()
+    ]
     measured = running.measure(
         projects,
         parent,

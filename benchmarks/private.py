@@ -13,7 +13,7 @@ from benchmarks.repair import SIZES, WRITE, create
 from benchmarks.report import Table, milliseconds, ratio
 from pytest_berth.services.postgres import restore, urls
 from pytest_berth.services.postgres.application_connections import Application
-from pytest_berth.services.postgres.databases import cloning, run_databases
+from pytest_berth.services.postgres.databases import run_databases
 from pytest_berth.services.postgres.databases.database_pool import DatabasePool
 
 if TYPE_CHECKING:
@@ -105,7 +105,7 @@ def _timed(pool: DatabasePool, template: str, times: int, statements: bytes) -> 
 def _template(server: Server, tables: int) -> Iterator[tuple[psycopg.Connection[Any], str]]:
     with run_databases.administration(server) as admin:
         name = run_databases.database_name(RUN, run_databases.TEMPLATE)
-        cloning.create(admin, name, run_databases.EMPTY)
+        run_databases.create(admin, server, RUN, name, run_databases.EMPTY)
         with psycopg.connect(urls.dsn(server, name), autocommit=True) as conn:
             create(conn, tables)
             restore.store(conn, lock_timeout=LOCK_TIMEOUT)
