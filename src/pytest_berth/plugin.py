@@ -1,65 +1,73 @@
 """pytest's hooks, and nothing else: each hands over to the part that answers it.
 
+Every run calls these, also one that needs nothing of ours: it is to cost next to nothing, so what
+they import at once is little. The hooks of other runs are in `activation`.
+
 PYTEST_DONT_REWRITE: there are no assertions here.
 """
 
 from __future__ import annotations
 
-import sys
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pytest_berth.collection import requirements
-from pytest_berth.config import loading, markers
-from pytest_berth.config import options as core_options
-from pytest_berth.errors import BerthError
-from pytest_berth.isolation import fixtures
-from pytest_berth.run import run
-from pytest_berth.run.plugin_state import PLUGIN_STATE, PluginState
-from pytest_berth.services import discovery
+from pytest_berth import manifest
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterator, Sequence
+    from collections.abc import Callable, Generator, Iterator, Sequence
 
-    from pytest_berth.api import Progress
+    from pytest_berth.api import Service
+
+# Whether anything is set; missing where the plugin has come too late to look.
+_IS_ACTIVE = pytest.StashKey[bool]()
 
 
 def pytest_addoption(parser: pytest.Parser, pluginmanager: pytest.PytestPluginManager) -> None:
     """Add the settings, flags and fixtures."""
-    loading.add_options(parser, core_options.OPTIONS)
+
+    def fixture_function(service: str, name: str) -> Callable[..., Any]:
+        from pytest_berth import activation
+
+        config: Any = pluginmanager.get_plugin("pytestconfig")
+        activation.active(config)
+        return activation.fixture_function(service, name)
+
+    manifest.add_options(parser, manifest.read()["options"])
     parser.getgroup("berth").addoption(
         "--berth-stop", action="store_true", help="end the servers kept for this project, and exit"
     )
-    for service in discovery.find().services:
-        loading.add_options(parser, service.options)
-        pluginmanager.register(fixtures.of_service(service), f"berth-{service.name}")
+    for told in manifest.read()["services"]:
+        manifest.add_options(parser, told["options"])
+        plugin = manifest.fixture_plugin(told, fixture_function)
+        pluginmanager.register(plugin, manifest.plugin_name(told["name"]))
+    for service in _services_of_others():
+        from pytest_berth.isolation import fixtures
+
+        manifest.add_options(parser, (option.row for option in service.options))
+        name = manifest.plugin_name(service.name)
+        pluginmanager.register(fixtures.of_service(service), name)
         if service.fixture_module:
             pluginmanager.import_plugin(service.fixture_module)
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
-def pytest_load_initial_conftests(
-    early_config: pytest.Config, parser: pytest.Parser
-) -> Iterator[None]:
+def pytest_load_initial_conftests(early_config: pytest.Config) -> Iterator[None]:
     """Read the settings and set the application's environment, before conftest files."""
-    services, broken = discovery.find()
-    if broken:
-        raise pytest.UsageError("\n\n".join(map(str, broken)))
-    options = [*core_options.OPTIONS, *(option for s in services for option in s.options)]
-    values = loading.read(early_config, options)
-    berth = PluginState(values, run.current(), services, lambda: _start_reporting(early_config))
-    early_config.stash[loading.SETTINGS] = values
-    early_config.stash[PLUGIN_STATE] = berth
-    # pytest_unconfigure is not called where a conftest file or the command line ends the run.
-    early_config.add_cleanup(berth.end)
+    is_active = bool(manifest.others()) or manifest.is_anything_set(early_config)
+    early_config.stash[_IS_ACTIVE] = is_active
     given = early_config.known_args_namespace
+    if not is_active:
+        return (yield)
+    from pytest_berth import activation
+
+    berth = activation.activate(early_config)
     if not (given.help or given.berth_stop):
-        _start(berth)
+        activation.prepare(berth)
     try:
         return (yield)
     except Exception as error:
-        _explain_import(berth, error)
+        activation.explain_import(berth, error)
         raise
 
 
@@ -74,28 +82,30 @@ def pytest_cmdline_main(config: pytest.Config) -> int | None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Register the markers, and what the settings ask for."""
-    for line in markers.lines(discovery.find().services):
-        config.addinivalue_line("markers", line)
-    if PLUGIN_STATE not in config.stash:
+    """Register the markers."""
+    if _IS_ACTIVE not in config.stash:
         raise pytest.UsageError(
             "pytest-berth was loaded by a conftest file, which is too late: install it, or use"
             " `pytest -p pytest_berth.plugin`"
         )
-    berth = config.stash[PLUGIN_STATE]
-    if berth.is_given_a_server:
-        berth.progress  # noqa: B018  its hooks take the password out of what unit tests print
-    if berth.settings[core_options.FAIL_FAST]:
-        from pytest_berth.run.fail_fast import FailFast
+    told = manifest.read()
+    of_others = (service.marker.line for service in _services_of_others())
+    for line in (*told["markers"], *(each["marker"] for each in told["services"]), *of_others):
+        config.addinivalue_line("markers", line)
+    if config.option.showfixtures or config.option.show_fixtures_per_test:
+        from pytest_berth import activation
 
-        config.pluginmanager.register(FailFast(berth.run, berth.run.workers), "berth-fail-fast")
+        activation.document_fixtures(config)
 
 
 def pytest_report_header(config: pytest.Config) -> list[str]:
     """Show the settings and where they come from."""
+    if not config.stash[_IS_ACTIVE] and config.get_verbosity() < 2:
+        return [manifest.NOTHING_SET]
+    from pytest_berth import activation
     from pytest_berth.reporting.header import header
 
-    return header(config.stash[PLUGIN_STATE], config.get_verbosity())
+    return header(activation.active(config), config.get_verbosity())
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
@@ -103,45 +113,22 @@ def pytest_collection_modifyitems(
     config: pytest.Config, items: list[pytest.Item]
 ) -> Generator[None, None, None]:
     """Mark integration tests before ``-m`` selects; afterwards check and order what is left."""
-    berth = config.stash[PLUGIN_STATE]
-    exported = tuple(filter(berth.exports_any, berth.services))
-    integration = [item for item in items if requirements.prepare(item, berth.services, exported)]
-    berth.may_need_servers = bool(integration)
-    yield
-    try:
-        requirements.check(items, berth.services, exported, berth.run.workers)
-    except BerthError as error:
-        from pytest_berth.run import xdist
+    if not config.stash[_IS_ACTIVE] and not any(map(manifest.may_concern, items)):
+        yield
+        return
+    from pytest_berth import activation
 
-        xdist.end_run(berth.run, items, error)
-    if integration and berth.settings[core_options.FOREIGN] != "allow":
-        from pytest_berth.isolation import foreign_connections
-
-        foreign_connections.start(config, berth, items)
-    failed_first = config.getoption("failedfirst", False)
-    if integration and berth.settings[core_options.ORDER] == "unit-first" and not failed_first:
-        from pytest_berth.collection import ordering
-
-        ordering.unit_modules_first(items, berth.services)
-
-
-@pytest.hookimpl(tryfirst=True)
-def pytest_runtestloop(session: pytest.Session) -> None:
-    """Start what the selected tests need, while the first of them run."""
-    berth = session.config.stash[PLUGIN_STATE]
-    if berth.may_need_servers and not berth.settings[core_options.FAIL_FAST]:
-        from pytest_berth.run import prestart
-
-        prestart.start(berth, session)
+    yield from activation.collected(config, items)
 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_setupnodes(config: pytest.Config, specs: Sequence[Any]) -> None:
     """Make xdist's workers join this run, and print what they tell."""
+    from pytest_berth import activation
     from pytest_berth.reporting.worker_output import Relay
     from pytest_berth.run.xdist import Controller
 
-    berth = config.stash[PLUGIN_STATE]
+    berth = activation.active(config)
     for spec in specs:
         spec.env.update(berth.run.variables())
     relay = Relay(berth.run, berth.progress.note)
@@ -150,59 +137,10 @@ def pytest_xdist_setupnodes(config: pytest.Config, specs: Sequence[Any]) -> None
     config.pluginmanager.register(Controller(berth.run), "berth-controller")
 
 
-@pytest.hookimpl(optionalhook=True)
-def pytest_xdist_node_collection_finished(node: Any) -> None:
-    """End the run when a worker has found a usage error."""
-    from pytest_berth.run import xdist
+def _services_of_others() -> Sequence[Service]:
+    """Return the services of other distributions; ours are known from the manifest."""
+    if not manifest.others():
+        return ()
+    from pytest_berth.services import discovery
 
-    xdist.raise_workers_error(node.config.stash[PLUGIN_STATE].run)
-
-
-@pytest.hookimpl(trylast=True)
-def pytest_sessionfinish(session: pytest.Session) -> None:
-    """Let an xdist worker undo what it has done; what the run has started outlives the results."""
-    berth = session.config.stash[PLUGIN_STATE]
-    if berth.run.is_owner:
-        berth.finish_testing()
-    else:
-        berth.end()
-
-
-@pytest.hookimpl(trylast=True)
-def pytest_unconfigure(config: pytest.Config) -> None:
-    """Stop what this run has started, when its results have been printed."""
-    if PLUGIN_STATE not in config.stash:
-        return
-    berth = config.stash[PLUGIN_STATE]
-    if berth.served:
-        from pytest_berth.reporting import progress
-
-        with progress.hide_output(config):
-            berth.end()
-    else:
-        berth.end()
-
-
-def _start_reporting(config: pytest.Config) -> Progress:
-    from pytest_berth.reporting import hooks
-
-    return hooks.start(config)
-
-
-def _explain_import(berth: PluginState, error: Exception) -> None:
-    """Say why a conftest file cannot be imported; pytest shows the error, without secrets."""
-    from pytest_berth.reporting import redaction
-
-    redaction.redact_conftest_failure(error, berth)
-    if berth.exports:
-        from pytest_berth.reporting import hints
-
-        hint = hints.of_failed_import(error, berth)
-        if hint:
-            print(hint, file=sys.stderr)
-
-
-def _start(berth: PluginState) -> None:
-    problems = berth.prepare()
-    if problems:
-        raise pytest.UsageError("\n\n".join(map(str, problems)))
+    return [service for service in discovery.find().services if service.distribution]

@@ -168,7 +168,76 @@ def test_an_idle_run_imports_nothing_heavy(project: Project) -> None:
                 assert not set(heavy.split()) & sys.modules.keys()
                 services = [name for name in sys.modules if "berth.services." in name]
                 imported = {name.rpartition(".")[2] for name in services if name.count(".") == 3}
-                assert imported == {"options", "service", "fixtures"}
+                assert imported == {"options", "service"}
         """
     )
     project.run(forked=False).assert_outcomes(passed=1)
+
+
+def test_a_run_in_which_nothing_is_set_imports_five_modules_of_ours(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("BERTH_SNAPSHOTS")
+    project.write(
+        # Services that happen to be installed beside ours would be imported.
+        alone="""
+            from pytest_berth import manifest
+
+            manifest.others = tuple
+        """,
+        test_unit="""
+            import sys
+            import pytest
+
+            @pytest.fixture(params=[1, 2])
+            def given(request_free, tmp_path, monkeypatch): pass
+
+            @pytest.fixture
+            def request_free(capsys): pass
+
+            def test_unit(given): pass
+
+            def test_imports():
+                ours = {m: sys.modules[m] for m in sys.modules if m.startswith("pytest_berth")}
+                names = {name.removeprefix("pytest_berth") for name in ours}
+                assert names == {"", ".plugin", ".manifest", ".compat", ".compat.pytest_private"}
+                values = [each for module in ours.values() for each in vars(module).values()]
+                assert not any(hasattr(each, "__dataclass_fields__") for each in values)
+        """,
+    )
+    result = project.run("-p", "alone", PYTHONPATH=str(project.root), forked=False)
+    result.assert_outcomes(passed=3)
+    result.stdout.fnmatch_lines(["berth: no settings, all defaults"])
+
+
+def test_a_fixture_that_no_test_names_is_found_where_nothing_is_set(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("BERTH_SNAPSHOTS")
+    project.write(
+        alone="""
+            import pytest
+            from pytest_berth import manifest
+
+            manifest.others = tuple
+
+            @pytest.hookimpl(tryfirst=True)
+            def pytest_runtest_call(item):
+                assert item._request.getfixturevalue("pg_schema") == ()
+        """,
+        test_unit="def test_unit(): pass",
+    )
+    result = project.run("-p", "alone", PYTHONPATH=str(project.root), forked=False)
+    result.assert_outcomes(passed=1)
+
+
+def test_the_fixtures_are_shown_with_their_documentation_and_place(project: Project) -> None:
+    result = project.run("--fixtures", "-v", forked=False)
+    result.stdout.fnmatch_lines(
+        [
+            "pg_server [[]session scope[]] -- *pytest_berth/isolation/fixtures.py:*",
+            "*The PostgreSQL server of this run: where it runs, its version, its log.",
+            "pg_session -- *pytest_berth/services/postgres/fixtures.py:*",
+            "*SQLAlchemy session on this worker's database.",
+        ]
+    )

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from ini_settings import settings
+from pytest_berth import manifest
 from pytest_berth.api import Backend
 from pytest_berth.collection import common_checks
 from pytest_berth.config.descriptor import Service
@@ -45,6 +46,7 @@ class Installed:
 
     def find(self) -> Found:
         """Look for services anew."""
+        manifest.others.cache_clear()
         return discovery.find.__wrapped__()
 
 
@@ -54,6 +56,7 @@ def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Insta
     monkeypatch.syspath_prepend(tmp_path)
     known = set(sys.modules)
     yield Installed(tmp_path)
+    manifest.others.cache_clear()
     for name in set(sys.modules) - known:
         del sys.modules[name]
 

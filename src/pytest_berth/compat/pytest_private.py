@@ -54,8 +54,9 @@ def active_fixtures(item: Any) -> Collection[str]:
 
 def ini_values(config: pytest.Config) -> Mapping[str, Any]:
     """Return what an ini file sets, by name; from pytest 9 on, what ``-o`` sets, too."""
-    found: Mapping[str, Any] | None = getattr(config, "_inicfg", None)
-    return found or getattr(config, "inicfg", {})
+    name = "_inicfg" if hasattr(config, "_inicfg") else "inicfg"  # deprecated from pytest 9 on
+    found: Mapping[str, Any] = getattr(config, name)
+    return found
 
 
 def is_within_line(reporter: Any) -> bool:

@@ -19,17 +19,6 @@ if TYPE_CHECKING:
 SETTINGS = pytest.StashKey[Settings]()
 
 
-def add_options(parser: pytest.Parser, options: Iterable[Option[Any]]) -> None:
-    """Register ini options, and the flags of those that have one."""
-    for option in options:
-        # With None as default, getini tells "not set" from every value that can be set.
-        parser.addini(option.name, option.help, type=cast("Any", option.type), default=None)
-        if option.flag:
-            action = "store_true" if option.type == "bool" else "store"
-            group = parser.getgroup("berth", "real servers (pytest-berth)")
-            group.addoption(option.flag, action=action, default=None, help=option.help)
-
-
 def read(config: pytest.Config, options: Iterable[Option[Any]]) -> Settings:
     """Read all settings; what is wrong is kept as `Settings.problems`, not raised."""
     options = tuple(options)

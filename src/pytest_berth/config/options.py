@@ -55,6 +55,11 @@ class Option(Generic[T_co]):
         """Where argparse keeps the flag's value."""
         return (self.flag or self.name).lstrip("-").replace("-", "_")
 
+    @property
+    def row(self) -> tuple[str, str, str | None, str]:
+        """What pytest is told of it, as in the manifest."""
+        return self.name, self.type, self.flag, self.help
+
 
 class Setting(NamedTuple):
     """A value and where it was set: ``default``, ``pytest.ini``, ``BERTH_SOURCE``, ``-o``."""

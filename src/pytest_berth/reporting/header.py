@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from pytest_berth import manifest
 from pytest_berth.config.options import describe
 
 if TYPE_CHECKING:
@@ -21,4 +22,4 @@ def header(berth: PluginState, verbosity: int) -> list[str]:
         shown.append(f"berth_export is not set: {berth.not_exported}")
     if verbosity >= 2:
         return ["berth:", *(f"  {line}" for line in shown)]
-    return [f"berth: {', '.join(shown)}" if shown else "berth: no settings, all defaults"]
+    return [f"berth: {', '.join(shown)}" if shown else manifest.NOTHING_SET]

@@ -5,20 +5,18 @@ An entry point of the group ``pytest_berth.services`` names a `Service`::
     [project.entry-points."pytest_berth.services"]
     memcached = "berth_memcached:MEMCACHED"
 
-pytest, the command line, the reaper and the reuse reaper all ask here, so they see the same set. An
-idle run asks, too, and `importlib.metadata` would take milliseconds to parse the entry points of
-all that is installed: only the files that mention the group are handed to it. Ours are known
-without.
+pytest, the command line, the reaper and the reuse reaper all ask here, so they see the same set.
+Only the entry points that `manifest.others` has found are parsed; ours are known without.
 """
 
 from __future__ import annotations
 
 import os
-import sys
 from functools import cache
 from importlib import import_module
 from typing import TYPE_CHECKING, NamedTuple
 
+from pytest_berth import manifest
 from pytest_berth.config.descriptor import Service, broken
 from pytest_berth.errors import ServiceError
 
@@ -26,7 +24,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from importlib.metadata import EntryPoint
 
-GROUP = "pytest_berth.services"
 # As in the entry points of pyproject.toml, which a test holds.
 OURS = (
     "pytest_berth.services.postgres.service:POSTGRES",
@@ -34,8 +31,6 @@ OURS = (
     "pytest_berth.services.kafka.service:KAFKA",
 )
 _OUR_DISTRIBUTION = "pytest-berth"
-_OURS_BEGIN = "pytest_berth-"
-_LARGEST = 1 << 20
 
 
 class Found(NamedTuple):
@@ -54,7 +49,7 @@ class Found(NamedTuple):
 @cache
 def find() -> Found:
     """Return all services; installed distributions do not change while a process runs."""
-    found = [_resolve(path) for path in OURS]
+    found = ours()
     problems: list[ServiceError] = []
     for entry, distribution in _entry_points():
         try:
@@ -66,6 +61,11 @@ def find() -> Found:
     return Found(tuple(found), tuple(problems))
 
 
+def ours() -> list[Service]:
+    """Return the services of this distribution."""
+    return [_resolve(path) for path in OURS]
+
+
 def _resolve(path: str) -> Service:
     module, _, name = path.partition(":")
     service: Service = getattr(import_module(module), name)
@@ -75,7 +75,7 @@ def _resolve(path: str) -> Service:
 def _entry_points() -> Iterator[tuple[EntryPoint, str]]:
     """Yield the entry points of other distributions, with the distribution's name, in order."""
     seen = {_OUR_DISTRIBUTION}
-    for directory in _directories():
+    for directory in manifest.others():
         from importlib.metadata import Distribution
 
         distribution = Distribution.at(directory)
@@ -83,33 +83,8 @@ def _entry_points() -> Iterator[tuple[EntryPoint, str]]:
         if name not in seen:  # what comes first on the path is what is imported
             seen.add(name)
             for entry in distribution.entry_points:
-                if entry.group == GROUP:
+                if entry.group == manifest.GROUP:
                     yield entry, name
-
-
-def _directories() -> Iterator[str]:
-    """Yield the metadata directories whose entry points mention the group."""
-    for place in dict.fromkeys(sys.path):
-        try:
-            names = sorted(os.listdir(place or os.curdir))  # noqa: PTH208  a tenth of the time
-        except OSError:  # noqa: S112  gone, or an archive; an idle run writes no lines
-            continue
-        for name in names:
-            if name.endswith((".dist-info", ".egg-info")) and not name.startswith(_OURS_BEGIN):
-                directory = os.path.join(place, name)  # noqa: PTH118
-                if _mentions_group(os.path.join(directory, "entry_points.txt")):  # noqa: PTH118
-                    yield directory
-
-
-def _mentions_group(path: str) -> bool:
-    try:
-        descriptor = os.open(path, os.O_RDONLY)
-    except OSError:
-        return False  # most distributions have none
-    try:
-        return GROUP.encode() in os.read(descriptor, _LARGEST)
-    finally:
-        os.close(descriptor)
 
 
 def _load(entry: EntryPoint, distribution: str) -> Service:

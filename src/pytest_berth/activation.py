@@ -1,0 +1,196 @@
+"""The plugin's state, made when a setting or a test needs it, and the hooks of runs that have one.
+
+A run in which nothing is set, and no test may need a server, gets by without: see `manifest`.
+"""
+
+from __future__ import annotations
+
+import sys
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from pytest_berth import manifest
+from pytest_berth.collection import requirements
+from pytest_berth.config import loading
+from pytest_berth.config import options as core_options
+from pytest_berth.errors import BerthError
+from pytest_berth.isolation import fixtures
+from pytest_berth.run import run
+from pytest_berth.run.plugin_state import PLUGIN_STATE, PluginState
+from pytest_berth.services import discovery
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator
+
+    from pytest_berth.api import Progress
+
+_NAME = "berth-active"
+
+
+def active(config: pytest.Config) -> PluginState:
+    """Return the plugin's state, made now where it is not there yet: then nothing is set."""
+    return (
+        config.stash[PLUGIN_STATE]
+        if PLUGIN_STATE in config.stash
+        else _activate(config, is_set=False)
+    )
+
+
+def activate(config: pytest.Config) -> PluginState:
+    """Read the settings, and make the plugin's state.
+
+    Raises:
+        pytest.UsageError: A service of another distribution cannot be loaded.
+    """
+    return _activate(config, is_set=True)
+
+
+def _activate(config: pytest.Config, *, is_set: bool) -> PluginState:
+    services, broken = discovery.find()
+    if broken:
+        raise pytest.UsageError("\n\n".join(map(str, broken)))
+    options = [*core_options.OPTIONS, *(option for s in services for option in s.options)]
+    if is_set:
+        values = loading.read(config, options)
+    else:
+        values = core_options.defaults(config.rootpath, options)
+    berth = PluginState(values, run.current(), services, lambda: _start_reporting(config))
+    config.stash[loading.SETTINGS] = values
+    config.stash[PLUGIN_STATE] = berth
+    # pytest_unconfigure is not called where a conftest file or the command line ends the run.
+    config.add_cleanup(berth.end)
+    config.pluginmanager.register(sys.modules[__name__], _NAME)
+    return berth
+
+
+def prepare(berth: PluginState) -> None:
+    """Set the application's environment.
+
+    Raises:
+        pytest.UsageError: Settings are wrong.
+    """
+    problems = berth.prepare()
+    if problems:
+        raise pytest.UsageError("\n\n".join(map(str, problems)))
+
+
+def explain_import(berth: PluginState, error: Exception) -> None:
+    """Say why a conftest file cannot be imported; pytest shows the error, without secrets."""
+    from pytest_berth.reporting import redaction
+
+    redaction.redact_conftest_failure(error, berth)
+    if berth.exports:
+        from pytest_berth.reporting import hints
+
+        hint = hints.of_failed_import(error, berth)
+        if hint:
+            print(hint, file=sys.stderr)
+
+
+def fixture_function(service: str, name: str) -> Callable[..., Any]:
+    """Return the function of a fixture of ours, by the names of both."""
+    return _functions(service)[name]
+
+
+@cache
+def _functions(name: str) -> dict[str, Callable[..., Any]]:
+    from importlib import import_module
+
+    (service,) = (each for each in discovery.find().services if each.name == name)
+    of_module = vars(import_module(service.fixture_module)) if service.fixture_module else {}
+    found = {**vars(fixtures.of_service(service)), **of_module}
+    return {key: each.__wrapped__ for key, each in found.items() if hasattr(each, "__wrapped__")}
+
+
+def document_fixtures(config: pytest.Config) -> None:
+    """Let pytest show the documentation of our fixtures, and where they are."""
+    for service in manifest.read()["services"]:
+        plugin = config.pluginmanager.get_plugin(manifest.plugin_name(service["name"]))
+        for name, *_ in service["fixtures"]:
+            deferred = getattr(plugin, name).__wrapped__
+            deferred.__wrapped__ = fixture_function(service["name"], name)
+            deferred.__doc__ = deferred.__wrapped__.__doc__
+
+
+def collected(config: pytest.Config, items: list[pytest.Item]) -> Generator[None, None, None]:
+    """Mark integration tests before ``-m`` selects; afterwards check and order what is left."""
+    berth = active(config)
+    exported = tuple(filter(berth.exports_any, berth.services))
+    integration = [item for item in items if requirements.prepare(item, berth.services, exported)]
+    berth.may_need_servers = bool(integration)
+    yield
+    try:
+        requirements.check(items, berth.services, exported, berth.run.workers)
+    except BerthError as error:
+        from pytest_berth.run import xdist
+
+        xdist.end_run(berth.run, items, error)
+    if integration and berth.settings[core_options.FOREIGN] != "allow":
+        from pytest_berth.isolation import foreign_connections
+
+        foreign_connections.start(config, berth, items)
+    failed_first = config.getoption("failedfirst", False)
+    if integration and berth.settings[core_options.ORDER] == "unit-first" and not failed_first:
+        from pytest_berth.collection import ordering
+
+        ordering.unit_modules_first(items, berth.services)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Register what the settings ask for."""
+    berth = config.stash[PLUGIN_STATE]
+    if berth.is_given_a_server:
+        berth.progress  # noqa: B018  its hooks take the password out of what unit tests print
+    if berth.settings[core_options.FAIL_FAST]:
+        from pytest_berth.run.fail_fast import FailFast
+
+        config.pluginmanager.register(FailFast(berth.run, berth.run.workers), "berth-fail-fast")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtestloop(session: pytest.Session) -> None:
+    """Start what the selected tests need, while the first of them run."""
+    berth = session.config.stash[PLUGIN_STATE]
+    if berth.may_need_servers and not berth.settings[core_options.FAIL_FAST]:
+        from pytest_berth.run import prestart
+
+        prestart.start(berth, session)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_node_collection_finished(node: Any) -> None:
+    """End the run when a worker has found a usage error."""
+    from pytest_berth.run import xdist
+
+    xdist.raise_workers_error(node.config.stash[PLUGIN_STATE].run)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Let an xdist worker undo what it has done; what the run has started outlives the results."""
+    berth = session.config.stash[PLUGIN_STATE]
+    if berth.run.is_owner:
+        berth.finish_testing()
+    else:
+        berth.end()
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """Stop what this run has started, when its results have been printed."""
+    berth = config.stash[PLUGIN_STATE]
+    if berth.served:
+        from pytest_berth.reporting import progress
+
+        with progress.hide_output(config):
+            berth.end()
+    else:
+        berth.end()
+
+
+def _start_reporting(config: pytest.Config) -> Progress:
+    from pytest_berth.reporting import hooks
+
+    return hooks.start(config)
