@@ -31,11 +31,8 @@ _NAME = "berth-active"
 
 def active(config: pytest.Config) -> PluginState:
     """Return the plugin's state, made now where it is not there yet: then nothing is set."""
-    return (
-        config.stash[PLUGIN_STATE]
-        if PLUGIN_STATE in config.stash
-        else _activate(config, is_set=False)
-    )
+    found = config.stash.get(PLUGIN_STATE, None)
+    return found or _activate(config, is_set=False)
 
 
 def activate(config: pytest.Config) -> PluginState:

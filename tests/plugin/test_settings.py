@@ -39,6 +39,10 @@ def test_without_settings_the_header_says_so(unit: Project) -> None:
     unit.run().stdout.fnmatch_lines(["berth: no settings, all defaults", "*1 passed*"])
 
 
+def test_nothing_deprecated_of_pytest_is_asked_for_the_settings(unit: Project) -> None:
+    unit.run(PYTHONWARNINGS="error:config.inicfg", forked=False).assert_outcomes(passed=1)
+
+
 def test_with_vv_every_value_and_its_origin_are_shown(unit: Project) -> None:
     unit.ini("berth_pg_lock_timeout = 7", "berth_keep = 90s")
     result = unit.run("-vv")
