@@ -210,6 +210,26 @@ def test_a_run_in_which_nothing_is_set_imports_five_modules_of_ours(
     result.stdout.fnmatch_lines(["berth: no settings, all defaults"])
 
 
+def test_a_rolled_back_test_imports_no_other_service_and_few_modules_of_ours(
+    served: Project,
+) -> None:
+    served.models()
+    served.write(
+        test_it="""
+            import sys
+
+            def test_pg(pg_session):
+                ours = [name for name in sys.modules if name.startswith("pytest_berth")]
+                services = [n.split(".")[2:] for n in ours if n.startswith("pytest_berth.services")]
+                others = {tuple(n) for n in services if n and n[0] in ("redis", "kafka")}
+                known = {(), ("options",), ("service",)}
+                assert {name[1:] for name in others} <= known
+                assert len(ours) <= 115, sorted(ours)
+        """
+    )
+    served.run(forked=False).assert_outcomes(passed=1)
+
+
 def test_a_fixture_that_no_test_names_is_found_where_nothing_is_set(
     project: Project, monkeypatch: pytest.MonkeyPatch
 ) -> None:

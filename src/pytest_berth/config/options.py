@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar, cast
 
@@ -25,7 +24,6 @@ _PASSWORD = (
 )
 
 
-@dataclass(frozen=True)
 class Option(Generic[T_co]):
     """An ini option, and at the same time the typed key of its value in `Settings`.
 
@@ -38,12 +36,21 @@ class Option(Generic[T_co]):
         flag: Command-line flag that goes before everything else, if there is one.
     """
 
-    name: str
-    parse: Callable[[Any], T_co]
-    default: T_co
-    help: str
-    type: str = "string"
-    flag: str | None = None
+    def __init__(
+        self,
+        name: str,
+        parse: Callable[[Any], T_co],
+        default: T_co,
+        help: str,  # noqa: A002
+        type: str = "string",  # noqa: A002
+        flag: str | None = None,
+    ) -> None:
+        self.name = name
+        self.parse = parse
+        self.default = default
+        self.help = help
+        self.type = type
+        self.flag = flag
 
     @property
     def variable(self) -> str:
@@ -68,13 +75,21 @@ class Setting(NamedTuple):
     origin: str
 
 
-@dataclass(frozen=True)
 class Settings:
-    """All values of a run, looked up by their `Option`."""
+    """All values of a run, looked up by their `Option`.
 
-    root: Path
-    values: Mapping[str, Setting]
-    problems: tuple[SettingsError, ...] = field(default=())
+    Attributes:
+        root: Directory that paths in the settings are relative to.
+        values: The values by the options' names.
+        problems: What is wrong with the settings.
+    """
+
+    def __init__(
+        self, root: Path, values: Mapping[str, Setting], problems: tuple[SettingsError, ...] = ()
+    ) -> None:
+        self.root = root
+        self.values = values
+        self.problems = problems
 
     def __getitem__(self, option: Option[T]) -> T:
         """Return the option's value."""

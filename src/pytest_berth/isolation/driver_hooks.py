@@ -9,8 +9,8 @@ Connections of confluent-kafka, and of others whose work is done in C, cannot be
 
 from __future__ import annotations
 
+import os
 import sys
-import sysconfig
 from dataclasses import dataclass, field
 from functools import wraps
 from types import ModuleType
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
     from types import FrameType
 
-_LIBRARIES = ("site-packages", "dist-packages", "<", sysconfig.get_path("stdlib"))
+_LIBRARIES = ("site-packages", "dist-packages", "<", os.path.dirname(os.__file__))  # noqa: PTH120
 _OURS = "pytest_berth."
 
 

@@ -241,10 +241,12 @@ class Secrets:
             self._seen = seen
 
     def _given(self) -> Iterator[Server]:
-        if not self._berth.settings.problems:
-            for service in self._berth.services:
+        settings = self._berth.settings
+        if not settings.problems:
+            # The others' backends, and what they import, are left alone.
+            for service in filter(lambda each: settings[each.url], self._berth.services):
                 with ignoring(BerthError, why=f"{service.name}: told where it is needed"):
-                    if given := service.backend.external(self._berth.settings):
+                    if given := service.backend.external(settings):
                         yield given
 
 
