@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import os
 import sys
-from dataclasses import dataclass, field
 from functools import wraps
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -61,7 +60,6 @@ class Line(NamedTuple):
         return f"{self.path}:{self.number}, in {self.function}"
 
 
-@dataclass
 class Watch:
     """Calls a function with the place of each connection, from its start until its end.
 
@@ -69,8 +67,9 @@ class Watch:
         seen: What is called; an exception of its closes the connection.
     """
 
-    seen: Callable[[Place], None]
-    _replaced: dict[tuple[Any, str], tuple[Any, Any]] = field(default_factory=dict, init=False)
+    def __init__(self, seen: Callable[[Place], None]) -> None:
+        self.seen = seen
+        self._replaced: dict[tuple[Any, str], tuple[Any, Any]] = {}
 
     def start(self) -> None:
         """Watch the drivers that are loaded by now; may be called again for further ones."""
