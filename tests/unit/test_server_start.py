@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, cast
 
 import pytest
 
 from pytest_berth.api import Backend, Container, Credentials, Namespace, Server, Service, Worker
-from pytest_berth.config.options import OPTIONS, SOURCE, Setting, defaults
+from pytest_berth.config.options import OPTIONS, SOURCE, Setting, Settings, defaults
 from pytest_berth.errors import StartError
 from pytest_berth.run.run import MAIN, Run
 from pytest_berth.run.server_manager import Manager
@@ -22,8 +21,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from contextlib import AbstractContextManager
     from pathlib import Path
-
-    from pytest_berth.config.options import Settings
 
 
 class Quiet:
@@ -82,7 +79,7 @@ def manager_of(run: Run, root: Path, *services: Service) -> Manager:
     """Return the servers-to-be of a run, all of them external ones."""
     settings = defaults(root, [*OPTIONS, *KAFKA.options])
     values = {**settings.values, SOURCE.name: Setting("external", "test")}
-    return Manager(run, replace(settings, values=values), services, Quiet())
+    return Manager(run, Settings(root, values), services, Quiet())
 
 
 def test_servers_of_several_services_start_side_by_side(run: Run, tmp_path: Path) -> None:
