@@ -1,8 +1,10 @@
-"""One worker's test kills a process of the server: the other worker's tests find all as it was."""
+"""A test kills a process of the server: later tests, and other workers', find all as it was."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
+
+import pytest
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -178,3 +180,116 @@ def test_a_crash_that_is_seen_only_while_a_test_is_prepared_is_recovered_from(
     result.assert_outcomes(passed=4)
     seen = "berth: postgres: between two tests, the server crashed and recovered, *"
     result.stdout.fnmatch_lines([seen, seen])
+
+
+CRASHING = """
+    import os, signal, threading
+    import psycopg
+    import pytest
+    from pytest_berth import wait_for
+    from pytest_berth.run.plugin_state import PLUGIN_STATE
+    from pytest_berth.services.postgres.service import POSTGRES
+
+    @pytest.fixture
+    def server(pytestconfig):
+        # Who asks for `pg_server` has the worker's database opened.
+        return pytestconfig.stash[PLUGIN_STATE].server(POSTGRES)
+
+    def connect(server):
+        account = server.credentials
+        return psycopg.connect(
+            host=server.host, port=server.port, dbname="postgres",
+            user=account.user, password=account.password, autocommit=True,
+        )
+
+    def refuses(server):
+        try:
+            connect(server).close()
+        except psycopg.OperationalError:
+            return True
+        return False
+
+    def crash(server):
+        # One that stands still keeps the server in recovery, until it is killed after five seconds.
+        killed, standing = connect(server), connect(server)
+        os.kill(standing.info.backend_pid, signal.SIGSTOP)
+        os.kill(killed.info.backend_pid, signal.SIGKILL)
+        wait_for(lambda: refuses(server), 60)
+        killed.close()
+        standing.close()
+
+    def databases(server):
+        with connect(server) as connection:
+            return [name for name, in connection.execute("SELECT datname FROM pg_database")]
+
+    def look(pg_dsn):
+        with psycopg.connect(pg_dsn, autocommit=True) as connection:
+            query = "SELECT (SELECT count(*) FROM unlogged), (SELECT count(*) FROM logged)"
+            assert connection.execute(query).fetchone() == (2, 2)
+"""
+
+
+@pytest.fixture
+def crashing(project: Project, require_source: Callable[[str], None]) -> Project:
+    """A project whose tests can crash a server on which they have nothing open."""
+    require_source("local")
+    (project.root / "schema.sql").write_text(SCHEMA)
+    project.write(crashing=CRASHING)
+    project.conftest("from crashing import server")
+    return project
+
+
+def test_a_worker_that_opens_its_database_while_the_server_recovers_waits(
+    crashing: Project,
+) -> None:
+    crashing.ini(
+        "berth_source = local", "berth_pg_schema = schema.sql", "berth_start_ahead = false"
+    )
+    crashing.write(
+        test_it="""
+        from crashing import crash, look
+
+        def test_crash(server): crash(server)
+        def test_first(pg_dsn): look(pg_dsn)
+        def test_second(pg_dsn): look(pg_dsn)
+        """
+    )
+    crashing.run("-p", "no:randomly").assert_outcomes(passed=3)
+
+
+def test_no_clone_that_was_made_before_a_crash_is_given_to_a_test_after_it(
+    crashing: Project,
+) -> None:
+    crashing.ini("berth_source = local", "berth_pg_schema = schema.sql")
+    crashing.write(
+        test_it="""
+        import psycopg, pytest
+        from crashing import crash, databases, look, threading, wait_for
+
+        def is_prebuilt(server):
+            starting = [each for each in threading.enumerate() if "berth-start" in each.name]
+            return not starting and any("prebuilt" in name for name in databases(server))
+
+        def test_the_workers_is_prebuilt(server):
+            wait_for(lambda: is_prebuilt(server), 120)
+            crash(server)
+
+        def test_the_workers(pg_dsn): look(pg_dsn)
+
+        @pytest.mark.berth_pg(isolation="database")
+        def test_a_private_one_has_to_be_replaced(pg_dsn):
+            with psycopg.connect(pg_dsn, autocommit=True) as connection:
+                (replaced,) = connection.execute("SELECT current_database()").fetchone()
+                connection.execute("DROP TABLE logged")
+            open("replaced", "w").write(replaced)
+
+        def test_it_is_replaced(server):
+            # It is dropped after the clone that takes its place is made.
+            wait_for(lambda: open("replaced").read() not in databases(server), 120)
+            crash(server)
+
+        @pytest.mark.berth_pg(isolation="database")
+        def test_a_private_one(pg_dsn): look(pg_dsn)
+        """
+    )
+    crashing.run("-p", "no:randomly").assert_outcomes(passed=5)
