@@ -17,7 +17,7 @@ from docker.errors import ImageNotFound
 from pytest_berth.config import options as ini
 from pytest_berth.config.options import Setting, Settings
 from pytest_berth.errors import BerthError
-from pytest_berth.run import run
+from pytest_berth.run import xdist
 from pytest_berth.run.server_manager import Manager
 from pytest_berth.services.postgres import urls
 from pytest_berth.services.postgres.options import VERSION
@@ -128,7 +128,7 @@ class Machine:
     @contextmanager
     def server(self, source: str) -> Iterator[str]:
         """Run a server with settings fit for tests; yield a database's SQLAlchemy URL."""
-        manager = Manager(run.current(), self.settings(source), (POSTGRES,), self.progress)
+        manager = Manager(xdist.current_run(), self.settings(source), (POSTGRES,), self.progress)
         try:
             server = manager.server(POSTGRES)
             yield urls.url(server, server.credentials.database)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_berth import manifest
 from pytest_berth.config import markers, options
-from pytest_berth.isolation import fixtures
+from pytest_berth.isolation import service_fixtures
 from pytest_berth.services import discovery
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ def _service(service: Service) -> dict[str, Any]:
 
 def _fixtures(service: Service) -> Iterator[list[Any]]:
     of_module = vars(import_module(service.fixture_module))
-    for name, found in {**vars(fixtures.of_service(service)), **of_module}.items():
+    for name, found in {**vars(service_fixtures.of_service(service)), **of_module}.items():
         # pytest before 8.4 has it under another name.
         marker = getattr(found, "_fixture_function_marker", None)
         marker = marker or getattr(found, "_pytestfixturefunction", None)

@@ -16,8 +16,8 @@ from pytest_berth.collection import requirements
 from pytest_berth.config import loading
 from pytest_berth.config import options as core_options
 from pytest_berth.errors import BerthError
-from pytest_berth.isolation import fixtures
-from pytest_berth.run import run
+from pytest_berth.isolation import service_fixtures
+from pytest_berth.run import xdist
 from pytest_berth.run.plugin_state import PLUGIN_STATE, PluginState
 from pytest_berth.services import discovery
 
@@ -53,7 +53,7 @@ def _activate(config: pytest.Config, *, is_set: bool) -> PluginState:
         values = loading.read(config, options)
     else:
         values = core_options.defaults(config.rootpath, options)
-    berth = PluginState(values, run.current(), services, lambda: _start_reporting(config))
+    berth = PluginState(values, xdist.current_run(), services, lambda: _start_reporting(config))
     config.stash[loading.SETTINGS] = values
     config.stash[PLUGIN_STATE] = berth
     # pytest_unconfigure is not called where a conftest file or the command line ends the run.
@@ -97,7 +97,7 @@ def _functions(name: str) -> dict[str, Callable[..., Any]]:
 
     (service,) = (each for each in discovery.find().services if each.name == name)
     of_module = vars(import_module(service.fixture_module)) if service.fixture_module else {}
-    found = {**vars(fixtures.of_service(service)), **of_module}
+    found = {**vars(service_fixtures.of_service(service)), **of_module}
     return {key: each.__wrapped__ for key, each in found.items() if hasattr(each, "__wrapped__")}
 
 
@@ -121,8 +121,6 @@ def collected(config: pytest.Config, items: list[pytest.Item]) -> Generator[None
     try:
         requirements.check(items, berth.services, exported, berth.run.workers)
     except BerthError as error:
-        from pytest_berth.run import xdist
-
         xdist.end_run(berth.run, items, error)
     if integration and berth.settings[core_options.FOREIGN] != "allow":
         from pytest_berth.isolation import foreign_connections
@@ -159,8 +157,6 @@ def pytest_runtestloop(session: pytest.Session) -> None:
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_node_collection_finished(node: Any) -> None:
     """End the run when a worker has found a usage error."""
-    from pytest_berth.run import xdist
-
     xdist.raise_workers_error(node.config.stash[PLUGIN_STATE].run)
 
 

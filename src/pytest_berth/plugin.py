@@ -42,11 +42,11 @@ def pytest_addoption(parser: pytest.Parser, pluginmanager: pytest.PytestPluginMa
         plugin = manifest.fixture_plugin(told, fixture_function)
         pluginmanager.register(plugin, manifest.plugin_name(told["name"]))
     for service in _services_of_others():
-        from pytest_berth.isolation import fixtures
+        from pytest_berth.isolation import service_fixtures
 
         manifest.add_options(parser, (option.row for option in service.options))
         name = manifest.plugin_name(service.name)
-        pluginmanager.register(fixtures.of_service(service), name)
+        pluginmanager.register(service_fixtures.of_service(service), name)
         if service.fixture_module:
             pluginmanager.import_plugin(service.fixture_module)
 
@@ -126,15 +126,15 @@ def pytest_xdist_setupnodes(config: pytest.Config, specs: Sequence[Any]) -> None
     """Make xdist's workers join this run, and print what they tell."""
     from pytest_berth import activation
     from pytest_berth.reporting.worker_output import Relay
-    from pytest_berth.run.xdist import Controller
+    from pytest_berth.run import xdist
 
     berth = activation.active(config)
     for spec in specs:
-        spec.env.update(berth.run.variables())
+        spec.env.update(xdist.worker_environment(berth.run))
     relay = Relay(berth.run, berth.progress.note)
     relay.start()
     berth.after_tests.callback(relay.stop)
-    config.pluginmanager.register(Controller(berth.run), "berth-controller")
+    config.pluginmanager.register(xdist.Controller(berth.run), "berth-controller")
 
 
 def _services_of_others() -> Sequence[Service]:

@@ -255,7 +255,7 @@ def test_the_fixtures_are_shown_with_their_documentation_and_place(project: Proj
     result = project.run("--fixtures", "-v", forked=False)
     result.stdout.fnmatch_lines(
         [
-            "pg_server [[]session scope[]] -- *pytest_berth/isolation/fixtures.py:*",
+            "pg_server [[]session scope[]] -- *pytest_berth/isolation/service_fixtures.py:*",
             "*The PostgreSQL server of this run: where it runs, its version, its log.",
             "pg_session -- *pytest_berth/services/postgres/fixtures.py:*",
             "*SQLAlchemy session on this worker's database.",

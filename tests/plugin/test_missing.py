@@ -39,7 +39,7 @@ def test_the_error_lists_each_source_why_it_cannot_serve_and_what_to_do(unserved
             "  why: external: no server is given by URL. (berth_pg_url is not set)",
             "       container: no container engine answers.*",
             "       local: there are no binaries of PostgreSQL 99 for this machine.*",
-            "  do:  external: berth_pg_url = *",
+            "  do:  external: set berth_pg_url: use a URL such as postgresql://*",
             "       container: *Docker*",
             "       local: set berth_pg_version to one of *",
             "       or install PostgreSQL 99 *",

@@ -19,7 +19,7 @@ from limit_tables import page as limits
 from pytest_berth import errors
 from pytest_berth.config import markers
 from pytest_berth.config import options as core_options
-from pytest_berth.isolation import fixtures as made_fixtures
+from pytest_berth.isolation import service_fixtures as made_fixtures
 from pytest_berth.services import discovery
 from pytest_berth.services.kafka import options as kafka_options
 from pytest_berth.services.postgres import fixtures, options

@@ -11,12 +11,12 @@ from pytest_berth.api import Credentials, Server
 from pytest_berth.config.options import OPTIONS, Setting, Settings
 from pytest_berth.errors import NoSourceError, NotOursError, RecordError
 from pytest_berth.services.kafka import (
-    artifacts,
     broker_properties,
     dead_letters,
     java,
     launch,
     names,
+    pinned_artifacts,
 )
 from pytest_berth.services.kafka import options as ini
 from pytest_berth.services.kafka.group_coordinator import coordinated
@@ -49,7 +49,7 @@ def test_only_exact_versions_with_kraft_are_taken(value: str) -> None:
 
 
 def test_the_default_version_is_pinned() -> None:
-    jars = {jar.name for jar in artifacts.pins()[ini.VERSION.default]}
+    jars = {jar.name for jar in pinned_artifacts.pins()[ini.VERSION.default]}
     assert {"kafka_2.13", "kafka-clients", "scala-library", "slf4j-simple"} <= jars
 
 

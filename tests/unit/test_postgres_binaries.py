@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pytest_berth.errors import ArtifactError, NoSourceError
-from pytest_berth.services.postgres.server import artifacts, binaries
+from pytest_berth.services.postgres.server import binaries, pinned_binaries
 from pytest_berth.sources import os_account
 from pytest_berth.sources.artifacts import Artifact
 
@@ -183,7 +183,7 @@ def test_every_platform_has_its_pinned_artifact(
 def test_every_major_is_pinned_for_linux(wanted: str) -> None:
     pin = binaries.artifact(wanted, system="Linux", machine="x86_64", libc="glibc")
     assert pin is not None
-    exact = artifacts.version(pin)
+    exact = pinned_binaries.version(pin)
     assert binaries.artifact(exact, system="Linux", machine="x86_64", libc="glibc") == pin
 
 
@@ -193,7 +193,7 @@ def test_an_unknown_machine_has_no_artifact() -> None:
 
 
 def test_pins_are_whole() -> None:
-    for pin in artifacts.pins():
+    for pin in pinned_binaries.pins():
         assert re.fullmatch(r"[0-9a-f]{64}", pin.sha256)
         assert pin.size > 1_000_000
         assert pin.path.startswith("io/zonky/test/postgres/embedded-postgres-binaries-")

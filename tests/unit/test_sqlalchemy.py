@@ -18,7 +18,7 @@ import pkgutil, sys, pytest_berth
 from importlib import import_module
 sys.modules["sqlalchemy"] = None
 aio = "pytest_berth.services.postgres.asynchronous."
-gives_it = {aio + name for name in ("resources", "with_asyncpg", "with_psycopg")}
+gives_it = {aio + name for name in ("open_connections", "asyncpg_engine", "psycopg_engine")}
 for found in pkgutil.walk_packages(pytest_berth.__path__, "pytest_berth."):
     if found.name not in gives_it:
         import_module(found.name)

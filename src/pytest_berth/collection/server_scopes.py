@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from pytest_berth.config.options import Settings
 
 # The module of the fixtures that are made for every service.
-MADE_BY = "pytest_berth.isolation.fixtures"
+MADE_BY = "pytest_berth.isolation.service_fixtures"
 
 
 def slot(service: Service, settings: Settings, worker: str) -> str:

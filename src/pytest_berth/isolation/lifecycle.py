@@ -17,7 +17,7 @@ from pytest_berth.api import Worker
 from pytest_berth.collection import server_scopes
 from pytest_berth.collection.requirements import fixtures_reached
 from pytest_berth.errors import NotRestoredError
-from pytest_berth.isolation.layers import CapturedLayers, Unwinding, unwinding
+from pytest_berth.isolation.fixture_layers import CapturedLayers, Unwinding, unwinding
 from pytest_berth.run.lost_servers import LostError, on_living_server, raise_if_lost
 from pytest_berth.run.plugin_state import PLUGIN_STATE
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from pytest_berth.api import Namespace, Server, Service
-    from pytest_berth.isolation.layers import Place
+    from pytest_berth.isolation.fixture_layers import Place
     from pytest_berth.run.plugin_state import PluginState
 
 _SILENT = (

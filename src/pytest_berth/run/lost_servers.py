@@ -1,4 +1,4 @@
-"""Crash recovery: the test that sees a server end says so, and later tests get another one.
+"""Tells that a server is lost: the test that sees it says so, and later tests get another one.
 
 The new server has the address and the account of the lost one, so that what tests or the
 application know of it stays right.

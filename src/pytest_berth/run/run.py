@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import os
 import threading
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from pytest_berth.run.registry import Registry
 
 MAIN = "main"
-_VARIABLE = "BERTH_RUN_DIRECTORY"
 _MAKING = threading.Lock()
 
 
@@ -76,10 +76,6 @@ class Run:
         """Whether anything of this run can be on disk."""
         return self._directory is not None
 
-    def variables(self) -> dict[str, str]:
-        """Return the environment that makes an xdist worker join this run."""
-        return {_VARIABLE: f"{self.id}:{self.directory}"}
-
     def join(self) -> None:
         """Let the run's other processes know that this worker lives, until it ends."""
         from pytest_berth.run import process_identity
@@ -136,22 +132,6 @@ class Run:
             self._descriptor = None
         if self.has_directory and registry.is_directory(self.directory):
             owned_directories.remove(self.directory)
-
-
-def current() -> Run:
-    """Return the run that this process takes part in.
-
-    xdist's own variables cannot tell a worker from a pytest that a test of a worker starts, which
-    inherits them; the controller therefore sets a variable for its workers only, and they take
-    it out of their environment at once.
-    """
-    joined = os.environ.pop(_VARIABLE, "")
-    if not joined:
-        return Run(os.urandom(4).hex(), MAIN)
-    run_id, _, path = joined.partition(":")
-    run = Run(run_id, os.environ["PYTEST_XDIST_WORKER"], Path(path))
-    run.join()
-    return run
 
 
 def resume(directory: Path) -> Run:

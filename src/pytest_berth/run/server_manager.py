@@ -284,8 +284,12 @@ class Manager:
         failure = self.registry.failure(name, prestart=prestart)
         raise_remembered(failure)
         try:
-            starter = self.starter
-            ready = starter.replace(service, lost) if lost else starter.start(service, name)
+            if lost:
+                from pytest_berth.run.replace_lost_server import replace_lost
+
+                ready = replace_lost(self.starter, service, lost)
+            else:
+                ready = self.starter.start(service, name)
         except RunEndedError:
             raise
         except BerthError as error:

@@ -21,8 +21,6 @@ if TYPE_CHECKING:
     from pytest_berth.run.reuse.handover import Reuse
     from pytest_berth.run.run import Run
 
-MOST_RESTARTS = 2
-
 
 @dataclass
 class Starter:
@@ -77,29 +75,15 @@ class Starter:
             StartError: It did not become ready; nothing of it is left.
         """
         plan = self.plan(service, name)
-        return self.registry.read("ready", name) or self._start(service, plan)
+        return self.registry.read("ready", name) or self.launch(service, plan)
 
-    def replace(self, service: Service, lost: Server) -> Server:
-        """Launch a server in the place of a lost one, with its address and its account.
+    def launch(self, service: Service, plan: Server) -> Server:
+        """Launch a server as it is planned, and return it when it answers.
 
         Raises:
-            RunEndedError: As `start`.
-            StartError: It did not become ready, or too many were lost.
+            RunEndedError: The run ended meanwhile; nothing of the server is left.
+            StartError: It did not become ready; nothing of it is left.
         """
-        if lost.restarts >= MOST_RESTARTS:
-            raise StartError(
-                f"{service.name} was lost {lost.restarts + 1} times, and is not started again.",
-                why="the tests that saw it being lost show the end of its log each time",
-                remedy="look there, and for memory or a disk that was full",
-            )
-        self.stop(lost)
-        self.registry.forget_launched(lost)
-        plan = dataclasses.replace(
-            lost, handle={}, restarts=lost.restarts + 1, reuse_record="", reattached=False
-        )
-        return self._start(service, plan)
-
-    def _start(self, service: Service, plan: Server) -> Server:
         source = self.source(plan.source)
         marker = self.registry.starting(plan.key)
         if marker.exists():

@@ -1,22 +1,49 @@
-"""What xdist's controller and its workers tell each other: the end, and usage errors."""
+"""What xdist's controller and its workers tell each other: the run's directory, its end, and
+usage errors.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import os
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
+from pytest_berth.run.run import MAIN, Run
+
 if TYPE_CHECKING:
     from pytest_berth.errors import BerthError
-    from pytest_berth.run.run import Run
+
+_VARIABLE = "BERTH_RUN_DIRECTORY"
 
 
-@dataclass(eq=False)
+def worker_environment(run: Run) -> dict[str, str]:
+    """Return the environment that makes an xdist worker join the controller's run."""
+    return {_VARIABLE: f"{run.id}:{run.directory}"}
+
+
+def current_run() -> Run:
+    """Return the run that this process takes part in: a worker's is the controller's.
+
+    xdist's own variables cannot tell a worker from a pytest that a test of a worker starts, which
+    inherits them; the controller therefore sets a variable for its workers only, and they take
+    it out of their environment at once.
+    """
+    joined = os.environ.pop(_VARIABLE, "")
+    if not joined:
+        return Run(os.urandom(4).hex(), MAIN)
+    run_id, _, path = joined.partition(":")
+    run = Run(run_id, os.environ["PYTEST_XDIST_WORKER"], Path(path))
+    run.join()
+    return run
+
+
 class Controller:
     """A plugin that tells workers, before xdist ends them, that nothing is to be started now."""
 
-    run: Run
+    def __init__(self, run: Run) -> None:
+        self.run = run
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_sessionfinish(self) -> None:

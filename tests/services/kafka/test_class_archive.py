@@ -15,7 +15,7 @@ import pytest
 from marks import slow
 from pytest_berth.config.options import ARTIFACT_MIRROR
 from pytest_berth.errors import BerthError
-from pytest_berth.services.kafka import artifacts, java
+from pytest_berth.services.kafka import java, pinned_artifacts
 from pytest_berth.services.kafka.build_class_archive import Silence
 from pytest_berth.services.kafka.class_archive import Broker
 from pytest_berth.sources.artifact_cache import cache_directory
@@ -31,7 +31,7 @@ VERSION = "4.1.0"
 @pytest.fixture(scope="module")
 def jars() -> tuple[Path, ...]:
     """Kafka's jars, in the user's cache."""
-    return artifacts.class_path(
+    return pinned_artifacts.class_path(
         VERSION, cache=cache_directory(), mirror=ARTIFACT_MIRROR.default, progress=Silence()
     )
 

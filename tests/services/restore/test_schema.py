@@ -8,7 +8,7 @@ import psycopg
 import pytest
 
 from pytest_berth.services.postgres import restore
-from pytest_berth.services.postgres.restore import initial_read
+from pytest_berth.services.postgres.restore import find_changes
 
 if TYPE_CHECKING:
     from .conftest import Database
@@ -135,7 +135,7 @@ def test_writing_rows_is_not_followed_by_counting_those_of_the_catalogs(
 
     db.app.execute(SCHEMA)
     db.capture()
-    monkeypatch.setattr(initial_read, "_require_entries", forbidden)
+    monkeypatch.setattr(find_changes, "_require_entries", forbidden)
     db.app.execute("INSERT INTO item (name) VALUES ('a')")
     db.app.execute("BEGIN; UPDATE item SET name = 'b'; ROLLBACK")
     db.restore()

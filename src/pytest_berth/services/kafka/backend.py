@@ -108,9 +108,9 @@ class Kafka(Backend):
 
     def release(self, server: Server, run_id: str) -> None:
         """Delete the topics and groups that a run has created on an external broker."""
-        from pytest_berth.services.kafka import topic_restore
+        from pytest_berth.services.kafka import restore
 
-        topic_restore.release(server, run_id)
+        restore.release(server, run_id)
 
     def prepare_snapshot(self, server: Server, run_id: str) -> bool:
         """Leave everything: what is kept is a file that no test can change."""

@@ -20,10 +20,10 @@ from pytest_berth.config.options import ARTIFACT_MIRROR
 from pytest_berth.debug_log import ignoring
 from pytest_berth.errors import BerthError
 from pytest_berth.services.kafka import (
-    artifacts,
     broker_properties,
     java,
     launch,
+    pinned_artifacts,
     storage,
     wire_protocol,
 )
@@ -51,7 +51,7 @@ def main(version: str, program: str, cache: str) -> None:
         os.nice(10)
     path = Path(program)
     found = java.Java(path, java.version_of(path), "given")
-    jars = artifacts.class_path(
+    jars = pinned_artifacts.class_path(
         version, cache=Path(cache), mirror=ARTIFACT_MIRROR.default, progress=Silence()
     )
     train(Broker(version, found, jars, Path(cache)))

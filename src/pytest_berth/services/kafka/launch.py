@@ -117,10 +117,10 @@ def _late_files(internal: str, host: str, port: int) -> Mapping[str, bytes]:
 
 def local_obstacle(settings: Settings) -> BerthError | None:
     """Tell why there is no Java, or no pinned Kafka, for a local broker."""
-    from pytest_berth.services.kafka import artifacts, java
+    from pytest_berth.services.kafka import java, pinned_artifacts
     from pytest_berth.sources.artifacts import cache_directory
 
-    version, pinned = settings[ini.VERSION], artifacts.pins()
+    version, pinned = settings[ini.VERSION], pinned_artifacts.pins()
     if version not in pinned:
         return NoSourceError(
             f"there are no pinned jars of Kafka {version}.",
@@ -147,13 +147,13 @@ def local_shape(settings: Settings) -> list[str]:
 
 def local(settings: Settings, request: LocalRequest) -> LocalProcess:
     """Describe the process."""
-    from pytest_berth.services.kafka import artifacts, class_archive, java
+    from pytest_berth.services.kafka import class_archive, java, pinned_artifacts
     from pytest_berth.sources import os_account
     from pytest_berth.sources.artifacts import cache_directory
 
     version, cache = settings[ini.VERSION], cache_directory()
     found = java.find()
-    jars = artifacts.class_path(
+    jars = pinned_artifacts.class_path(
         version, cache=cache, mirror=settings[ARTIFACT_MIRROR], progress=request.progress
     )
     data = request.directory / "data"

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 
 from pytest_berth.api import Namespace
 from pytest_berth.run.plugin_state import PLUGIN_STATE
-from pytest_berth.services.kafka import names, topic_restore, topics, urls
+from pytest_berth.services.kafka import names, restore, topics, urls
 from pytest_berth.services.kafka.clients import Clients
 from pytest_berth.services.kafka.options import ALLOW_RESET, TOPICS
 from pytest_berth.services.kafka.requirements import is_prefixed, topics_of
-from pytest_berth.services.kafka.topic_restore import Cleaning
+from pytest_berth.services.kafka.restore import Cleaning
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     import pytest
 
     from pytest_berth.api import Server, Worker
-    from pytest_berth.services.kafka.topic_restore import Mark
+    from pytest_berth.services.kafka.restore import Mark
 
 _AT_ONCE = 50
 
@@ -164,7 +164,7 @@ class KafkaNamespace(Namespace):
         """Return what topics are called on the broker, provided that they may be emptied there."""
         fixed = {topic: self._real(topic) for topic in topics_}
         run_id, allowed = self._worker.run_id, self._worker.settings[ALLOW_RESET]
-        topic_restore.require_allowed(fixed.values(), self._server, run_id, allowed)
+        restore.require_allowed(fixed.values(), self._server, run_id, allowed)
         return fixed
 
     def _real(self, topic: str) -> str:

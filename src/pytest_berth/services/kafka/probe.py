@@ -10,8 +10,8 @@ from pytest_berth.services.kafka import assertion_messages, dead_letters, publis
 from pytest_berth.services.kafka.consumer_groups import Groups
 from pytest_berth.services.kafka.keyword_arguments import by_name
 from pytest_berth.services.kafka.record import Record, encode, encode_headers
+from pytest_berth.services.kafka.restore import Mark
 from pytest_berth.services.kafka.topic_reader import Reader
-from pytest_berth.services.kafka.topic_restore import Mark
 from pytest_berth.waiting import wait_for
 
 if TYPE_CHECKING:

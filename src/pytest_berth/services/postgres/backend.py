@@ -126,10 +126,10 @@ class Postgres(Backend):
 
     def release(self, server: Server, run_id: str) -> None:
         """Drop the databases of a run on an external server, and what dead runs have left."""
-        from pytest_berth.services.postgres.databases import run_databases, shard_templates
+        from pytest_berth.services.postgres.databases import external_templates, run_databases
 
         run_databases.drop_all(server, run_id)
-        shard_templates.sweep(server)
+        external_templates.sweep(server)
 
     def set_password(self, server: Server, password: str) -> None:
         """Give the administrator another password, which the server's log never sees."""

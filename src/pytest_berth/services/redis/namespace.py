@@ -12,7 +12,7 @@ from pytest_berth.errors import IsolationError
 from pytest_berth.run.run import MAIN
 from pytest_berth.services.redis import baseline, clients, database_numbers, urls, worker_databases
 from pytest_berth.services.redis.baseline import NotPutBackError
-from pytest_berth.services.redis.layers import KeyLayers
+from pytest_berth.services.redis.database_restore import KeyLayers
 from pytest_berth.services.redis.worker_databases import WorkerDatabases
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     import pytest
 
     from pytest_berth.api import Server, Worker
-    from pytest_berth.isolation.layers import Place
+    from pytest_berth.isolation.fixture_layers import Place
     from pytest_berth.services.redis.claims import Claim
 
 

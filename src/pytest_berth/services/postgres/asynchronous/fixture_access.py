@@ -129,11 +129,11 @@ class Access:
 
     def _view(self, outer: OuterTransaction) -> tuple[OuterView, AsyncEngine]:
         """Return the view of the connection of rolled-back tests, which may be a new one."""
-        from pytest_berth.services.postgres.asynchronous import psycopg_views, with_psycopg
+        from pytest_berth.services.postgres.asynchronous import psycopg_engine, psycopg_views
 
         if self._pinned is None or self._pinned[0].sync is not outer:
             view = psycopg_views.OuterView(outer)
-            self._pinned = view, with_psycopg.pinned_engine(self.database, view)
+            self._pinned = view, psycopg_engine.pinned_engine(self.database, view)
         return self._pinned
 
     @cached_property
@@ -142,12 +142,12 @@ class Access:
         if find_spec("greenlet") is None:
             raise MissingExtraError("greenlet", "sqlalchemy", needed_by="SQLAlchemy's asyncio")
         if self.driver == "psycopg":
-            from pytest_berth.services.postgres.asynchronous import with_psycopg
+            from pytest_berth.services.postgres.asynchronous import psycopg_engine
 
-            return with_psycopg
+            return psycopg_engine
         if find_spec("asyncpg") is None:
             setting = f"{ASYNC_DRIVER.name} = asyncpg"
             raise MissingExtraError("asyncpg", "asyncpg", needed_by=setting)
-        from pytest_berth.services.postgres.asynchronous import with_asyncpg
+        from pytest_berth.services.postgres.asynchronous import asyncpg_engine
 
-        return with_asyncpg
+        return asyncpg_engine

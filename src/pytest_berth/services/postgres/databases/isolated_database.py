@@ -19,7 +19,7 @@ from pytest_berth.services.postgres.application_connections import (
     check_pools,
     hang_up,
 )
-from pytest_berth.services.postgres.databases import run_databases, template, worker_database
+from pytest_berth.services.postgres.databases import create_worker_database, run_databases, template
 from pytest_berth.services.postgres.isolation import reset_permission
 from pytest_berth.services.postgres.isolation.pooled_sessions import PooledSessions
 from pytest_berth.services.postgres.isolation.rollback import Rollback
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from sqlalchemy.orm import Session
 
     from pytest_berth.api import Server
-    from pytest_berth.isolation.layers import Place
+    from pytest_berth.isolation.fixture_layers import Place
     from pytest_berth.run.plugin_state import PluginState
     from pytest_berth.services.postgres.databases.database import Database, PrivateDatabase
     from pytest_berth.services.postgres.databases.private_databases import PrivateDatabases
@@ -71,7 +71,7 @@ class IsolatedDatabase:
         self._open(server)
 
     def _open(self, server: Server) -> None:
-        made = worker_database.make(self.berth, server, self.steps, self.name)
+        made = create_worker_database.make(self.berth, server, self.steps, self.name)
         self.database, self.rights, self.checkpointer = made
         self.server = server
         self.application = Application()

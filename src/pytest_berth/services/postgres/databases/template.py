@@ -15,7 +15,11 @@ from pytest_berth.config.options import KEEP
 from pytest_berth.run.once_per_run import lock, once
 from pytest_berth.run.plugin_state import PLUGIN_STATE
 from pytest_berth.services.postgres import schema, urls
-from pytest_berth.services.postgres.databases import run_databases, shard_templates, template_name
+from pytest_berth.services.postgres.databases import (
+    external_templates,
+    run_databases,
+    template_name,
+)
 from pytest_berth.services.postgres.databases.stored_templates import (
     drop_all,
     is_intact,
@@ -205,7 +209,7 @@ def _make(
             source = common or run_databases.EMPTY
             run_databases.create(connection, server, berth.run.id, working, source)
         if server.source == "external":
-            shard_templates.mark_run(berth, server, connection, made)
+            external_templates.mark_run(berth, server, connection, made)
         keeps = bool(common) and server.reuse_record != ""
         if not common:
             _fill(berth, server, steps, environment, working, name, lasts=known.name is not None)
@@ -226,7 +230,7 @@ def _common(
     name: str,
 ) -> str | None:
     """Return the template that this run shares with others; None where it builds its own."""
-    return shard_templates.obtain(
+    return external_templates.obtain(
         berth,
         server,
         steps,

@@ -1,8 +1,9 @@
 """The name of a template that other runs may use, too: it tells what the template holds.
 
 It ends in a fingerprint of schema, seeds, account and version of this package. Runs that share a
-server look for the name on it (`shard_templates`), a later run in a snapshot or on a reused server
-(`stored_templates`). Where there is no fingerprint, there is no name, and each run builds its own.
+server look for the name on it (`external_templates`), a later run in a snapshot or on a reused
+server (`stored_templates`). Where there is no fingerprint, there is no name, and each run builds
+its own.
 """
 
 from __future__ import annotations

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from pytest_berth.isolation.layers import Layers
+from pytest_berth.isolation.fixture_layers import Layers
 from pytest_berth.services.postgres import restore
 from pytest_berth.services.postgres.advice import PRIVATE, crash_note, running_test
 from pytest_berth.services.postgres.restore import Baseline
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from contextlib import AbstractContextManager
 
-    from pytest_berth.isolation.layers import Place
+    from pytest_berth.isolation.fixture_layers import Place
     from pytest_berth.services.postgres.application_connections import Application
     from pytest_berth.services.postgres.restore.restore import RestoreConnection
 

@@ -14,13 +14,12 @@ from pytest_berth.services.postgres.restore.ddl_trigger import named
 from pytest_berth.services.postgres.restore.errors import (
     BaselineLost,
     CloneIsFasterError,
-    LeftOpen,
     NotRepairable,
     SchemaChanged,
 )
-from pytest_berth.services.postgres.restore.initial_read import confirm
-from pytest_berth.services.postgres.restore.open_transactions import OpenTransaction
-from pytest_berth.services.postgres.restore.rebase import rebase
+from pytest_berth.services.postgres.restore.extend_baseline import rebase
+from pytest_berth.services.postgres.restore.find_changes import confirm
+from pytest_berth.services.postgres.restore.open_transactions import LeftOpen, OpenTransaction
 from pytest_berth.services.postgres.restore.restore import restore
 from pytest_berth.services.postgres.restore.schema_fingerprint import differences
 from pytest_berth.services.postgres.restore.stored_baseline import load, store

@@ -22,8 +22,8 @@ from pytest_berth.services.postgres.restore.baseline import (
     untracked_sequences,
 )
 from pytest_berth.services.postgres.restore.contents import read_sequences, storage_of, with_rows
-from pytest_berth.services.postgres.restore.errors import LeftOpen
 from pytest_berth.services.postgres.restore.log_positions import LogPosition, Snapshot
+from pytest_berth.services.postgres.restore.open_transactions import LeftOpen
 from pytest_berth.services.postgres.restore.transactions import (
     Connection,
     results,

@@ -10,8 +10,6 @@ from pytest_berth.services.postgres.advice import PRIVATE
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from pytest_berth.services.postgres.restore.baseline import Restored
-    from pytest_berth.services.postgres.restore.open_transactions import OpenTransaction
 
 SHOWN = 8
 
@@ -48,28 +46,6 @@ class BaselineLost(NotRepairable):
             "application_name in pg_stat_activity;"
             f" or give the test a private database: {PRIVATE}",
         )
-
-
-class LeftOpen(IsolationError):  # noqa: N818 - it says what the transactions are
-    """Transactions outlived the test.
-
-    Attributes:
-        transactions: The transactions, each with its backend and locked tables.
-        restored: What was put back after they were ended; None when the database is not
-            clean, because they belong to a wider scope or could not be ended.
-    """
-
-    def __init__(self, transactions: Sequence[OpenTransaction], restored: Restored | None) -> None:
-        ended = "and were ended" if restored else "and the database could not be put back"
-        super().__init__(
-            f"Transactions outlived the test {ended}.",
-            why=listing([str(each) for each in transactions]) or "none is visible any more",
-            remedy="close or commit the connection before the test ends; "
-            "a transaction of a wider-scoped fixture must not lock what tests write;\n"
-            f"or give the test a private database, where all connections are ended: {PRIVATE}",
-        )
-        self.transactions = tuple(transactions)
-        self.restored = restored
 
 
 def listing(lines: Sequence[str]) -> str:

@@ -1,4 +1,4 @@
-"""Lists the transactions of other backends that are open, and what they have locked."""
+"""Lists transactions that are left open, with what they have locked; the error that tells them."""
 
 from __future__ import annotations
 
@@ -6,10 +6,15 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from pytest_berth.errors import IsolationError
+from pytest_berth.services.postgres.advice import PRIVATE
+from pytest_berth.services.postgres.restore.errors import listing
 from pytest_berth.services.postgres.restore.transactions import Connection, rows
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Sequence
+
+    from pytest_berth.services.postgres.restore.baseline import Restored
 
 # The modes of others that stand in the way of a statement (PostgreSQL's manual, 13.3).
 BLOCK_READING = frozenset({"AccessExclusiveLock"})
@@ -144,3 +149,25 @@ def redacted(statement: str) -> str:
     if SENSITIVE.search(line):
         line = re.sub(r"['$].*", "'***'", line)
     return line if len(line) <= STATEMENT_LENGTH else line[: STATEMENT_LENGTH - 3] + "..."
+
+
+class LeftOpen(IsolationError):  # noqa: N818 - it says what the transactions are
+    """Transactions outlived the test.
+
+    Attributes:
+        transactions: The transactions, each with its backend and locked tables.
+        restored: What was put back after they were ended; None when the database is not
+            clean, because they belong to a wider scope or could not be ended.
+    """
+
+    def __init__(self, transactions: Sequence[OpenTransaction], restored: Restored | None) -> None:
+        ended = "and were ended" if restored else "and the database could not be put back"
+        super().__init__(
+            f"Transactions outlived the test {ended}.",
+            why=listing([str(each) for each in transactions]) or "none is visible any more",
+            remedy="close or commit the connection before the test ends; "
+            "a transaction of a wider-scoped fixture must not lock what tests write;\n"
+            f"or give the test a private database, where all connections are ended: {PRIVATE}",
+        )
+        self.transactions = tuple(transactions)
+        self.restored = restored

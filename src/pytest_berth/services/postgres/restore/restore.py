@@ -14,11 +14,11 @@ from pytest_berth.services.postgres.restore.capture import capture
 from pytest_berth.services.postgres.restore.errors import (
     BaselineLost,
     CloneIsFasterError,
-    LeftOpen,
     NotRepairable,
 )
-from pytest_berth.services.postgres.restore.initial_read import confirm, reading
+from pytest_berth.services.postgres.restore.find_changes import confirm, reading
 from pytest_berth.services.postgres.restore.lock_waits import BlockedError, waiting_on
+from pytest_berth.services.postgres.restore.open_transactions import LeftOpen
 from pytest_berth.services.postgres.restore.stored_baseline import load
 from pytest_berth.services.postgres.restore.transactions import Connection, results
 from pytest_berth.services.postgres.restore.write_back import drop_created, end_transactions

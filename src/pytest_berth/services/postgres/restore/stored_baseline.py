@@ -27,7 +27,7 @@ from pytest_berth.services.postgres.restore.baseline import (
 )
 from pytest_berth.services.postgres.restore.capture import entries, keep
 from pytest_berth.services.postgres.restore.contents import read_sequences, storage_of
-from pytest_berth.services.postgres.restore.initial_read import confirm
+from pytest_berth.services.postgres.restore.find_changes import confirm
 from pytest_berth.services.postgres.restore.log_positions import LogPosition, Snapshot
 from pytest_berth.services.postgres.restore.transactions import (
     Connection,

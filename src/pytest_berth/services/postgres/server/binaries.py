@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from pytest_berth.debug_log import ignoring
 from pytest_berth.errors import ArtifactError, NoSourceError
-from pytest_berth.services.postgres.server.artifacts import (
+from pytest_berth.services.postgres.server.pinned_binaries import (
     artifact,
     fits,
     pinned_versions,

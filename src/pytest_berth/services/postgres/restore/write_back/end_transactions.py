@@ -13,7 +13,7 @@ from pytest_berth.errors import IsolationError
 from pytest_berth.services.postgres.advice import PRIVATE
 from pytest_berth.services.postgres.restore import open_transactions
 from pytest_berth.services.postgres.restore.baseline import ENDING
-from pytest_berth.services.postgres.restore.errors import LeftOpen
+from pytest_berth.services.postgres.restore.open_transactions import LeftOpen
 from pytest_berth.services.postgres.restore.transactions import Connection, rows
 from pytest_berth.waiting import wait_for
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from pytest_berth.isolation.layers import Layers
+from pytest_berth.isolation.fixture_layers import Layers
 from pytest_berth.services.redis import baseline
 from pytest_berth.services.redis.baseline import Baseline
 

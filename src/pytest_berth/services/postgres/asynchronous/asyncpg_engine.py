@@ -15,10 +15,10 @@ from sqlalchemy.pool import NullPool
 from pytest_berth.compat import asyncio_private, asyncpg_private, sqlalchemy_private
 from pytest_berth.debug_log import ignoring
 from pytest_berth.services.postgres import urls
-from pytest_berth.services.postgres.asynchronous.resources import connections
+from pytest_berth.services.postgres.asynchronous.open_connections import connections
 
 if TYPE_CHECKING:
-    from pytest_berth.services.postgres.asynchronous.resources import Resource
+    from pytest_berth.services.postgres.asynchronous.open_connections import Resource
     from pytest_berth.services.postgres.databases.database import Database
     from pytest_berth.services.postgres.databases.isolated_database import IsolatedDatabase
 
