@@ -18,7 +18,7 @@ from pytest_berth.cli import commands
 from pytest_berth.run import orphans, process_identity
 from pytest_berth.run.reuse.records import Record, Records
 from pytest_berth.sources.container import removal
-from pytest_berth.sources.labels import INSIDE, RUN
+from pytest_berth.sources.labels import HOST, INSIDE, OWNER, PROJECT, REUSE, RUN, USER
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -37,7 +37,7 @@ def create(client: docker.DockerClient) -> Iterator[Callable[..., Any]]:
 
     def begin(owner: object, **labels: str) -> Any:
         run_id = os.urandom(4).hex()
-        mine = {RUN: run_id, orphans._OWNER: json.dumps(owner), orphans._USER: _user()}
+        mine = {RUN: run_id, OWNER: json.dumps(owner), USER: _user()}
         container = client.containers.create(IMAGE, labels={**mine, **labels})
         container.run_id = run_id
         created.append(container)
@@ -91,7 +91,7 @@ def test_what_a_dead_run_has_left_is_removed_by_the_next_one(
     dead: process_identity.Process,
     place: Records,
 ) -> None:
-    container, ended = create(dead), create(dead, **{orphans._KEPT: str(place.directory)})
+    container, ended = create(dead), create(dead, **{REUSE: str(place.directory)})
     stage.start("container")
     expect_gone(client, container)
     expect_gone(client, ended)  # it was to be kept, and has no record
@@ -104,13 +104,13 @@ def test_what_may_belong_to_a_living_run_stays(
     dead: process_identity.Process,
     place: Records,
 ) -> None:
-    kept = {orphans._KEPT: str(place.directory)}
-    elsewhere_kept = {orphans._KEPT: f"{place.directory}-of-another-container"}
+    kept = {REUSE: str(place.directory)}
+    elsewhere_kept = {REUSE: f"{place.directory}-of-another-container"}
     elsewhere = dead._replace(machine="another-boot pid:[4026531836]")
     stay = {
         "a living run": create(process_identity.this_process()),
         "another machine": create(elsewhere),
-        "another user": create(dead, **{orphans._USER: "somebody"}),
+        "another user": create(dead, **{USER: "somebody"}),
         "an earlier version": create(None),
         "a kept server": create(dead, **kept),
         "a server kept elsewhere": create(dead, **elsewhere_kept),
@@ -153,8 +153,8 @@ def test_ps_lists_what_is_known_of_each_run(
     create: Callable[..., Any], dead: process_identity.Process, capsys: pytest.CaptureFixture[str]
 ) -> None:
     # Another user's: a run beside this test removes those of its own user.
-    labels = {orphans._USER: "somebody", orphans._PROJECT: "/src/shop"}
-    container = create(dead, **labels, **{orphans._HOST: "laptop"})
+    labels = {USER: "somebody", PROJECT: "/src/shop"}
+    container = create(dead, **labels, **{HOST: "laptop"})
     living = create(process_identity.this_process())
     commands.main(["ps"])
     output = capsys.readouterr().out

@@ -144,7 +144,7 @@ def test_an_error_of_berth_is_shown_as_its_message(project: Project, style: str)
     result.stdout.fnmatch_lines(
         ["*postgres at 127.0.0.1:1 did not answer in time.*", "*why: berth_start_timeout = 0.3 *"]
     )
-    for unwanted in ("*Traceback*", "*isolated_database.py*", "*def pg_session*"):
+    for unwanted in ("*Traceback*", "*worker_database.py*", "*def pg_session*"):
         result.stdout.no_fnmatch_line(unwanted)
     # An older pytest names the test only, where a report is a text.
     message = " - *postgres at 127.0.0.1:1 did not*" if pytest.version_tuple >= (9,) else ""

@@ -10,7 +10,7 @@ import pytest
 
 from pytest_berth.config.options import Setting, defaults
 from pytest_berth.errors import BerthError
-from pytest_berth.services.postgres.asynchronous import psycopg_views
+from pytest_berth.services.postgres.asynchronous import loop_free_psycopg
 from pytest_berth.services.postgres.databases.run_databases import _in_use
 from pytest_berth.services.postgres.isolation import choice, rollback_connection
 from pytest_berth.services.postgres.options import ASYNC_DRIVER, OPTIONS
@@ -38,7 +38,7 @@ def reset_without_rights() -> None:
 
 def waiting_for_oneself() -> None:
     """Take turns with async code that waits."""
-    turns = psycopg_views.Turns()
+    turns = loop_free_psycopg.Turns()
     with turns, turns:
         pass
 

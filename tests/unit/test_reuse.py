@@ -32,7 +32,7 @@ from pytest_berth.services.kafka.backend import Kafka
 from pytest_berth.services.kafka.service import KAFKA
 from pytest_berth.sources import owned_directories
 from pytest_berth.sources.choose import Sources
-from pytest_berth.sources.labels import RUN
+from pytest_berth.sources.labels import REUSE, RUN
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -323,7 +323,7 @@ def test_a_look_at_the_engine_reads_the_records_once_when_it_is_known_which_runs
         return orphans.DEAD
 
     def container(run_id: str) -> SimpleNamespace:
-        labels = {RUN: run_id, orphans._KEPT: str(there.directory)}
+        labels = {RUN: run_id, REUSE: str(there.directory)}
         return SimpleNamespace(id=run_id, attrs={"Labels": labels, "Names": [f"/{run_id}"]})
 
     listed = [container("0000"), container("0001")]

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 from pytest_berth.config.options import KEEP
 from pytest_berth.run import heartbeat, process_identity, registry
 from pytest_berth.run.reuse import records
-from pytest_berth.sources.labels import INSIDE, RUN
+from pytest_berth.sources import labels
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -32,11 +32,6 @@ if TYPE_CHECKING:
     from pytest_berth.sources.container_engine import Engine
 
 ALIVE, KEPT, DEAD, UNKNOWN = "alive", "kept", "dead", "unknown"
-_OWNER = "org.pytest-berth.owner"
-_USER = "org.pytest-berth.user"
-_HOST = "org.pytest-berth.host"
-_PROJECT = "org.pytest-berth.project"
-_KEPT = "org.pytest-berth.kept"
 
 
 @dataclass(frozen=True)
@@ -60,16 +55,16 @@ class Orphan:
     handle: Any
 
 
-def labels(run: Run, settings: Settings) -> dict[str, str]:
+def labels_of(run: Run, settings: Settings) -> dict[str, str]:
     """Return the labels by which other runs can tell whether a container is in use."""
     owner = process_identity.read(run.registry.owner)
     return {
-        _OWNER: json.dumps(owner),
-        _USER: _user(),
-        _HOST: platform.node(),
-        _PROJECT: str(settings.root),
+        labels.OWNER: json.dumps(owner),
+        labels.USER: _user(),
+        labels.HOST: platform.node(),
+        labels.PROJECT: str(settings.root),
         # Also where it is empty: an image made of a container hands labels down.
-        _KEPT: str(records.place()) if settings[KEEP] else "",
+        labels.REUSE: str(records.place()) if settings[KEEP] else "",
     }
 
 
@@ -95,18 +90,18 @@ def sweep(source: Source, run: Run, progress: Progress) -> None:
 def containers(engine: Engine) -> Iterator[Orphan]:
     """Yield the containers of all runs on an engine."""
     # Without the details of each, which would cost a request, and fail where one is gone meanwhile.
-    listed = engine.containers.list(all=True, filters={"label": RUN}, sparse=True)
+    listed = engine.containers.list(all=True, filters={"label": labels.RUN}, sparse=True)
     of_runs = [_state_of_run(engine, each.attrs["Labels"]) for each in listed]
     # Once for all, and only now: a run that is dead by now has its record there, if it left one.
     kept_in = cache(_kept_in)
     for container, of_run in zip(listed, of_runs, strict=True):
         found = container.attrs["Labels"]
         yield Orphan(
-            found[RUN],
+            found[labels.RUN],
             container.attrs["Names"][0].lstrip("/"),
-            f"{found.get(_PROJECT, '?')} on {found.get(_HOST, '?')}",
-            _state(of_run, container.id, found.get(_KEPT, ""), kept_in),
-            found.get(_USER) == _user(),
+            f"{found.get(labels.PROJECT, '?')} on {found.get(labels.HOST, '?')}",
+            _state(of_run, container.id, found.get(labels.REUSE, ""), kept_in),
+            found.get(labels.USER) == _user(),
             container,
         )
 
@@ -151,12 +146,12 @@ def _kept_in(place: str) -> set[str] | None:
 
 def _state_of_run(engine: Engine, found: Mapping[str, str]) -> str:
     try:
-        owner = process_identity.Process(*json.loads(found[_OWNER]))
+        owner = process_identity.Process(*json.loads(found[labels.OWNER]))
     except (KeyError, TypeError, ValueError):
         return UNKNOWN  # of an earlier version
     if owner.is_here and engine.is_on_this_machine:
         return DEAD if owner.is_gone() else ALIVE
-    return DEAD if found.get(INSIDE) and engine.has_ended(found[INSIDE]) else UNKNOWN
+    return DEAD if found.get(labels.INSIDE) and engine.has_ended(found[labels.INSIDE]) else UNKNOWN
 
 
 def _state_of(path: Path) -> str:

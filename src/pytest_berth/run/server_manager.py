@@ -47,7 +47,7 @@ class Manager:
             self.settings,
             self.run.id,
             # Later, as it makes the run's directory, which the reaper must soon watch.
-            lambda: orphans.labels(self.run, self.settings),
+            lambda: orphans.labels_of(self.run, self.settings),
         )
         self.reuse = Reuse(self.run, self.settings, self.progress, self.candidates)
         self.starter = Starter(

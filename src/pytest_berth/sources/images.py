@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from pytest_berth.debug_log import ignoring
+from pytest_berth.sources.labels import PREFIX
 from pytest_berth.sources.snapshots import MOST, UNUSED
 from pytest_berth.waiting import wall_clock
 
@@ -15,10 +16,9 @@ if TYPE_CHECKING:
     from pytest_berth.sources.container_engine import Engine
 
 REPOSITORY = "pytest-berth/snapshot"
-_LABELS = "org.pytest-berth."
 _SESSION = "org.testcontainers.session-id"
-SNAPSHOT = f"{_LABELS}snapshot"
-MADE = f"{_LABELS}made"
+SNAPSHOT = f"{PREFIX}snapshot"
+MADE = f"{PREFIX}made"
 
 
 def present(engine: Engine, image: str) -> bool:
@@ -128,7 +128,7 @@ def remove(engine: Engine, image: Any, *, force: bool = False) -> None:
 
 
 def _is_ours(label: str) -> bool:
-    return label.startswith(_LABELS)
+    return label.startswith(PREFIX)
 
 
 def _made(image: Any) -> float:

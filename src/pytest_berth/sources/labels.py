@@ -1,8 +1,16 @@
-"""The labels of containers that their source itself sets and reads."""
+"""The labels of containers: whose each is, which run it serves, and where that is."""
 
 from __future__ import annotations
 
+PREFIX = "org.pytest-berth."
 # The run's id.
-RUN = "org.pytest-berth.run"
+RUN = f"{PREFIX}run"
 # The container that the run itself is in; empty where it is in none.
-INSIDE = "org.pytest-berth.inside"
+INSIDE = f"{PREFIX}inside"
+# The process that owns the run, as JSON, and its user, host and project.
+OWNER = f"{PREFIX}owner"
+USER = f"{PREFIX}user"
+HOST = f"{PREFIX}host"
+PROJECT = f"{PREFIX}project"
+# Where the records of reused servers are; empty where none is reused.
+REUSE = f"{PREFIX}kept"

@@ -10,7 +10,7 @@ import pytest
 from pytest_berth.services.postgres import restore
 from pytest_berth.services.postgres.restore import (
     baseline,
-    diff,
+    changed_rows,
     large_objects,
     log_positions,
     prepared_statements,
@@ -109,7 +109,7 @@ def test_a_snapshot_for_each_statement_whatever_the_database_is_set_to(db: Datab
 def test_the_rows_newer_than_the_mark(db: Database, monkeypatch: pytest.MonkeyPatch) -> None:
     db.app.execute("UPDATE item SET name = 'changed'")
     with monkeypatch.context() as patch:
-        patch.setattr(diff, "_differing", lambda *_: ({}, set()))
+        patch.setattr(changed_rows, "_differing", lambda *_: ({}, set()))
         assert missed(db)
 
 
@@ -118,7 +118,7 @@ def test_the_files_of_tables(db: Database, monkeypatch: pytest.MonkeyPatch) -> N
     kept = db.baseline
     assert kept
     with monkeypatch.context() as patch:
-        patch.setattr(diff, "storage_of", lambda _: kept.storage)
+        patch.setattr(changed_rows, "storage_of", lambda _: kept.storage)
         assert missed(db)
 
 
@@ -133,13 +133,13 @@ def test_the_large_objects(db: Database, monkeypatch: pytest.MonkeyPatch) -> Non
 
 def test_the_empty_tables_that_are_filled(db: Database, monkeypatch: pytest.MonkeyPatch) -> None:
     db.app.execute("INSERT INTO sale VALUES (1, 1)")
-    found = diff.find
+    found = changed_rows.find
 
-    def without_filled(*arguments: object) -> diff.Difference:
-        return diff.Difference(altered=found(*arguments).altered)  # type: ignore[arg-type]
+    def without_filled(*arguments: object) -> changed_rows.Difference:
+        return changed_rows.Difference(altered=found(*arguments).altered)  # type: ignore[arg-type]
 
     with monkeypatch.context() as patch:
-        patch.setattr(diff, "find", without_filled)
+        patch.setattr(changed_rows, "find", without_filled)
         assert missed(db)
 
 

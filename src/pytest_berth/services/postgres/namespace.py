@@ -11,7 +11,7 @@ from pytest_berth.run.plugin_state import PLUGIN_STATE
 from pytest_berth.services.postgres import sqlalchemy_compat
 from pytest_berth.services.postgres.advice import running_test
 from pytest_berth.services.postgres.databases import template
-from pytest_berth.services.postgres.databases.isolated_database import IsolatedDatabase
+from pytest_berth.services.postgres.databases.worker_database import IsolatedDatabase
 from pytest_berth.services.postgres.isolation.choice import Isolation
 from pytest_berth.services.postgres.options import DATABASES
 from pytest_berth.services.postgres.requirements import (

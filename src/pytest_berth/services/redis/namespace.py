@@ -10,9 +10,9 @@ import redis
 from pytest_berth.api import Namespace
 from pytest_berth.errors import IsolationError
 from pytest_berth.run.run import MAIN
-from pytest_berth.services.redis import baseline, clients, database_numbers, urls, worker_databases
-from pytest_berth.services.redis.baseline import NotPutBackError
-from pytest_berth.services.redis.database_restore import KeyLayers
+from pytest_berth.services.redis import clients, database_numbers, restore, urls, worker_databases
+from pytest_berth.services.redis.fixture_layers import KeyLayers
+from pytest_berth.services.redis.restore import NotPutBackError
 from pytest_berth.services.redis.worker_databases import WorkerDatabases
 
 if TYPE_CHECKING:
@@ -95,7 +95,7 @@ class RedisNamespace(Namespace):
         if self._settled:
             with self._told():
                 self._require_ours()
-                baseline.remove_others(self._databases, self._layers.known)
+                restore.remove_others(self._databases, self._layers.known)
 
     def reopen(self, server: Server) -> None:
         """Go on with the server that takes the place of a lost one, with what fixtures wrote."""

@@ -20,7 +20,7 @@ from pytest_berth.services.postgres.asynchronous.open_connections import connect
 if TYPE_CHECKING:
     from pytest_berth.services.postgres.asynchronous.open_connections import Resource
     from pytest_berth.services.postgres.databases.database import Database
-    from pytest_berth.services.postgres.databases.isolated_database import IsolatedDatabase
+    from pytest_berth.services.postgres.databases.worker_database import IsolatedDatabase
 
 
 def engine(place: IsolatedDatabase | Database) -> AsyncEngine:

@@ -17,9 +17,9 @@ if TYPE_CHECKING:
 
     from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncSession
 
-    from pytest_berth.services.postgres.asynchronous.psycopg_views import OuterView
+    from pytest_berth.services.postgres.asynchronous.loop_free_psycopg import OuterView
     from pytest_berth.services.postgres.databases.database import Database
-    from pytest_berth.services.postgres.databases.isolated_database import IsolatedDatabase
+    from pytest_berth.services.postgres.databases.worker_database import IsolatedDatabase
     from pytest_berth.services.postgres.isolation.rollback_connection import OuterTransaction
 
 
@@ -129,10 +129,10 @@ class Access:
 
     def _view(self, outer: OuterTransaction) -> tuple[OuterView, AsyncEngine]:
         """Return the view of the connection of rolled-back tests, which may be a new one."""
-        from pytest_berth.services.postgres.asynchronous import psycopg_engine, psycopg_views
+        from pytest_berth.services.postgres.asynchronous import loop_free_psycopg, psycopg_engine
 
         if self._pinned is None or self._pinned[0].sync is not outer:
-            view = psycopg_views.OuterView(outer)
+            view = loop_free_psycopg.OuterView(outer)
             self._pinned = view, psycopg_engine.pinned_engine(self.database, view)
         return self._pinned
 

@@ -9,14 +9,14 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_en
 from sqlalchemy.pool import NullPool, StaticPool
 from sqlalchemy.util import greenlet_spawn
 
+from pytest_berth.services.postgres.asynchronous.loop_free_psycopg import LoopFree, OuterView
 from pytest_berth.services.postgres.asynchronous.open_connections import connections
-from pytest_berth.services.postgres.asynchronous.psycopg_views import LoopFree, OuterView
 from pytest_berth.services.postgres.asynchronous.run_coroutine import at_once
 
 if TYPE_CHECKING:
     from pytest_berth.services.postgres.asynchronous.open_connections import Resource
     from pytest_berth.services.postgres.databases.database import Database
-    from pytest_berth.services.postgres.databases.isolated_database import IsolatedDatabase
+    from pytest_berth.services.postgres.databases.worker_database import IsolatedDatabase
 
 
 def engine(place: IsolatedDatabase | Database) -> AsyncEngine:

@@ -10,7 +10,7 @@ from pytest_berth.errors import IsolationError, SettingsError, nearest
 from pytest_berth.run.lost_servers import raise_if_lost
 from pytest_berth.services.postgres import urls
 from pytest_berth.services.postgres.databases import template
-from pytest_berth.services.postgres.databases.isolated_database import IsolatedDatabase
+from pytest_berth.services.postgres.databases.worker_database import IsolatedDatabase
 from pytest_berth.services.postgres.isolation import reset_permission
 from pytest_berth.services.postgres.options import DATABASES
 from pytest_berth.services.postgres.server.connection_errors import errors

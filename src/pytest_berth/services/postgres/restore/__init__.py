@@ -17,8 +17,8 @@ from pytest_berth.services.postgres.restore.errors import (
     NotRepairable,
     SchemaChanged,
 )
-from pytest_berth.services.postgres.restore.extend_baseline import rebase
 from pytest_berth.services.postgres.restore.find_changes import confirm
+from pytest_berth.services.postgres.restore.merge_late_fixture import rebase
 from pytest_berth.services.postgres.restore.open_transactions import LeftOpen, OpenTransaction
 from pytest_berth.services.postgres.restore.restore import restore
 from pytest_berth.services.postgres.restore.schema_fingerprint import differences

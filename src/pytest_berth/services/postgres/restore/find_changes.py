@@ -12,8 +12,8 @@ from psycopg import sql
 
 from pytest_berth.errors import IsolationError
 from pytest_berth.services.postgres.restore import (
+    changed_rows,
     ddl_trigger,
-    diff,
     open_transactions,
     schema_fingerprint,
 )
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from pytest_berth.services.postgres.restore.baseline import Baseline, Entries
-    from pytest_berth.services.postgres.restore.diff import Difference
+    from pytest_berth.services.postgres.restore.changed_rows import Difference
     from pytest_berth.services.postgres.restore.transactions import Connection, Row
 
 
@@ -100,7 +100,7 @@ def reading(
         BlockedError: Others hold locks that exclude reading.
     """
     of_schema = _schema_statements(baseline)
-    first = [*of_schema, *diff.statements(baseline)]
+    first = [*of_schema, *changed_rows.statements(baseline)]
     relations = baseline.relations
     everything = (*relations.tables, *relations.views, *relations.sequences)
     begin = partial(transaction, connection, lock_timeout=lock_timeout)
@@ -119,7 +119,7 @@ def reading(
         entries = baseline.entries
         snapshot, sentinel = _require_schema(connection, baseline, found[: len(of_schema)])
         with waiting_on(everything, open_transactions.BLOCK_READING):
-            differing = diff.find(connection, baseline, found[len(of_schema) :])
+            differing = changed_rows.find(connection, baseline, found[len(of_schema) :])
         if baseline.watched and not _all_accounted_for(connection, baseline, snapshot, differing):
             entries = _require_entries(connection, baseline)
         yield Reading(snapshot, sentinel, entries, differing)

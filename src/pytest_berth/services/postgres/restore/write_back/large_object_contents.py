@@ -12,7 +12,7 @@ from pytest_berth.services.postgres.restore.transactions import rows
 
 if TYPE_CHECKING:
     from pytest_berth.services.postgres.restore.baseline import Baseline
-    from pytest_berth.services.postgres.restore.diff import Difference
+    from pytest_berth.services.postgres.restore.changed_rows import Difference
     from pytest_berth.services.postgres.restore.transactions import Connection
 
 

@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 
     from pytest_berth.services.postgres.restore.baseline import Baseline
     from pytest_berth.services.postgres.restore.catalog import Relation
+    from pytest_berth.services.postgres.restore.changed_rows import Difference
     from pytest_berth.services.postgres.restore.contents import Storage
-    from pytest_berth.services.postgres.restore.diff import Difference
     from pytest_berth.services.postgres.restore.transactions import Connection
 
 

@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from pytest_berth.isolation.fixture_layers import Layers
-from pytest_berth.services.redis import baseline
-from pytest_berth.services.redis.baseline import Baseline
+from pytest_berth.services.redis import restore
+from pytest_berth.services.redis.restore import Baseline
 
 if TYPE_CHECKING:
     from pytest_berth.services.redis.worker_databases import WorkerDatabases
@@ -28,7 +28,7 @@ class KeyLayers(Layers[Baseline]):
     untouched: Baseline = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
-        standing = baseline.capture(self.databases, self.known).standing
+        standing = restore.capture(self.databases, self.known).standing
         self.known = self.untouched = Baseline(standing=standing)
 
     def refill(self) -> None:
@@ -39,7 +39,7 @@ class KeyLayers(Layers[Baseline]):
         self.forget_test()
         began, there = (
             self.untouched.standing,
-            baseline.capture(self.databases, Baseline()).standing,
+            restore.capture(self.databases, Baseline()).standing,
         )
         for layer in self._layers:
             layer.before = layer.before.on_another(began, there)
@@ -48,11 +48,11 @@ class KeyLayers(Layers[Baseline]):
         self._return_to(self.known)
 
     def _settle(self) -> Baseline:
-        self.known = baseline.capture(self.databases, self.known)
+        self.known = restore.capture(self.databases, self.known)
         return self.known
 
     def _return_to(self, before: Baseline) -> None:
-        self.known = baseline.restore(self.databases, before)
+        self.known = restore.restore(self.databases, before)
         for layer in self._layers:
             if layer.before is before:
                 layer.before = self.known
