@@ -170,7 +170,7 @@ def test_where_nothing_can_serve_each_source_says_why_and_what_would_mend_it(
     assert "berth_pg_url is not set" in error.why
     assert "no container engine answers" in error.why
     assert "there are no binaries of PostgreSQL 99" in error.why
-    assert "berth_pg_url = postgres://" in remedy
+    assert "set berth_pg_url: use a URL such as postgresql://" in remedy
     assert "DOCKER_HOST" in remedy
     assert "install PostgreSQL 99" in remedy
 

@@ -139,12 +139,12 @@ def test_the_results_are_shown_before_the_server_ends(
             print("shown")
 
         def pytest_configure(config):
-            berth = config.pluginmanager.get_plugin("berth")
-            ended = berth.PluginState.end
+            from pytest_berth.run.plugin_state import PluginState
+            ended = PluginState.end
             def end(self):
                 print("not shown")
                 ended(self)
-            berth.PluginState.end = end
+            PluginState.end = end
         """
     )
     result = project.run("--berth-source=local", "-n", str(workers))

@@ -4,6 +4,8 @@ from urllib.parse import unquote
 
 from berth_memcached import backend
 
+from pytest_berth import wait_for
+
 
 class KeepingCache(backend.Cache):
     """A server on which each test finds what session, module and class fixtures wrote."""
@@ -12,9 +14,12 @@ class KeepingCache(backend.Cache):
 
     def capture(self):
         """Return all values by key."""
-        listed = self._client.raw_command("lru_crawler metadump all", b"END\r\n").decode()
-        keys = [unquote(line.split()[0][len("key=") :]) for line in listed.splitlines()[:-1]]
-        return self._client.get_many(keys)
+        lines = wait_for(self._dump).splitlines()[:-1]
+        return self._client.get_many([unquote(line.split()[0][len("key=") :]) for line in lines])
+
+    def _dump(self):
+        dump = self._client.raw_command("lru_crawler metadump all", b"\r\n").decode()
+        return "" if dump.startswith("BUSY") else dump
 
     def restore(self, baseline):
         """Make the server hold what it held before."""

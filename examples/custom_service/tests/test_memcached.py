@@ -27,7 +27,10 @@ class TestMemcachedThatRestores(TestMemcached):
 
     files: ClassVar = {"keeping.py": Path(__file__).with_name("keeping.py").read_text("utf-8")}
     settings = ("addopts = -p keeping",)
-    wide_write = "import pymemcache; pymemcache.Client(memcached_url[12:]).set('key', 'value')"
+    wide_write = (
+        "import pymemcache; pymemcache.Client(memcached_url[12:], default_noreply=False)"
+        ".set('key', 'value')"
+    )
     restores = True
 
 
