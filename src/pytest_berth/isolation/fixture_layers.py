@@ -204,16 +204,6 @@ class Unwinding:
         return self.may_write(pytest_private.item_of(request))
 
 
-@contextmanager
-def unwinding(config: pytest.Config, plugin: Unwinding) -> Iterator[None]:
-    """Register the plugin for as long as the data is in use."""
-    name = config.pluginmanager.register(plugin)
-    try:
-        yield
-    finally:
-        config.pluginmanager.unregister(name=name)
-
-
 class CapturedLayers(Layers["Mapping[Any, Any]"]):
     """The layers of a namespace that can tell all that it holds, by key, and put it back.
 

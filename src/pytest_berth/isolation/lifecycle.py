@@ -17,7 +17,7 @@ from pytest_berth.api import Worker
 from pytest_berth.collection import server_scopes
 from pytest_berth.collection.requirements import fixtures_reached
 from pytest_berth.errors import NotRestoredError
-from pytest_berth.isolation.fixture_layers import CapturedLayers, Unwinding, unwinding
+from pytest_berth.isolation.fixture_layers import CapturedLayers, Unwinding
 from pytest_berth.run.lost_servers import LostError, on_living_server, raise_if_lost
 from pytest_berth.run.plugin_state import PLUGIN_STATE
 
@@ -200,7 +200,7 @@ def shared(
         stack.enter_context(_registered(config, BetweenTests(opened)))
         if opened.namespace.restores or opened.namespace.follows_fixtures:
             follow = Unwinding(opened.entering, opened.leave, opened.may_write)
-            stack.enter_context(unwinding(config, follow))
+            stack.enter_context(_registered(config, follow))
         late = config.stash.get(_LATE, {}).get(service.name)
         if late is not None:
             late.enter_context(opened.isolate(None))

@@ -105,10 +105,6 @@ class Brokers:
             known = self._coordinators[kind, name] = coordinated(lambda: self._find(name, kind))
         return known
 
-    def forget_coordinators(self) -> None:
-        """Look for coordinators anew."""
-        self._coordinators.clear()
-
     def _find(self, name: str, kind: int) -> int:
         message = metadata_messages.FindCoordinatorRequest
         found = self.ask(message(key=name, key_type=kind, max_version=3))
