@@ -81,6 +81,8 @@ def start(port: int, data: Path, names: list[str], note: Path) -> None:
     command = [str(_programs() / "postgres"), "-D", str(data), "-p", str(port)]
     command += ["-c", "listen_addresses=127.0.0.1", "-c", "unix_socket_directories="]
     command += ["-c", "fsync=off", "-c", "max_prepared_transactions=5"]
+    # With its data, so that nothing of it stays in /dev/shm where it is killed.
+    command += ["-c", "dynamic_shared_memory_type=mmap"]
     with (data.parent / "log").open("ab") as log:
         process = subprocess.Popen(
             command,
