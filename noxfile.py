@@ -30,6 +30,9 @@ EXAMPLES = (Path("examples/shop"), Path("examples/order_flow"), Path("examples/c
 ENVIRONMENT = {"PYTHONDONTWRITEBYTECODE": None}
 # pytest-asyncio warns unless its own default is said aloud, and warnings are errors here.
 ALWAYS = ("-o", "asyncio_default_fixture_loop_scope=function")
+IN_CI = os.environ.get("CI", "").lower() not in {"", "0", "false"}
+# Where the whole machine stalls for a moment, servers answer late: told as "R".
+RETRIED = ("--reruns=1",) * IN_CI
 # What touches the packages that berth needs; the rest of the suite runs with the newest ones.
 FLOORS = (
     "tests/unit",
@@ -147,8 +150,8 @@ def slow(session: nox.Session) -> None:
     """What `tests` leaves out: runs killed at random moments, repeats with other parameters."""
     session.install("-e", ".[all]", *_group("tests"))
     required = _provision(session)
-    options = session.posargs or ("--timeout=900", "--numprocesses=3", "-m", "slow")
-    session.run("pytest", *ALWAYS, *options, env={**ENVIRONMENT, **required})
+    usual = ("--timeout=900", "--numprocesses=3", "-m", "slow", *RETRIED)
+    session.run("pytest", *ALWAYS, *(session.posargs or usual), env={**ENVIRONMENT, **required})
 
 
 def find_lowest() -> dict[str, str]:
@@ -175,9 +178,7 @@ def _run_suite(session: nox.Session, run: Run) -> None:
     required = _provision(session)
     # The order is random; pytest-randomly prints the seed that brings it back.
     # Tests wait for processes half of their time: two cores serve three.
-    usual = ("--timeout=900", "--numprocesses=3", "-m", "not slow", *run.paths)
-    if _in_ci():  # Where the whole machine stalls for a moment, servers answer late: told as "R".
-        usual += ("--reruns=1",)
+    usual = ("--timeout=900", "--numprocesses=3", "-m", "not slow", *RETRIED, *run.paths)
     options = session.posargs or usual
     repaired = {"BERTH_TESTS_POSTGRES": run.postgres}
     session.run("pytest", *ALWAYS, *options, env={**ENVIRONMENT, **required, **repaired})
@@ -188,7 +189,7 @@ def _provision(session: nox.Session) -> dict[str, str]:
     result = Path(session.create_tmp(), "provision.json")
     session.run("python", "tests/provision.py", "--json", str(result))
     sources = json.loads(result.read_text(encoding="utf-8"))["sources"]
-    return {"BERTH_TESTS_REQUIRE": ",".join(sources)} if _in_ci() else {}
+    return {"BERTH_TESTS_REQUIRE": ",".join(sources)} if IN_CI else {}
 
 
 @nox.session(python=NEWEST.python.path)
@@ -260,7 +261,3 @@ def nightly(session: nox.Session) -> None:
 
 def _group(name: str) -> tuple[str, ...]:
     return nox.project.dependency_groups(PYPROJECT, name)
-
-
-def _in_ci() -> bool:
-    return os.environ.get("CI", "").lower() not in {"", "0", "false"}

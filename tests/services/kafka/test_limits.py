@@ -40,6 +40,21 @@ CASES = [
     for phase in ("before", "change", "after")
 ]
 
+# While a group's coordinator moves or loads, a broker refuses to tell of the group.
+def patiently(call, *arguments):
+    refusals = (KafkaError.NOT_COORDINATOR, KafkaError.COORDINATOR_NOT_AVAILABLE,
+        KafkaError.COORDINATOR_LOAD_IN_PROGRESS)
+    found = []
+    def is_answered():
+        try:
+            found.append(call(*arguments))
+        except KafkaException as error:
+            if error.args[0].code() not in refusals:
+                raise
+        return bool(found)
+    wait_for(is_answered, 60)
+    return found[0]
+
 def names(admin):
     return admin.list_topics(timeout=60).topics
 
@@ -133,12 +148,13 @@ PROBES = {
 
 @pytest.mark.parametrize(("number", "row", "phase"), CASES)
 def test_row(number, row, phase, admin, kafka_probe, kafka_bootstrap):
-    probe = lambda: PROBES[row["probe"]](admin, kafka_bootstrap)
+    probe = lambda: patiently(PROBES[row["probe"]], admin, kafka_bootstrap)
+    change = lambda name: patiently(CHANGES[name], admin, kafka_probe, kafka_bootstrap)
     if phase == "before":
         SEEN[:] = [probe()]
     elif phase == "change":
         try:
-            CHANGES[row["change"][0]](admin, kafka_probe, kafka_bootstrap)
+            change(row["change"][0])
         except KafkaException as error:
             assert error.args[0].code() == KafkaError.SECURITY_DISABLED
             SEEN.clear()
@@ -149,7 +165,7 @@ def test_row(number, row, phase, admin, kafka_probe, kafka_bootstrap):
         with (HERE / "found.jsonl").open("a") as file:
             file.write(json.dumps([number, changed]) + "\\n")
         for undo in row["undo"] if changed else ():
-            CHANGES[undo](admin, kafka_probe, kafka_bootstrap)
+            change(undo)
             wait_for(lambda: probe() == SEEN[0], 60)
 """
 OTHER_WORKER = "def test_of_another_worker(kafka_probe): pass"
