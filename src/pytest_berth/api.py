@@ -351,6 +351,25 @@ class Namespace:
         """Tell whether a test that reaches the service, or its fixtures, may write to it."""
         return True
 
+    # What a failing test's report tells of it. Asked before anything is cleaned up behind the test,
+    # on a server that may be suspended: an answer waits for nothing longer than a second or two.
+
+    def changes(self, item: pytest.Item) -> Sequence[str]:
+        """Describe what a test has changed so far, one line each; the most telling ones first."""
+        return ()
+
+    def left_behind(self, item: pytest.Item) -> Sequence[str]:
+        """Describe what a test leaves open: transactions, locks, connections; one line each."""
+        return ()
+
+    def explain(self, item: pytest.Item, error: BaseException) -> Sequence[str]:
+        """Tell what the server knows of an error: the row in the way, who holds the lock."""
+        return ()
+
+    def shell(self, item: pytest.Item) -> str:
+        """Return the command that opens a shell in it, without the password."""
+        return ""
+
     @property
     def follows_fixtures(self) -> bool:
         """Whether `entering` and `leave` put back what fixtures of a wider scope write."""

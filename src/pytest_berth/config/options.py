@@ -175,6 +175,13 @@ def seconds(value: str) -> float:
     return number
 
 
+def count(value: str) -> int:
+    """Take a whole number, 0 included."""
+    if not value.strip().isdecimal():
+        raise ValueError("use a whole number, such as 15; 0 for none")
+    return int(value)
+
+
 def duration(value: str) -> timedelta:
     """Take a time such as ``15m``, ``90s`` or ``1.5h``; ``0`` needs no unit."""
     match = re.fullmatch(_DURATION, value.strip())
@@ -291,6 +298,13 @@ KEEP: Option[timedelta] = Option(
     "how long servers stay for the next run of the same project: 15m, 90s, 1h (default: not)",
     flag="--berth-keep",
 )
+REPORT_LINES: Option[int] = Option(
+    "berth_report_lines",
+    count,
+    15,
+    "lines that each section of a failing test's report may have (default 15); 0 leaves out what"
+    " the test did, changed and left behind, and records nothing",
+)
 ARTIFACT_MIRROR: Option[str] = Option(
     "berth_artifact_mirror",
     text,
@@ -318,6 +332,7 @@ OPTIONS: tuple[Option[Any], ...] = (
     START_TIMEOUT,
     SNAPSHOTS,
     KEEP,
+    REPORT_LINES,
     ARTIFACT_MIRROR,
     RYUK,
 )

@@ -264,6 +264,13 @@ def late(config: pytest.Config, service: Service) -> Iterator[None]:
             del stacks[service.name]
 
 
+def in_use(item: pytest.Item, service: Service) -> Namespace | None:
+    """Return the namespace that a running test works in: its own, or the worker's; None if none."""
+    known = item.config.stash.get(_OPENED, {})
+    opened = known.get(_of_test(service)) or known.get(service.name)
+    return opened.namespace if opened else None
+
+
 def has_own_server(item: pytest.Item, service: Service) -> bool:
     """Tell whether a test has a server for itself."""
     settings = item.config.stash[PLUGIN_STATE].settings

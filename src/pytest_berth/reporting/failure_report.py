@@ -1,4 +1,8 @@
-"""What a failing integration test shows besides its traceback."""
+"""What a failing integration test shows besides its traceback, each in a section of its report.
+
+For each service that the test reaches: how it is isolated, what the service tells of it in
+`failure_sections`, the server's log, and how to look for oneself.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +13,7 @@ import pytest
 
 from pytest_berth.collection.requirements import describe_isolation, services_reached
 from pytest_berth.errors import BerthError, ServiceError
+from pytest_berth.reporting import failure_sections
 
 if TYPE_CHECKING:
     from pytest_berth.api import Server, Service
@@ -51,7 +56,12 @@ def complete(report: pytest.TestReport, item: pytest.Item, call: pytest.CallInfo
         for service in [service for service in services if service.name in running]:
             isolation = describe_isolation(item, service)
             report.sections.append((f"{service.name} isolation", isolation))
+            error = call.excinfo.value if call.excinfo else None
+            told = [] if call.when == "teardown" else failure_sections.of_test(item, service, error)
+            look = [each for each in told if each[0].endswith(failure_sections.LOOK)]
+            report.sections += [each for each in told if each not in look]
             _add_log(report, item, berth, service)
+            report.sections += look
 
 
 def complete_collection(report: pytest.CollectReport, berth: PluginState) -> None:

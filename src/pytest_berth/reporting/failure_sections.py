@@ -1,0 +1,72 @@
+"""The sections of a failing test's report that its service tells, while the test's state is there.
+
+What the server knows of the error, what the test changed, what it left behind, and how to look for
+oneself; each is bounded in lines, and left out where there is nothing to tell.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pytest_berth.config.options import REPORT_LINES
+from pytest_berth.debug_log import debug
+from pytest_berth.isolation import lifecycle
+from pytest_berth.run.plugin_state import PLUGIN_STATE
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    import pytest
+
+    from pytest_berth.api import Service
+
+KNOWN = "what the server knows of the error"
+CHANGED = "what the test changed"
+LEFT = "what the test left behind"
+LOOK = "look yourself"
+
+
+def of_test(
+    item: pytest.Item, service: Service, error: BaseException | None
+) -> list[tuple[str, str]]:
+    """Return titles and texts, those first that tell most.
+
+    Args:
+        item: The test, whose teardown has not begun.
+        service: What it reaches.
+        error: What it failed with.
+    """
+    most = item.config.stash[PLUGIN_STATE].settings[REPORT_LINES]
+    namespace = lifecycle.in_use(item, service)
+    if namespace is None or not most:
+        return []
+    asked: dict[str, Callable[[], Sequence[str]]] = {
+        CHANGED: lambda: namespace.changes(item),
+        LEFT: lambda: namespace.left_behind(item),
+        LOOK: lambda: list(filter(None, [namespace.shell(item)])),
+    }
+    if error is not None:
+        asked = {KNOWN: lambda: namespace.explain(item, error), **asked}
+    told = {title: _answer(title, ask) for title, ask in asked.items()}
+    return [
+        (f"{service.name}: {title}", "\n".join(bounded(lines, most)))
+        for title, lines in told.items()
+        if lines
+    ]
+
+
+def bounded(lines: Sequence[str], most: int) -> list[str]:
+    """Return the first lines, and how many are left out."""
+    if len(lines) <= most:
+        return list(lines)
+    left = len(lines) - most + 1
+    return [*lines[: most - 1], f"... {left} more (berth_report_lines = {most})"]
+
+
+def _answer(title: str, ask: Callable[[], Sequence[str]]) -> Sequence[str]:
+    """Ask a namespace; the report goes on where its server is lost, or silent, or it fails."""
+    try:
+        return ask()
+    except Exception as error:  # whatever it is, the test's own failure is what has to be read
+        debug("%s: %s: %s", title, type(error).__name__, error)
+        return [f"cannot be told: {type(error).__name__}: {error}".splitlines()[0]]
