@@ -167,6 +167,7 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
     if berth.run.is_owner:
         berth.finish_testing()
     else:
+        berth.run.timeline.hand_over()
         berth.end()
 
 

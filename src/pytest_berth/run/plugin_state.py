@@ -131,6 +131,7 @@ class PluginState:
         self.after_tests.close()
         if self.has_manager or self.run.has_directory:
             self.served = tuple(self.manager.registry.all("ready"))
+            self.run.timeline.collect(self.run.registry)
             path = self.run.registry.hints
             self.hints = tuple(path.read_text("utf-8").splitlines()) if path.exists() else ()
             self.on_waiting()

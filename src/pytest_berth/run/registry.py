@@ -17,6 +17,7 @@ server's key (``postgres``, ``redis-gw1``), WORK the name of work that is done o
 | ``progress`` | workers | the controller | lines for the terminal |
 | ``usage-error`` | a worker | the controller | why the run is not begun |
 | ``hints`` | workers | the controller | lines of the summary |
+| ``ID.events`` | an xdist worker | the controller | what took how long: `timeline` |
 | ``unit-tests`` | workers | workers | results of unit tests, with ``--berth-fail-fast`` |
 | ``SERVER.planned.json`` | the starter | all | source, account and perhaps address are settled |
 | ``SERVER.launched.json`` | the starter | the end of the run | there is something to be stopped |
@@ -90,7 +91,7 @@ _NAMES = {
 }
 _PATTERNS = (
     r"worker-\w+\.json",
-    r"\w+\.finished",
+    r"\w+\.(finished|events)",
     # The second is there until all of the first is written.
     rf".+\.({'|'.join(_STAGES)})\.(json|\d+-\d+)",
     r".+\.(starting|failed|failed-prestart|chosen-by-prestart|not-reattached)",
@@ -140,6 +141,14 @@ class Registry:
     def finished(self, worker: str) -> Path:
         """Return the file that says that a worker has run its tests."""
         return self.directory / f"{worker}.finished"
+
+    def events(self, worker: str) -> Path:
+        """Return the file in which a worker hands over what took how long."""
+        return self.directory / f"{worker}.events"
+
+    def all_events(self) -> list[Path]:
+        """Return the files in which workers have handed that over."""
+        return sorted(self.directory.glob("*.events"))
 
     def lock(self, work: str) -> Path:
         """Return the file that is locked while work is done, or a server is started."""

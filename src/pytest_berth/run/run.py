@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import os
 import threading
+from functools import cached_property
 from typing import TYPE_CHECKING
+
+from pytest_berth.waiting import wall_clock
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from pytest_berth.run.registry import Registry
+    from pytest_berth.run.timeline import Timeline
 
 MAIN = "main"
 _MAKING = threading.Lock()
@@ -23,6 +27,7 @@ class Run:
         worker: ``"main"``, or xdist's name of this worker: ``"gw0"``.
         joined: Directory of the run that this xdist worker belongs to, None for its owner.
         workers: How many workers run tests; 1 where this process does so alone.
+        began: When the owner's process began it, in seconds since the epoch.
     """
 
     def __init__(
@@ -32,11 +37,13 @@ class Run:
         joined: Path | None = None,
         *,
         directory: Path | None = None,
+        began: float | None = None,
     ) -> None:
         self.id = id
         self.worker = worker
         self.joined = joined
         self.workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1")) if joined else 1
+        self.began = wall_clock() if began is None else began
         self._descriptor: int | None = None
         self._directory = joined or directory
 
@@ -59,6 +66,13 @@ class Run:
         from pytest_berth.run.registry import Registry
 
         return Registry(self.directory)
+
+    @cached_property
+    def timeline(self) -> Timeline:
+        """What took how long; made when the first such thing is done."""
+        from pytest_berth.run.timeline import Timeline
+
+        return Timeline(self.worker, self.began, self.registry if self.joined else None)
 
     def _make_directory(self) -> Path:
         from pytest_berth.run import process_identity, registry

@@ -20,7 +20,7 @@ _VARIABLE = "BERTH_RUN_DIRECTORY"
 
 def worker_environment(run: Run) -> dict[str, str]:
     """Return the environment that makes an xdist worker join the controller's run."""
-    return {_VARIABLE: f"{run.id}:{run.directory}"}
+    return {_VARIABLE: f"{run.id}:{run.began}:{run.directory}"}
 
 
 def current_run() -> Run:
@@ -33,8 +33,8 @@ def current_run() -> Run:
     joined = os.environ.pop(_VARIABLE, "")
     if not joined:
         return Run(os.urandom(4).hex(), MAIN)
-    run_id, _, path = joined.partition(":")
-    run = Run(run_id, os.environ["PYTEST_XDIST_WORKER"], Path(path))
+    run_id, began, path = joined.split(":", 2)
+    run = Run(run_id, os.environ["PYTEST_XDIST_WORKER"], Path(path), began=float(began))
     run.join()
     return run
 
