@@ -305,6 +305,20 @@ REPORT_LINES: Option[int] = Option(
     "lines that each section of a failing test's report may have (default 15); 0 leaves out what"
     " the test did, changed and left behind, and records nothing",
 )
+HTML: Option[str] = Option(
+    "berth_html",
+    text,
+    "",
+    "file that gets a page of the run: starts, tests, failures with all that is known of them",
+    flag="--berth-html",
+)
+JSON: Option[str] = Option(
+    "berth_json",
+    text,
+    "",
+    "file that gets the same for programs, as JSON",
+    flag="--berth-json",
+)
 ARTIFACT_MIRROR: Option[str] = Option(
     "berth_artifact_mirror",
     text,
@@ -333,6 +347,8 @@ OPTIONS: tuple[Option[Any], ...] = (
     SNAPSHOTS,
     KEEP,
     REPORT_LINES,
+    HTML,
+    JSON,
     ARTIFACT_MIRROR,
     RYUK,
 )
