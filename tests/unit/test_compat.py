@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import importlib
 import inspect
 import re
 import socket
@@ -209,3 +210,40 @@ def test_there_is_no_other_home_of_such_names() -> None:
         if name in names
     ]
     assert elsewhere == []
+
+
+def test_where_sqlalchemy_connects_and_loads_relationships() -> None:
+    base = sqlalchemy.orm.declarative_base()
+
+    class Parent(base):  # type: ignore[misc,valid-type]
+        __tablename__ = "parent"
+        id = sqlalchemy.Column(sqlalchemy.Integer, primary_key=True)
+        children = sqlalchemy.orm.relationship("Child")
+
+    class Child(base):  # type: ignore[misc,valid-type]
+        __tablename__ = "child"
+        id = sqlalchemy.Column(sqlalchemy.Integer, primary_key=True)
+        parent = sqlalchemy.Column(sqlalchemy.ForeignKey(Parent.id))
+
+    engine = sqlalchemy.create_engine("sqlite://")
+    found = []
+
+    @sqlalchemy.event.listens_for(engine, "before_cursor_execute")
+    def look(*_: object) -> None:
+        frame = inspect.currentframe()
+        while frame:
+            if frame.f_code.co_filename.endswith(sqlalchemy_private.LOADING):
+                found.append(sqlalchemy_private.loaded_relationship(frame))
+            frame = frame.f_back
+
+    base.metadata.create_all(engine)
+    with Session(engine) as session:
+        session.add(Parent())
+        session.commit()
+        assert session.query(Parent).one().children == []
+    engine.dispose()
+    assert "Parent.children" in found
+    setting_up = importlib.import_module("sqlalchemy.engine.create")
+    assert str(setting_up.__file__).endswith(sqlalchemy_private.SETTING_UP)
+    assert sqlalchemy_private.PACKAGE in str(setting_up.__file__)
+    assert f"def {sqlalchemy_private.CONNECTING}(" in inspect.getsource(setting_up)

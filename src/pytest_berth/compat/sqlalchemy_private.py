@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
+import os
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from types import FrameType
+
     from sqlalchemy import Connection, Engine
     from sqlalchemy.orm import Session
+
+PACKAGE = f"{os.sep}sqlalchemy{os.sep}"
+# The module that loads relationships as their attributes are read, and its function that does.
+LOADING = os.path.join("sqlalchemy", "orm", "strategies.py")  # noqa: PTH118
+_LOADS = "_emit_lazyload"
+# The module that sets engines up, and its function that asks the server at the first connection.
+SETTING_UP = os.path.join("sqlalchemy", "engine", "create.py")  # noqa: PTH118
+CONNECTING = "first_connect"
 
 
 def connections(session: Session) -> set[Connection]:
@@ -39,3 +50,10 @@ def pool_entries() -> type:
 def condition(statement: Any, *, is_two: bool) -> Any:
     """Return the condition of a DDL statement; in version 1.4 the statement itself has it."""
     return getattr(statement, "_ddl_if", None) if is_two else statement
+
+
+def loaded_relationship(frame: FrameType) -> str:
+    """Return what a frame of `LOADING` loads: ``"Order.lines"``; empty where it loads nothing."""
+    if frame.f_code.co_name != _LOADS:
+        return ""
+    return str(frame.f_locals["self"].parent_property)

@@ -9,7 +9,6 @@ Connections of confluent-kafka, and of others whose work is done in C, cannot be
 
 from __future__ import annotations
 
-import os
 import sys
 from functools import wraps
 from types import ModuleType
@@ -22,12 +21,16 @@ from pytest_berth.compat import (
     psycopg_private,
     redis_private,
 )
+from pytest_berth.isolation.application_lines import Line, is_library
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
-    from types import FrameType
+    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from typing import TypeAlias
 
-_LIBRARIES = ("site-packages", "dist-packages", "<", os.path.dirname(os.__file__))  # noqa: PTH120
+    # Of a driver's module: the owner of each function to be replaced, its name, and what makes
+    # the new one of the original and of what is to be told.
+    Hooks: TypeAlias = Mapping[str, Callable[[ModuleType], Iterator[tuple[Any, str, Any]]]]
+
 _OURS = "pytest_berth."
 
 
@@ -44,36 +47,22 @@ class Place(NamedTuple):
         return f"{self.service} at {self.hosts[0]}:{self.port}{database}"
 
 
-class Line(NamedTuple):
-    """A line of the application, or of a test; without a path where none can be seen.
-
-    Of a connection that was opened earlier, only the module is known, and its name there.
-    """
-
-    path: str = ""
-    number: int = 0
-    function: str = ""
-
-    def __str__(self) -> str:
-        if not self.number:
-            return f"{self.path}, when it was imported: {self.function}"
-        return f"{self.path}:{self.number}, in {self.function}"
-
-
 class Watch:
-    """Calls a function with the place of each connection, from its start until its end.
+    """Replaces functions of the drivers by such that tell what they do, from start until end.
 
-    Attributes:
-        seen: What is called; an exception of its closes the connection.
+    Args:
+        seen: What is told: by default the place of each connection; an exception of its closes it.
+        hooks: What is replaced, by the names of the drivers' modules.
     """
 
-    def __init__(self, seen: Callable[[Place], None]) -> None:
+    def __init__(self, seen: Any, hooks: Hooks | None = None) -> None:
         self.seen = seen
+        self._hooks = HOOKS if hooks is None else hooks
         self._replaced: dict[tuple[Any, str], tuple[Any, Any]] = {}
 
     def start(self) -> None:
         """Watch the drivers that are loaded by now; may be called again for further ones."""
-        for name, hooks in HOOKS.items():
+        for name, hooks in self._hooks.items():
             module = sys.modules.get(name)
             for owner, attribute, wrap in hooks(module) if module else ():
                 if (owner, attribute) not in self._replaced:
@@ -88,24 +77,6 @@ class Watch:
             (owner, attribute), (original, new) = self._replaced.popitem()
             if vars(owner)[attribute] is new:
                 setattr(owner, attribute, original)
-
-
-def caller() -> Line | None:
-    """Return the innermost line that is of no library; empty if there is none, None if ours."""
-    frame: FrameType | None = sys._getframe(1)
-    while frame is not None:
-        module = frame.f_globals.get("__name__", "")
-        if (
-            module.startswith(_OURS)
-            and module != __name__
-            and not module.endswith(".foreign_connections")
-        ):
-            return None
-        path = frame.f_code.co_filename
-        if not (module.startswith(_OURS) or any(part in path for part in _LIBRARIES)):
-            return Line(path, frame.f_lineno, frame.f_code.co_name)
-        frame = frame.f_back
-    return Line()
 
 
 def held_by_modules() -> Iterator[tuple[Place, Line]]:
@@ -125,7 +96,7 @@ def _path_in_application(module_name: str) -> str:
     if module_name.startswith(_OURS) or not issubclass(type(module), ModuleType):
         return ""
     path = str(vars(module).get("__file__") or "<")
-    return "" if any(part in path for part in _LIBRARIES) else path
+    return "" if is_library(path) else path
 
 
 def _opened(value: object) -> Iterator[Place]:

@@ -21,7 +21,8 @@ from pytest_berth.collection import requirements
 from pytest_berth.collection.ordering import is_integration
 from pytest_berth.config.options import FOREIGN, FOREIGN_ALLOW
 from pytest_berth.errors import IsolationError
-from pytest_berth.isolation.driver_hooks import Line, Watch, caller, held_by_modules
+from pytest_berth.isolation.application_lines import Line, caller
+from pytest_berth.isolation.driver_hooks import Watch, held_by_modules
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator, Sequence

@@ -17,6 +17,7 @@ from pytest_berth.api import Worker
 from pytest_berth.collection import server_scopes
 from pytest_berth.collection.requirements import fixtures_reached
 from pytest_berth.errors import NotRestoredError
+from pytest_berth.isolation import start_recording
 from pytest_berth.isolation.fixture_layers import CapturedLayers, Unwinding
 from pytest_berth.run.lost_servers import LostError, on_living_server, raise_if_lost
 from pytest_berth.run.plugin_state import PLUGIN_STATE
@@ -194,6 +195,7 @@ def shared(
     berth = config.stash[PLUGIN_STATE]
     with ExitStack() as stack:
         opened = _open_shared(berth, config, service, fixtures, stack)
+        start_recording.start(config)
         known = config.stash.setdefault(_OPENED, {})
         known[service.name] = opened
         stack.callback(known.pop, service.name)
@@ -215,6 +217,7 @@ def dedicated(
     worker = _worker(config, fixtures, dedicated=True)
     known = config.stash.setdefault(_OPENED, {})
     with service.backend.open(server, worker) as namespace:
+        start_recording.start(config)
         namespace.dedicated = True
         known[_of_test(service)] = OpenNamespace(
             config.stash[PLUGIN_STATE], service, server, namespace

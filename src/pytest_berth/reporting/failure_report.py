@@ -57,7 +57,8 @@ def complete(report: pytest.TestReport, item: pytest.Item, call: pytest.CallInfo
             isolation = describe_isolation(item, service)
             report.sections.append((f"{service.name} isolation", isolation))
             error = call.excinfo.value if call.excinfo else None
-            told = [] if call.when == "teardown" else failure_sections.of_test(item, service, error)
+            is_over = call.when == "teardown"
+            told = failure_sections.of_test(item, service, error, is_over=is_over)
             look = [each for each in told if each[0].endswith(failure_sections.LOOK)]
             report.sections += [each for each in told if each not in look]
             _add_log(report, item, berth, service)

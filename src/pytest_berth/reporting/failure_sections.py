@@ -1,7 +1,7 @@
-"""The sections of a failing test's report that its service tells, while the test's state is there.
+"""The sections of a failing test's report that tell of one service, while its state is there.
 
-What the server knows of the error, what the test changed, what it left behind, and how to look for
-oneself; each is bounded in lines, and left out where there is nothing to tell.
+What the server knows of the error, what the test did, what it changed, what it left behind, and how
+to look for oneself; each is bounded in lines, and left out where there is nothing to tell.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from pytest_berth.config.options import REPORT_LINES
 from pytest_berth.debug_log import debug
-from pytest_berth.isolation import lifecycle
+from pytest_berth.isolation import lifecycle, recorded_lines, recorder
 from pytest_berth.run.plugin_state import PLUGIN_STATE
 
 if TYPE_CHECKING:
@@ -21,32 +21,34 @@ if TYPE_CHECKING:
     from pytest_berth.api import Service
 
 KNOWN = "what the server knows of the error"
+DID = "what the test did"
 CHANGED = "what the test changed"
 LEFT = "what the test left behind"
 LOOK = "look yourself"
 
 
 def of_test(
-    item: pytest.Item, service: Service, error: BaseException | None
+    item: pytest.Item, service: Service, error: BaseException | None, *, is_over: bool = False
 ) -> list[tuple[str, str]]:
     """Return titles and texts, those first that tell most.
 
     Args:
-        item: The test, whose teardown has not begun.
+        item: The test.
         service: What it reaches.
         error: What it failed with.
+        is_over: Whether its teardown has begun: its state may be gone by then.
     """
     most = item.config.stash[PLUGIN_STATE].settings[REPORT_LINES]
-    namespace = lifecycle.in_use(item, service)
-    if namespace is None or not most:
+    if not most:
         return []
-    asked: dict[str, Callable[[], Sequence[str]]] = {
-        CHANGED: lambda: namespace.changes(item),
-        LEFT: lambda: namespace.left_behind(item),
-        LOOK: lambda: list(filter(None, [namespace.shell(item)])),
-    }
-    if error is not None:
-        asked = {KNOWN: lambda: namespace.explain(item, error), **asked}
+    asked: dict[str, Callable[[], Sequence[str]]] = {DID: lambda: _done(item, service, most)}
+    namespace = lifecycle.in_use(item, service)
+    if namespace is not None and not is_over:
+        if error is not None:
+            asked = {KNOWN: lambda: namespace.explain(item, error), **asked}
+        asked[CHANGED] = lambda: namespace.changes(item)
+        asked[LEFT] = lambda: namespace.left_behind(item)
+        asked[LOOK] = lambda: list(filter(None, [namespace.shell(item)]))
     told = {title: _answer(title, ask) for title, ask in asked.items()}
     return [
         (f"{service.name}: {title}", "\n".join(bounded(lines, most)))
@@ -61,6 +63,17 @@ def bounded(lines: Sequence[str], most: int) -> list[str]:
         return list(lines)
     left = len(lines) - most + 1
     return [*lines[: most - 1], f"... {left} more (berth_report_lines = {most})"]
+
+
+def _done(item: pytest.Item, service: Service, most: int) -> list[str]:
+    """Return what the test has sent, newest last: the last of it where it is much."""
+    found = recorder.of(item.config)
+    records = found.records(service.name) if found else []
+    if len(records) <= most:
+        return recorded_lines.lines(records, item.config.rootpath) if records else []
+    last = records[len(records) - most + 1 :]
+    left = f"... {len(records) - len(last)} before (berth_report_lines = {most})"
+    return [left, *recorded_lines.lines(last, item.config.rootpath)]
 
 
 def _answer(title: str, ask: Callable[[], Sequence[str]]) -> Sequence[str]:
