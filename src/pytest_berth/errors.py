@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+_MOST_CAUSES = 20
+
 
 class BerthError(Exception):
     """Base of all errors of this plugin.
@@ -135,3 +137,16 @@ def nearest(name: str, valid: Iterable[str]) -> str:
 def _part(label: str, text: str) -> list[str]:
     labels = [label, *[" " * len(label)] * text.count("\n")]
     return [before + line for before, line in zip(labels, text.splitlines(), strict=False)]
+
+
+def causes(error: BaseException) -> list[BaseException]:
+    """Return an error, those in its group, and those that it was raised from or because of."""
+    found, waiting = list[BaseException](), [error]
+    while waiting and len(found) < _MOST_CAUSES:
+        each = waiting.pop(0)
+        if not any(each is other for other in found):
+            found.append(each)
+            waiting += getattr(each, "exceptions", ())
+            context = None if each.__suppress_context__ else each.__context__
+            waiting += filter(None, (each.__cause__, context))
+    return found

@@ -41,7 +41,8 @@ def shown(value: object, *, name: str = "", most: int = MOST, size: int | None =
     """Return a value for people.
 
     Args:
-        value: Bytes are read as UTF-8, and quoted as texts are; all else is shown by its `repr`.
+        value: Bytes are read as UTF-8 where they are that, and quoted as texts are; all else is
+            shown by its `repr`.
         name: What it stands under; the value of one that looks like a secret's is masked.
         most: Characters to show.
         size: How long it is in truth, where only its beginning was read.
@@ -49,8 +50,17 @@ def shown(value: object, *, name: str = "", most: int = MOST, size: int | None =
     if is_secret(name):
         return MASK
     if isinstance(value, bytes):
-        value = value.decode(errors="backslashreplace")
+        value = _text(value)
     text = masked(value) if isinstance(value, str) else masked(repr(value))
     length = max(len(text), size or 0)
     cut, rest = text[:most], f"... ({length} long)" if length > most else ""
     return f"{cut!r}{rest}" if isinstance(value, str) else f"{cut}{rest}"
+
+
+def _text(value: bytes) -> str | bytes:
+    """Return bytes as text; as they are where they are none, but for a last letter cut off."""
+    try:
+        return value.decode()
+    except UnicodeDecodeError as error:
+        is_cut = error.end == len(value) and error.reason == "unexpected end of data"
+        return value[: error.start].decode() if is_cut else value

@@ -62,7 +62,8 @@ def test_what_is_no_secret_is_shown_as_it_is() -> None:
     assert masked(text) == text
     assert shown(text) == repr(text)
     assert shown(7) == "7"
-    assert shown(b"\xff") == "'\\\\xff'"
+    assert shown(b"\xff'x") == repr(b"\xff'x")
+    assert shown("grün".encode()[:3]) == "'gr'"
 
 
 def test_a_long_value_is_cut() -> None:

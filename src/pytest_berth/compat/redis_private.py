@@ -13,8 +13,25 @@ def idle(pool: Any) -> list[Any]:
 
 
 def in_use(pool: Any) -> list[Any]:
-    """Return the connections that were taken from a pool of asyncio and not given back."""
-    return list(pool._in_use_connections)
+    """Return the connections that were taken from a pool and not given back."""
+    if hasattr(pool, "_in_use_connections"):
+        return list(pool._in_use_connections)
+    # A pool that waits for a free one keeps those in a queue.
+    kept, free = getattr(pool, "_connections", ()), getattr(pool.pool, "queue", ())
+    return [each for each in kept if not any(each is other for other in free)]
+
+
+def local_port(connection: Any) -> int:
+    """Return the port that a connection has on this side; 0 if it is not connected by TCP."""
+    writer = getattr(connection, "_writer", None)
+    if writer is not None:
+        name = writer.get_extra_info("sockname")
+    else:
+        try:
+            name = connection._sock.getsockname()
+        except (AttributeError, OSError):
+            return 0
+    return int(name[1]) if isinstance(name, tuple) else 0
 
 
 def abort(connection: Any) -> None:

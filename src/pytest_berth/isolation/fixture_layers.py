@@ -71,6 +71,12 @@ class Layers(Generic[B]):
         """
         self._lay(self._settle())
 
+    @property
+    def before_test(self) -> B | None:
+        """The data before the running test, without what fixtures of a wider scope wrote since."""
+        own = (layer.before for layer in self._layers if layer.place is _TEST)
+        return next(own, None)
+
     def end(self) -> None:
         """Put everything back as it was before the test.
 

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 REGISTRY = "pytest-berth:claims"
 GOOD_FOR = 900
 ANY = -1
-_CONNECTION = "pytest-berth:"
+_CONNECTION = f"{clients.NAME}:"
 _UNKNOWN_DATABASES = 16
 _MANY = "max number of clients reached"
 _FULL = "end programs that hold connections there (redis-cli CLIENT LIST), or raise its maxclients"

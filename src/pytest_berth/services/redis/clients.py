@@ -14,6 +14,7 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from pytest_berth.compat import redis_private
+from pytest_berth.debug_log import ignoring
 from pytest_berth.services.redis import urls
 from pytest_berth.services.redis.options import TOKEN
 
@@ -24,8 +25,9 @@ if TYPE_CHECKING:
 
 # Between tests nothing takes longer: a server that is stopped, or paused, must not hang the run.
 ANSWERS_WITHIN = 20.0
+# What berth's own connections are called in the server's list of clients, if only at the beginning.
+NAME = "pytest-berth"
 _CONNECT_WITHIN = 5.0
-_USUAL_PORT = 6379
 # redis-py 8 gives up reading after 5 s, also within a longer BLPOP, and then tries ten times more.
 _PATIENT: dict[str, Any] = {"socket_timeout": None, "socket_connect_timeout": _CONNECT_WITHIN}
 
@@ -57,6 +59,8 @@ def berths_own(server: Server, number: int, *, answers_within: float | None = No
     are the proof.
     """
     options: dict[str, Any] = {"socket_timeout": answers_within or ANSWERS_WITHIN}
+    if answers_within:
+        options["socket_connect_timeout"] = min(answers_within, _CONNECT_WITHIN)
     if server.source != "external":
         options["redis_connect_func"] = _require_token(server)
     return client(urls.url(server, number), **options)
@@ -71,6 +75,9 @@ def _require_token(server: Server) -> Callable[[Any], None]:
         if not _is_told(connection.read_response(), server.credentials.token):
             connection.disconnect()
             raise ForeignServerError(server)
+        connection.send_command("CLIENT", "SETNAME", NAME, check_health=False)
+        with ignoring(redis.ResponseError, why="a test has taken the right to have a name"):
+            connection.read_response()
 
     return connect
 
@@ -131,6 +138,6 @@ def drop_idle(server: Server) -> None:
     for found in gc.get_objects():
         # By its type: an object may pretend to be of another class, or do something when asked.
         if issubclass(type(found), redis.asyncio.ConnectionPool):
-            port = found.connection_kwargs.get("port", _USUAL_PORT)
+            port = found.connection_kwargs.get("port", urls.USUAL_PORT)
             for connection in redis_private.idle(found) if port == server.port else ():
                 redis_private.abort(connection)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import redis
@@ -10,19 +11,32 @@ import redis
 from pytest_berth.api import Namespace
 from pytest_berth.errors import IsolationError
 from pytest_berth.run.run import MAIN
-from pytest_berth.services.redis import clients, database_numbers, restore, urls, worker_databases
+from pytest_berth.services.redis import (
+    changed_keys,
+    clients,
+    database_numbers,
+    error_details,
+    open_connections,
+    restore,
+    urls,
+    worker_databases,
+)
 from pytest_berth.services.redis.fixture_layers import KeyLayers
 from pytest_berth.services.redis.restore import NotPutBackError
 from pytest_berth.services.redis.worker_databases import WorkerDatabases
+from pytest_berth.waiting import now
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
     import pytest
 
     from pytest_berth.api import Server, Worker
     from pytest_berth.isolation.fixture_layers import Place
     from pytest_berth.services.redis.claims import Claim
+
+# A report waits no longer for an answer, and asks a server that gave none no more.
+_REPORTED_WITHIN = 1.0
 
 
 class RedisNamespace(Namespace):
@@ -43,6 +57,8 @@ class RedisNamespace(Namespace):
         self._databases = databases
         self._claim = claim
         self._settled = False
+        self._began = now()
+        self._is_silent = False
         self._layers = KeyLayers(databases)
 
     @property
@@ -60,6 +76,7 @@ class RedisNamespace(Namespace):
             IsolationError: The database number is no longer ours, the server is lost, or the test
                 has changed something that cannot be put back.
         """
+        self._began, self._is_silent = now(), False
         if self.dedicated:
             yield
             return
@@ -105,6 +122,45 @@ class RedisNamespace(Namespace):
         clients.drop_idle(server)
         with self._told():
             self._layers.refill()
+
+    def changes(self, item: pytest.Item) -> Sequence[str]:
+        """Tell which keys the test has added, changed and deleted, and what it has set."""
+        before = self._layers.untouched if self.dedicated else self._layers.before_test
+        return self._reported(lambda databases: changed_keys.lines(databases, before))
+
+    def left_behind(self, item: pytest.Item) -> Sequence[str]:
+        """Tell what waits, watches, listens, or was not given back to its pool."""
+        seconds = now() - self._began
+        return self._reported(lambda databases: open_connections.lines(databases, seconds))
+
+    def explain(self, item: pytest.Item, error: BaseException) -> Sequence[str]:
+        """Tell what the server knows of an error of redis-py's."""
+        found, seconds = error_details.find(error), now() - self._began
+        if found is None:
+            return ()
+        return self._reported(lambda databases: error_details.lines(databases, found, seconds))
+
+    def shell(self, item: pytest.Item) -> str:
+        """Return the command line of redis-cli."""
+        return urls.redis_cli(self._server, self._databases.number)
+
+    def _reported(self, tell: Callable[[WorkerDatabases], Sequence[str]]) -> Sequence[str]:
+        """Return what is told by connections of their own, which wait for next to nothing."""
+        if self._is_silent:
+            return ()
+        own, server = self._databases, self._server
+        client = clients.berths_own(server, own.number, answers_within=_REPORTED_WITHIN)
+        databases = WorkerDatabases(
+            server, own.number, own.numbers, client, own.is_alone, _REPORTED_WITHIN
+        )
+        try:
+            with clients.closing(client), worker_databases.closing(databases):
+                if self._claim:
+                    replace(self._claim, client=client).renew()
+                return tell(databases)
+        except (redis.ConnectionError, redis.TimeoutError):
+            self._is_silent = True
+            raise
 
     @contextmanager
     def _told(self) -> Iterator[None]:

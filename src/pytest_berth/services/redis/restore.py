@@ -80,7 +80,7 @@ def capture(databases: WorkerDatabases, known: Baseline) -> Baseline:
     values: dict[Key, Value] = {}
     for number in look.filled:
         for keys in _batches(databases.at(number)):
-            values.update(_read(databases.at(number), number, keys))
+            values.update(read(databases.at(number), number, keys))
     return Baseline(values, token, standing)
 
 
@@ -127,7 +127,8 @@ def _refill(client: redis.Redis, number: int, baseline: Baseline) -> None:
     pipeline.execute()
 
 
-def _read(client: redis.Redis, number: int, keys: list[bytes]) -> Iterable[tuple[Key, Value]]:
+def read(client: redis.Redis, number: int, keys: list[bytes]) -> Iterable[tuple[Key, Value]]:
+    """Yield what those of the keys hold that are there."""
     pipeline = client.pipeline(transaction=True)
     pipeline.time()
     for key in keys:

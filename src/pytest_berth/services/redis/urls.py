@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl, quote, unquote, urlencode, urlsplit
 
@@ -10,6 +11,7 @@ from pytest_berth.api import Credentials, Server
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+USUAL_PORT = 6379
 _SCHEME = "scheme"
 
 
@@ -41,12 +43,24 @@ def server(text: str, reason: str) -> Server:
         "redis",
         "external",
         unquote(parts.path) if unix else unquote(parts.hostname or "localhost"),
-        0 if unix else parts.port or 6379,
+        0 if unix else parts.port or USUAL_PORT,
         Credentials(user, password, "0"),
         detail=f"{parts.scheme} as {user or 'default'}",
         reason=reason,
         parameters={_SCHEME: parts.scheme, **parameters},
     )
+
+
+def redis_cli(server: Server, database: int) -> str:
+    """Return the command line that opens a shell in a database number, without the password."""
+    scheme, account = server.parameters.get(_SCHEME, "redis"), server.credentials
+    words = ["redis-cli"]
+    words += (
+        ["-s", server.host] if scheme == "unix" else ["-h", server.host, "-p", str(server.port)]
+    )
+    words += ["--tls"] * (scheme == "rediss") + ["-n", str(database)]
+    words += ["--user", account.user] if account.user not in {"", "default"} else []
+    return shlex.join([*words, *["--askpass"] * bool(account.password)])
 
 
 def values(server: Server, database: int) -> Mapping[str, object]:

@@ -43,6 +43,7 @@ class WorkerDatabases:
         numbers: All that are the worker's own, that one included.
         home: berth's own client in the number.
         is_alone: Whether nobody else uses the server, so that all of it can be put back.
+        answers_within: Seconds that an answer may take; None for the usual ones.
     """
 
     server: Server
@@ -50,6 +51,7 @@ class WorkerDatabases:
     numbers: range
     home: redis.Redis
     is_alone: bool = False
+    answers_within: float | None = None
     _others: dict[int, redis.Redis] = field(default_factory=dict, init=False, repr=False)
     _seen: tuple[Marks, Standing] | None = field(default=None, init=False, repr=False)
 
@@ -58,7 +60,9 @@ class WorkerDatabases:
         if number == self.number:
             return self.home
         if number not in self._others:
-            self._others[number] = clients.berths_own(self.server, number)
+            self._others[number] = clients.berths_own(
+                self.server, number, answers_within=self.answers_within
+            )
         return self._others[number]
 
     def look(self, *, ending: bool = False, flush: bool = False) -> Look:
