@@ -649,6 +649,9 @@ class Source(Protocol):
     def exit_status(self, server: Server) -> str | None:
         """Describe how the server ended; None while it runs or where nobody can tell."""
 
+    def other_listener(self, server: Server) -> str:
+        """Describe who else listens at the server's address; empty where nobody is known to."""
+
     def suspension(self, server: Server) -> str:
         """Describe what suspends the server's processes; empty where nothing is known to."""
 

@@ -88,6 +88,8 @@ class ServiceConformance:
         files: Contents of further files by name.
         allow: The line of the ini file that lets tests empty a server given by URL, where that has
             to be allowed; with ``{host}``, ``{port}`` and ``{url}``.
+        server_url: An expression, by the service's address and ``<prefix>_server``, of the URL that
+            the setting ``berth_<prefix>_url`` takes; the address itself, when left out.
         restores: Whether what fixtures of a wider scope write stays, test after test.
         indistinguishable: Why nothing tells a server of berth's from another one that comes to its
             place; empty for a service whose backend notices.
@@ -102,6 +104,7 @@ class ServiceConformance:
     settings: ClassVar[Sequence[str]] = ()
     files: ClassVar[Mapping[str, str]] = {}
     allow: ClassVar[str] = ""
+    server_url: ClassVar[str] = ""
     restores: ClassVar[bool] = False
     indistinguishable: ClassVar[str] = ""
 
@@ -320,7 +323,8 @@ class ServiceConformance:
             from conftest import run_at
 
             def test_outer({names}, {prefix}_server, {self.service.address}):
-                url, place = {self.service.address}, {prefix}_server
+                place = {prefix}_server
+                url = {any_source.server_url}
                 {self.write}
                 status = run_at(url, {prefix!r})
                 assert status in ({{1}} if {bool(self.allow)!r} else {{0}})
@@ -352,7 +356,8 @@ class ServiceConformance:
             from conftest import run_at
 
             def test_outer({names}, {prefix}_server, {self.service.address}):
-                url, place = {self.service.address}, {prefix}_server
+                place = {prefix}_server
+                url = {any_source.server_url}
                 line = {self.allow!r}.format(host=place.host, port=place.port, url=url)
                 assert run_at(url, {prefix!r}, line) == 0
                 assert not {self.read}
@@ -566,6 +571,11 @@ class Project:
         """Let servers come from a source."""
         self._patch.setenv("BERTH_SOURCE", source)
         return self
+
+    @property
+    def server_url(self) -> str:
+        """The expression of the URL by which another run finds the server."""
+        return self._suite.server_url or self._suite.service.address
 
     @property
     def late(self) -> str:

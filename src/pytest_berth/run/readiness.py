@@ -79,11 +79,14 @@ class _Attempt:
     def __call__(self) -> str:
         self.go_on()
         try:
-            return self.service.backend.probe(self.server)
+            version = self.service.backend.probe(self.server)
         except NotReadyError as error:
             self.last = str(error)
             self._look_after()
             return ""
+        if self.server.restarts:
+            self._fail_if_another_answers()
+        return version
 
     def _look_after(self) -> None:
         at = now()
@@ -101,6 +104,16 @@ class _Attempt:
                 f"{self.server.service} ended while it started: {status}.",
                 why=log_end(self.source, self.server).strip(),
                 remedy="\n".join(self._remedies()),
+            )
+
+    def _fail_if_another_answers(self) -> None:
+        """Not every service can tell its servers from others that come to a lost one's address."""
+        other = self.source.other_listener(self.server)
+        if other:
+            raise StartError(
+                f"another server has taken the port of the {self.server.service} that was lost.",
+                why=f"port {self.server.port}: {other}",
+                remedy="end it, and run the tests again; nothing was written to it",
             )
 
     def _remedies(self) -> Iterator[str]:

@@ -281,6 +281,10 @@ class ContainerSource:
         killed = ", out of memory" if state.get("OOMKilled") else ""
         return f"the container {state['Status']} with status {state['ExitCode']}{killed}"
 
+    def other_listener(self, server: Server) -> str:
+        """Return nothing: the engine starts no container whose port is taken."""
+        return ""
+
     def suspension(self, server: Server) -> str:
         """Tell whether the container is paused, or one of its processes stopped; nothing else."""
         from docker.errors import APIError, NotFound

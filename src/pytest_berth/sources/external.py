@@ -80,6 +80,10 @@ class External:
         """Return None: nobody can tell."""
         return None
 
+    def other_listener(self, server: Server) -> str:
+        """Return nothing: whoever listens there is the server that was named."""
+        return ""
+
     def suspension(self, server: Server) -> str:
         """Return nothing: nobody can tell."""
         return ""

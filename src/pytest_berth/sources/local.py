@@ -190,6 +190,13 @@ class Local:
         # It would never answer again.
         return f"the process {pid} is stopped (SIGSTOP)" if _is_stopped(process) else None
 
+    def other_listener(self, server: Server) -> str:
+        """Describe the process that listens at the server's port and is none of the server's."""
+        process = ports.listener(server.port)
+        if process is None or process.pid in {each.pid for each in _family(server)}:
+            return ""
+        return ports.describe(process, server.port)
+
     def suspension(self, server: Server) -> str:
         """Tell which of the server's processes is stopped; nothing where all of them run."""
         held = [each.pid for each in _family(server) if _is_stopped(each)]

@@ -113,8 +113,8 @@ def _is_taken(port: int) -> bool:
     return False
 
 
-def _holder(port: int) -> str:
-    """Return what listens at a port, as far as this user can see."""
+def listener(port: int) -> psutil.Process | None:
+    """Return the process that listens at a port of this machine; None where none can be seen."""
     import psutil
 
     with ignoring(psutil.Error, why="what listens is not seen by this user"):
@@ -122,12 +122,24 @@ def _holder(port: int) -> str:
             # The address is a pair, or nothing.
             listens = entry.status == psutil.CONN_LISTEN and entry.laddr[1:2] == (port,)
             if listens and entry.pid:
-                return _describe(psutil.Process(entry.pid), port)
-    return f"something listens there: `ss -ltnp sport = :{port}`, as root, says what"
+                return psutil.Process(entry.pid)
+    return None
 
 
-def _describe(process: psutil.Process, port: int) -> str:
-    name = process.name()
+def _holder(port: int) -> str:
+    process = listener(port)
+    if process is None:
+        return f"something listens there: `ss -ltnp sport = :{port}`, as root, says what"
+    return describe(process, port)
+
+
+def describe(process: psutil.Process, port: int) -> str:
+    """Say who listens at a port, and how to find out more."""
+    import psutil
+
+    name = "a process that has ended meanwhile"
+    with ignoring(psutil.NoSuchProcess, why="it has ended since"):
+        name = process.name()
     text = f"{name} (pid {process.pid}) listens there"
     if name.startswith(("docker", "rootlesskit", "com.docker")):
         text += f": `docker ps --filter publish={port}` shows the container"
