@@ -37,6 +37,11 @@ def pytest_addoption(parser: pytest.Parser, pluginmanager: pytest.PytestPluginMa
     parser.getgroup("berth").addoption(
         "--berth-stop", action="store_true", help="end the servers kept for this project, and exit"
     )
+    parser.getgroup("berth").addoption(
+        "--berth-find-polluter",
+        metavar="NODEID",
+        help="find the earlier test without which this one passes, by ever smaller runs",
+    )
     for told in manifest.read()["services"]:
         manifest.add_options(parser, told["options"])
         plugin = manifest.fixture_plugin(told, fixture_function)
@@ -73,12 +78,17 @@ def pytest_load_initial_conftests(early_config: pytest.Config) -> Iterator[None]
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_cmdline_main(config: pytest.Config) -> int | None:
-    """End kept servers if asked to, in the place of running tests."""
-    if not config.getoption("berth_stop"):
-        return None
-    from pytest_berth.run.reuse import expiry
+    """End kept servers, or look for a polluter, if asked to, in the place of running tests."""
+    if config.getoption("berth_stop"):
+        from pytest_berth.run.reuse import expiry
 
-    return expiry.end_and_tell(config.rootpath)
+        return expiry.end_and_tell(config.rootpath)
+    wanted = config.getoption("berth_find_polluter")
+    if wanted:
+        from pytest_berth.find_polluter import command
+
+        return command.find(config, wanted)
+    return None
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -98,7 +98,8 @@ def test_every_setting_that_a_page_names_exists(path: Path) -> None:
     names = {option.name for option in OPTIONS} | {each.marker.name for each in SERVICES}
     text = re.sub(r"\bberth_memcached\w*", "", text)  # the example's
     variables = {option.variable for option in OPTIONS} | OTHER_VARIABLES
-    flags = {option.flag for option in OPTIONS if option.flag} | {"--berth-stop"}
+    flags = {option.flag for option in OPTIONS if option.flag}
+    flags |= {"--berth-stop", "--berth-find-polluter"}
 
     assert set(re.findall(r"(?<![\w{-])berth_(?!settings\b)\w+[a-z]\b", text)) <= names
     assert set(re.findall(r"\bBERTH_\w+", text)) <= variables

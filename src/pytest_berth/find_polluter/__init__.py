@@ -1,0 +1,1 @@
+"""``--berth-find-polluter``: which earlier test makes one fail, found by ever smaller runs."""
