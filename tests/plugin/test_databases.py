@@ -173,6 +173,36 @@ def test_a_fixture_of_the_session_uses_them(shop: Project) -> None:
     result.stdout.fnmatch_lines(["*session and connection of a named database are a test's.*"])
 
 
+def test_what_a_wider_fixture_writes_into_them_ends_with_it(shop: Project) -> None:
+    # One database is there before the fixture, the other one is made by it.
+    result = run(
+        shop,
+        """
+        @pytest.fixture(scope="class")
+        def written(pg_databases):
+            add(pg_databases["billing"].engine, "of the class")
+            add(pg_databases["audit"].engine, "of the class")
+
+        def test_first(pg_databases):
+            assert names(pg_databases["billing"].engine) == ["seed"]
+
+        class TestWithTheFixture:
+            @pytest.mark.parametrize("number", range(2))
+            def test_it(self, written, pg_databases, number):
+                assert names(pg_databases["billing"].engine) == ["seed", "of the class"]
+                assert names(pg_databases["audit"].engine) == ["of the class"]
+                add(pg_databases["billing"].engine, "of the test")
+
+        def test_later(pg_databases):
+            assert names(pg_databases["billing"].engine) == ["seed"]
+            assert names(pg_databases["audit"].engine) == []
+        """,
+        "-p",
+        "no:randomly",
+    )
+    result.assert_outcomes(passed=4)
+
+
 def test_a_name_that_is_not_there_is_an_error(shop: Project) -> None:
     result = run(shop, 'def test_it(pg_databases): pg_databases["biling"]')
     result.assert_outcomes(failed=1)

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     import pytest
 
     from pytest_berth.api import Server, Worker
+    from pytest_berth.isolation.fixture_layers import Place
     from pytest_berth.services.postgres.databases.named_databases import NamedDatabases
     from pytest_berth.services.postgres.server_objects import ServerObjects
 
@@ -72,6 +73,22 @@ class WorkerDatabase(IsolatedDatabase, Namespace):  # type: ignore[override]  # 
             stack.enter_context(self._server_objects_put_back(asked.isolation))
             stack.enter_context(self.isolate_by(asked.isolation, asked.seeds))
             yield
+
+    @contextmanager
+    def entering(self, place: Place, fixture: object) -> Iterator[None]:
+        """Let a fixture of a wider scope write, into any of the databases."""
+        with ExitStack() as stack:
+            if self.berth.settings[DATABASES]:
+                stack.enter_context(self.named.entering(place, fixture))
+            stack.enter_context(super().entering(place, fixture))
+            yield
+
+    def leave(self, fixture: object, name: str) -> None:
+        """Put back what a fixture of a wider scope wrote, in all databases."""
+        with ExitStack() as stack:
+            for database in self._opened():
+                stack.callback(database.leave, fixture, name)
+            stack.callback(super().leave, fixture, name)
 
     def sweep(self) -> None:
         """Put back what has come after the last test's end, in all databases."""

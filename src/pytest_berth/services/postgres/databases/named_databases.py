@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection, Engine
     from sqlalchemy.orm import Session
 
+    from pytest_berth.isolation.fixture_layers import Place
     from pytest_berth.services.postgres.databases.database import Database
     from pytest_berth.services.postgres.isolation.choice import Isolation
 
@@ -116,6 +117,8 @@ class NamedDatabases(Mapping[str, NamedDatabase]):
         self._unnamed = unnamed
         self._by_name: dict[str, NamedDatabase] = {}
         self._test: tuple[Isolation, ExitStack] | None = None
+        # The fixtures of a wider scope that are being set up, the outermost first.
+        self._entering: list[tuple[Place, object, ExitStack]] = []
 
     def __getitem__(self, name: str) -> NamedDatabase:
         """Return a database.
@@ -128,6 +131,8 @@ class NamedDatabases(Mapping[str, NamedDatabase]):
             made = self._make(name)
             self.opened.append(made)
             self._by_name[name] = NamedDatabase(made)
+            for place, fixture, entered in self._entering:
+                entered.enter_context(made.entering(place, fixture))
             if self._test:
                 isolation, stack = self._test
                 stack.enter_context(self._by_name[name].isolate_by(isolation))
@@ -152,6 +157,18 @@ class NamedDatabases(Mapping[str, NamedDatabase]):
                 yield
             finally:
                 self._test = outer
+
+    @contextmanager
+    def entering(self, place: Place, fixture: object) -> Iterator[None]:
+        """Let a fixture of a wider scope write, in all databases that there are, or come to be."""
+        with ExitStack() as stack:
+            for database in self.opened:
+                stack.enter_context(database.entering(place, fixture))
+            self._entering.append((place, fixture, stack))
+            try:
+                yield
+            finally:
+                self._entering.pop()
 
     @property
     def _lines(self) -> Mapping[str, tuple[str, ...]]:
