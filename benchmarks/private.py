@@ -11,6 +11,7 @@ import psycopg
 
 from benchmarks.repair import SIZES, WRITE, create
 from benchmarks.report import Table, milliseconds, ratio
+from pytest_berth.run.timeline import Timeline
 from pytest_berth.services.postgres import restore, urls
 from pytest_berth.services.postgres.application_connections import Application
 from pytest_berth.services.postgres.databases import run_databases
@@ -50,7 +51,8 @@ def _of_size(server: Server, tables: int, times: int) -> list[tuple[str, ...]]:
             f"the peers' way, {strategy}": _cloned(server, admin, template, strategy, times // 20)
             for strategy in STRATEGIES
         }
-        pool = DatabasePool(server, RUN, "main", LOCK_TIMEOUT, Application(), print)
+        timeline = Timeline("main", 0.0, None)
+        pool = DatabasePool(server, RUN, "main", LOCK_TIMEOUT, Application(), print, timeline)
         try:
             found |= {
                 "the test has done nothing": _timed(pool, template, times, b"SELECT 1"),

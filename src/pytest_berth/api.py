@@ -351,6 +351,10 @@ class Namespace:
         """Tell whether a test that reaches the service, or its fixtures, may write to it."""
         return True
 
+    def take_dirty(self) -> Sequence[str]:
+        """Return, once, what the last clean-up has found changed: names of tables, keys, topics."""
+        return ()
+
     # What a failing test's report tells of it. Asked before anything is cleaned up behind the test,
     # on a server that may be suspended: an answer waits for nothing longer than a second or two.
 

@@ -1,7 +1,11 @@
-"""The debug log, under the name ``pytest_berth``: what was passed over, and why that is right."""
+"""The debug log, under the name ``pytest_berth``: each step, and what was passed over.
+
+``logging`` is not imported here: where nobody has, nobody listens.
+"""
 
 from __future__ import annotations
 
+import sys
 from contextlib import suppress  # noqa: TID251
 from typing import TYPE_CHECKING
 
@@ -10,10 +14,18 @@ if TYPE_CHECKING:
 
 
 def debug(text: str, *values: object) -> None:
-    """Write a line; ``logging`` is imported only now, as an idle run has no lines."""
-    import logging
+    """Write a line, for whoever has switched the debug level on; it tells who has called this."""
+    if is_on():
+        sys.modules["logging"].getLogger(NAME).debug(text, *values, stacklevel=2)
 
-    logging.getLogger("pytest_berth").debug(text, *values)
+
+def is_on() -> bool:
+    """Tell whether anybody may see the lines."""
+    logging = sys.modules.get("logging")
+    return logging is not None and bool(logging.getLogger(NAME).isEnabledFor(logging.DEBUG))
+
+
+NAME = "pytest_berth"
 
 
 class ignoring(suppress):  # noqa: N801 - named as `contextlib.suppress` is

@@ -11,6 +11,7 @@ from pytest_berth.compat import pytest_private
 from pytest_berth.config import markers
 from pytest_berth.config.loading import SETTINGS
 from pytest_berth.config.markers import INTEGRATION_NAME
+from pytest_berth.debug_log import debug
 from pytest_berth.errors import MissingExtraError, ServiceError, SettingsError, together
 
 if TYPE_CHECKING:
@@ -131,8 +132,9 @@ def describe_isolation(item: pytest.Item, service: Service) -> str:
     """Describe how a test gets its clean slate of a service, and why so; empty where it cannot."""
     try:
         return service.backend.describe_isolation(item)
-    except (MissingExtraError, ServiceError):
-        return ""  # the test itself tells
+    except (MissingExtraError, ServiceError) as error:
+        debug("%s: the test itself tells: %s", service.name, error)
+        return ""
 
 
 def asks_at_run_time(item: pytest.Item) -> bool:

@@ -20,6 +20,7 @@ import pytest
 from pytest_berth.collection import requirements
 from pytest_berth.collection.ordering import is_integration
 from pytest_berth.config.options import FOREIGN, FOREIGN_ALLOW
+from pytest_berth.debug_log import debug
 from pytest_berth.errors import IsolationError
 from pytest_berth.isolation.application_lines import Line, caller
 from pytest_berth.isolation.driver_hooks import Watch, held_by_modules
@@ -197,7 +198,8 @@ def _plain(host: str) -> str:
 def _resolved(host: str) -> set[str]:
     try:
         return {str(found[4][0]) for found in socket.getaddrinfo(host, None)}
-    except (OSError, RuntimeError):  # the latter from plugins that block the network
+    except (OSError, RuntimeError) as error:  # the latter from plugins that block the network
+        debug("%s cannot be resolved: %s", host, error)
         return set()
 
 

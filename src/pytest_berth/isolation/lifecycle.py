@@ -8,6 +8,7 @@ is reopened on the one in its place before the next test, or the next fixture, w
 
 from __future__ import annotations
 
+import os
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +16,9 @@ import pytest
 
 from pytest_berth.api import Worker
 from pytest_berth.collection import server_scopes
-from pytest_berth.collection.requirements import fixtures_reached
+from pytest_berth.collection.requirements import describe_isolation, fixtures_reached
+from pytest_berth.config.options import mask
+from pytest_berth.debug_log import debug
 from pytest_berth.errors import NotRestoredError
 from pytest_berth.isolation import start_recording
 from pytest_berth.isolation.fixture_layers import CapturedLayers, Unwinding
@@ -23,11 +26,12 @@ from pytest_berth.run.lost_servers import LostError, on_living_server, raise_if_
 from pytest_berth.run.plugin_state import PLUGIN_STATE
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
     from pytest_berth.api import Namespace, Server, Service
     from pytest_berth.isolation.fixture_layers import Place
     from pytest_berth.run.plugin_state import PluginState
+    from pytest_berth.run.timeline import What
 
 _SILENT = (
     "where nobody has stopped it, or paused its clients, its log says why it does not answer; later"
@@ -68,8 +72,13 @@ class OpenNamespace:
             IsolationError: The server is lost, or the test has changed what cannot be put back.
         """
         self._reopen_if_lost()
-        with self._replaced_when_useless(), self._isolated(item) as given:
-            yield given
+        noted = _Noted(self, item)
+        with noted, self._replaced_when_useless(), self._isolated(item) as given:
+            noted.is_set_up()
+            try:
+                yield given
+            finally:
+                noted.has_ended()
 
     @contextmanager
     def entering(self, place: Place, fixture: object) -> Iterator[None]:
@@ -151,6 +160,46 @@ class OpenNamespace:
             raise
 
 
+class _Noted:
+    """Notes in the run's timeline how long the two ends of a test's isolation take."""
+
+    def __init__(self, opened: OpenNamespace, item: pytest.Item | None) -> None:
+        self._opened = opened
+        self._timeline = opened.berth.run.timeline
+        self._test = item.nodeid if item else _running()
+        self._kind = _kind(item, opened.service)
+        self._what: What = "set up"
+
+    def __enter__(self) -> None:
+        self._began = self._timeline.now()
+
+    def __exit__(self, kind: object, *_: object) -> None:
+        items = self._opened.namespace.take_dirty() if self._what == "clean up" else ()
+        self._add(items, failed=kind is not None)
+
+    def is_set_up(self) -> None:
+        """Note that the test can begin."""
+        self._add()
+
+    def has_ended(self) -> None:
+        """Note that the test has ended."""
+        self._what, self._began = "clean up", self._timeline.now()
+
+    def _add(self, items: Sequence[str] = (), *, failed: bool = False) -> None:
+        about = (self._what, self._opened.service.name, self._began)
+        self._timeline.add(*about, test=self._test, detail=self._kind, items=items, failed=failed)
+
+
+def _running() -> str:
+    """Return the id of the test that runs now, as pytest tells it."""
+    return os.environ.get("PYTEST_CURRENT_TEST", "").rpartition(" (")[0]
+
+
+def _kind(item: pytest.Item | None, service: Service) -> str:
+    """Return how a test is isolated, in one word: ``rollback``."""
+    return describe_isolation(item, service).partition(":")[0] if item else "at run time"
+
+
 class BetweenTests:
     """A plugin for as long as a namespace is open: it looks at what happens between tests."""
 
@@ -218,6 +267,7 @@ def dedicated(
     known = config.stash.setdefault(_OPENED, {})
     with service.backend.open(server, worker) as namespace:
         start_recording.start(config)
+        debug("%s: the namespace of one test is open: %s", service.name, mask(namespace.url))
         namespace.dedicated = True
         known[_of_test(service)] = OpenNamespace(
             config.stash[PLUGIN_STATE], service, server, namespace
@@ -298,6 +348,7 @@ def _open_shared(
 
     def open_on(server: Server) -> OpenNamespace:
         namespace = stack.enter_context(service.backend.open(server, worker))
+        debug("%s: the namespace of %s is open: %s", service.name, worker.name, mask(namespace.url))
         return OpenNamespace(berth, service, server, namespace)
 
     errors = service.backend.connection_errors

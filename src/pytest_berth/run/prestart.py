@@ -10,7 +10,9 @@ from __future__ import annotations
 import os
 import sys
 import threading
+from collections import deque
 from concurrent.futures import Future, wait
+from contextlib import nullcontext
 from functools import wraps
 from typing import TYPE_CHECKING, Any
 
@@ -18,13 +20,13 @@ from pytest_berth.collection import server_scopes
 from pytest_berth.collection.ordering import is_integration
 from pytest_berth.collection.requirements import fixtures_reached, is_skipped
 from pytest_berth.config.options import START_AHEAD
-from pytest_berth.debug_log import ignoring
+from pytest_berth.debug_log import NAME, debug, ignoring
 from pytest_berth.sources.choose import may_serve
 from pytest_berth.waiting import now
 
 if TYPE_CHECKING:
     import logging
-    from collections.abc import Collection, Iterator, Sequence
+    from collections.abc import Callable, Collection, Iterator, Sequence
 
     import pytest
 
@@ -160,8 +162,8 @@ def start(berth: PluginState, session: pytest.Session) -> None:
     needed = list(_needed(session.items, slowest_first, berth.settings))
     if not needed:
         return
-    _keep_out_of_logs(session.config)
     running = {service.name for service, _ in needed if berth.prestart.finds_reusable(service)}
+    _keep_out_of_logs(session.config, berth)
     for service, item in needed:
         berth.prestart.begin(service, item)
     berth.prestart.hold_fakes_off()
@@ -195,19 +197,54 @@ def _keep_outcome(ended: Future[None], work: Any, service: Service, item: pytest
     try:
         work(service, item)
     except BaseException as error:
+        debug("%s: its prestart failed, a test tries again: %s", service.name, error)
         ended.set_exception(error)
     else:
         ended.set_result(None)
 
 
-def _keep_out_of_logs(config: pytest.Config) -> None:
-    """Keep what drivers log in our threads out of the logs of the tests that run meanwhile."""
+def _keep_out_of_logs(config: pytest.Config, berth: PluginState) -> None:
+    """Keep what is logged in our threads out of the logs of the tests that run meanwhile.
+
+    The log file has berth's own lines all the same, and so has the live log: on the terminal they
+    are printed when the thread that runs the tests waits, or begins another one.
+    """
     plugin = config.pluginmanager.get_plugin("logging-plugin")
-    for name in ("caplog_handler", "report_handler", "log_cli_handler", "log_file_handler"):
-        handler = getattr(plugin, name, None)
-        if handler and _is_not_ours not in handler.filters:
-            handler.addFilter(_is_not_ours)
+    for name in ("caplog_handler", "report_handler"):
+        _add_filter(getattr(plugin, name, None), _is_of_tests)
+    _add_filter(getattr(plugin, "log_file_handler", None), _is_wanted)
+    live: logging.Handler | None = getattr(plugin, "log_cli_handler", None)
+    if live is None:
+        return
+    kept: deque[logging.LogRecord] = deque()
+
+    def print_later(record: logging.LogRecord) -> bool:
+        if not _is_of_tests(record) and _is_wanted(record):
+            kept.append(record)
+        return _is_of_tests(record)
+
+    catch_up = berth.on_waiting
+
+    def print_now() -> None:
+        catch_up()
+        while kept:
+            with live.lock or nullcontext():
+                live.emit(kept.popleft())
+
+    _add_filter(live, print_later)
+    berth.on_waiting = print_now
 
 
-def _is_not_ours(record: logging.LogRecord) -> bool:
+def _add_filter(
+    handler: logging.Handler | None, wanted: Callable[[logging.LogRecord], bool]
+) -> None:
+    if handler is not None and wanted not in handler.filters:
+        handler.addFilter(wanted)
+
+
+def _is_of_tests(record: logging.LogRecord) -> bool:
     return not (record.threadName or "").startswith(_THREADS)
+
+
+def _is_wanted(record: logging.LogRecord) -> bool:
+    return _is_of_tests(record) or record.name == NAME

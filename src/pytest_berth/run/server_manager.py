@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from pytest_berth.api import key
 from pytest_berth.collection import server_scopes
+from pytest_berth.debug_log import debug
 from pytest_berth.errors import BerthError, RunEndedError, TimedOutError
 from pytest_berth.run import orphans, reaper
 from pytest_berth.run.once_per_run import lock, once, raise_remembered, remember
@@ -123,6 +124,7 @@ class Manager:
 
     def mark_lost(self, server: Server) -> None:
         """Note for all workers that a server is lost."""
+        debug("%s: lost", server.key)
         self.registry.note_lost(server)
 
     def is_lost(self, server: Server) -> bool:
@@ -249,7 +251,10 @@ class Manager:
         if server.source == "external":
             service = self._service(server)
             if service.claims or self.registry.read("ready", server.key):
+                debug("%s: what the run has there is given back", server.key)
                 service.backend.release(server, self.run.id)
+        else:
+            debug("%s: stopped (%s)", server.key, server.source)
         self.source(server).stop(server)
 
     def _key(self, service: Service) -> str:
@@ -267,8 +272,10 @@ class Manager:
         )
         if not server or not chosen.exists():
             return
-        source, _ = choose(service, self.settings, self.candidates, self.starter)
+        with self.starter.telling(service) as progress:
+            source, _ = choose(service, self.settings, self.candidates, progress)
         if source.name != server.source:
+            debug("%s: its prestart chose %s; now it is %s", name, server.source, source.name)
             self.starter.stop(server)
             self.registry.forget(server)
             self.registry.forget_prebuilt(name)
@@ -277,6 +284,7 @@ class Manager:
     def _join_or_start(self, service: Service, name: str, *, prestart: bool = False) -> Server:
         ready = self.registry.read("ready", name)
         if ready and not self.is_lost(ready):
+            debug("%s: %s joins the server at %s:%s", name, self.run.worker, ready.host, ready.port)
             return ready
         return self._start(service, name, lost=ready, prestart=prestart)
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import threading
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from pytest_berth.debug_log import debug
 from pytest_berth.errors import BerthError, NoSourceError, RunEndedError, StartError
 from pytest_berth.run import orphans
 from pytest_berth.run.readiness import wait_until_ready
@@ -15,11 +17,15 @@ from pytest_berth.sources.choose import Sources, choose
 from pytest_berth.waiting import now
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from contextlib import AbstractContextManager
+
     from pytest_berth.api import Progress, Server, Service, Source
     from pytest_berth.config.options import Settings
     from pytest_berth.run.registry import Registry
     from pytest_berth.run.reuse.handover import Reuse
     from pytest_berth.run.run import Run
+    from pytest_berth.run.timeline import What
 
 
 @dataclass
@@ -42,13 +48,16 @@ class Starter:
         """Settle source and account of a server, once; if *fixed*, its address too."""
         planned = self.registry.read("planned", name) or self.reattach(service, name)
         if planned is None:
-            source, reason = choose(service, self.settings, self.candidates, self)
+            with self.telling(service) as progress, self._measured("choose", service):
+                source, reason = choose(service, self.settings, self.candidates, progress)
             planned = source.plan(service, service.backend.account(self.settings), fixed=fixed)
             slot = name[len(service.name) + 1 :]
             if slot and source.name == "external":
                 raise _cannot_be_dedicated(service, reason)
             planned = dataclasses.replace(planned, reason=reason, slot=slot)
             self.registry.note_planned(planned)
+            place = planned.host, planned.port
+            debug("%s: planned from %s (%s), host %r, port %s", name, source.name, reason, *place)
         return planned
 
     def reattach(self, service: Service, name: str) -> Server | None:
@@ -56,7 +65,8 @@ class Starter:
         asked = self.registry.not_reattached(name)
         if name != service.name or not self.reuse.is_wanted(service) or asked.exists():
             return None
-        server = self.reuse.reattach(service)
+        with self._measured("reattach", service):
+            server = self.reuse.reattach(service)
         if server is None:
             asked.touch()
             return None
@@ -104,32 +114,63 @@ class Starter:
 
     def stop(self, server: Server) -> None:
         """Stop a server, so that nobody can take it over any more."""
+        debug("%s: stopped", server.key)
         self.source(server.source).stop(server)
         self.reuse.forget(server)
 
-    def note(self, text: str) -> None:
-        """Tell the user, as a source's `Progress`."""
-        self.progress.note(text)
+    @contextmanager
+    def telling(self, service: Service) -> Iterator[Progress]:
+        """Yield what a source tells of a service while it looks for its parts, or starts it."""
+        timeline = self.run.timeline
+        progress = _Telling(self.progress, timeline.now, self.refuse_after_the_end)
+        try:
+            yield progress
+        finally:
+            for label, (start, end) in progress.downloads.items():
+                timeline.add("download", service.name, start, end=end, detail=label)
 
-    def update(self, label: str, done: int, total: int | None) -> None:
-        """Tell of a download, and end it where nobody waits for it any more."""
-        self._refuse_after_the_end()
-        self.progress.update(label, done, total)
+    def refuse_after_the_end(self) -> None:
+        """Raise an error where nobody waits for a server any more.
+
+        Raises:
+            RunEndedError: So it is.
+        """
+        if self.given_up.is_set() or self.run.has_ended:
+            raise RunEndedError
+
+    def _measured(
+        self, what: What, service: Service, detail: str = ""
+    ) -> AbstractContextManager[None]:
+        return self.run.timeline.measured(what, service.name, detail=detail)
 
     def _launch(self, service: Service, source: Source, plan: Server) -> Server:
         """Launch the server and wait for it; where a snapshot is of no use, without it."""
         began = now()
-        self._refuse_after_the_end()
-        launched = source.start(service, plan, self)
+        self.refuse_after_the_end()
+        with self._measured("start", service, f"{source.name}, {plan.key}"):
+            ready = self._launch_and_wait(service, source, plan)
+        return dataclasses.replace(ready, started_in=now() - began)
+
+    def _launch_and_wait(self, service: Service, source: Source, plan: Server) -> Server:
+        launched = self._launched(service, source, plan)
         try:
-            ready = self._until_ready(service, source, launched)
+            return self._until_ready(service, source, launched)
         except StartError as error:
             if not launched.from_snapshot or isinstance(error, RunEndedError):
                 raise
             source.forget_snapshot(launched)
-            self.note(f"{service.name}: its snapshot is of no use, and is removed: {error.what}")
-            ready = self._until_ready(service, source, source.start(service, plan, self))
-        return dataclasses.replace(ready, started_in=now() - began)
+            self.progress.note(
+                f"{service.name}: its snapshot is of no use, and is removed: {error.what}"
+            )
+            return self._until_ready(service, source, self._launched(service, source, plan))
+
+    def _launched(self, service: Service, source: Source, plan: Server) -> Server:
+        with self.telling(service) as progress, self._measured("launch", service, plan.key):
+            launched = source.start(service, plan, progress)
+        how = "from a snapshot" if launched.from_snapshot else "initialised anew"
+        stored = launched.snapshot or "it will not be stored"
+        debug("%s: launched: %s, %s (snapshot: %s)", plan.key, launched.detail, how, stored)
+        return launched
 
     def _until_ready(self, service: Service, source: Source, launched: Server) -> Server:
         try:
@@ -149,16 +190,44 @@ class Starter:
         if launched.from_snapshot:
             secret = snapshots.password(self.settings, service)
             server = snapshots.locked(launched, secret)
-        version = wait_until_ready(
-            service, source, server, self.settings, self.progress, self._refuse_after_the_end
-        )
+        with self._measured("answer", service, launched.key):
+            version = wait_until_ready(
+                service, source, server, self.settings, self.progress, self.refuse_after_the_end
+            )
         if launched.from_snapshot:
             service.backend.set_password(server, launched.credentials.password)
         return version
 
-    def _refuse_after_the_end(self) -> None:
-        if self.given_up.is_set() or self.run.has_ended:
-            raise RunEndedError
+
+class _Telling:
+    """What a source tells while it is at one service; it ends a download that nobody waits for.
+
+    Attributes:
+        downloads: When each download began and ended, by its label.
+    """
+
+    def __init__(
+        self, progress: Progress, clock: Callable[[], float], go_on: Callable[[], None]
+    ) -> None:
+        self.downloads: dict[str, tuple[float, float]] = {}
+        self._progress = progress
+        self._clock = clock
+        self._go_on = go_on
+
+    def note(self, text: str) -> None:
+        """Print a line."""
+        self._progress.note(text)
+
+    def update(self, label: str, done: int, total: int | None) -> None:
+        """Tell of a download.
+
+        Raises:
+            RunEndedError: Nobody waits for it any more.
+        """
+        self._go_on()
+        at = self._clock()
+        self.downloads[label] = self.downloads.get(label, (at, at))[0], at
+        self._progress.update(label, done, total)
 
 
 def _cannot_be_dedicated(service: Service, reason: str) -> NoSourceError:

@@ -11,7 +11,7 @@ import json
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias
 
-from pytest_berth.debug_log import debug
+from pytest_berth import debug_log
 from pytest_berth.waiting import wall_clock
 
 if TYPE_CHECKING:
@@ -67,6 +67,14 @@ class Event(NamedTuple):
     items: Sequence[str] = ()
     failed: bool = False
 
+    def __str__(self) -> str:
+        """Return the line of the debug log."""
+        parts = [f"{self.service}: {self.what}", "failed, and took" if self.failed else "took"]
+        parts += [f"{self.took:.3f} s", f"({self.detail})" if self.detail else ""]
+        parts += [f"for {self.test}" if self.test else ""]
+        told = " ".join(filter(None, parts))
+        return f"{told}: {', '.join(self.items)}" if self.items else told
+
     @property
     def took(self) -> float:
         """How many seconds it took."""
@@ -111,13 +119,8 @@ class Timeline:
         end = self.now() if end is None else end
         event = Event(what, service, self._worker, start, end, test, detail, items, failed)
         self.events.append(event)
-        debug(
-            "%s: %s%s took %.3f s%s%s%s",
-            *(service, what, " failed, and" if failed else "", event.took),
-            f" ({detail})" if detail else "",
-            f" for {test}" if test else "",
-            f": {', '.join(items)}" if items else "",
-        )
+        if debug_log.is_on():
+            debug_log.debug("%s", event)
         if len(self.events) >= _AT_ONCE:
             self.hand_over()
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from pytest_berth.config.options import SOURCE
+from pytest_berth.debug_log import debug
 from pytest_berth.errors import NoSourceError
 
 if TYPE_CHECKING:
@@ -89,12 +90,16 @@ def choose(
     option = service.source if settings[service.source] else SOURCE
     wanted, given = settings[option], settings.given(option)
     if wanted != "auto":
+        debug("%s: the source %s is asked for: %s", service.name, wanted, given)
         return _by_name(service, candidates[wanted], given, progress), given
     obstacles: list[tuple[Source, BerthError]] = []
     for source in candidates.values():
         obstacle = source.obstacle(service, progress)
         if obstacle is None:
-            return source, _reason(service, settings, obstacles)
+            reason = _reason(service, settings, obstacles)
+            debug("%s: the source %s is taken: %s", service.name, source.name, reason)
+            return source, reason
+        debug("%s: the source %s cannot serve: %s", service.name, source.name, _sentence(obstacle))
         obstacles.append((source, obstacle))
     raise NoSourceError(
         f"no source can serve {service.name}.",

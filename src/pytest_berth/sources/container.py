@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_berth.api import Backend, Credentials, Server
 from pytest_berth.config.options import RYUK
+from pytest_berth.debug_log import debug
 from pytest_berth.errors import BerthError, NoSourceError, StartError
 from pytest_berth.sources import images, ports, ryuk, snapshots
 from pytest_berth.sources.container_engine import (
@@ -229,7 +230,8 @@ class ContainerSource:
         spec = service.backend.container(self.settings, nobody)
         try:
             engine, image = self._image(spec.image)
-        except EngineUnreachableError:
+        except EngineUnreachableError as error:
+            debug("%s: no engine, and so no container to be reused: %s", service.name, error)
             return None
         if not image:
             return ()
@@ -270,8 +272,9 @@ class ContainerSource:
             state = self._container(server).attrs["State"]
         except NotFound:
             return "the container was removed"
-        except (DockerException, RequestException):
-            return None  # the engine itself is gone
+        except (DockerException, RequestException) as error:
+            debug("%s: the engine itself does not answer: %s", server.key, _brief(error))
+            return None
         if state["Status"] in {"created", "running", "restarting"}:
             return None
         if state["Status"] == "paused":

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 
 from pytest_berth import file_locks
 from pytest_berth.config.options import SNAPSHOTS
-from pytest_berth.debug_log import ignoring
+from pytest_berth.debug_log import debug, ignoring
 from pytest_berth.errors import BerthError, StartError
 from pytest_berth.sources import artifact_cache, os_account, owned_directories
 from pytest_berth.waiting import wall_clock
@@ -65,6 +65,7 @@ def password(settings: Settings, service: Service) -> str:
         return secret
     except (BerthError, OSError) as error:
         if settings[SNAPSHOTS] == "auto":
+            debug("%s: no snapshot can be kept: %s", service.name, error)
             return ""
         raise StartError(
             "snapshots cannot be used: there is no place for their password.",
@@ -85,13 +86,14 @@ def take(service: Service, source: Source, server: Server, settings: Settings, r
         run_id: The run.
     """
     secret = password(settings, service) if server.snapshot else ""
-    if (
-        secret
-        and not source.exit_status(server)
-        and service.backend.prepare_snapshot(server, run_id)
-    ):
+    if not secret or source.exit_status(server):
+        return
+    if service.backend.prepare_snapshot(server, run_id):
+        debug("%s: stored as the snapshot %s", server.key, server.snapshot)
         service.backend.set_password(server, secret)
         source.store_snapshot(server)
+    else:
+        debug("%s: a snapshot would hold nothing new, or something of a test", server.key)
 
 
 def locked(server: Server, secret: str) -> Server:
@@ -196,8 +198,9 @@ def directories() -> list[Path]:
     """Return the snapshots of local servers, of all projects of this user; nothing else there."""
     try:
         return sorted(filter(_is_ours, _place().iterdir()))
-    except (BerthError, OSError):
-        return []  # no cache, or none that could hold any
+    except (BerthError, OSError) as error:
+        debug("there are no snapshots: %s", error)
+        return []
 
 
 def _place() -> Path:
@@ -220,7 +223,8 @@ def _used(path: Path) -> float:
 def _move(source: Path, target: Path) -> None:
     try:
         source.rename(target)
-    except OSError:  # of another file system
+    except OSError as error:
+        debug("%s is on another file system, and copied: %s", target, error)
         _copy(source, target)
 
 

@@ -43,8 +43,9 @@ class Reuse:
         try:
             name = self.is_wanted(service) and self._name(service)
             return bool(name and self._all.read(name))
-        except (OSError, BerthError):
-            return False  # told when it is taken over, or started
+        except (OSError, BerthError) as error:
+            debug("%s: told when it is taken over, or started: %s", service.name, error)
+            return False
 
     def reattach(self, service: Service) -> Server | None:
         """Take over the server that an earlier run has left, and reset it to its initial state.
@@ -58,6 +59,7 @@ class Reuse:
         try:
             name = self._name(service)
             if not name or not self._all.read(name):
+                debug("%s: no earlier run has left a server: %s", service.name, name or "no name")
                 return None
             with self._all.lock(name):
                 record = self._all.read(name)
@@ -83,11 +85,14 @@ class Reuse:
             with self._all.lock(name):
                 there = self._all.read(name)
                 if there and there.user != str(self.run.directory):
+                    debug("%s: not kept, as the server of another run is", server.key)
                     return server
                 record = self._record(service, replace(server, reuse_record=name))
                 reuse_reaper.register(self._all, record)
+                debug("%s: later runs can find it as %s", server.key, name)
                 return record.server
-        except Timeout:
+        except Timeout as error:
+            debug("%s: not kept, as another run is at it: %s", server.key, error)
             return server
         except Exception as error:  # told, and the server serves this run all the same
             self.progress.note(f"{service.name}: the server is not kept: {_brief(error)}")
@@ -101,12 +106,16 @@ class Reuse:
             if record is None:
                 self._source(server).stop(server)
             elif record.user == ours and not record.is_current:
+                debug("%s: stopped, as another version has written its record", server.key)
                 self._source(server).stop(server)
                 self._all.remove(record)
-            elif record.user == ours:  # else this run was held for dead, and another one has it
+            elif record.user != ours:
+                debug("%s: this run was held for dead, and another one has it", server.key)
+            else:
                 lasts = self.settings[KEEP].total_seconds() or record.lasts
                 left = replace(record, lasts=lasts, ends=wall_clock() + lasts)
                 reuse_reaper.register(self._all, left)
+                debug("%s: left for later runs, for %g s", server.key, lasts)
 
     def forget(self, server: Server) -> None:
         """Remove the record of a server that has been stopped."""

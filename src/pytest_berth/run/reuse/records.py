@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pytest_berth.debug_log import debug
 from pytest_berth.run import heartbeat, process_identity, registry, run
 from pytest_berth.waiting import wall_clock
 
@@ -120,8 +121,9 @@ class Records:
             if not stat.S_ISREG(path.lstat().st_mode):
                 return None
             return _load(json.loads(path.read_text()))
-        except (FileNotFoundError, ValueError, KeyError, TypeError, AttributeError):
-            return None  # gone, or of a version that we do not know
+        except (FileNotFoundError, ValueError, KeyError, TypeError, AttributeError) as error:
+            debug("the record %s is gone, or of a version that is not known: %r", name, error)
+            return None
 
     def all(self) -> list[Record]:
         """Return every record."""

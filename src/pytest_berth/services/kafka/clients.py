@@ -9,6 +9,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from pytest_berth.compat import kafka_private
+from pytest_berth.debug_log import debug
 from pytest_berth.services.kafka.brokers import Brokers
 from pytest_berth.services.kafka.kafka_python import (
     KafkaAdminClient,
@@ -121,7 +122,8 @@ class Clients:
 def _close_producer(producer: KafkaProducer) -> None:
     try:
         producer.close(timeout=_CLOSE_WITHIN)
-    except errors.KafkaTimeoutError:
+    except errors.KafkaTimeoutError as error:
+        debug("kafka: a producer is given up: %s", error)
         # The broker is gone, and kafka-python gives up before it ends its thread; every further
         # close would wait again for what can never be sent.
         kafka_private.give_up(producer, _CLOSE_WITHIN)

@@ -72,6 +72,7 @@ class KafkaNamespace(Namespace):
         self._names = count(1)
         self._over: list[str] = []
         self._told: set[str] = set()
+        self._dirty: list[str] = []
 
     @property
     def is_alone(self) -> bool:
@@ -120,6 +121,11 @@ class KafkaNamespace(Namespace):
         with self._isolated(topics_of(item), item.name, item.nodeid) as isolated:
             yield isolated
 
+    def take_dirty(self) -> list[str]:
+        """Return, once, the topics that were emptied or deleted."""
+        found, self._dirty = self._dirty, []
+        return found
+
     def reopen(self, server: Server) -> None:
         """Go on with the broker, empty as it is, that takes the place of a lost one."""
         self._server = server
@@ -135,11 +141,13 @@ class KafkaNamespace(Namespace):
         with closing(self.clients()) as clients:
             cleaner = self._cleaning(clients, fixed, test)
             before = cleaner.begin()
+            cleaner.dirty.clear()
             self._cluster_id = clients.brokers.cluster_id
             try:
                 yield IsolatedTest(self, clients, fixed, title, dict(before.marks))
             finally:
                 cleaner.end(before)
+                self._dirty = cleaner.dirty
                 self._delete_many(clients)
 
     def _cleaning(self, clients: Clients, fixed: Mapping[str, str], test: str) -> Cleaning:

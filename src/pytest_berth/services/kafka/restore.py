@@ -81,6 +81,7 @@ class Cleaning:
         prefix: What the names of the worker begin with.
         spared: Topics that are deleted later, many at once.
         tell: Tells the user of what could only be put back in a way that others may notice.
+        dirty: The topics that were emptied or deleted.
     """
 
     brokers: Brokers
@@ -90,6 +91,7 @@ class Cleaning:
     prefix: str
     spared: Collection[str] = ()
     tell: Callable[[str], None] = field(default=lambda text: None)
+    dirty: list[str] = field(default_factory=list, init=False)
 
     def begin(self) -> Before:
         """Empty the topics with fixed names, and return what is there.
@@ -207,6 +209,7 @@ class Cleaning:
             for name, offsets in ends.items()
             if any(end > starts[name][part] for part, end in offsets.items())
         }
+        self.dirty += filled
         refused = self._delete(there, filled)
         if refused & set(changed):
             with ignoring(TimeoutError, why="as a last resort, topics are made anew"):
@@ -254,6 +257,7 @@ class Cleaning:
         if not new:
             return
         held = self._held()
+        self.dirty += [name for name in new if name not in held]
         topics.delete(self.brokers, [name for name in new if name not in held])
         self._empty({name: topic for name, topic in new.items() if name in held and topic.is_led})
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from pytest_berth.debug_log import debug
 from pytest_berth.services.kafka.brokers import TRANSACTION
 from pytest_berth.services.kafka.connection import require
 from pytest_berth.services.kafka.group_coordinator import coordinated
@@ -41,7 +42,8 @@ def end_all(brokers: Brokers, is_ours: Callable[[Collection[str]], bool]) -> lis
         return []
     try:
         wait_for(lambda: not found(), _ENDS_WITHIN)
-    except TimeoutError:
+    except TimeoutError as error:
+        debug("kafka: transactions are aborted: %s", error)
         left = found()
         for name in left:
             coordinated(lambda name=name: _fence(brokers, name))  # type: ignore[misc]  # name is bound

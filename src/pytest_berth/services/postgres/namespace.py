@@ -108,6 +108,11 @@ class WorkerDatabase(IsolatedDatabase, Namespace):  # type: ignore[override]  # 
         """Tell whether a test, or what it uses, has a way to commit."""
         return may_commit(item)
 
+    def take_dirty(self) -> list[str]:
+        """Return, once, the tables and views that were put back."""
+        found = super().take_dirty()
+        return found + [name for database in self._opened() for name in database.take_dirty()]
+
     def reopen(self, server: Server) -> None:
         """Make all databases anew on the server that takes the place of a lost one."""
         if self._server_objects:

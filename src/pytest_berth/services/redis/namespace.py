@@ -114,6 +114,11 @@ class RedisNamespace(Namespace):
                 self._require_ours()
                 restore.remove_others(self._databases, self._layers.known)
 
+    def take_dirty(self) -> list[str]:
+        """Return, once, the database numbers that were emptied, or put back."""
+        found, self._databases.dirty = self._databases.dirty, set()
+        return [f"db{number}" for number in sorted(found)]
+
     def reopen(self, server: Server) -> None:
         """Go on with the server that takes the place of a lost one, with what fixtures wrote."""
         self._databases.forget()

@@ -99,6 +99,7 @@ def restore(databases: WorkerDatabases, baseline: Baseline) -> Baseline:
         return baseline
     if baseline.token is not None and _token(databases.home) == baseline.token:
         return baseline
+    databases.dirty |= look.filled | baseline.numbers
     for number in look.filled | baseline.numbers:
         _refill(databases.at(number), number, baseline)
     return Baseline(baseline.values, _token(databases.home), baseline.standing)

@@ -44,6 +44,7 @@ class WorkerDatabases:
         home: berth's own client in the number.
         is_alone: Whether nobody else uses the server, so that all of it can be put back.
         answers_within: Seconds that an answer may take; None for the usual ones.
+        dirty: The numbers that held other keys than they are to hold, since somebody has asked.
     """
 
     server: Server
@@ -52,6 +53,7 @@ class WorkerDatabases:
     home: redis.Redis
     is_alone: bool = False
     answers_within: float | None = None
+    dirty: set[int] = field(default_factory=set, init=False, repr=False)
     _others: dict[int, redis.Redis] = field(default_factory=dict, init=False, repr=False)
     _seen: tuple[Marks, Standing] | None = field(default=None, init=False, repr=False)
 
@@ -86,6 +88,7 @@ class WorkerDatabases:
             if isinstance(answer, Exception):
                 raise answer
         filled = self._filled(found)
+        self.dirty |= {self.number} & filled if is_flushed else set()
         return Look(
             filled - {self.number} if is_flushed else filled,
             server_state.marks(more[0]) if self.is_alone else None,

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from pytest_berth.debug_log import debug
+
 if TYPE_CHECKING:
     import psycopg
 
@@ -46,8 +48,9 @@ def _create_sharing(
     connection.execute(_SHARE_FILES)
     try:
         _create(connection, name, template, limit, "FILE_COPY")
-    except psycopg.errors.InternalError_:
+    except psycopg.errors.InternalError_ as error:
         # An old kernel, or a file system of another kind: only trying tells.
+        debug("postgres: files cannot be shared, and are copied: %s", error)
         connection.execute("SET file_copy_method = copy")
         _create(connection, name, template, limit, "FILE_COPY")
 

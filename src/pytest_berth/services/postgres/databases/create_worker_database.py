@@ -45,7 +45,8 @@ def make(
             if database == server.credentials.fixed:
                 # A worker that has crashed had the same name for it.
                 run_databases.drop_if_there(connection, berth.run.id, database, database)
-            run_databases.create(connection, server, berth.run.id, database, made)
+            with berth.run.timeline.measured("clone", server.service, detail=database):
+                run_databases.create(connection, server, berth.run.id, database, made)
             return database, found, checkpointer
     if found.may_reset(berth.settings[ALLOW_RESET]):
         template.apply(berth, server, found.database, steps)

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from concurrent.futures import Future
 
     from pytest_berth.api import Server
+    from pytest_berth.run.timeline import Timeline
     from pytest_berth.services.postgres.application_connections import Application
     from pytest_berth.services.postgres.restore import Baseline
 
@@ -41,6 +42,7 @@ class DatabasePool:
         lock_timeout: Seconds to wait for locks that a test has left.
         application: The application's connections in this process.
         note: Tells the user what is left behind.
+        timeline: Notes how long a clone takes.
         numbers: What tells their names apart.
     """
 
@@ -50,6 +52,7 @@ class DatabasePool:
     lock_timeout: float
     application: Application
     note: Callable[[str], None]
+    timeline: Timeline
     numbers: count[int] = field(default_factory=lambda: count(1), repr=False)
     _cut_off: bool = field(default=False, init=False)
     _open: list[PooledDatabase] = field(default_factory=list, init=False)
@@ -125,7 +128,8 @@ class DatabasePool:
             part = f"{self.part}_{next(self.numbers)}"
             name = run_databases.database_name(self.run_id, part)
             try:
-                run_databases.create(connection, self.server, self.run_id, name, template)
+                with self.timeline.measured("clone", self.server.service, detail=name):
+                    run_databases.create(connection, self.server, self.run_id, name, template)
             except (psycopg.errors.InvalidCatalogName, psycopg.errors.ObjectInUse) as error:
                 raise _not_cloned(template, error) from error
         like = self._baselines.get(template)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import psycopg
 
-from pytest_berth.debug_log import ignoring
+from pytest_berth.debug_log import debug, ignoring
 from pytest_berth.errors import IsolationError
 from pytest_berth.services.postgres import sqlalchemy_compat, urls
 from pytest_berth.services.postgres.isolation.pooled_sessions import PooledSessions
@@ -94,7 +94,8 @@ class PooledDatabase:
             kept = self._settle()
             self.application.leave(self.name, kept)
             restored = self._connection.restore_alone(baseline, kept, at_most=_CLONING)
-        except _REPLACED:
+        except _REPLACED as error:
+            debug("postgres: %s is replaced: %s: %s", self.name, type(error).__name__, error)
             return False
         self._baseline = restored.baseline
         return True

@@ -110,5 +110,6 @@ class PrivateDatabases:
             berth.settings[LOCK_TIMEOUT],
             self._application,
             berth.progress.note,
+            berth.run.timeline,
             self._numbers,
         )

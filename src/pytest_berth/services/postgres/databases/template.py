@@ -11,7 +11,7 @@ import pytest
 
 from pytest_berth.collection.requirements import overridden_in
 from pytest_berth.config import exports
-from pytest_berth.config.options import KEEP
+from pytest_berth.config.options import KEEP, mask
 from pytest_berth.run.once_per_run import lock, once
 from pytest_berth.run.plugin_state import PLUGIN_STATE
 from pytest_berth.services.postgres import schema, urls
@@ -180,7 +180,7 @@ def apply(berth: PluginState, server: Server, database: str, steps: tuple[Step, 
         SchemaError: A step failed.
     """
     place = target(berth, server, database)
-    once(berth.run.directory, _name(server), lambda: _run(steps, place))
+    once(berth.run.directory, _name(server), lambda: _run(berth, steps, place))
 
 
 def _make(
@@ -190,6 +190,7 @@ def _make(
     environment: dict[str, str],
     name: str = "",
 ) -> None:
+    began = berth.run.timeline.now()
     made = _template(berth, name)
     fixed_name = "" if name else server.credentials.fixed
     with run_databases.administration(server) as connection:
@@ -220,6 +221,8 @@ def _make(
         if working != made:
             run_databases.rename(connection, working, made)
         run_databases.seal(connection, made)
+    detail = "an earlier run's, or another's" if common else f"schema and seeds: {len(steps)} steps"
+    berth.run.timeline.add("template", server.service, began, detail=detail)
 
 
 def _common(
@@ -251,7 +254,7 @@ def _fill(
     if steps:
         place = target(berth, server, database, name)
         began = now()
-        _run(steps, dataclasses.replace(place, inherited=environment))
+        _run(berth, steps, dataclasses.replace(place, inherited=environment))
         _hint_fingerprint(berth, server, steps, now() - began)
     # What an empty template holds is soon found out, where a later run needs to know.
     if berth.stash.get(RESTORES, False) or (steps and lasts):
@@ -307,6 +310,8 @@ def _store_baseline(berth: PluginState, server: Server, name: str) -> None:
         restore.store(connection, lock_timeout=berth.settings[LOCK_TIMEOUT])
 
 
-def _run(steps: tuple[Step, ...], place: Target) -> None:
+def _run(berth: PluginState, steps: tuple[Step, ...], place: Target) -> None:
     for step in steps:
-        step.run(place)
+        line = mask(place.redact(step.line))
+        with berth.run.timeline.measured("step", POSTGRES.name, detail=line):
+            step.run(place)

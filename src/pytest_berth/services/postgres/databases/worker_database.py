@@ -189,15 +189,26 @@ class IsolatedDatabase:
             except psycopg.DatabaseError as error:
                 self._recover_from_crash(error)
 
+    def take_dirty(self) -> list[str]:
+        """Return, once, the tables and views that were put back."""
+        if self._truncation is None:
+            return []
+        layers = self._truncation.layers
+        found, layers.dirty = layers.dirty, []
+        return [f"{self.name}: {each}" for each in found] if self.name else found
+
     def expect_changes(self) -> None:
         """Let what is written from now on stay, until the next test has ended."""
         if self._truncation:
             self._truncation.layers.expect_changes()
 
-    def start_over(self) -> bool:
+    def start_over(self, why: str) -> bool:
         """Put a new clone of the template in the place of the database.
 
         Where the server has crashed, the template is made anew, too.
+
+        Args:
+            why: What is told of it.
 
         Returns:
             Whether the server has crashed.
@@ -207,6 +218,10 @@ class IsolatedDatabase:
         """
         if not self.is_ours:
             return False
+        with self.berth.run.timeline.measured("rebuild", POSTGRES.name, detail=why):
+            return self._start_over()
+
+    def _start_over(self) -> bool:
         self._disconnect()
         self._spoilt = True
         self.application.leave(self.database)
@@ -290,7 +305,7 @@ class IsolatedDatabase:
         """Make everything anew; what was made ahead comes from the template as it was."""
         if self._private:
             self._private.close()
-        if self.start_over():
+        if self.start_over("the server has crashed, or has ended berth's connections"):
             self.berth.progress.note(crash_note("between two tests"))
 
     def _recover_from_crash(self, error: psycopg.DatabaseError) -> None:

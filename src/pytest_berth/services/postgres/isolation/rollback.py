@@ -45,13 +45,14 @@ class Rollback:
         url: SQLAlchemy URL of the database.
         connect: Opens a connection of a kind, and proves that it leads to the right server.
         ours: Whether the run has created the database: only then its sequences are set back.
-        start_over: Makes the database anew, where a test has got out of its transaction.
+        start_over: Makes the database anew, where a test has got out of its transaction, and is
+            told so.
     """
 
     url: str = field(repr=False)
     connect: rollback_connection.Connect = field(repr=False)
     ours: bool
-    start_over: Callable[[], object] = field(repr=False)
+    start_over: Callable[[str], object] = field(repr=False)
     connection: Connection | None = field(default=None, init=False, repr=False)
     _engine: Engine | None = field(default=None, init=False, repr=False)
     _sequences: Sequences | None = field(default=None, init=False, repr=False)
@@ -121,12 +122,12 @@ class Rollback:
     def _end(self, outer: Outer, sequences: Sequences) -> None:
         if outer.closed:
             # The test may have gone on, and committed, on a connection that SQLAlchemy opened.
-            self.start_over()
+            self.start_over("a test has closed the connection that is rolled back")
             return
         try:
             signature = outer.end_test()
         except IsolationError:
-            self.start_over()
+            self.start_over("a test has ended the transaction that is rolled back")
             raise
         if self.ours:
             sequences.put_back(signature)

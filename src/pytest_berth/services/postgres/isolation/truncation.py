@@ -26,8 +26,8 @@ class Truncation:
     Args:
         connection: The connection that restores the database.
         application: The application's connections in this process.
-        start_over: Makes the database anew where it cannot be put back; tells whether the server
-            has crashed.
+        start_over: Makes the database anew where it cannot be put back, and is told why; tells
+            whether the server has crashed.
         note: Tells the user what was done beside putting rows back.
 
     Attributes:
@@ -38,7 +38,7 @@ class Truncation:
         self,
         connection: RestoreConnection,
         application: Application,
-        start_over: Callable[[], bool],
+        start_over: Callable[[str], bool],
         note: Callable[[str], None],
     ) -> None:
         self.layers = DatabaseLayers(connection)
@@ -89,11 +89,11 @@ class Truncation:
         except restore.SchemaChanged as error:
             if not self._connection.ours:
                 raise
-            self._start_over()
+            self._start_over(f"{who} changed the schema: {'; '.join(error.differences[:3])}")
             self._note(_schema_changed(who, error))
         except (restore.LeftOpen, restore.NotRepairable) as error:
             is_clean = isinstance(error, restore.LeftOpen) and error.restored
-            has_crashed = not is_clean and self._start_over()
+            has_crashed = not is_clean and self._start_over(f"after {who}: {error.what}")
             if not (has_crashed and isinstance(error, restore.BaselineLost)):
                 raise
             self._note(crash_note(f"while {who} ran"))
@@ -121,10 +121,12 @@ class DatabaseLayers(Layers[Baseline]):
     Attributes:
         connection: The connection that restores it.
         wrote: Whether anything had been written when it was put back last.
+        dirty: The tables and views that were put back since somebody has asked.
     """
 
     connection: RestoreConnection
     wrote: bool = field(default=True, init=False)
+    dirty: list[str] = field(default_factory=list, init=False)
     _current: Baseline | None = field(default=None, init=False, repr=False)
     _put_back: bool = field(default=False, init=False, repr=False)
     _swept: bool = field(default=False, init=False, repr=False)
@@ -206,6 +208,7 @@ class DatabaseLayers(Layers[Baseline]):
                 self._remember(error.restored.baseline)
             raise
         self.wrote = restored.baseline is not before
+        self.dirty += [*restored.tables, *restored.views]
         self._remember(restored.baseline)
 
     def _restore(self, before: Baseline) -> restore.Restored:

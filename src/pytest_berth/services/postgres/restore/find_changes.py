@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import psycopg
 from psycopg import sql
 
+from pytest_berth.debug_log import debug
 from pytest_berth.errors import IsolationError
 from pytest_berth.services.postgres.restore import (
     changed_rows,
@@ -76,7 +77,8 @@ def confirm(connection: Connection, baseline: Baseline, *, lock_timeout: float) 
             states = read_sequences(connection, baseline.relations.sequences)
             if {oid: state.value for oid, state in states.items()} != baseline.sequences:
                 return None
-    except (SchemaChanged, BlockedError, psycopg.errors.LockNotAvailable):
+    except (SchemaChanged, BlockedError, psycopg.errors.LockNotAvailable) as error:
+        debug("postgres: the baseline does not hold: %s: %s", type(error).__name__, error)
         return None
     return replace(
         baseline,

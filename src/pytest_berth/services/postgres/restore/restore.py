@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import psycopg
 from psycopg import sql
 
+from pytest_berth.debug_log import debug
 from pytest_berth.services.postgres.restore import open_transactions
 from pytest_berth.services.postgres.restore.baseline import Baseline, Restored, look
 from pytest_berth.services.postgres.restore.capture import capture
@@ -129,6 +130,11 @@ def _restore_once(
         entries=found.entries,
         position=baseline.position.advanced(found.snapshot, finished.xid),
     )
+    debug(
+        "postgres: put back: tables %s, views %s, sequences %s",
+        *(", ".join(map(str, each)) or "none" for each in (difference.tables, difference.views)),
+        ", ".join(map(str, finished.moved)) or "none",
+    )
     return Restored(
         _vacuum(connection, advanced, difference.tables, finished.sizes),
         tuple(map(str, difference.tables)),
@@ -156,7 +162,8 @@ def _vacuum(
     statement = sql.SQL("VACUUM (SKIP_LOCKED, INDEX_CLEANUP ON) {}").format(names)
     try:
         connection.execute(statement, prepare=False)
-    except (psycopg.errors.LockNotAvailable, psycopg.errors.QueryCanceled):
+    except (psycopg.errors.LockNotAvailable, psycopg.errors.QueryCanceled) as error:
+        debug("postgres: vacuumed another time, as a test's table is locked: %s", error)
         return baseline
     oids = ",".join(str(table.oid) for table in grown)
     (left,) = results(connection, [baseline.prepared.run("sizes", f"'{{{oids}}}'")])

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pytest_berth.compat import sqlalchemy_private
+from pytest_berth.debug_log import debug
 from pytest_berth.services.postgres import sqlalchemy_compat
 
 if TYPE_CHECKING:
@@ -77,8 +78,8 @@ def metadata(tables: sqlalchemy.MetaData) -> str | None:
     engine = create_mock_engine(f"postgresql+{sqlalchemy_compat.driver()}://", note)
     try:
         tables.create_all(engine, checkfirst=False)
-    except (SQLAlchemyError, AttributeError):
-        # A listener, or a type, that wants a real connection.
+    except (SQLAlchemyError, AttributeError) as error:
+        debug("postgres: a listener, or a type, wants a real connection: %s", error)
         return None
     return digest(statements)
 
@@ -98,7 +99,8 @@ def migrations(ini: Path) -> str | None:
     try:
         with _aside():
             scripts = ScriptDirectory.from_config(Config(str(ini)))
-    except CommandError:
+    except CommandError as error:
+        debug("postgres: %s has no fingerprint: %s", ini, error)
         return None
     places = [Path(scripts.dir), *map(Path, scripts.version_locations or ())]
     return files([ini, *_below(places)], ini.parent)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import psycopg
 from psycopg import sql
 
+from pytest_berth.debug_log import debug
 from pytest_berth.errors import IsolationError
 from pytest_berth.services.postgres.restore import schema_fingerprint
 from pytest_berth.services.postgres.restore.transactions import transaction
@@ -42,6 +43,7 @@ def drop(connection: Connection, baseline: Baseline, *, lock_timeout: float) -> 
                 connection.execute(sql.SQL(f"DROP {kind} IF EXISTS {name} CASCADE"))
             if schema_fingerprint.differences(connection, kept):
                 raise _StillDiffersError
-    except (_StillDiffersError, IsolationError, psycopg.Error):
+    except (_StillDiffersError, IsolationError, psycopg.Error) as error:
+        debug("postgres: the database is replaced: %s: %s", type(error).__name__, error)
         return []
     return [each for each in told if not each.startswith("column ")]

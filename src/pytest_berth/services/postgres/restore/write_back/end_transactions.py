@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import psycopg
 from psycopg import sql
 
-from pytest_berth.debug_log import ignoring
+from pytest_berth.debug_log import debug, ignoring
 from pytest_berth.errors import IsolationError
 from pytest_berth.services.postgres.advice import PRIVATE
 from pytest_berth.services.postgres.restore import open_transactions
@@ -150,5 +150,6 @@ def _end_at_server(connection: Connection, opened: OpenTransaction) -> None:
 def _comes_true(condition: Callable[[], bool], timeout: float) -> bool:
     try:
         return wait_for(condition, timeout)
-    except TimeoutError:
+    except TimeoutError as error:
+        debug("postgres: %s", error)
         return False
