@@ -45,6 +45,14 @@ TESTS = f"""
         print(pg_url)
         assert False, {MARKUP!r}
 
+    def test_statements(pg_engine):
+        with pg_engine.connect() as connection:
+            found = text("SELECT email FROM users WHERE email = :email")
+            connection.execute(found, {{"email": "ada"}})
+            hidden = text("SELECT 'hunt' || :" + "password")
+            connection.execute(hidden, {{"password": "correct" + "horse"}})
+            connection.execute(text("DELETE FROM nowhere"))
+
     @pytest.fixture
     def broken():
         yield
@@ -89,7 +97,7 @@ def test_page_and_json_tell_the_run(served: Project, outer_url: str, workers: st
     served.models()
     served.write(test_it=TESTS)
     result = served.run("-n", workers, "--berth-html=a/b/run.html", "--berth-json=run.json")
-    result.assert_outcomes(passed=4, failed=1, errors=1, skipped=1, xfailed=1)
+    result.assert_outcomes(passed=4, failed=2, errors=1, skipped=1, xfailed=1)
     result.stdout.fnmatch_lines(["*- berth: file:///*/a/b/run.html -*"])
     text = (served.root / "a/b/run.html").read_text("utf-8")
     page = Page(text)
@@ -106,6 +114,7 @@ def test_page_and_json_tell_the_run(served: Project, outer_url: str, workers: st
         "test_rolled_back": "passed",
         "test_truncated": "passed",
         "test_markup": "failed",
+        "test_statements": "failed",
         "test_broken": "error",
     }
     assert [server["source"] for server in told["servers"]] == ["external"]
@@ -120,6 +129,14 @@ def test_page_and_json_tell_the_run(served: Project, outer_url: str, workers: st
     assert MARKUP in failures["test_markup"]["longrepr"]
     titles = [section["title"] for section in failures["test_markup"]["sections"]]
     assert {"Captured stdout call", "postgres isolation"} <= set(titles)
+
+    found, hidden, failing = failures["test_statements"]["statements"]
+    assert found["text"] == "SELECT email FROM users WHERE email = %(email)s"
+    assert (found["parameters"], found["phase"], found["error"]) == ("[email='ada']", "call", "")
+    assert re.fullmatch(r"test_it\.py:\d+", found["at"])
+    assert hidden["parameters"] == "[password=***]"
+    assert 'relation "nowhere" does not exist' in failing["error"]
+    assert "correcthorse" not in text
 
     _contains_no_markup_of_a_test(page)
     _needs_no_network(page, text)

@@ -67,13 +67,13 @@ def statement(record: Record, most: int = _WIDEST) -> str:
 
 
 def _what(record: Record) -> str:
-    parts = [statement(record), _parameters(record)]
+    parts = [statement(record), parameters(record)]
     if record.error:
         parts.append(f"-> {masked(record.error)[:_WIDEST]}")
     return "  ".join(filter(None, parts))
 
 
-def _parameters(record: Record) -> str:
+def parameters(record: Record) -> str:
     """Return the parameters; all are masked where they have no names, and the text names a secret.
 
     Which of them it is about could be told only by reading the SQL.

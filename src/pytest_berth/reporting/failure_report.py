@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pytest_berth.collection.requirements import describe_isolation, services_reached
+from pytest_berth.config.options import HTML, JSON
 from pytest_berth.errors import BerthError, ServiceError
 from pytest_berth.reporting import failure_sections
 
@@ -40,10 +41,11 @@ def complete(report: pytest.TestReport, item: pytest.Item, call: pytest.CallInfo
 
     berth = item.config.stash[PLUGIN_STATE]
     services = services_reached(item, berth.services)
-    if services and report.when == "call":
-        described = [f"{each.name} {describe_isolation(item, each)}" for each in services]
+    if services and (report.when == "call" or report.failed):
         # An attribute of its own travels from xdist's workers with the report.
-        vars(report)["berth_isolation"] = "; ".join(described)
+        vars(report)["berth_isolation"] = {
+            each.name: describe_isolation(item, each) for each in services
+        }
     if report.failed and services:
         _explain(report, call)
     if report.failed and call.excinfo:
@@ -63,6 +65,7 @@ def complete(report: pytest.TestReport, item: pytest.Item, call: pytest.CallInfo
             report.sections += [each for each in told if each not in look]
             _add_log(report, item, berth, service)
             report.sections += look
+            _add_statements(report, item, service)
 
 
 def complete_collection(report: pytest.CollectReport, berth: PluginState) -> None:
@@ -78,9 +81,10 @@ def complete_collection(report: pytest.CollectReport, berth: PluginState) -> Non
 
 def status(result: Any, report: pytest.TestReport, verbosity: int) -> Any:
     """Add to a test's verbose word, with ``-vv``, how it got its clean slate."""
-    isolation = getattr(report, "berth_isolation", "")
-    if verbosity < _FULL or not isolation or report.when != "call":
+    by_service = getattr(report, "berth_isolation", {})
+    if verbosity < _FULL or not by_service or report.when != "call":
         return result
+    isolation = "; ".join(f"{service} {told}" for service, told in by_service.items())
     category, letter, word = result
     if isinstance(word, tuple):
         return category, letter, (f"{word[0]} ({isolation})", word[1])
@@ -147,6 +151,18 @@ def _add_log(
             if lines:
                 text = "\n".join(lines[-_MOST_LINES:])
                 report.sections.append((f"{server.service} log during the test", text))
+
+
+def _add_statements(report: pytest.TestReport, item: pytest.Item, service: Service) -> None:
+    """Let what the test has sent travel with the report, where the run is to have a page."""
+    from pytest_berth.run.plugin_state import PLUGIN_STATE
+
+    settings = item.config.stash[PLUGIN_STATE].settings
+    if settings[HTML] or settings[JSON]:
+        from pytest_berth.reporting.page import statements
+
+        sent = statements.of_test(item, service)
+        vars(report).setdefault("berth_statements", []).extend(sent)
 
 
 def _own_log(log: str, server: Server, berth: PluginState, service: Service) -> str:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import platform
-import re
 from collections import Counter, defaultdict
 from datetime import datetime, timezone
 from importlib.metadata import version
@@ -44,8 +43,6 @@ class Document:
         self._berth = berth
         self._tests: dict[tuple[str, str], dict[str, Any]] = {}
         self._failures: list[dict[str, Any]] = []
-        services = "|".join(re.escape(service.name) for service in berth.services)
-        self._isolation = re.compile(rf"(?:^|; )({services}) (.*?)(?=; (?:{services}) |$)")
 
     def add(self, report: pytest.TestReport) -> None:
         """Take in the report of a test's set-up, call or teardown, or of a subtest."""
@@ -56,7 +53,7 @@ class Document:
         elif report.failed:
             test["outcome"] = "failed"
         if report.failed:
-            self._add_failure(report, test["worker"], "subtest" if is_subtest else report.when)
+            self._add_failure(report, test["worker"], "subtest" if is_subtest else _phase(report))
 
     def add_uncollected(self, report: pytest.CollectReport) -> None:
         """Take in what could not be collected: it counts as an error."""
@@ -101,7 +98,7 @@ class Document:
         }
 
     def _test(self, report: pytest.TestReport) -> dict[str, Any]:
-        worker = getattr(report, "worker_id", "main")
+        worker = _worker(report)
         key = report.nodeid, worker
         if key not in self._tests:
             self._tests[key] = _test(report.nodeid, worker)
@@ -111,13 +108,12 @@ class Document:
         if report.when == "setup":
             test["start"] = round(report.start - self._berth.run.began, 4)
             test["phases"] = {}
-        test["phases"][report.when] = {
+        test["phases"][_phase(report)] = {
             "outcome": report.outcome,
             "duration": round(report.duration, 5),
         }
         test["duration"] = round(sum(each["duration"] for each in test["phases"].values()), 5)
-        if isolation := getattr(report, "berth_isolation", ""):
-            test["isolation"] = dict(self._isolation.findall(isolation))
+        test["isolation"] = getattr(report, "berth_isolation", test["isolation"])
         if report.outcome == "rerun":  # type: ignore[comparison-overlap]  # pytest-rerunfailures
             test["reruns"] += 1
             test["outcome"] = "unfinished"
@@ -125,7 +121,7 @@ class Document:
             test["outcome"] = max(test["outcome"], _outcome(report), key=_OUTCOMES.index)
 
     def _add_failure(
-        self, report: pytest.TestReport | pytest.CollectReport, worker: str, phase: str | None
+        self, report: pytest.TestReport | pytest.CollectReport, worker: str, phase: str
     ) -> None:
         self._failures.append(
             {
@@ -135,11 +131,11 @@ class Document:
                 "worker": worker,
                 "message": _message(report),
                 "at": self._place(report),
-                "longrepr": bounded(report.longreprtext),
+                "longrepr": bounded(_text(report)),
                 "sections": [
                     {"title": title, "text": bounded(text)} for title, text in report.sections
                 ],
-                "statements": [],
+                "statements": getattr(report, "berth_statements", []),
             }
         )
 
@@ -166,6 +162,22 @@ def _test(nodeid: str, worker: str) -> dict[str, Any]:
     }
 
 
+def _worker(report: pytest.TestReport) -> str:
+    """Return the name of the process that a report is from, or of the worker that has crashed."""
+    node: Any = getattr(report, "node", None)
+    return getattr(report, "worker_id", None) or (node.gateway.id if node else "main")
+
+
+def _phase(report: pytest.TestReport) -> str:
+    # xdist does not know in which phase a worker has crashed.
+    return report.when if report.when in {"setup", "call", "teardown"} else "crash"
+
+
+def _text(report: pytest.TestReport | pytest.CollectReport) -> str:
+    # Of a text, xdist adds its worker's name to what pytest makes of it.
+    return report.longrepr if isinstance(report.longrepr, str) else report.longreprtext
+
+
 def _outcome(report: pytest.TestReport) -> str:
     if report.failed:
         return "failed" if report.when not in {"setup", "teardown"} else "error"
@@ -178,7 +190,7 @@ def _outcome(report: pytest.TestReport) -> str:
 def _message(report: pytest.TestReport | pytest.CollectReport) -> str:
     """Return what a failure says in a line or two."""
     crash = getattr(report.longrepr, "reprcrash", None)
-    told = getattr(crash, "message", None) or report.longreprtext
+    told = getattr(crash, "message", None) or _text(report)
     return next((line for line in told.splitlines() if line.strip()), "")[:_LONGEST_MESSAGE]
 
 

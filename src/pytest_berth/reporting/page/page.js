@@ -39,9 +39,11 @@ function split(nodeid) {
   const at = nodeid.indexOf("::");
   return at < 0 ? ["", nodeid] : [nodeid.slice(0, at), nodeid.slice(at + 2)];
 }
+// Long names break where their words end.
+const breakable = (text) => text.split(/(?<=[_/:.[])/).flatMap((word) => [word, h("wbr")]);
 function named(nodeid) {
   const [path, name] = split(nodeid);
-  return h("div.name", null, h("b", null, name), path ? h("div.path", null, path) : null);
+  return h("div.name", null, h("b", null, breakable(name)), path ? h("div.path", null, breakable(path)) : null);
 }
 const dot = (kind) => h(`i.dot.b-${kind}`);
 const shown = (element, width) => { element.style.width = `${width}%`; return element; };
@@ -133,11 +135,13 @@ function statements(list, withTest) {
   const body = h("tbody");
   for (const each of list) {
     const plan = each.plan ? h("button.small", { type: "button", "aria-expanded": "false" }, "plan") : null;
-    const row = h(each.failed ? "tr.wrong" : "tr", null,
+    const row = h(each.error ? "tr.wrong" : "tr", null,
       h("td.number", null, time(each.duration)),
-      h("td.number", null, each.rows === null || each.rows === undefined ? "" : count(each.rows)),
+      h("td.number.rows", { "data-unit": each.rows === 1 ? "row" : "rows" }, each.rows === null || each.rows === undefined ? "" : count(each.rows)),
       h("td.statement", null, each.text,
-        each.at ? h("span.path", null, each.at) : null,
+        each.parameters ? h("span.path", null, each.parameters) : null,
+        each.error ? h("span.wrong", null, each.error) : null,
+        h("span.path", null, [each.phase === "call" ? "" : `in ${each.phase}`, each.at].filter(Boolean).join(", at ")),
         withTest ? h("span.path", null, h("a", { href: `#failure-${each.failure}` }, split(each.nodeid)[1])) : null),
       h("td", null, plan));
     body.append(row);
@@ -150,7 +154,7 @@ function statements(list, withTest) {
       body.append(below);
     }
   }
-  return h("div.scroll", null, h("table", null,
+  return h("div.scroll", null, h("table.statements", null,
     h("thead", null, h("tr", null, h("th.number", { scope: "col" }, "Time"), h("th.number", { scope: "col" }, "Rows"), h("th", { scope: "col" }, "Statement"), h("th"))), body));
 }
 
@@ -159,14 +163,14 @@ function failure(each, index) {
   const captured = (section) => section.title.startsWith("Captured");
   const own = each.sections.filter((section) => !captured(section));
   const folded = (title, inside) => unfold("fold", null, h("summary", null, title), inside);
-  return unfold(`card.failure.${each.phase === "call" || each.phase === "subtest" ? "failed" : "error"}`, { id: `failure-${index}` },
+  return unfold(`card.failure.${["call", "subtest", "crash"].includes(each.phase) ? "failed" : "error"}`, { id: `failure-${index}` },
     h("summary", null,
-      h("div.name", null, h("b", null, each.phase === "subtest" ? each.title : name || path), h("div.path", null, each.at || path)),
-      h("div.side", null, [each.phase === "call" ? "" : `in ${each.phase}`, run.run.workers.length > 1 ? each.worker : ""].filter(Boolean).join(", ")),
+      h("div.name", null, h("b", null, breakable(each.phase === "subtest" ? each.title : name || path)), h("div.path", null, breakable(each.at || path))),
+      h("div.side", null, [each.phase === "call" ? "" : each.phase === "crash" ? "its worker crashed" : `in ${each.phase}`, run.run.workers.length > 1 ? each.worker : ""].filter(Boolean).join(", ")),
       h("div.message", null, each.message)),
     () => h("div.body", null,
       own.map((section) => [h("h4", null, section.title), h("pre", { tabindex: 0 }, section.text)]),
-      each.statements.length ? folded(plural(each.statements.length, "statement"), () => statements(each.statements)) : null,
+      each.statements.length ? folded(`${plural(each.statements.length, "statement")} of the test`, () => statements(each.statements)) : null,
       h("h4", null, "Traceback"), traceback(each.longrepr),
       each.sections.filter(captured).map((section) => folded(section.title, () => h("pre", { tabindex: 0 }, section.text)))));
 }
@@ -263,7 +267,8 @@ function waterfall() {
     drawing.replaceChildren(svg);
   }
   let drawn = 0;
-  new ResizeObserver(() => { if (drawing.clientWidth !== drawn) { drawn = drawing.clientWidth; draw(); } }).observe(drawing);
+  const fit = () => { if (drawing.clientWidth !== drawn) { drawn = drawing.clientWidth; draw(); } };
+  new ResizeObserver(() => requestAnimationFrame(fit)).observe(drawing);
 
   const kinds = [["start", "start of a server"], ["download", "download"], ["template", "schema and seeds"], ["clone", "databases"]];
   const table = () => h("div.scroll", null, h("table", null,
@@ -347,14 +352,15 @@ function tests() {
 function slowest() {
   const all = run.failures.flatMap((each, failure) => each.statements.map((one) => ({ ...one, failure, nodeid: each.nodeid })));
   const list = all.sort((a, b) => b.duration - a.duration).slice(0, 25);
-  return list.length ? part("statements", "Slowest statements of failing tests", "A plan was asked for when its test failed, before anything was cleaned up.", h("div.card", null, statements(list, true))) : null;
+  return list.length ? part("statements", "Slowest statements of failing tests", "", h("div.card", null, statements(list, true))) : null;
 }
 
 function tables() {
   if (!run.tables.length) return null;
   const most = run.tables[0].tests;
-  return part("tables", "Tables most touched", "How many tests left changes there that had to be put back.",
-    h("ol.ranks.card", null, run.tables.map((each) => h("li", null, h("span.mono", null, each.name),
+  const several = new Set(run.tables.map((each) => each.service)).size > 1;
+  return part("tables", several ? "Tables and topics most touched" : "Tables most touched", "How many tests left changes there that had to be put back.",
+    h("ol.ranks.card", null, run.tables.map((each) => h("li", null, h("span.mono", null, several ? h("span.dim", null, `${each.service} `) : "", breakable(each.name)),
       h("span.time", { "aria-hidden": "true" }, shown(h("span.b-isolation"), (100 * each.tests) / most)), h("span.number", null, count(each.tests))))));
 }
 
