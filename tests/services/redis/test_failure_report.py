@@ -7,24 +7,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from report_sections import sections
+
 if TYPE_CHECKING:
     from conftest import Project
-
-_TITLE = re.compile(r"-+ (.+?) -+")
-
-
-def sections(result: pytest.RunResult, test: str) -> dict[str, str]:
-    """Return the sections of a failing test's report, by their titles."""
-    shown = re.split(rf"\n_+ {test} _+\n", result.stdout.str())[1].partition("\n____")[0]
-    found: dict[str, str] = {}
-    title = ""
-    for line in shown.splitlines():
-        if match := _TITLE.fullmatch(line):
-            title = match[1]
-        elif title:
-            found[title] = f"{found[title]}\n{line}" if title in found else line
-    return found
-
 
 CHANGED, LEFT = "redis: what the test changed", "redis: what the test left behind"
 KNOWN, LOOK = "redis: what the server knows of the error", "redis: look yourself"

@@ -9,6 +9,7 @@ from pytest_berth.debug_log import ignoring
 from pytest_berth.services.kafka.connection import Connection, require
 from pytest_berth.services.kafka.group_coordinator import coordinated
 from pytest_berth.services.kafka.kafka_python import metadata_messages
+from pytest_berth.waiting import now
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
 GROUP, TRANSACTION = 0, 1
 _ANSWERED_WITHIN = 20.0
+_CONNECTED_WITHIN = 5.0
 
 
 @dataclass
@@ -26,10 +28,12 @@ class Brokers:
     Attributes:
         bootstrap: Addresses by which the cluster is found.
         cluster_id: The cluster; where it is empty, that of the first broker that answers.
+        until: When, by `waiting.now`, nothing is asked and waited for any more; None for never.
     """
 
     bootstrap: str
     cluster_id: str = ""
+    until: float | None = None
     _open: dict[tuple[str, int], Connection] = field(default_factory=dict, repr=False)
     _nodes: dict[int, tuple[str, int]] = field(default_factory=dict, repr=False)
     _coordinators: dict[tuple[int, str], int] = field(default_factory=dict, repr=False)
@@ -55,12 +59,12 @@ class Brokers:
         """
         connection = self._connection(node)
         try:
-            return connection.ask(request, within)
+            return connection.ask(request, self._left(within))
         except OSError as error:
             self._drop(connection)
             if isinstance(error, TimeoutError):
                 raise
-        return self._connection(node).ask(request, within)
+        return self._connection(node).ask(request, self._left(within))
 
     def ask_once(self, request: ApiMessage, node: int) -> Any:
         """Return a broker's answer to what must not be done twice.
@@ -130,10 +134,19 @@ class Brokers:
 
     def _connect(self, address: tuple[str, int]) -> Connection:
         if address not in self._open:
-            connection = Connection(*address, self.cluster_id)
+            connection = Connection(*address, self.cluster_id, self._left(_CONNECTED_WITHIN))
             self.cluster_id = connection.cluster_id
             self._open[address] = connection
         return self._open[address]
+
+    def _left(self, within: float) -> float:
+        """Return how long an answer may take."""
+        if self.until is None:
+            return within
+        left = self.until - now()
+        if left <= 0:
+            raise TimeoutError("the broker has not answered in time")
+        return min(within, left)
 
     def _drop(self, connection: Connection) -> None:
         connection.close()

@@ -69,6 +69,9 @@ class Clients:
     Args:
         bootstrap: The addresses of the cluster's brokers.
         cluster_id: The cluster that berth's own connections have to lead to.
+
+    Attributes:
+        groups: The groups of the consumers that were made here.
     """
 
     def __init__(self, bootstrap: str, cluster_id: str = "") -> None:
@@ -82,6 +85,7 @@ class Clients:
             "selector": ClosingSelector,
         }
         self._open = ExitStack()
+        self.groups: set[str] = set()
 
     def close(self) -> None:
         """Close every client that has been made."""
@@ -112,6 +116,7 @@ class Clients:
     def consumer(self, **configs: Any) -> Iterator[KafkaConsumer]:
         """Yield a consumer of a group that reads from the beginning and commits when told."""
         defaults = {"enable_auto_commit": False, "auto_offset_reset": "earliest"}
+        self.groups.add(configs.get("group_id", ""))
         consumer = KafkaConsumer(**{**_BOOTSTRAP, **self._common, **defaults, **configs})
         try:
             yield consumer

@@ -37,21 +37,24 @@ class Connection:
         host: Its host.
         port: Its port.
         cluster_id: The cluster that it must be of; empty where any will do.
+        within: Seconds for it to connect, and to answer a question.
 
     Raises:
         ForeignBrokerError: It is of another cluster.
         OSError: It does not answer, or not as a broker.
     """
 
-    def __init__(self, host: str, port: int, cluster_id: str) -> None:
+    def __init__(
+        self, host: str, port: int, cluster_id: str, within: float = _CONNECTED_WITHIN
+    ) -> None:
         self.address = (host, port)
         self._lock = threading.Lock()
         self._number = 0
-        self._socket = socket.create_connection(self.address, _CONNECTED_WITHIN)
+        self._socket = socket.create_connection(self.address, within)
         try:
             self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            self._versions = self._api_versions()
-            self.cluster_id = self._prove(cluster_id)
+            self._versions = self._api_versions(within)
+            self.cluster_id = self._prove(cluster_id, within)
         except BaseException:
             self.close()
             raise
@@ -78,15 +81,15 @@ class Connection:
             answer = self._receive_message(deadline)
         return self._decode(request, answer)
 
-    def _api_versions(self) -> BrokerVersionData:
+    def _api_versions(self, within: float) -> BrokerVersionData:
         # Every broker answers this version, whatever else it knows.
-        answer = self.ask(metadata_messages.ApiVersionsRequest(version=0), _CONNECTED_WITHIN)
+        answer = self.ask(metadata_messages.ApiVersionsRequest(version=0), within)
         known = {each.api_key: (each.min_version, each.max_version) for each in answer.api_keys}
         return BrokerVersionData(api_versions=known)
 
-    def _prove(self, expected: str) -> str:
+    def _prove(self, expected: str, within: float) -> str:
         request = metadata_messages.MetadataRequest(topics=[], allow_auto_topic_creation=False)
-        found = self.ask(request, _CONNECTED_WITHIN).cluster_id or ""
+        found = self.ask(request, within).cluster_id or ""
         if expected and found != expected:
             host, port = self.address
             raise ForeignBrokerError(

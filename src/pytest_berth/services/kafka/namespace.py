@@ -9,21 +9,33 @@ from typing import TYPE_CHECKING
 
 from pytest_berth.api import Namespace
 from pytest_berth.run.plugin_state import PLUGIN_STATE
-from pytest_berth.services.kafka import names, restore, topics, urls
+from pytest_berth.services.kafka import (
+    changed_topics,
+    error_details,
+    left_open,
+    names,
+    restore,
+    topics,
+    urls,
+)
+from pytest_berth.services.kafka.brokers import Brokers
 from pytest_berth.services.kafka.clients import Clients
 from pytest_berth.services.kafka.options import ALLOW_RESET, TOPICS
 from pytest_berth.services.kafka.requirements import is_prefixed, topics_of
 from pytest_berth.services.kafka.restore import Cleaning
+from pytest_berth.waiting import now
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 
     import pytest
 
     from pytest_berth.api import Server, Worker
-    from pytest_berth.services.kafka.restore import Mark
+    from pytest_berth.services.kafka.restore import Before, Mark
 
 _AT_ONCE = 50
+# A report waits no longer for answers, and asks a broker that gave none no more.
+_REPORTED_WITHIN = 3.0
 
 
 @dataclass
@@ -73,6 +85,8 @@ class KafkaNamespace(Namespace):
         self._over: list[str] = []
         self._told: set[str] = set()
         self._dirty: list[str] = []
+        self._running: tuple[IsolatedTest, Before] | None = None
+        self._is_silent = False
 
     @property
     def is_alone(self) -> bool:
@@ -113,6 +127,7 @@ class KafkaNamespace(Namespace):
             NotOursError: Topics on an external broker may not be emptied.
         """
         if item is None:
+            self._is_silent = False
             yield None
             if run_topics := self._worker.settings[TOPICS]:
                 with self._isolated(run_topics, "late", "late"):
@@ -135,6 +150,79 @@ class KafkaNamespace(Namespace):
         """Delete a test's own topic after it; at the latest with the broker, or with the run."""
         self._over.append(topic)
 
+    def changes(self, item: pytest.Item) -> Sequence[str]:
+        """Tell which records and topics have come, and how far groups have read them."""
+        isolated, before = self._running or (None, None)
+
+        def is_ours(topic: str) -> bool:
+            return self._is_ours([topic], isolated) if isolated else topic in self._late_topics
+
+        return self._reported(lambda brokers: changed_topics.lines(brokers, before, is_ours))
+
+    def left_behind(self, item: pytest.Item) -> Sequence[str]:
+        """Tell which groups have consumers, and which transactions are open."""
+        if self._running is None:
+            return ()
+        isolated, before = self._running
+        known = before.groups | isolated.clients.groups
+
+        def is_ours(names_: Collection[str]) -> bool:
+            return self._is_ours(names_, isolated)
+
+        def is_own_group(name: str) -> bool:
+            return self._is_ours([name])
+
+        return self._reported(
+            lambda brokers: left_open.lines(brokers, known, is_ours, is_own_group)
+        )
+
+    def explain(self, item: pytest.Item, error: BaseException) -> Sequence[str]:
+        """Tell what the broker knows of an error of one of Kafka's clients."""
+        found, (isolated, before) = error_details.find(error), self._running or (None, None)
+        if found is None:
+            return ()
+        # Topics of earlier tests' own wait to be deleted.
+        over = before.marks.keys() & set(self._over) if before else set()
+
+        def is_ours(topic: str) -> bool:
+            return topic not in over and self._is_ours([topic], isolated)
+
+        return self._reported(lambda brokers: error_details.lines(brokers, found, is_ours))
+
+    def shell(self, item: pytest.Item) -> str:
+        """Return the command line of kcat: a topic of the test's, or all that there are."""
+        isolated, before = self._running or (None, None)
+        own = [*isolated.fixed.values()] if isolated else []
+        if isolated and before:
+            own = [*(isolated.marks.keys() - before.marks.keys()), *own]
+        return urls.kcat(self._server, own[0] if own else "")
+
+    @property
+    def _late_topics(self) -> Collection[str]:
+        """The topics that are emptied after a test that may ask for Kafka only while it runs."""
+        return [self._real(topic) for topic in self._worker.settings[TOPICS]]
+
+    def _is_ours(self, names_: Collection[str], isolated: IsolatedTest | None = None) -> bool:
+        """Tell whether all of some names are those of this worker's topics or groups."""
+        fixed = isolated.fixed.values() if isolated else ()
+        prefix = names.prefix(self._worker.run_id, self._worker.name)
+        own = self.is_alone or bool(names_)
+        return own and all(
+            self.is_alone or name in fixed or name.startswith(prefix) for name in names_
+        )
+
+    def _reported(self, tell: Callable[[Brokers], Iterable[str]]) -> Sequence[str]:
+        """Return what is told by connections of their own, which wait for a few seconds only."""
+        if self._is_silent:
+            return ()
+        until = now() + _REPORTED_WITHIN
+        with closing(Brokers(self.url, self._cluster_id, until)) as brokers:
+            try:
+                return list(tell(brokers))
+            except OSError:
+                self._is_silent = True
+                raise
+
     @contextmanager
     def _isolated(self, topics_: Sequence[str], title: str, test: str) -> Iterator[IsolatedTest]:
         fixed = self._fixed(topics_)
@@ -143,9 +231,12 @@ class KafkaNamespace(Namespace):
             before = cleaner.begin()
             cleaner.dirty.clear()
             self._cluster_id = clients.brokers.cluster_id
+            isolated = IsolatedTest(self, clients, fixed, title, dict(before.marks))
+            self._running, self._is_silent = (isolated, before), False
             try:
-                yield IsolatedTest(self, clients, fixed, title, dict(before.marks))
+                yield isolated
             finally:
+                self._running = None
                 cleaner.end(before)
                 self._dirty = cleaner.dirty
                 self._delete_many(clients)

@@ -37,9 +37,15 @@ _SETTLES_WITHIN = 10.0
 
 @dataclass(frozen=True)
 class Reader:
-    """Reads topics; only what transactions have committed is seen."""
+    """Reads topics; only what transactions have committed is seen.
+
+    Attributes:
+        brokers: Where.
+        most: Bytes of a partition that are asked for at once.
+    """
 
     brokers: Brokers
+    most: int = _MOST_OF_A_PARTITION
 
     def topic(self, topic: str) -> Topic | None:
         """Return a topic, None where there is none that can be read."""
@@ -92,6 +98,25 @@ class Reader:
             position = {part: at for part, at in position.items() if at < ends[part]}
         return [record for record in found if record.offset < ends[record.partition]]
 
+    def first(
+        self,
+        topic: str,
+        offsets: Mapping[int, int],
+        ends: Mapping[int, int],
+        most: int,
+        timeout: float,
+    ) -> list[Record]:
+        """Return the first records from offsets up to others, as far as they are to be had now."""
+        position = {part: at for part, at in offsets.items() if at < ends.get(part, 0)}
+        deadline, found = now() + timeout, list[Record]()
+        while position and len(found) < most and now() < deadline:
+            before = dict(position)
+            found += self._fetch(topic, position, deadline - now())
+            if position == before:
+                break  # what comes next is not committed
+            position = {part: at for part, at in position.items() if at < ends[part]}
+        return [record for record in found if record.offset < ends[record.partition]][:most]
+
     def _offsets(self, topic: str, at: int) -> Offsets:
         def ask() -> dict[str, Offsets]:
             found = topics.find(self.brokers, [topic])
@@ -112,7 +137,7 @@ class Reader:
         for node, parts in wanted.items():
             # What is there already has come after the first wait.
             waits = 0 if records else max(1, min(longest, int(within * 1000)))
-            answer = self.brokers.ask(_request(topic, position, parts, waits), node)
+            answer = self.brokers.ask(_request(topic, position, parts, waits, self.most), node)
             for response in answer.responses:
                 for partition in response.partitions:
                     records += self._unpack(topic, position, partition)
@@ -140,7 +165,9 @@ class Reader:
         return records
 
 
-def _request(topic: str, position: Mapping[int, int], parts: list[int], waits: int) -> Any:
+def _request(
+    topic: str, position: Mapping[int, int], parts: list[int], waits: int, most: int
+) -> Any:
     message = consumer_messages.FetchRequest
     asked = [
         message.FetchTopic.FetchPartition(
@@ -149,7 +176,7 @@ def _request(topic: str, position: Mapping[int, int], parts: list[int], waits: i
             fetch_offset=position[part],
             last_fetched_epoch=-1,
             log_start_offset=-1,
-            partition_max_bytes=_MOST_OF_A_PARTITION,
+            partition_max_bytes=most,
         )
         for part in parts
     ]

@@ -36,7 +36,7 @@ def end_all(brokers: Brokers, is_ours: Callable[[Collection[str]], bool]) -> lis
     """
 
     def found() -> list[str]:
-        return [name for name, topics in _open(brokers).items() if topics and is_ours(topics)]
+        return [name for name, topics in find_open(brokers).items() if topics and is_ours(topics)]
 
     if not found():
         return []
@@ -51,7 +51,7 @@ def end_all(brokers: Brokers, is_ours: Callable[[Collection[str]], bool]) -> lis
     return []
 
 
-def _open(brokers: Brokers) -> dict[str, list[str]]:
+def find_open(brokers: Brokers) -> dict[str, list[str]]:
     """Return the topics that open transactions have written to, by transactional id."""
     (described,) = brokers.metadata([_STATE_TOPIC]).topics
     if described.error_code:

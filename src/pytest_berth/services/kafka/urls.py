@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shlex
+
 from pytest_berth.api import Credentials, Server
 
 _SERVERS = "bootstrap"
@@ -10,6 +12,12 @@ _SERVERS = "bootstrap"
 def bootstrap(server: Server) -> str:
     """Return what a client takes as its bootstrap servers."""
     return server.parameters.get(_SERVERS) or _address(server.host, server.port)
+
+
+def kcat(server: Server, topic: str) -> str:
+    """Return the command line that prints a topic, or tells which topics there are."""
+    what = ["-C", "-o", "beginning", "-e", "-t", topic] if topic else ["-L"]
+    return shlex.join(["kcat", "-b", bootstrap(server), *what])
 
 
 def server(text: str, reason: str) -> Server:

@@ -15,6 +15,7 @@ import redis
 from pytest_berth.errors import causes
 from pytest_berth.services.redis import describe_keys, urls
 from pytest_berth.shown_values import is_secret, shown
+from pytest_berth.waiting import now
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -38,12 +39,12 @@ class Sent(NamedTuple):
 
 
 class Asked(NamedTuple):
-    """What is asked: about which error and command, in a test of how many seconds."""
+    """What is asked: about which error and command, in a test that began when."""
 
     databases: WorkerDatabases
     error: redis.RedisError
     sent: Sent | None
-    seconds: float
+    began: float
 
 
 def find(error: BaseException) -> redis.RedisError | None:
@@ -52,16 +53,16 @@ def find(error: BaseException) -> redis.RedisError | None:
     return next(found, None)
 
 
-def lines(databases: WorkerDatabases, error: redis.RedisError, seconds: float) -> list[str]:
+def lines(databases: WorkerDatabases, error: redis.RedisError, began: float) -> list[str]:
     """Return what the server knows of an error.
 
     Args:
         databases: The worker's database numbers.
         error: The error.
-        seconds: For how long the test has run.
+        began: When the test began, by `waiting.now`.
     """
     sent = _sent(error)
-    asked = Asked(databases, error, sent, seconds)
+    asked = Asked(databases, error, sent, began)
     if _MANY in str(error):
         return _clients(asked)
     is_lost = isinstance(error, redis.ConnectionError)
@@ -170,10 +171,11 @@ def _rights(asked: Asked) -> list[str]:
     """Return what the server noted when it refused the command, or the password."""
     told, name = [], _COMMAND.search(str(asked.error))
     log = asked.databases.home.execute_command("ACL", "LOG", str(_LOGGED))  # type: ignore[no-untyped-call]
+    seconds = now() - asked.began
     for entry in map(_fields, log):
         client = dict(part.partition("=")[::2] for part in _text(entry["client-info"]).split())
         reason, what = _text(entry["reason"]), _text(entry["object"])
-        is_recent = float(_text(entry["age-seconds"])) <= asked.seconds
+        is_recent = float(_text(entry["age-seconds"])) <= seconds
         is_ours = int(client.get("db", -1)) in asked.databases.numbers
         # redis-py, too, sends commands that may be refused, when it connects.
         is_meant = reason != "command" or not name or what.startswith(name[1])

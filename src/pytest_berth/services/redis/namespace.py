@@ -135,15 +135,15 @@ class RedisNamespace(Namespace):
 
     def left_behind(self, item: pytest.Item) -> Sequence[str]:
         """Tell what waits, watches, listens, or was not given back to its pool."""
-        seconds = now() - self._began
-        return self._reported(lambda databases: open_connections.lines(databases, seconds))
+        began = self._began
+        return self._reported(lambda databases: open_connections.lines(databases, began))
 
     def explain(self, item: pytest.Item, error: BaseException) -> Sequence[str]:
         """Tell what the server knows of an error of redis-py's."""
-        found, seconds = error_details.find(error), now() - self._began
+        found, began = error_details.find(error), self._began
         if found is None:
             return ()
-        return self._reported(lambda databases: error_details.lines(databases, found, seconds))
+        return self._reported(lambda databases: error_details.lines(databases, found, began))
 
     def shell(self, item: pytest.Item) -> str:
         """Return the command line of redis-cli."""

@@ -14,6 +14,7 @@ import redis.asyncio
 
 from pytest_berth.compat import redis_private
 from pytest_berth.services.redis import clients
+from pytest_berth.waiting import now
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -23,14 +24,16 @@ if TYPE_CHECKING:
 _MOST, _CHANNELS = 1000, 20
 
 
-def lines(databases: WorkerDatabases, seconds: float) -> list[str]:
+def lines(databases: WorkerDatabases, began: float) -> list[str]:
     """Return a line for each connection to the worker's numbers that is left in use.
 
     Args:
         databases: The numbers.
-        seconds: For how long the test has run: what has done nothing since before is not its own.
+        began: When the test began, by `waiting.now`: what has done nothing since is not its own.
     """
-    listed = [each for each in databases.home.client_list() if _is_meant(each, databases, seconds)]
+    there = databases.home.client_list()
+    seconds = now() - began
+    listed = [each for each in there if _is_meant(each, databases, seconds)]
     told = [(each, state) for each in listed[:_MOST] if (state := _state(each))]
     # A proxy before a container has ports of its own: there they match nothing.
     ports = {each["addr"].rpartition(":")[2]: each for each in listed}

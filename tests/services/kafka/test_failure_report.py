@@ -1,0 +1,187 @@
+"""What a failing test's report tells of Kafka: what it changed, left behind, and ran into."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from pytest_berth.services.kafka.service import KAFKA
+from report_sections import sections
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from conftest import Project
+    from pytest_berth.api import Service
+
+CHANGED, LEFT = "kafka: what the test changed", "kafka: what the test left behind"
+KNOWN, LOOK = "kafka: what the server knows of the error", "kafka: look yourself"
+
+
+def test_what_a_test_did_to_a_broker(
+    project: Project, require_service: Callable[[Service, str], None]
+) -> None:
+    require_service(KAFKA, "local")
+    project.plugins = ("asyncio",)
+    project.ini(
+        "berth_kafka_source = local",
+        "berth_kafka_topics = orders",
+        "  payments",
+        "berth_kafka_settings = auto.create.topics.enable = false",
+        "berth_report_lines = 40",
+        "asyncio_mode = auto",
+    )
+    project.conftest(
+        """
+        import os
+        import signal
+        import pytest
+
+        @pytest.hookimpl(tryfirst=True)
+        def pytest_runtest_teardown(item):
+            if item.name == "test_suspended":
+                os.kill(item.funcargs["kafka_server"].server.handle["pid"], signal.SIGCONT)
+        """
+    )
+    project.write(
+        test_it="""
+        import os
+        import signal
+        import pytest
+        from aiokafka import AIOKafkaProducer
+        from confluent_kafka import KafkaException, Producer
+        from confluent_kafka.admin import AdminClient, NewTopic
+        from kafka import KafkaProducer
+        from kafka.admin import NewPartitions
+
+        def test_nothing(kafka_probe):
+            assert False, "on purpose"
+
+        def test_records(kafka_probe, kafka_admin, kafka_consumer):
+            kafka_probe.publish("orders", {"id": 1, "password": "hunter2"}, key="one",
+                                headers={"trace": "t1", "authorization": "hunter2"})
+            kafka_consumer.subscribe(["orders"])
+            while not kafka_consumer.poll(1000):
+                pass
+            kafka_consumer.commit()
+            for number in range(7):
+                kafka_probe.publish("orders", f"record {number}")
+            kafka_probe.publish("payments", None, key="gone")
+            own = kafka_probe.topic("own", partitions=2)
+            kafka_admin.delete_topics(["payments"])
+            kafka_admin.create_topics({"later": {"num_partitions": 1, "replication_factor": 1}})
+            kafka_admin.create_partitions({"orders": 3})
+            assert False, "on purpose"
+
+        def test_left(kafka_probe, kafka_bootstrap, request):
+            producer = Producer({"bootstrap.servers": kafka_bootstrap, "transactional.id": "till"})
+            producer.init_transactions(60)
+            producer.begin_transaction()
+            producer.produce("orders", b"never committed")
+            producer.flush(60)
+            from kafka import KafkaConsumer
+            consumer = KafkaConsumer(
+                "payments", group_id="billing", bootstrap_servers=kafka_bootstrap,
+                client_id="worker",
+            )
+            request.addfinalizer(consumer.close)
+            while not consumer.assignment():
+                consumer.poll(100)
+            assert False, "on purpose"
+
+        def test_no_topic(kafka_bootstrap):
+            producer = KafkaProducer(bootstrap_servers=kafka_bootstrap, max_block_ms=500)
+            try:
+                producer.send("ordres", b"").get(5)
+            finally:
+                producer.close(0)
+
+        def test_no_topic_in_c(kafka_bootstrap):
+            producer = Producer({
+                "bootstrap.servers": kafka_bootstrap, "topic.metadata.propagation.max.ms": 200,
+            })
+            errors = []
+            producer.produce("ordres", b"", on_delivery=lambda error, _: errors.append(error))
+            producer.flush(60)
+            raise KafkaException(errors[0])
+
+        async def test_too_large(kafka_bootstrap):
+            async with AIOKafkaProducer(
+                bootstrap_servers=kafka_bootstrap, max_request_size=5_000_000
+            ) as producer:
+                await producer.send_and_wait("orders", b"x" * 2_000_000)
+
+        def test_suspended(kafka_probe, kafka_server):
+            kafka_probe.publish("orders", 1)
+            os.kill(kafka_server.server.handle["pid"], signal.SIGSTOP)
+            assert False, "on purpose"
+        """
+    )
+    result = project.run("-p", "no:randomly", "--tb=short", "-rN")
+    result.assert_outcomes(failed=7)
+    found = sections(result, "test_nothing")
+    assert {CHANGED, LEFT, KNOWN}.isdisjoint(found)
+    assert re.fullmatch(r"kcat -b [\d.:]+ -C -o beginning -e -t orders", found[LOOK])
+    found = sections(result, "test_records")
+    changed = re.sub(r"berth-\w+-main-", "", found[CHANGED]).splitlines()
+    assert changed == [
+        "- topic payments",
+        "+ topic 2-test_records-own, 2 partitions",
+        "+ topic later, 1 partition",
+        "topic orders: partition 0 got offsets 0 to 7",
+        "  0@0 key 'one' {trace: 't1', authorization: ***} '{\"id\":1,\"password\":***}'",
+        *(f"  0@{number + 1} 'record {number}'" for number in range(4)),
+        "  ... 3 more",
+        "~ topic orders: 3 partitions (were 1)",
+        "group 1-test_records-group has committed orders-0 at 1 of 8",
+    ]
+    assert LEFT not in found  # the consumer is closed by its fixture
+    found = sections(result, "test_left")
+    assert "offsets without a committed record: 1 (a transaction is open, or ab" in found[CHANGED]
+    assert found[LEFT].splitlines() == [
+        "the transaction of 'till' is open: it has written to orders; who reads committed records"
+        " sees no later ones",
+        "the group 'billing' (protocol classic) is stable; worker has payments-0",
+    ]
+    topics = [
+        "topics of this run: orders, payments",
+        "the broker creates none by itself: auto.create.topics.enable = false",
+    ]
+    named = "there is no topic 'ordres'; there is: orders"
+    assert sections(result, "test_no_topic")[KNOWN].splitlines() == [named, *topics]
+    assert sections(result, "test_no_topic_in_c")[KNOWN].splitlines() == topics
+    assert sections(result, "test_too_large")[KNOWN].splitlines() == [
+        "topic orders takes 1048588 bytes at most (max.message.bytes)",
+        "topics without a limit of their own take 1048588 bytes at most",
+    ]
+    found = sections(result, "test_suspended")
+    assert found[CHANGED].startswith("cannot be told: TimeoutError")
+    assert LOOK in found
+    assert LEFT not in found
+
+
+def test_only_what_is_the_worker_s_is_told_of_a_broker_of_others(on_broker: Project) -> None:
+    on_broker.plugins = ("xdist",)
+    on_broker.ini("berth_kafka_topics = orders", "berth_export = PREFIX = {kafka_prefix}")
+    on_broker.write(
+        test_it="""
+        import pytest
+
+        @pytest.mark.parametrize("number", [1, 2])
+        def test_it(kafka_probe, number):
+            kafka_probe.publish("orders", f"of {number}")
+            kafka_probe.publish(kafka_probe.topic("own"), f"own of {number}")
+            assert False, "on purpose"
+        """
+    )
+    result = on_broker.run("-n", "2", "--tb=short", "-rN")
+    result.assert_outcomes(failed=2)
+    for number in (1, 2):
+        changed = sections(result, rf"test_it\[{number}\]")[CHANGED]
+        assert re.sub(r"berth-\w+-gw\d-", "", changed).splitlines() == [
+            f"+ topic 1-test_it-{number}--own, 1 partition",
+            f"topic 1-test_it-{number}--own: partition 0 got offset 0",
+            f"  0@0 'own of {number}'",
+            "topic orders: partition 0 got offset 0",
+            f"  0@0 'of {number}'",
+        ]
