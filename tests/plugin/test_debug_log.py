@@ -77,7 +77,7 @@ def test_each_step_has_its_line_and_no_password(local: Project) -> None:
         "postgres: answer took * s (postgres)",
         "postgres: start took * s (local, postgres)",
         "postgres: step took * s (models:Base.metadata)",
-        "postgres: template took * s (schema and seeds: 1 steps)",
+        "postgres: template took * s (schema and seeds, 1 step)",
         "postgres: main joins the server at 127.0.0.1:*",
         "postgres: clone took * s (berth_*_main)",
         "postgres: the namespace of main is open: postgresql+psycopg://berth:[*][*][*]@127.0.0.1:*",
@@ -103,7 +103,7 @@ def test_a_run_under_xdist_knows_what_took_how_long_in_its_workers(local: Projec
     assert {each.split()[1] for each in events} == {"gw0", "gw1"}
     assert {
         "postgres: start took N (local, postgres)",
-        "postgres: template took N (schema and seeds: 1 steps)",
+        "postgres: template took N (schema and seeds, 1 step)",
         "postgres: clean up took N (truncation) for test_it.py::test_commit: public.users",
         "redis: clean up took N (flushed) for test_it.py::test_redis: dbN",
     } <= set(told)

@@ -319,6 +319,22 @@ JSON: Option[str] = Option(
     "file that gets the same for programs, as JSON",
     flag="--berth-json",
 )
+SUMMARY: Option[bool] = Option(
+    "berth_summary",
+    boolean,
+    False,
+    "tell at the end how long starts, schema and isolation took, what was put back, and what stays;"
+    " -v does so, too",
+    type="bool",
+    flag="--berth-summary",
+)
+HINTS: Option[bool] = Option(
+    "berth_hints",
+    boolean,
+    True,
+    "tell at the end what would be faster, or may be a mistake, a line each (default true)",
+    type="bool",
+)
 ARTIFACT_MIRROR: Option[str] = Option(
     "berth_artifact_mirror",
     text,
@@ -349,6 +365,8 @@ OPTIONS: tuple[Option[Any], ...] = (
     REPORT_LINES,
     HTML,
     JSON,
+    SUMMARY,
+    HINTS,
     ARTIFACT_MIRROR,
     RYUK,
 )

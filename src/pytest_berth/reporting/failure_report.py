@@ -68,6 +68,21 @@ def complete(report: pytest.TestReport, item: pytest.Item, call: pytest.CallInfo
             _add_statements(report, item, service)
 
 
+def add_properties(report: pytest.TestReport, item: pytest.Item) -> None:
+    """Let a test's element in the JUnit file tell its isolation and its servers."""
+    from pytest_berth.run.plugin_state import PLUGIN_STATE
+
+    berth = item.config.stash[PLUGIN_STATE]
+    services = services_reached(item, berth.services)
+    isolation = "; ".join(f"{each.name} {describe_isolation(item, each)}" for each in services)
+    names = {each.name for each in services}
+    servers = berth.manager.servers if berth.has_manager and services else ()
+    used = [each for each in servers if each.service in names]
+    told = "; ".join(f"{s.service} {s.version} ({s.source}, {s.host}:{s.port})" for s in used)
+    found = {"berth_isolation": isolation, "berth_servers": told}
+    report.user_properties += [(name, value) for name, value in found.items() if value]
+
+
 def complete_collection(report: pytest.CollectReport, berth: PluginState) -> None:
     """Add what berth knows to the report of something that cannot be collected."""
     call = getattr(report, "call", None)

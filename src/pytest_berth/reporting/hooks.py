@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from pytest_berth.config.options import SUMMARY
 from pytest_berth.reporting import failure_report, redaction
 from pytest_berth.reporting.progress import TerminalProgress
 from pytest_berth.run.plugin_state import PLUGIN_STATE
@@ -77,6 +78,8 @@ def pytest_runtest_makereport(
     """Show why an integration test failed, and no passwords."""
     report = yield
     failure_report.complete(report, item, call)
+    if report.when == "teardown" and item.config.getoption("xmlpath", None):
+        failure_report.add_properties(report, item)
     item.config.stash[redaction.SECRETS].look().report(report)
     return report
 
@@ -122,9 +125,16 @@ def pytest_report_teststatus(
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Show what ran where."""
-    berth = terminalreporter.config.stash[PLUGIN_STATE]
-    if berth.served:
-        terminalreporter.write_sep("=", "berth")
-        for line in (*map(str, berth.served), *berth.hints):
-            terminalreporter.write_line(line)
+    """Show what ran where, and what took how long where that is asked for."""
+    config = terminalreporter.config
+    berth = config.stash[PLUGIN_STATE]
+    if not berth.served:
+        return
+    told = [*map(str, berth.served)]
+    if berth.settings[SUMMARY] or config.get_verbosity() > 0:
+        from pytest_berth.reporting import summary
+
+        told += summary.lines(berth)
+    terminalreporter.write_sep("=", "berth")
+    for line in (*told, *berth.hints):
+        terminalreporter.write_line(line)

@@ -65,11 +65,12 @@ class Starter:
         asked = self.registry.not_reattached(name)
         if name != service.name or not self.reuse.is_wanted(service) or asked.exists():
             return None
-        with self._measured("reattach", service):
-            server = self.reuse.reattach(service)
+        began = self.run.timeline.now()
+        server = self.reuse.reattach(service)
         if server is None:
             asked.touch()
             return None
+        self.run.timeline.add("reattach", service.name, began, detail="an earlier run's")
         self.registry.note_planned(server)
         self.registry.note_launched(server)
         self.registry.note_ready(server)

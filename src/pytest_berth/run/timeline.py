@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 # A server: `start` is the whole of it, `choose`, `download`, `launch` and `answer` are its parts;
 # `reattach` takes over that of an earlier run. Its databases: `template` is the whole of schema and
 # seeds, `step` a line of them; `clone` makes a worker's database, `rebuild` another in its place.
+# That a test or fixture has changed the `schema` takes no time: what it created is dropped again.
 # A test: `set up` and `clean up` are the two ends of its isolation by one service.
 What: TypeAlias = Literal[
     "start",
@@ -34,6 +35,7 @@ What: TypeAlias = Literal[
     "step",
     "clone",
     "rebuild",
+    "schema",
     "set up",
     "clean up",
 ]

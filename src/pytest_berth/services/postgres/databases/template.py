@@ -221,7 +221,8 @@ def _make(
         if working != made:
             run_databases.rename(connection, working, made)
         run_databases.seal(connection, made)
-    detail = "an earlier run's, or another's" if common else f"schema and seeds: {len(steps)} steps"
+    made_by = f"schema and seeds, {len(steps)} step{'s' * (len(steps) != 1)}"
+    detail = "an earlier run's, or another's" if common else made_by
     berth.run.timeline.add("template", server.service, began, detail=detail)
 
 

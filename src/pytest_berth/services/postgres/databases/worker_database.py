@@ -270,7 +270,10 @@ class IsolatedDatabase:
             timeout, note = self.berth.settings[LOCK_TIMEOUT], self.berth.progress.note
             connect = partial(connections.named, self.server, self.database)
             restoring = RestoreConnection(connect, timeout, self.is_ours, self.application)
-            self._truncation = Truncation(restoring, self.application, self.start_over, note)
+            timeline = self.berth.run.timeline
+            self._truncation = Truncation(
+                restoring, self.application, self.start_over, note, timeline
+            )
         return self._truncation
 
     def _private_databases(self) -> PrivateDatabases:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
     from pytest_berth.isolation.fixture_layers import Place
+    from pytest_berth.run.timeline import Timeline
     from pytest_berth.services.postgres.application_connections import Application
     from pytest_berth.services.postgres.restore.restore import RestoreConnection
 
@@ -29,6 +30,7 @@ class Truncation:
         start_over: Makes the database anew where it cannot be put back, and is told why; tells
             whether the server has crashed.
         note: Tells the user what was done beside putting rows back.
+        timeline: Notes which tests have changed the schema.
 
     Attributes:
         layers: What fixtures and tests have written, by scope.
@@ -40,12 +42,14 @@ class Truncation:
         application: Application,
         start_over: Callable[[str], bool],
         note: Callable[[str], None],
+        timeline: Timeline,
     ) -> None:
         self.layers = DatabaseLayers(connection)
         self._connection = connection
         self._application = application
         self._start_over = start_over
         self._note = note
+        self._timeline = timeline
 
     @contextmanager
     def test(self) -> Iterator[None]:
@@ -100,6 +104,8 @@ class Truncation:
 
     def _tell_dropped(self, who: str) -> None:
         if dropped := self.layers.take_dropped():
+            about = f"{who}: {'; '.join(dropped[:3])}"
+            self._timeline.add("schema", "postgres", self._timeline.now(), detail=about)
             self._note(
                 f"postgres: {who} changed the schema ({'; '.join(dropped[:3])}), so that was"
                 f" dropped again. With {PRIVATE} the test has a database of its own"
