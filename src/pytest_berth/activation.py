@@ -171,8 +171,9 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
     if berth.run.is_owner:
         berth.finish_testing()
     else:
-        berth.run.timeline.hand_over()
         berth.end()
+        # Afterwards, as a start that others wait for is completed there.
+        berth.run.timeline.hand_over()
 
 
 @pytest.hookimpl(trylast=True)

@@ -551,6 +551,10 @@ class Backend:
         """Leave out of a server's log what other workers' tests have caused."""
         return log
 
+    def was_used(self, server: Server, run_id: str) -> bool | None:
+        """Tell whether anybody but berth has worked on a server of ours; None where nobody can."""
+        return None
+
     # What outlives a run: for external servers, and for `Service.reusable` and `Service.snapshots`.
 
     def release(self, server: Server, run_id: str) -> None:

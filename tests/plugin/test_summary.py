@@ -82,7 +82,7 @@ def test_it_is_told_when_asked_for_what_took_how_long_also_under_xdist(local: Pr
             "put back       postgres: public.users 2",
             "               redis: db* 1",
             "schema changes postgres: test_it.py::test_creating: table extra was created*",
-            "rebuilt        postgres: test_it.py::test_altering changed the schema: *column more of table users*",
+            "rebuilt        postgres: test_it.py::test_altering changed the schema: *column more*",
         ]
     )
     assert not [line for line in told if line.startswith("stays")]
@@ -93,8 +93,8 @@ def test_it_is_told_when_asked_for_what_took_how_long_also_under_xdist(local: Pr
     assert cases["test_unit"] == {}
     properties = cases["test_committing[0]"]
     isolation = "postgres truncation: pg_engine is another way in"
-    assert properties["berth_isolation"] == isolation
-    assert re.fullmatch(r"postgres 17.* \(local, 127\.0\.0\.1:\d+\)", properties["berth_servers"])
+    assert properties["berth.isolation"] == isolation
+    assert re.fullmatch(r"postgres 17.* \(local, 127\.0\.0\.1:\d+\)", properties["berth.servers"])
 
 
 def test_it_is_not_told_unasked_and_says_what_stays_and_why(local: Project) -> None:

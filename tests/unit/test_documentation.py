@@ -264,5 +264,6 @@ def test_an_example_of_the_documentation_passes(name: str, tmp_path: Path) -> No
     )
 
     assert result.returncode == 0, result.stdout + result.stderr
+    assert "\nhint: " not in result.stdout
     if " skipped" in result.stdout.splitlines()[-1]:
         pytest.skip(result.stdout)

@@ -111,7 +111,9 @@ class Foreign:
         self._imported = len(sys.modules)
         for place, line in held_by_modules():
             is_new = place.service in self.services and place not in self._held
-            if is_new and not self._is_right(place):
+            if is_new and self._is_right(place):
+                self._note(place, line)
+            elif is_new:
                 self._held.add(place)
                 self._found[place] = line
 
@@ -123,6 +125,7 @@ class Foreign:
             return  # berth's own connection
         if self._is_right(place):
             self._right.add(place)
+            self._note(place, line)
             return
         if not self._found.get(place, Line()).path:
             self._found[place] = line
@@ -131,6 +134,11 @@ class Foreign:
             error = self._told(place, line)
             self._raised.append(error)
             raise error
+
+    def _note(self, place: Place, line: Line) -> None:
+        """Note that somebody else than berth works on a server of the run."""
+        timeline = self.berth.run.timeline
+        timeline.add("connect", place.service, timeline.now(), detail=str(line))
 
     def _is_right(self, place: Place) -> bool:
         allowed = self.berth.settings[FOREIGN_ALLOW]

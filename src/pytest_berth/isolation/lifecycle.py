@@ -26,7 +26,7 @@ from pytest_berth.run.lost_servers import LostError, on_living_server, raise_if_
 from pytest_berth.run.plugin_state import PLUGIN_STATE
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Mapping
 
     from pytest_berth.api import Namespace, Server, Service
     from pytest_berth.isolation.fixture_layers import Place
@@ -174,8 +174,7 @@ class _Noted:
         self._began = self._timeline.now()
 
     def __exit__(self, kind: object, *_: object) -> None:
-        items = self._opened.namespace.take_dirty() if self._what == "clean up" else ()
-        self._add(items, failed=kind is not None)
+        self._add(failed=kind is not None)
 
     def is_set_up(self) -> None:
         """Note that the test can begin."""
@@ -185,7 +184,8 @@ class _Noted:
         """Note that the test has ended."""
         self._what, self._began = "clean up", self._timeline.now()
 
-    def _add(self, items: Sequence[str] = (), *, failed: bool = False) -> None:
+    def _add(self, *, failed: bool = False) -> None:
+        items = self._opened.namespace.take_dirty()
         about = (self._what, self._opened.service.name, self._began)
         self._timeline.add(*about, test=self._test, detail=self._kind, items=items, failed=failed)
 

@@ -79,7 +79,7 @@ def add_properties(report: pytest.TestReport, item: pytest.Item) -> None:
     servers = berth.manager.servers if berth.has_manager and services else ()
     used = [each for each in servers if each.service in names]
     told = "; ".join(f"{s.service} {s.version} ({s.source}, {s.host}:{s.port})" for s in used)
-    found = {"berth_isolation": isolation, "berth_servers": told}
+    found = {"berth.isolation": isolation, "berth.servers": told}
     report.user_properties += [(name, value) for name, value in found.items() if value]
 
 

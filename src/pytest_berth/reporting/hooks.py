@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pytest_berth.config.options import SUMMARY
+from pytest_berth.config.options import HINTS, SUMMARY
 from pytest_berth.reporting import failure_report, redaction
 from pytest_berth.reporting.progress import TerminalProgress
 from pytest_berth.run.plugin_state import PLUGIN_STATE
@@ -135,6 +135,12 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         from pytest_berth.reporting import summary
 
         told += summary.lines(berth)
+    if berth.settings[HINTS]:
+        from pytest_berth.reporting import run_hints
+
+        failed = bool(terminalreporter.stats.keys() & {"failed", "error"})
+        found = (*berth.hints, *run_hints.of_run(berth, config, failed=failed))
+        told += [f"hint: {text}" for text in found]
     terminalreporter.write_sep("=", "berth")
-    for line in (*told, *berth.hints):
+    for line in told:
         terminalreporter.write_line(line)

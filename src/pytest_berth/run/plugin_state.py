@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pytest_berth.config.options import EXPORT, MISSING
+from pytest_berth.config.options import EXPORT, HINTS, MISSING
 from pytest_berth.errors import (
     ArtifactError,
     BerthError,
@@ -133,11 +133,14 @@ class PluginState:
             self.served = tuple(self.manager.registry.all("ready"))
             self.run.timeline.collect(self.run.registry)
             path = self.run.registry.hints
-            self.hints = tuple(path.read_text("utf-8").splitlines()) if path.exists() else ()
+            told = path.read_text("utf-8").splitlines() if path.exists() else ()
+            self.hints = tuple(dict.fromkeys(told))
             self.on_waiting()
 
     def hint(self, text: str) -> None:
-        """Let the summary give the user a hint, from whatever worker it comes."""
+        """Let the summary give the user a hint, once, from whatever worker it comes."""
+        if not self.settings[HINTS]:
+            return
         with self.run.registry.hints.open("a", encoding="utf-8") as hints:
             hints.write(f"{text}\n")
 

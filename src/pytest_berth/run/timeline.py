@@ -22,8 +22,10 @@ if TYPE_CHECKING:
 # A server: `start` is the whole of it, `choose`, `download`, `launch` and `answer` are its parts;
 # `reattach` takes over that of an earlier run. Its databases: `template` is the whole of schema and
 # seeds, `step` a line of them; `clone` makes a worker's database, `rebuild` another in its place.
-# That a test or fixture has changed the `schema` takes no time: what it created is dropped again.
 # A test: `set up` and `clean up` are the two ends of its isolation by one service.
+# The others take no time: a test or fixture has changed the `schema`, and what it created is
+# dropped again; somebody else than berth was first seen to `connect`; a test was `read only`, as it
+# has asked for a fixture that commits, and has written nothing.
 What: TypeAlias = Literal[
     "start",
     "choose",
@@ -36,6 +38,8 @@ What: TypeAlias = Literal[
     "clone",
     "rebuild",
     "schema",
+    "connect",
+    "read only",
     "set up",
     "clean up",
 ]
@@ -55,7 +59,8 @@ class Event(NamedTuple):
         test: The id of the test that it was for; empty where it was for none, or that is not known.
         detail: What is to be told of it: the source of a server, the line of a schema, the kind of
             an isolation, why a database was rebuilt.
-        items: What it was about, each by name: the tables that a clean-up has put back.
+        items: What it was about, each by name: the tables that a clean-up has put back; of a
+            set-up, those that were put back since the last test, of fixtures of a wider scope.
         failed: Whether it ended by an error.
     """
 

@@ -44,8 +44,12 @@ _FILE = "content"
 def wanted(settings: Settings, service: Service) -> bool:
     """Tell whether a service's servers start from snapshots, and leave them behind."""
     choice = settings[SNAPSHOTS]
-    in_ci = os.environ.get("CI", "").lower() not in {"", "0", "false"}
-    return service.snapshots and (choice == "on" or (choice == "auto" and not in_ci))
+    return service.snapshots and (choice == "on" or (choice == "auto" and not in_ci()))
+
+
+def in_ci() -> bool:
+    """Tell whether this machine is there for one run, so that later ones gain nothing."""
+    return os.environ.get("CI", "").lower() not in {"", "0", "false"}
 
 
 def password(settings: Settings, service: Service) -> str:

@@ -39,11 +39,12 @@ def test_the_exported_prefix_keeps_workers_apart(busy: Project) -> None:
     result.stdout.no_fnmatch_line("*workers meet*")
 
 
-def test_a_fixed_topic_without_a_prefix_is_hinted_at_once(busy: Project) -> None:
+def test_a_fixed_topic_without_a_prefix_is_a_hint_of_the_summary(busy: Project) -> None:
     busy.ini(f"berth_kafka_topics = {TOPIC}", f"berth_kafka_allow_reset = {TOPIC}")
     result = busy.run("-n", "2")
     hints = [line for line in result.outlines if f"workers meet in the topic '{TOPIC}'" in line]
     assert len(hints) == 1
+    assert hints[0].startswith("hint: kafka: ")
     assert "{kafka_prefix}" in hints[0]
 
 

@@ -28,6 +28,8 @@ _LONGEST = 40_000
 _LONGEST_MESSAGE = 300
 _MOST_TABLES = 100
 _OF_TESTS = {"set up", "clean up"}
+# Steps that take no time, and are there for hints.
+_FACTS = {"connect", "read only"}
 # Of the outcomes of a test's phases, the last one here is the test's.
 _OUTCOMES = ("unfinished", "passed", "skipped", "xfailed", "xpassed", "error", "failed")
 
@@ -74,7 +76,7 @@ class Document:
             "run": self._run(session, exit_status),
             "outcomes": {each: count for each, count in counts.items() if count},
             "servers": [_server(server) for server in self._berth.served],
-            "timeline": [_event(event) for event in events if event.what not in _OF_TESTS],
+            "timeline": [_event(event) for event in events if event.what not in _OF_TESTS | _FACTS],
             "tests": tests,
             "failures": self._failures,
             "tables": _tables(events),

@@ -9,7 +9,6 @@ from pytest_berth.config.common_options import RUN
 from pytest_berth.config.options import EXPORT
 from pytest_berth.errors import SettingsError
 from pytest_berth.isolation.lifecycle import has_own_server
-from pytest_berth.run.once_per_run import once
 from pytest_berth.run.plugin_state import PLUGIN_STATE
 from pytest_berth.run.run import MAIN
 from pytest_berth.services.kafka.options import SCOPE, TOPICS, berth_kafka, topic_name
@@ -86,7 +85,7 @@ def _hint(items: Sequence[pytest.Item], berth: PluginState) -> None:
         f" {{{_PREFIX}}} before its name by {EXPORT.name}, or set berth_kafka_scope = worker, or"
         " mark the tests with xdist_group and use --dist loadgroup"
     )
-    once(berth.run.directory, "kafka.hint", lambda: berth.progress.note(text))
+    berth.hint(text)
 
 
 def _in_group(item: pytest.Item) -> bool:

@@ -124,6 +124,12 @@ class Postgres(Backend):
         own = run_databases.database_name(run_id, worker)
         return launch.own_log(log, own, server.credentials.fixed)
 
+    def was_used(self, server: Server, run_id: str) -> bool | None:
+        """Tell whether anybody but berth has connected to the run's databases."""
+        from pytest_berth.services.postgres.databases import usage
+
+        return usage.was_used(server, run_id)
+
     def release(self, server: Server, run_id: str) -> None:
         """Drop the databases of a run on an external server, and what dead runs have left."""
         from pytest_berth.services.postgres.databases import external_templates, run_databases

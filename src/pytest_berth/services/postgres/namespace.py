@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from pytest_berth.api import Namespace
 from pytest_berth.collection.requirements import active_fixtures
+from pytest_berth.compat import pytest_private
 from pytest_berth.run.plugin_state import PLUGIN_STATE
 from pytest_berth.services.postgres import sqlalchemy_compat
 from pytest_berth.services.postgres.advice import running_test
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
     from pytest_berth.services.postgres.databases.named_databases import NamedDatabases
     from pytest_berth.services.postgres.server_objects import ServerObjects
 
+# Of what commits, those that a test may as well have rolled back.
+_ENGINES = ("pg_engine", "pg_async_engine")
 _AT_RUN_TIME = Requirements(Isolation("truncation", "fixtures are asked for at run time"), ())
 
 
@@ -73,6 +76,8 @@ class WorkerDatabase(IsolatedDatabase, Namespace):  # type: ignore[override]  # 
             stack.enter_context(self._server_objects_put_back(asked.isolation))
             stack.enter_context(self.isolate_by(asked.isolation, asked.seeds))
             yield
+        if item is not None:
+            self._note_reading(item, asked.isolation)
 
     @contextmanager
     def entering(self, place: Place, fixture: object) -> Iterator[None]:
@@ -129,6 +134,21 @@ class WorkerDatabase(IsolatedDatabase, Namespace):  # type: ignore[override]  # 
             database.close()
         if self._server_objects:
             self._server_objects.close()
+
+    def _note_reading(self, item: pytest.Item, isolation: Isolation) -> None:
+        """Note where a test itself has asked for an engine that commits, and wrote nothing."""
+        engine = isolation.reason.partition(" ")[0]
+        if engine not in _ENGINES or isolation.kind != "truncation":
+            return
+        arguments = getattr(pytest_private.fixture_info(item), "argnames", ())
+        if engine in arguments and not (self.has_dirty() or self.berth.exports_any(POSTGRES)):
+            timeline = self.berth.run.timeline
+            began = timeline.now()
+            timeline.add("read only", POSTGRES.name, began, test=item.nodeid, detail=engine)
+
+    def has_dirty(self) -> bool:
+        """Tell whether any table was put back that nobody has asked for yet."""
+        return super().has_dirty() or any(each.has_dirty() for each in self._opened())
 
     def _opened(self) -> list[IsolatedDatabase]:
         return self._named.opened if self._named else []

@@ -99,6 +99,12 @@ class Redis(Backend):
         """Import what else its tests need."""
         import_module("pytest_berth.services.redis.namespace")
 
+    def was_used(self, server: Server, run_id: str) -> bool | None:
+        """Tell whether the server was sent commands that berth itself never sends."""
+        from pytest_berth.services.redis import probe
+
+        return probe.was_used(server)
+
     def release(self, server: Server, run_id: str) -> None:
         """Give back the database numbers that a run has claimed on an external server."""
         from pytest_berth.services.redis import claims

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import redis
 
@@ -11,9 +11,18 @@ from pytest_berth.services.redis import clients
 from pytest_berth.services.redis.options import TOKEN
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from pytest_berth.api import Server
 
 _ANSWERS_WITHIN = 5.0
+_USAGE_WITHIN = 2.0
+# The commands of namespaces and restores, and of any client that only connects.
+_BERTHS_OWN = {
+    *("acl", "auth", "client", "command", "config", "dbsize", "discard", "dump", "echo", "exec"),
+    *("flushdb", "function", "hello", "info", "memory", "module", "multi", "ping", "pttl"),
+    *("quit", "reset", "restore", "role", "scan", "select", "slowlog", "time", "ttl", "unlink"),
+}
 
 
 def probe(server: Server) -> str:
@@ -75,3 +84,14 @@ def _version(client: redis.Redis) -> str:
     if "valkey_version" in found:
         return f"{found['valkey_version']} (Valkey)"
     return str(found["redis_version"])
+
+
+def was_used(server: Server) -> bool:
+    """Tell whether the server was sent commands that berth, or the greeting of a client, sends not.
+
+    A client that has connected, and asked for nothing, is not told from berth's own.
+    """
+    with clients.closing(clients.berths_own(server, 0, answers_within=_USAGE_WITHIN)) as client:
+        told = cast("Mapping[str, object]", client.info("commandstats"))
+    names = {name.removeprefix("cmdstat_").partition("|")[0] for name in told}
+    return bool(names - _BERTHS_OWN)

@@ -197,6 +197,10 @@ class IsolatedDatabase:
         found, layers.dirty = layers.dirty, []
         return [f"{self.name}: {each}" for each in found] if self.name else found
 
+    def has_dirty(self) -> bool:
+        """Tell whether any table was put back that nobody has asked for yet."""
+        return self._truncation is not None and bool(self._truncation.layers.dirty)
+
     def expect_changes(self) -> None:
         """Let what is written from now on stay, until the next test has ended."""
         if self._truncation:
