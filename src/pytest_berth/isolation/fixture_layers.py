@@ -39,6 +39,13 @@ class Place:
     depth: int
     alone: bool = False
 
+    @property
+    def kind(self) -> str:
+        """The scope: ``session``, ``package``, ``module``, ``class``; or ``test``."""
+        kinds = (pytest.Session, pytest.Class, pytest.Module, pytest.Package)
+        found = (each.__name__.lower() for each in kinds if isinstance(self.node, each))
+        return next(found, "test" if self is _TEST else "package")
+
 
 _TEST = Place("test", sys.maxsize)
 
@@ -63,6 +70,16 @@ class Layers(Generic[B]):
 
     _layers: list[Layer[B]] = field(default_factory=list, init=False, repr=False)
     _held: list[B] = field(default_factory=list, init=False, repr=False)
+
+    @property
+    def before(self) -> list[tuple[str, B]]:
+        """What was there before each layer, by its kind: ``module``, ``class``; last ``test``."""
+        return [(layer.place.kind, layer.before) for layer in self._layers]
+
+    @property
+    def is_in_test(self) -> bool:
+        """Whether there is a test's layer."""
+        return any(layer.place is _TEST for layer in self._layers)
 
     def begin(self) -> None:
         """Begin a test's layer.

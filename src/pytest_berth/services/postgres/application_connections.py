@@ -48,12 +48,21 @@ class Backend(Protocol):
 
 @dataclass(frozen=True)
 class Checkout:
-    """Where a connection was last taken from its pool, and whether a test was running then."""
+    """Where a connection was last taken from its pool.
+
+    Attributes:
+        test: The number of the test that was running then; 0 where none was.
+    """
 
     pid: int
     database: str
     place: str
-    in_test: bool
+    test: int
+
+    @property
+    def in_test(self) -> bool:
+        """Whether a test was running then."""
+        return self.test > 0
 
 
 @dataclass
@@ -67,7 +76,8 @@ class Application:
     """
 
     wider: dict[int, bool] = field(default_factory=dict, init=False)
-    _in_test: bool = field(default=False, init=False)
+    _test: int = field(default=0, init=False)
+    _tests: int = field(default=0, init=False)
     _checkouts: WeakKeyDictionary[ConnectionPoolEntry, Checkout] = field(
         default_factory=WeakKeyDictionary, init=False
     )
@@ -96,25 +106,26 @@ class Application:
     def test(self) -> Iterator[None]:
         """Tell what is begun from now on, until the test has ended, from what a wider scope has."""
         self.note_wider()
-        outer, self._in_test = self._in_test, True
+        self._tests += 1
+        outer, self._test = self._test, self._tests
         try:
             yield
         finally:
-            self._in_test = outer
+            self._test = outer
 
     @contextmanager
     def wider_fixture(self) -> Iterator[None]:
         """Take what is begun in the meantime for a fixture's of a wider scope."""
-        in_test, self._in_test = self._in_test, False
+        test, self._test = self._test, 0
         try:
             yield
         finally:
-            self._in_test = in_test
+            self._test = test
             self.note_wider()
 
     def note_wider(self) -> None:
         """Take note of connections that are in the hands of a wider scope."""
-        self._catch_up(in_test=False)
+        self._catch_up(0)
         held = {
             checkout.pid: True
             for entry, checkout in self._known()
@@ -124,7 +135,25 @@ class Application:
 
     def place(self, opened: Backend) -> str:
         """Return the file and line that a transaction's connection was taken at; else nothing."""
-        return next((each.place for _, each in self._of(opened.pid)), "")
+        return self.place_of(opened.pid)
+
+    def place_of(self, pid: int) -> str:
+        """Return the file and line that the connection to a backend was taken at; else nothing."""
+        return next((each.place for _, each in self._of(pid)), "")
+
+    def not_returned(self, database: str) -> dict[int, str]:
+        """Return where the running test has taken connections that a pool has not got back.
+
+        By the process ids of their backends; where the place is not known, it is left out.
+        """
+        return {
+            checkout.pid: checkout.place
+            for entry, checkout in self._known()
+            if checkout.database == database
+            and entry.in_use
+            and checkout.test == self._test > 0
+            and checkout.place
+        }
 
     def roll_back(self, opened: Backend, database: str) -> bool:
         """Roll a transaction back through its connection; tell whether that could be done."""
@@ -140,7 +169,7 @@ class Application:
         for entry, _ in self._of(opened.pid):
             entry.invalidate(soft=True)
 
-    def _catch_up(self, *, in_test: bool = True) -> None:
+    def _catch_up(self, test: int) -> None:
         """Find what was taken from pools since SQLAlchemy was imported, which nobody told."""
         if not self.watch():
             return
@@ -149,7 +178,7 @@ class Application:
             connection = getattr(entry, "dbapi_connection", None) or entry.connection
             pid, database = _backend(getattr(connection, "driver_connection", connection))
             if pid:
-                self._checkouts[entry] = Checkout(pid, database, "", in_test)
+                self._checkouts[entry] = Checkout(pid, database, "", test)
 
     def leave(self, database: str, kept: Collection[int] = ()) -> None:
         """Let all pools replace their connections to a database, when they are next used.
@@ -172,7 +201,7 @@ class Application:
         return [(entry, each) for entry, each in self._known() if each.pid == pid]
 
     def _known(self) -> Iterator[tuple[ConnectionPoolEntry, Checkout]]:
-        self._catch_up()
+        self._catch_up(self._test or 1)
         # Other threads add to it at any time; only the references are copied in one go.
         for reference in self._checkouts.keyrefs():
             entry = reference()
@@ -186,7 +215,7 @@ class Application:
         # An async driver's connection is wrapped.
         pid, database = _backend(getattr(dbapi_connection, "driver_connection", dbapi_connection))
         if pid:
-            self._checkouts[entry] = Checkout(pid, database, _caller(), self._in_test)
+            self._checkouts[entry] = Checkout(pid, database, _caller(), self._test)
 
 
 def hang_up(database: str) -> None:

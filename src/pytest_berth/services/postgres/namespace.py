@@ -118,6 +118,30 @@ class WorkerDatabase(IsolatedDatabase, Namespace):  # type: ignore[override]  # 
         found = super().take_dirty()
         return found + [name for database in self._opened() for name in database.take_dirty()]
 
+    def changes(self, item: pytest.Item) -> list[str]:
+        """Describe what a test has changed in all databases."""
+        from pytest_berth.services.postgres.failure import changes
+
+        return changes.of([self, *self._opened()])
+
+    def left_behind(self, item: pytest.Item) -> list[str]:
+        """Describe the transactions, locks and connections that a test leaves open."""
+        from pytest_berth.services.postgres.failure import left_open
+
+        return left_open.of([self, *self._opened()], item)
+
+    def explain(self, item: pytest.Item, error: BaseException) -> list[str]:
+        """Tell what the server knows of an error."""
+        from pytest_berth.services.postgres.failure import explain
+
+        return explain.lines([self, *self._opened()], error)
+
+    def shell(self, item: pytest.Item) -> str:
+        """Return the command that opens psql in the test's database."""
+        from pytest_berth.services.postgres.failure import shell
+
+        return shell.command(self)
+
     def reopen(self, server: Server) -> None:
         """Make all databases anew on the server that takes the place of a lost one."""
         if self._server_objects:

@@ -44,6 +44,7 @@ class DatabasePool:
         note: Tells the user what is left behind.
         timeline: Notes how long a clone takes.
         numbers: What tells their names apart.
+        lent: Those that the running test has.
     """
 
     server: Server
@@ -54,6 +55,7 @@ class DatabasePool:
     note: Callable[[str], None]
     timeline: Timeline
     numbers: count[int] = field(default_factory=lambda: count(1), repr=False)
+    lent: list[PooledDatabase] = field(default_factory=list, init=False)
     _cut_off: bool = field(default=False, init=False)
     _open: list[PooledDatabase] = field(default_factory=list, init=False)
     _idle: dict[str, list[PooledDatabase]] = field(default_factory=dict, init=False)
@@ -70,9 +72,11 @@ class DatabasePool:
             IsolationError: The template is not there, or others are connected to it.
         """
         private = self._take(template)
+        self.lent.append(private)
         try:
             yield private
         finally:
+            self.lent.remove(private)
             self._give_back(private)
 
     def is_cut_off(self) -> bool:

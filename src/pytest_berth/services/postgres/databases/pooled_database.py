@@ -73,6 +73,11 @@ class PooledDatabase:
         self._baseline = self._baseline and self._connection.confirm(self._baseline)
         return self._baseline is not None
 
+    @property
+    def held(self) -> tuple[RestoreConnection, Baseline | None]:
+        """The connection of berth's, and what the database held before the test."""
+        return self._connection, self._baseline
+
     def is_lost(self) -> bool:
         """Tell whether the server has ended berth's connection."""
         return self._connection.is_lost()

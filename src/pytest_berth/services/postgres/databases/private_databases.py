@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from pytest_berth.api import Server
     from pytest_berth.run.plugin_state import PluginState
     from pytest_berth.services.postgres.application_connections import Application
+    from pytest_berth.services.postgres.databases.pooled_database import PooledDatabase
 
 
 class PrivateDatabases:
@@ -80,6 +81,11 @@ class PrivateDatabases:
             os.environ.update({name: before[name] for name in variables.keys() & before.keys()})
             for name in variables.keys() - before.keys():
                 os.environ.pop(name, None)
+
+    @property
+    def lent(self) -> list[PooledDatabase]:
+        """Those that the running test has."""
+        return self._pool.lent if self._pool else []
 
     def is_cut_off(self) -> bool:
         """Tell whether the server has ended connections of berth's."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from contextlib import ExitStack, contextmanager
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import psycopg
 
@@ -28,7 +28,7 @@ from pytest_berth.services.postgres.server import backend_crash, connections
 from pytest_berth.services.postgres.service import POSTGRES
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from sqlalchemy import Connection, Engine
     from sqlalchemy.orm import Session
@@ -41,7 +41,28 @@ if TYPE_CHECKING:
     from pytest_berth.services.postgres.isolation.choice import Isolation
     from pytest_berth.services.postgres.isolation.rollback import Outer
     from pytest_berth.services.postgres.isolation.truncation import Truncation
+    from pytest_berth.services.postgres.restore import Baseline
+    from pytest_berth.services.postgres.restore.restore import RestoreConnection
     from pytest_berth.services.postgres.schema import Step
+
+
+class Held(NamedTuple):
+    """What a database held before the running test.
+
+    Attributes:
+        database: Its name on the server.
+        connection: berth's own, which keeps that.
+        layers: The baselines before each layer, by its scope: the test's comes last.
+    """
+
+    database: str
+    connection: RestoreConnection
+    layers: Sequence[tuple[str, Baseline]]
+
+    @property
+    def baseline(self) -> Baseline:
+        """What it held when the test began."""
+        return self.layers[-1][1]
 
 
 class IsolatedDatabase:
@@ -115,6 +136,38 @@ class IsolatedDatabase:
     def outer(self) -> Outer | None:
         """The connection of the rolled-back test that runs now, if one does."""
         return self._rollback.outer if self._rollback else None
+
+    @property
+    def sequences(self) -> Mapping[str, str]:
+        """Where the sequences stood before the rolled-back test that runs now, by their ids."""
+        return self._rollback.sequences if self._rollback else {}
+
+    @property
+    def held(self) -> list[Held]:
+        """What the running test's databases held before it: private ones, or the worker's."""
+        lent = self._private.lent if self._private else []
+        kept = [(each.name, *each.held) for each in lent]
+        found = [
+            Held(name, connection, (("test", baseline),))
+            for name, connection, baseline in kept
+            if baseline
+        ]
+        if self._truncation and self._truncation.layers.is_in_test:
+            found.append(Held(self.database, *self._truncation.held))
+        return found
+
+    @property
+    def own_backends(self) -> set[int]:
+        """Process ids of the backends of berth's own connections, those of fixtures left out."""
+        lent = self._private.lent if self._private else []
+        found = {each.connection.backend for each in self.held}
+        found |= {each.held[0].backend for each in lent}
+        return found | ({self.outer.info.backend_pid} if self.outer else set())
+
+    @property
+    def fixture_backends(self) -> frozenset[int]:
+        """Process ids of the backends that the test has used through ``pg_engine``'s pool."""
+        return self._sessions.used if self._sessions else frozenset()
 
     @contextmanager
     def connection(self) -> Iterator[Connection]:

@@ -109,6 +109,11 @@ class PooledSessions:
 
         event.listen(self.engine, "checkout", self._note)
 
+    @property
+    def used(self) -> frozenset[int]:
+        """Process ids of the backends that the running test has used."""
+        return frozenset(self._used.copy())
+
     def make_new(self) -> tuple[int, ...]:
         """Make those sessions as new that were used since the last time, and are idle now.
 

@@ -14,7 +14,7 @@ from pytest_berth.services.postgres.isolation import rollback_connection
 from pytest_berth.services.postgres.server import backend_crash
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from sqlalchemy import Connection, Engine
 
@@ -62,6 +62,11 @@ class Rollback:
         """The connection of the test that runs now, if one does."""
         # Not by a new connection: giving that back would roll the test back.
         return _behind(self.connection) if self.connection else None
+
+    @property
+    def sequences(self) -> Mapping[str, str]:
+        """Where the sequences stood before the test that runs now, by their ids."""
+        return self._sequences.before if self._sequences and self.connection else {}
 
     @contextmanager
     def test(self, seeds: Sequence[Step]) -> Iterator[None]:
@@ -146,6 +151,12 @@ class Sequences:
     connection: Outer
     _signature: bytes | None = field(default=None, init=False)
     _states: dict[bytes, bytes] = field(default_factory=dict, init=False)
+
+    @property
+    def before(self) -> Mapping[str, str]:
+        """The last values by the sequences' ids; ``-`` of those that were not used yet."""
+        entries = (self._signature or b"").decode().split()
+        return dict(entry.split("=", 1) for entry in entries)
 
     def remember(self, signature: bytes) -> None:
         """Read the states anew if the signature says that they have changed."""

@@ -12,7 +12,7 @@ from pytest_berth.services.postgres.advice import PRIVATE, crash_note, running_t
 from pytest_berth.services.postgres.restore import Baseline
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
     from contextlib import AbstractContextManager
 
     from pytest_berth.isolation.fixture_layers import Place
@@ -76,6 +76,11 @@ class Truncation:
     def sweep(self) -> None:
         """Put back what has come after the last test's end."""
         self._put_back(self.layers.sweep, "what outlived a test")
+
+    @property
+    def held(self) -> tuple[RestoreConnection, Sequence[tuple[str, Baseline]]]:
+        """Berth's connection, and what was there before each layer; the test's comes last."""
+        return self._connection, self.layers.before
 
     def is_cut_off(self) -> bool:
         """Tell whether the server has ended the connection."""

@@ -194,6 +194,11 @@ class RestoreConnection:
             self._psycopg = self.connect()
         return self._psycopg
 
+    @property
+    def backend(self) -> int:
+        """Process id of its backend; 0 where it is not open."""
+        return self._psycopg.info.backend_pid if self._psycopg and not self.is_lost() else 0
+
     def load(self, like: Baseline | None = None) -> Baseline | None:
         """Return the baseline that the template had, if the database still holds it.
 

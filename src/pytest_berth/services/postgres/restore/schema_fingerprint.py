@@ -18,7 +18,9 @@ from pytest_berth.services.postgres.restore.log_positions import NEWER
 from pytest_berth.services.postgres.restore.transactions import Connection, row, rows, union_all
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from pytest_berth.services.postgres.restore.transactions import Row
 
 DATABASE = "(SELECT d.oid FROM pg_catalog.pg_database d WHERE d.datname = current_database())"
 # Large objects may have any id; their comments are theirs.
@@ -169,6 +171,13 @@ FROM (
 WHERE now.hash IS DISTINCT FROM kept.hash
 ORDER BY class <> 'pg_catalog.pg_class'::regclass, sub, id
 """
+LISTED = """
+SELECT object.class::text, object.id::text, object.sub::text, sum(object.hash)::text,
+    min(object.name)
+FROM ({objects}) object
+GROUP BY object.class, object.id, object.sub
+ORDER BY object.class <> 'pg_catalog.pg_class'::regclass, object.sub, object.id
+"""
 # Parts of other objects go with these. Nothing is returned where anything is gone, or altered.
 CREATED = """
 , now AS ({objects}), differing AS (
@@ -272,6 +281,22 @@ def differences(connection: Connection, fingerprint: Fingerprint) -> list[str]:
         f"{name} was {'created' if created else 'dropped' if dropped else 'altered'}"
         for name, created, dropped in rows(connection, fingerprint.entries + query)
     ]
+
+
+def listing(connection: Connection) -> sql.Composed:
+    """Return the query for all objects, to be asked where `compared` needs its rows."""
+    entries = sql.SQL(HIDDEN).format(entries=_entries(connection))
+    return entries + sql.SQL(LISTED).format(objects=sql.SQL(OBJECTS))
+
+
+def compared(before: Sequence[Row], now: Sequence[Row]) -> list[str]:
+    """Return what was created, altered or dropped between two answers to a `listing`."""
+    old, new = ({row[:3]: row[3:] for row in found} for found in (before, now))
+    return [
+        f"{name} was {'altered' if key in old else 'created'}"
+        for key, (digest, name) in new.items()
+        if key not in old or old[key][0] != digest
+    ] + [f"{name} was dropped" for key, (_, name) in old.items() if key not in new]
 
 
 def created(connection: Connection, fingerprint: Fingerprint) -> list[tuple[str, str]]:

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from pytest_berth.api import Server
 
 TOKEN = "pytest_berth.server"
+# The name of connections that others may meet in ``pg_stat_activity``.
+APPLICATION = "pytest-berth"
 EXTERNAL = "external"
 # A busy server may take long to answer; one that is stopped, or paused, never does.
 _CONNECT_WITHIN = 30
@@ -95,7 +97,7 @@ def connect_at_once(
 
 def named(server: Server, database: str) -> psycopg.Connection[Any]:
     """Connect as `connect` does, under the name that others see in ``pg_stat_activity``."""
-    return connect(server, database, application_name="pytest-berth")
+    return connect(server, database, application_name=APPLICATION)
 
 
 def beside(connection: psycopg.Connection[Any], database: str) -> psycopg.Connection[Any]:

@@ -1,0 +1,1 @@
+"""What a failing test's report tells of Postgres: changes, what is left open, errors, a shell."""
