@@ -122,6 +122,9 @@ def test_page_and_json_tell_the_run(served: Project, outer_url: str, workers: st
     assert of_test["test_rolled_back"]["isolation"]["postgres"].startswith("rollback: ")
     assert of_test["test_truncated"]["isolation"]["postgres"].startswith("truncation: ")
     assert of_test["test_unit"]["isolation"] == {}
+    assert 0 < of_test["test_truncated"]["isolation_time"] < of_test["test_truncated"]["duration"]
+    assert told["tables"] == [{"service": "postgres", "name": "public.users", "tests": 1}]
+    assert {"template", "step", "clone"} <= {event["what"] for event in told["timeline"]}
     assert list(of_test["test_unit"]["phases"]) == ["setup", "call", "teardown"]
     failures = {each["nodeid"].rpartition("::")[2]: each for each in told["failures"]}
     assert failures["test_broken"]["phase"] == "teardown"

@@ -193,17 +193,22 @@ function ticks(from, to, room) {
 
 function waterfall() {
   const events = run.timeline;
-  const wholes = events.filter((each) => !PARTS.has(each.what));
-  const inside = (whole) => events.filter((each) => PARTS.has(each.what) && each.service === whole.service && each.worker === whole.worker
-    && (each.what === "step") === (whole.what === "template") && each.start >= whole.start - 0.001 && end(each) <= end(whole) + 0.001);
   const end = (each) => each.start + each.duration;
+  const isPart = (each) => PARTS.has(each.what);
+  const isInside = (each, whole) => each.service === whole.service && each.worker === whole.worker
+    && (each.what === "step") === (whole.what === "template") && each.start >= whole.start - 0.001 && end(each) <= end(whole) + 0.001;
+  const wholes = events.filter((each) => !isPart(each));
+  const inside = (whole) => (isPart(whole) ? [] : events.filter((each) => isPart(each) && isInside(each, whole)));
+  // A source is chosen before anything is started, and what is missing of the other parts has failed.
+  const alone = events.filter((each) => isPart(each) && !wholes.some((whole) => isInside(each, whole)));
   const length = Math.max(run.run.duration, ...wholes.map(end), 0.001);
   const started = Math.min(length, 1.25 * Math.max(0, ...wholes.filter((each) => each.what !== "rebuild").map(end)));
   let to = started && started < length * 0.4 ? started : length;
   // Of what one process did again and again, there is one row.
   const rows = new Map();
-  for (const each of wholes) {
-    const key = `${each.service} ${each.what}${run.run.workers.length > 1 ? ` · ${each.worker}` : ""}`;
+  for (const each of [...wholes, ...alone].sort((a, b) => a.start - b.start)) {
+    const what = isPart(each) ? (each.what === "step" ? "template" : "start") : each.what;
+    const key = `${each.service} ${what}${run.run.workers.length > 1 ? ` · ${each.worker}` : ""}`;
     rows.set(key, [...(rows.get(key) || []), each]);
   }
   const drawing = h("div");
@@ -245,7 +250,8 @@ function waterfall() {
         for (const one of parts) bar(one, at(one.start), at(end(one)), one.what, false);
       }
       const [first, last] = [at(each[0].start), at(end(each[each.length - 1]))];
-      const told = `${each.length > 1 ? `${count(each.length)} ×, ` : ""}${time(each.reduce((sum, one) => sum + one.duration, 0))}`;
+      const times = each.filter((one) => !isPart(one)).length;
+      const told = `${times > 1 ? `${count(times)} ×, ` : ""}${time(each.reduce((sum, one) => sum + one.duration, 0))}`;
       const isOut = last + 80 < width;
       if (isOut || first > label + 80) svg.append(s("text", { class: "took", x: isOut ? last + 6 : first - 6, y: y + (narrow ? 31 : 17), "text-anchor": isOut ? "start" : "end" }, told));
       y += tall;
@@ -270,7 +276,8 @@ function waterfall() {
   const fit = () => { if (drawing.clientWidth !== drawn) { drawn = drawing.clientWidth; draw(); } };
   new ResizeObserver(() => requestAnimationFrame(fit)).observe(drawing);
 
-  const kinds = [["start", "start of a server"], ["download", "download"], ["template", "schema and seeds"], ["clone", "databases"]];
+  const kinds = [["choose", "choice of a source"], ["download", "download"], ["start", "start of a server"], ["template", "schema and seeds"], ["clone", "databases"]]
+    .filter(([kind]) => events.some((each) => each.what === kind));
   const table = () => h("div.scroll", null, h("table", null,
     h("thead", null, h("tr", null, ["What", "Service", "Process", "Begins at", "Takes", "Of what"].map((each) => h("th", { scope: "col" }, each)))),
     h("tbody", null, events.map((each) => h("tr", null, [each.what + (each.failed ? " (failed)" : ""), each.service, each.worker].map((cell) => h("td", null, cell)),
