@@ -374,6 +374,21 @@ class Namespace:
         """Return the command that opens a shell in it, without the password."""
         return ""
 
+    def plans(self, item: pytest.Item, statements: Sequence[tuple[str, Any]]) -> Sequence[str]:
+        """Return how the server would carry out statements of a test, a text for each.
+
+        Asked only where the run is to have a page. Nothing may be carried out.
+
+        Args:
+            item: The test.
+            statements: Texts as they were sent, with their parameters as a `recorder.Record` keeps
+                them; the slowest first.
+
+        Returns:
+            Empty texts for what is not told; those at the end may be left out.
+        """
+        return ()
+
     @property
     def follows_fixtures(self) -> bool:
         """Whether `entering` and `leave` put back what fixtures of a wider scope write."""

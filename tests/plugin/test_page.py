@@ -137,7 +137,8 @@ def test_page_and_json_tell_the_run(served: Project, outer_url: str, workers: st
     assert found["text"] == "SELECT email FROM users WHERE email = %(email)s"
     assert (found["parameters"], found["phase"], found["error"]) == ("[email='ada']", "call", "")
     assert re.fullmatch(r"test_it\.py:\d+", found["at"])
-    assert hidden["parameters"] == "[password=***]"
+    assert "Cond: " in found["plan"]
+    assert (hidden["parameters"], hidden["plan"]) == ("[password=***]", "")
     assert 'relation "nowhere" does not exist' in failing["error"]
     assert "correcthorse" not in text
 

@@ -65,7 +65,7 @@ def complete(report: pytest.TestReport, item: pytest.Item, call: pytest.CallInfo
             report.sections += [each for each in told if each not in look]
             _add_log(report, item, berth, service)
             report.sections += look
-            _add_statements(report, item, service)
+            _add_statements(report, item, service, is_over=is_over)
 
 
 def add_properties(report: pytest.TestReport, item: pytest.Item) -> None:
@@ -168,7 +168,9 @@ def _add_log(
                 report.sections.append((f"{server.service} log during the test", text))
 
 
-def _add_statements(report: pytest.TestReport, item: pytest.Item, service: Service) -> None:
+def _add_statements(
+    report: pytest.TestReport, item: pytest.Item, service: Service, *, is_over: bool
+) -> None:
     """Let what the test has sent travel with the report, where the run is to have a page."""
     from pytest_berth.run.plugin_state import PLUGIN_STATE
 
@@ -176,7 +178,7 @@ def _add_statements(report: pytest.TestReport, item: pytest.Item, service: Servi
     if settings[HTML] or settings[JSON]:
         from pytest_berth.reporting.page import statements
 
-        sent = statements.of_test(item, service)
+        sent = statements.of_test(item, service, is_over=is_over)
         vars(report).setdefault("berth_statements", []).extend(sent)
 
 

@@ -359,14 +359,14 @@ function tests() {
 function slowest() {
   const all = run.failures.flatMap((each, failure) => each.statements.map((one) => ({ ...one, failure, nodeid: each.nodeid })));
   const list = all.sort((a, b) => b.duration - a.duration).slice(0, 25);
-  return list.length ? part("statements", "Slowest statements of failing tests", "", h("div.card", null, statements(list, true))) : null;
+  return list.length ? part("statements", "Slowest statements of failing tests", "A plan was asked for when its test failed, before anything was cleaned up.", h("div.card", null, statements(list, true))) : null;
 }
 
 function tables() {
   if (!run.tables.length) return null;
   const most = run.tables[0].tests;
   const several = new Set(run.tables.map((each) => each.service)).size > 1;
-  return part("tables", several ? "Tables and topics most touched" : "Tables most touched", "How many tests left changes there that had to be put back.",
+  return part("tables", several ? "Tables, keys and topics most touched" : "Tables most touched", "How many tests left changes there that had to be put back.",
     h("ol.ranks.card", null, run.tables.map((each) => h("li", null, h("span.mono", null, several ? h("span.dim", null, `${each.service} `) : "", breakable(each.name)),
       h("span.time", { "aria-hidden": "true" }, shown(h("span.b-isolation"), (100 * each.tests) / most)), h("span.number", null, count(each.tests))))));
 }

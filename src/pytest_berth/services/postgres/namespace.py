@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import ExitStack, closing, contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pytest_berth.api import Namespace
 from pytest_berth.collection.requirements import active_fixtures
@@ -23,7 +23,7 @@ from pytest_berth.services.postgres.requirements import (
 from pytest_berth.services.postgres.service import POSTGRES
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     import pytest
 
@@ -141,6 +141,12 @@ class WorkerDatabase(IsolatedDatabase, Namespace):  # type: ignore[override]  # 
         from pytest_berth.services.postgres.failure import shell
 
         return shell.command(self)
+
+    def plans(self, item: pytest.Item, statements: Sequence[tuple[str, Any]]) -> list[str]:
+        """Return how the server would carry out statements of a test."""
+        from pytest_berth.services.postgres.failure import plans
+
+        return plans.of(self, statements)
 
     def reopen(self, server: Server) -> None:
         """Make all databases anew on the server that takes the place of a lost one."""

@@ -152,7 +152,7 @@ def beside(server: Server, database: str) -> Iterator[Asking]:
 def on(connection: psycopg.Connection[Any]) -> Iterator[Asking]:
     """Yield what asks on a connection of berth's, in a transaction that only reads."""
     sender = ByPsycopg(connection)
-    with _hung_up_late(connection.fileno()):
+    with hung_up_late(connection.fileno()):
         sender.send("BEGIN ISOLATION LEVEL READ COMMITTED, READ ONLY")
         try:
             with _between_savepoints(sender) as asking:
@@ -180,7 +180,7 @@ def in_test(outer: Outer) -> Iterator[Asking]:
         else:
             sender = ByPsycopg2(outer)
             _require_open(0 if outer.closed else int(outer.info.transaction_status), outer.closed)
-        stack.enter_context(_hung_up_late(outer.fileno()))
+        stack.enter_context(hung_up_late(outer.fileno()))
         yield stack.enter_context(_between_savepoints(sender))
 
 
@@ -219,7 +219,7 @@ def _between_savepoints(sender: Sender) -> Iterator[Asking]:
 
 
 @contextmanager
-def _hung_up_late(socket_number: int) -> Iterator[None]:
+def hung_up_late(socket_number: int) -> Iterator[None]:
     """Hang up a connection on which the server does not even say that it was too late."""
     own = socket.socket(fileno=os.dup(socket_number))
     timer = Timer(_WITHIN, _hang_up, [own])
