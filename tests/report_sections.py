@@ -22,3 +22,9 @@ def sections(result: pytest.RunResult, test: str) -> dict[str, str]:
         elif title:
             found[title] = f"{found[title]}\n{line}" if title in found else line
     return found
+
+
+def did(result: pytest.RunResult, test: str) -> list[str]:
+    """Return what a failing test did, without durations, and with single blanks."""
+    (text,) = (each for title, each in sections(result, test).items() if title.endswith(" did"))
+    return [" ".join(re.sub(r"\d+\.\d ms", "", line).split()) for line in text.splitlines()]

@@ -57,6 +57,14 @@ def shown(value: object, *, name: str = "", most: int = MOST, size: int | None =
     return f"{cut!r}{rest}" if isinstance(value, str) else f"{cut}{rest}"
 
 
+def word(value: object, *, name: str = "", most: int = MOST, size: int | None = None) -> str:
+    """Return a value as a word of a command: without quotes, where it can be read without."""
+    text = shown(value, name=name, most=most, size=size)
+    plain = text[1:-1]
+    is_plain = text == f"'{plain}'" and plain and not any(letter in plain for letter in " \\'\"")
+    return plain if is_plain else text
+
+
 def _text(value: bytes) -> str | bytes:
     """Return bytes as text; as they are where they are none, but for a last letter cut off."""
     try:

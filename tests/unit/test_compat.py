@@ -164,6 +164,22 @@ def _yes(*_: object, **__: object) -> bool:
     return True
 
 
+def test_connections_of_redis_pools_that_are_in_use() -> None:
+    with closing(socket.create_server(("127.0.0.1", 0))) as server:
+        address = {"host": "127.0.0.1", "port": server.getsockname()[1]}
+        for kind in (redis.ConnectionPool, redis.BlockingConnectionPool):
+            pool = kind(**address)
+            connection = pool.make_connection()
+            assert redis_private.local_port(connection) == 0
+            connection._sock = socket.create_connection(server.getsockname())
+            assert redis_private.local_port(connection) == connection._sock.getsockname()[1]
+            connection.disconnect()
+        assert redis_private.in_use(pool) == [connection]
+        pool.pool.get_nowait()
+        pool.pool.put_nowait(connection)
+        assert redis_private.in_use(pool) == []
+
+
 def test_redis() -> None:
     pool = redis.asyncio.ConnectionPool()
     assert (pool._available_connections, pool._in_use_connections) == ([], set())

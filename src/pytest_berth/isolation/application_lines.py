@@ -81,6 +81,17 @@ def caller(frame: FrameType | None = None, *, past_alchemy: bool = True) -> Line
         current = outer
 
 
+def beyond_ours(frame: FrameType) -> Line:
+    """Return the innermost line of the application that has called our code; empty if none has."""
+    current: FrameType | None = frame
+    while current is not None:
+        path = current.f_code.co_filename
+        if _known.setdefault(path, _kind(path)) == _APPLICATION:
+            return Line(path, current.f_lineno, current.f_code.co_name)
+        current = current.f_back
+    return Line()
+
+
 def is_library(path: str) -> bool:
     """Tell whether a file is of no suite or application, but of a library, or none at all."""
     return any(part in path for part in _LIBRARIES)

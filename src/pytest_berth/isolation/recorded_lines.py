@@ -6,8 +6,8 @@ import os
 import re
 from typing import TYPE_CHECKING, Any
 
-from pytest_berth.isolation.recorder import CALL, Cut
-from pytest_berth.shown_values import MASK, is_secret, masked, shown
+from pytest_berth.isolation.recorder import CALL, Cut, Words
+from pytest_berth.shown_values import MASK, is_secret, masked, shown, word
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -67,7 +67,8 @@ def statement(record: Record, most: int = _WIDEST) -> str:
 
 
 def _what(record: Record) -> str:
-    parts = [statement(record), parameters(record)]
+    gap = " " if isinstance(record.parameters, Words) else "  "
+    parts = [gap.join(filter(None, (statement(record), parameters(record)))), answer(record)]
     if record.error:
         parts.append(f"-> {masked(record.error)[:_WIDEST]}")
     return "  ".join(filter(None, parts))
@@ -81,6 +82,8 @@ def parameters(record: Record) -> str:
     given: Any = record.parameters
     if given is None:
         return ""
+    if isinstance(given, Words):
+        return _words(record.text, given)
     if isinstance(given, dict):
         told = [f"{name}={_value(value, name)}" for name, value in given.items()]
     else:
@@ -90,6 +93,36 @@ def parameters(record: Record) -> str:
     text = ", ".join(told)
     cut = text if len(text) <= _LONGEST_PARAMETERS else f"{text[: _LONGEST_PARAMETERS - 3]}..."
     return f"[{cut}]"
+
+
+def answer(record: Record) -> str:
+    """Return what a command has returned, where that tells something; a secret is masked."""
+    if record.answer is True or record.error:
+        return ""
+    if record.answer is None:
+        return "-> nothing"
+    names = [record.text, *map(_text, record.parameters or ())]
+    may_tell = isinstance(record.answer, str | bytes | Cut) and any(map(is_secret, names))
+    return f"-> {MASK if may_tell else _value(record.answer, '')}"
+
+
+def _words(command: str, given: Words) -> str:
+    """Return a command's arguments; of one behind a name that looks like a secret's, a mask."""
+    told: list[str] = []
+    name, hidden = command, is_secret(command)
+    for value in given:
+        shown_as = command if hidden else name
+        begin, size = (value.beginning, value.size) if isinstance(value, Cut) else (value, None)
+        told.append(word(begin, name=shown_as, most=_LONGEST_VALUE, size=size))
+        name = _text(value)
+    text = " ".join(told)
+    return text if len(text) <= _LONGEST_PARAMETERS else f"{text[: _LONGEST_PARAMETERS - 3]}..."
+
+
+def _text(value: object) -> str:
+    if isinstance(value, Cut):
+        value = value.beginning
+    return value.decode(errors="replace") if isinstance(value, bytes) else str(value)
 
 
 def _value(value: object, name: str) -> str:

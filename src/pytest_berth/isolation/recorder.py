@@ -50,6 +50,8 @@ class Record(NamedTuple):
         error: What it failed with; empty where it did not.
         line: The line of the application, or of the test.
         phase: ``setup``, ``call`` or ``teardown``.
+        answer: What came back, as far as it is small; None for nothing, True where it does not
+            matter.
     """
 
     service: str
@@ -61,6 +63,13 @@ class Record(NamedTuple):
     error: str
     line: Line
     phase: str
+    answer: Any = True
+
+
+class Words(tuple[Any, ...]):
+    """The arguments of a command, as they stand behind its name."""
+
+    __slots__ = ()
 
 
 class Cut(NamedTuple):
@@ -112,6 +121,7 @@ class Recorder:
         connection: object = None,
         parameters: object = None,
         rows: object = None,
+        answer: object = True,
         error: BaseException | None = None,
     ) -> None:
         """Keep what was sent to a server; whatever is wrong with that is not the application's.
@@ -122,8 +132,9 @@ class Recorder:
             line: Where it comes from, as `sender` returns it.
             started: When it was sent, by `waiting.now`.
             connection: What it was sent on; only which one it is, is kept.
-            parameters: A mapping, or a sequence; of several sets, the first is kept.
+            parameters: A mapping, a sequence, or `Words`; of several sets, the first is kept.
             rows: Rows that came back or were changed, if that is a number.
+            answer: What else came back, where that tells something.
             error: What it failed with.
         """
         try:
@@ -137,6 +148,7 @@ class Recorder:
                 _told(error) if error is not None else "",
                 line,
                 self.phase,
+                True if answer is True else _answered(answer),
             )
             self._records.append(record)
             self.count += 1
@@ -236,7 +248,18 @@ def _kept(parameters: Any) -> Any:
         if type(first) in {dict, tuple} and kind is list:  # of several executions
             return _kept(first) if first else None
         return [_small(value) for value in parameters[:_MOST_VALUES]]
+    if kind is Words:
+        left = len(parameters) - _MOST_VALUES
+        more = [Opaque(f"{left} more")] if left > 0 else []
+        return Words([*map(_small, parameters[:_MOST_VALUES]), *more])
     return _small(parameters)
+
+
+def _answered(answer: Any) -> Any:
+    kind = type(answer)
+    if kind in {list, tuple, dict, set}:
+        return Opaque(f"{kind.__name__} of {len(answer)}") if answer else None
+    return _small(answer)
 
 
 def _small(value: Any) -> Any:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from pytest_berth.config.options import REPORT_LINES
-from pytest_berth.isolation import statement_hooks
+from pytest_berth.isolation import kafka_hooks, redis_hooks, statement_hooks
 from pytest_berth.isolation.recorder import RECORDER, Recorder, of
 from pytest_berth.run.plugin_state import PLUGIN_STATE
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from pytest_berth.isolation.driver_hooks import Hooks
 
-HOOKS: Hooks = {**statement_hooks.HOOKS}
+HOOKS: Hooks = {**statement_hooks.HOOKS, **redis_hooks.HOOKS, **kafka_hooks.HOOKS}
 
 
 def start(config: pytest.Config) -> None:

@@ -6,7 +6,7 @@ import re
 from typing import TYPE_CHECKING
 
 from pytest_berth.services.kafka.service import KAFKA
-from report_sections import sections
+from report_sections import did, sections
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -48,7 +48,7 @@ def test_what_a_test_did_to_a_broker(
         import os
         import signal
         import pytest
-        from aiokafka import AIOKafkaProducer
+        from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
         from confluent_kafka import KafkaException, Producer
         from confluent_kafka.admin import AdminClient, NewTopic
         from kafka import KafkaProducer
@@ -89,6 +89,14 @@ def test_what_a_test_did_to_a_broker(
                 consumer.poll(100)
             assert False, "on purpose"
 
+        def test_sent(kafka_probe, kafka_producer):
+            kafka_producer.send("orders", {"password": "hunter2"}.__repr__().encode(), key=b"k",
+                                headers=[("token", b"hunter2"), ("trace", b"t1")])
+            kafka_producer.flush()
+            kafka_producer.send("payments", b"x" * 2000)
+            kafka_probe.expect_one("orders")
+            kafka_probe.expect_one("refunds", timeout=0.1)
+
         def test_no_topic(kafka_bootstrap):
             producer = KafkaProducer(bootstrap_servers=kafka_bootstrap, max_block_ms=500)
             try:
@@ -105,7 +113,12 @@ def test_what_a_test_did_to_a_broker(
             producer.flush(60)
             raise KafkaException(errors[0])
 
-        async def test_too_large(kafka_bootstrap):
+        async def test_too_large(kafka_bootstrap, kafka_async_probe):
+            await kafka_async_probe.publish("payments", "async")
+            async with AIOKafkaConsumer(
+                "payments", bootstrap_servers=kafka_bootstrap, auto_offset_reset="earliest"
+            ) as consumer:
+                await consumer.getone()
             async with AIOKafkaProducer(
                 bootstrap_servers=kafka_bootstrap, max_request_size=5_000_000
             ) as producer:
@@ -118,7 +131,8 @@ def test_what_a_test_did_to_a_broker(
         """
     )
     result = project.run("-p", "no:randomly", "--tb=short", "-rN")
-    result.assert_outcomes(failed=7)
+    result.assert_outcomes(failed=8)
+
     found = sections(result, "test_nothing")
     assert {CHANGED, LEFT, KNOWN}.isdisjoint(found)
     assert re.fullmatch(r"kcat -b [\d.:]+ -C -o beginning -e -t orders", found[LOOK])
@@ -136,6 +150,24 @@ def test_what_a_test_did_to_a_broker(
         "group 1-test_records-group has committed orders-0 at 1 of 8",
     ]
     assert LEFT not in found  # the consumer is closed by its fixture
+    assert did(result, "test_sent") == [
+        "test_it.py:46 publish to orders [key='k', value=\"{'password': ***}\", header token=***,"
+        " header trace='t1']",
+        f"test_it.py:49 publish to payments [value='{'x' * 40}'... (2000 long)]",
+        "test_it.py:50 read orders: 1 record",
+        "test_it.py:51 read refunds: 0 records",
+    ]
+    large = f"publish to orders [value='{'x' * 40}'... (2000000 long)]"
+    assert did(result, "test_too_large") == [
+        "test_it.py:70 publish to payments [value='async']",
+        "test_it.py:74 consume 0@1 of payments [value='async']",
+        f"test_it.py:78 {large}",
+        f"! test_it.py:78 {large} -> MessageSizeTooLargeError: [Error 10] MessageSizeTooLargeError",
+    ]
+    assert did(result, "test_no_topic")[0].startswith(
+        "! test_it.py:56 publish to ordres [value=''] -> Ka"
+    )
+    assert "consume 0@0 of orders [key='one', value=" in did(result, "test_records")[1]
     found = sections(result, "test_left")
     assert "offsets without a committed record: 1 (a transaction is open, or ab" in found[CHANGED]
     assert found[LEFT].splitlines() == [

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from report_sections import sections
+from report_sections import did, sections
 
 if TYPE_CHECKING:
     from conftest import Project
@@ -276,3 +276,98 @@ def test_a_server_that_does_not_answer_holds_no_report_up(local: Project) -> Non
     for found in (suspended, killed):
         assert LOOK in found
         assert LEFT not in found
+
+
+def test_what_a_test_has_sent(local: Project) -> None:
+    local.plugins = ("asyncio", "xdist")
+    local.ini("berth_report_lines = 40", "asyncio_mode = auto")
+    local.write(
+        cart="""
+        def read(client, key):
+            return client.get(key)
+        """,
+        test_it="""
+        import pytest
+        import redis
+        from cart import read
+
+        @pytest.fixture
+        def shelf(redis_client):
+            redis_client.set("shelf", 1)
+
+        def test_keys(redis_client, shelf):
+            redis_client.hset("cart:7", mapping={"sku": "A1", "password": "hunter2"})
+            redis_client.set("api_token", "hunter2")
+            redis_client.get("api_token")
+            redis_client.set("picture", "x" * 1000)
+            redis_client.lrange("queue", 0, -1)
+            redis_client.hget("cart:7", "skus")
+            redis_client.mget("shelf", "cart")
+            redis_client.execute_command("ACL SETUSER", "app", ">hunter2")
+            assert read(redis_client, "shelv") == b"1"
+
+        def test_pipeline(redis_client):
+            with redis_client.pipeline() as pipeline:
+                pipeline.watch("stock")
+                pipeline.get("stock")
+                pipeline.multi()
+                pipeline.set("other", 1)
+                pipeline.lpush("other", 1)
+                pipeline.execute()
+
+        async def test_async(redis_async_client):
+            await redis_async_client.set("key", 1)
+            async with redis_async_client.pipeline(transaction=False) as pipeline:
+                await pipeline.get("keys").incr("key").execute()
+            async with redis_async_client.pubsub() as listener:
+                await listener.subscribe("news")
+            await redis_async_client.lpush("key", 1)
+
+        def test_much(redis_client):
+            for number in range(100):
+                redis_client.set("key", number)
+            with redis_client.pipeline() as pipeline:
+                for number in range(30):
+                    pipeline.set("key", number)
+                pipeline.execute()
+            assert False, "on purpose"
+        """,
+    )
+    result = local.run("-n", "2", "--tb=short", "-rN")
+    result.assert_outcomes(failed=4)
+
+    assert did(result, "test_keys") == [
+        "setup test_it.py:7 SET shelf 1",
+        "test_it.py:10 HSET cart:7 sku A1 password *** -> 2",
+        "test_it.py:11 SET api_token ***",
+        "test_it.py:12 GET api_token -> ***",
+        f"test_it.py:13 SET picture '{'x' * 40}'... (1000 long)",
+        "test_it.py:14 LRANGE queue 0 -1 -> nothing",
+        "test_it.py:15 HGET cart:7 skus -> nothing",
+        "test_it.py:16 MGET shelf cart -> <list of 2>",
+        "test_it.py:17 ACL SETUSER app",
+        "cart.py:2 GET shelv -> nothing",
+    ]
+    assert sections(result, "test_keys")[KNOWN].splitlines() == [
+        "HGET cart:7 skus returned nothing; its fields are: sku",
+        "GET shelv returned nothing; there are: shelf",
+    ]
+    assert "hunter2" not in "".join(sections(result, "test_keys").values())
+    failed = "-> ResponseError: Command # 2 (LPUSH other 1) of pipeline caused error: WRONGTYPE"
+    assert [line.partition(" Operation")[0] for line in did(result, "test_pipeline")] == [
+        "test_it.py:22 WATCH stock",
+        "test_it.py:23 GET stock -> nothing",
+        "test_it.py:27 pipeline of 2:",
+        "test_it.py:27 SET other 1",
+        f"! test_it.py:27 LPUSH other 1 {failed}",
+    ]
+    assert [line.partition(" Operation")[0] for line in did(result, "test_async")] == [
+        "test_it.py:30 SET key 1",
+        "test_it.py:32 pipeline of 2:",
+        "test_it.py:32 GET keys -> nothing",
+        "test_it.py:32 INCRBY key 1 -> 2",
+        "test_it.py:34 SUBSCRIBE news",
+        "! test_it.py:35 LPUSH key 1 -> ResponseError: WRONGTYPE",
+    ]
+    assert did(result, "test_much")[0] == "... 82 before (berth_report_lines = 40)"
+    assert did(result, "test_much")[-1] == "test_it.py:43 SET key 19"

@@ -15,6 +15,7 @@ from contextvars import copy_context
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeVar
 
+from pytest_berth.services.kafka import probe_records
 from pytest_berth.services.kafka.probe import Probe
 
 if TYPE_CHECKING:
@@ -65,6 +66,7 @@ class Threads:
 
     async def _run(self, executor: ThreadPoolExecutor, verb: Callable[[Probe], T]) -> T:
         end, context = threading.Event(), copy_context()
+        probe_records.note_line(context)
         self._ends.append(end)
 
         def work() -> T:

@@ -89,6 +89,11 @@ class KafkaNamespace(Namespace):
         self._is_silent = False
 
     @property
+    def config(self) -> pytest.Config:
+        """Pytest's configuration."""
+        return self._worker.config
+
+    @property
     def is_alone(self) -> bool:
         """Whether nobody but this worker works on the broker."""
         return self._server.source != "external" and (

@@ -6,7 +6,13 @@ from concurrent.futures import CancelledError
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from pytest_berth.services.kafka import assertion_messages, dead_letters, publishing, topics
+from pytest_berth.services.kafka import (
+    assertion_messages,
+    dead_letters,
+    probe_records,
+    publishing,
+    topics,
+)
 from pytest_berth.services.kafka.consumer_groups import Groups
 from pytest_berth.services.kafka.keyword_arguments import by_name
 from pytest_berth.services.kafka.record import Record, encode, encode_headers
@@ -92,7 +98,8 @@ class Probe:
             value=encode(value),
             headers=tuple(encode_headers(headers)),
         )
-        return publishing.publish(self._isolated.clients.brokers, wanted)
+        with probe_records.published(self._isolated.namespace.config, wanted):
+            return publishing.publish(self._isolated.clients.brokers, wanted)
 
     @by_name
     def collect(
@@ -273,16 +280,17 @@ class Probe:
         self, topic: str, n: int, timeout: float, where: Callable[[Record], bool] | None
     ) -> list[Record]:
         real = self._isolated.topic(topic)
-        if not self._wait_for_topic(real, timeout):
-            return []
         found: list[Record] = []
 
         def enough() -> bool:
             return self._goes_on() and len(found) >= n
 
-        for record in self._reader.read(real, self._begin(real), timeout, enough):
-            if where is None or where(record):
-                found.append(record)
+        with probe_records.collected(self._isolated.namespace.config, real, found):
+            is_there = self._wait_for_topic(real, timeout)
+            begin = self._begin(real) if is_there else {}
+            for record in self._reader.read(real, begin, timeout, enough) if is_there else ():
+                if where is None or where(record):
+                    found.append(record)
         return found[:n]
 
     def _wait_for_topic(self, real: str, timeout: float) -> bool:

@@ -14,7 +14,7 @@ import redis
 
 from pytest_berth.errors import causes
 from pytest_berth.services.redis import describe_keys, urls
-from pytest_berth.shown_values import is_secret, shown
+from pytest_berth.shown_values import word
 from pytest_berth.waiting import now
 
 if TYPE_CHECKING:
@@ -121,15 +121,9 @@ def _spelt(command: Sequence[Any]) -> str:
         return f"{head} ..." if rest else head
     parts, name = [head], ""
     for each in rest:
-        parts.append(shown(each, name=name, most=_COMMAND_SHOWN) if is_secret(name) else _cut(each))
+        parts.append(word(each, name=name, most=_COMMAND_SHOWN))
         name = each
     return " ".join(parts)
-
-
-def _cut(text: str) -> str:
-    cut = shown(text, most=_COMMAND_SHOWN)
-    is_plain = cut == f"'{text}'" and text and " " not in text
-    return text if is_plain else cut
 
 
 def _keys(databases: WorkerDatabases, sent: Sent) -> list[str]:

@@ -16,6 +16,7 @@ from pytest_berth.services.redis import (
     clients,
     database_numbers,
     error_details,
+    near_misses,
     open_connections,
     restore,
     urls,
@@ -139,11 +140,17 @@ class RedisNamespace(Namespace):
         return self._reported(lambda databases: open_connections.lines(databases, began))
 
     def explain(self, item: pytest.Item, error: BaseException) -> Sequence[str]:
-        """Tell what the server knows of an error of redis-py's."""
+        """Tell what the server knows of an error of redis-py's, and which keys were not there."""
         found, began = error_details.find(error), self._began
-        if found is None:
+        missed = near_misses.find(item.config)
+        if found is None and not missed:
             return ()
-        return self._reported(lambda databases: error_details.lines(databases, found, began))
+
+        def tell(databases: WorkerDatabases) -> list[str]:
+            told = error_details.lines(databases, found, began) if found else []
+            return [*told, *near_misses.lines(databases, missed)]
+
+        return self._reported(tell)
 
     def shell(self, item: pytest.Item) -> str:
         """Return the command line of redis-cli."""
