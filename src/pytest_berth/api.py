@@ -168,6 +168,12 @@ class Progress(Protocol):
     def update(self, label: str, done: int, total: int | None) -> None:
         """Show that *done* of *total* bytes are there; equal numbers end the bar."""
 
+    def phase(self, what: str, text: str) -> None:
+        """Show what is being done for a server; an empty text ends that.
+
+        Only where it takes long, and somebody waits.
+        """
+
 
 @dataclass(frozen=True)
 class SnapshotFile:

@@ -97,7 +97,7 @@ def test_a_server_that_a_url_names_is_waited_for_shortly_and_once(unserved: Proj
     result = unserved.run(BERTH_PG_URL="postgresql://nobody@127.0.0.1:1/nothing")
     result.assert_outcomes(passed=1, errors=2)
     result.stdout.fnmatch_lines(["*why: 10 s, as it is there already; *"])
-    assert "waiting for an answer" not in result.stdout.str().partition("ERRORS")[2]
+    assert "waiting for its first answer" not in result.stdout.str().partition("ERRORS")[2]
 
 
 def test_binaries_that_cannot_be_downloaded_are_no_source(unserved: Project) -> None:

@@ -49,6 +49,9 @@ class Quiet:
     def update(self, label: str, done: int, total: int | None) -> None:
         """Forget a download's progress."""
 
+    def phase(self, what: str, text: str) -> None:
+        """Forget what is being done."""
+
 
 def test_the_place_of_a_lost_server_is_not_taken_from_another_one(tmp_path: Path) -> None:
     service = Service("toy", Credulous, version="1")

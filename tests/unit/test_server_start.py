@@ -32,6 +32,9 @@ class Quiet:
     def update(self, label: str, done: int, total: int | None) -> None:
         """Forget a download's progress."""
 
+    def phase(self, what: str, text: str) -> None:
+        """Forget what is being done."""
+
 
 class Meeting(Backend):
     """A service that is ready as soon as it is waited for together with others."""

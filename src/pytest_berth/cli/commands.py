@@ -43,6 +43,9 @@ class Lines:
     def update(self, label: str, done: int, total: int | None) -> None:
         """Print nothing: nobody waits."""
 
+    def phase(self, what: str, text: str) -> None:
+        """Print nothing: nobody waits."""
+
 
 def sweep(directory: Path) -> bool:
     """Remove everything that a run has left whose owner has provably ended.

@@ -31,6 +31,7 @@ def start(config: pytest.Config) -> TerminalProgress:
     berth = config.stash[PLUGIN_STATE]
     berth.on_server = lambda: redaction.redact_outputs(config)
     berth.on_waiting = progress.catch_up
+    berth.show_progress = progress.show
     return progress
 
 

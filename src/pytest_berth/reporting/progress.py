@@ -1,4 +1,4 @@
-"""Lines and progress bars on the terminal, even while pytest captures output."""
+"""Lines on the terminal, and what is being done there, even while pytest captures output."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import sys
 import threading
 from collections import deque
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, Any, NamedTuple, TextIO
 
 from pytest_berth.compat import pytest_private
 from pytest_berth.debug_log import debug
@@ -17,24 +17,56 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     import pytest
-    from rich.progress import Progress as Bars
-    from rich.progress import TaskID
+
+    from pytest_berth.reporting.live_lines import LiveLines
 
 _TELL_EVERY = 5.0
+_TELL_AFTER = 3.0
+_SHOW_AFTER = 0.5
+
+
+class Phase(NamedTuple):
+    """What is being done for a server.
+
+    Attributes:
+        text: What it is.
+        began: When the first phase of this work began.
+        told: When a line has told of it; the same if none has.
+    """
+
+    text: str
+    began: float
+    told: float
+
+    @property
+    def took(self) -> str:
+        """How long it has been going on."""
+        return f"{now() - self.began:.0f} s"
+
+
+class Download(NamedTuple):
+    """How many bytes are there, and how many there are to be, where that is known."""
+
+    done: int
+    total: int | None
 
 
 class TerminalProgress:
-    """Prints lines and progress bars for a waiting user.
+    """Prints lines for a waiting user, and shows what is being done.
 
-    On a terminal downloads are shown as bars, elsewhere as a plain line every five seconds. What
-    an xdist worker tells is printed by the controller. pytest's capture belongs to the thread that
-    runs the tests: what others tell is kept until that one calls `catch_up`.
+    On a terminal a line for each server, and for each download, says what is going on, and is gone
+    afterwards. Elsewhere, in CI for instance, what takes long is a plain line every five seconds.
+    What an xdist worker tells is printed by the controller. pytest's capture belongs to the thread
+    that runs the tests: what others tell is kept until that one calls `catch_up`, and what they do
+    is shown while it waits.
     """
 
     def __init__(self, config: pytest.Config) -> None:
         self.config = config
-        self._bars: Bars | None = None
-        self._tasks: dict[str, TaskID] = {}
+        self._live: LiveLines | None = None
+        self._is_terminal: bool | None = None
+        self._downloads: dict[str, Download] = {}
+        self._phases: dict[str, Phase] = {}
         self._told: dict[str, float] = {}
         self._kept: deque[Callable[[], None]] = deque()
         # xdist's controller runs no tests, and prints from the thread that follows its workers.
@@ -59,10 +91,53 @@ class TerminalProgress:
         while self._kept:
             self._kept.popleft()()
 
+    def phase(self, what: str, text: str) -> None:
+        """Show what is being done for a server; an empty text ends that."""
+        at = now()
+        known = self._phases.get(what)
+        if not text:
+            self._phases.pop(what, None)
+        elif known is None:
+            self._phases[what] = Phase(text, at, at)
+        else:
+            self._phases[what] = known._replace(text=text)
+        if self._may_print() or not self.config.stash[PLUGIN_STATE].run.is_owner:
+            self.show(bool(self._phases))
+
+    def show(self, is_waiting: bool) -> None:
+        """Show what is being done, as somebody waits for it; or nothing, as nobody does."""
+        if self._has_terminal():
+            self._draw(is_waiting)
+        elif is_waiting:
+            self._tell_phases()
+
+    def update(self, label: str, done: int, total: int | None) -> None:
+        """Show that *done* of *total* bytes are there; equal numbers end the bar."""
+        if not self._may_print():
+            self._kept.append(lambda: self.update(label, done, total))
+        elif self._has_terminal() and done != total:
+            self._downloads[label] = Download(done, total)
+            self._draw(True)
+        else:
+            if self._downloads.pop(label, None):
+                self._draw(bool(self._downloads or self._phases))
+            self._tell(label, done, total)
+
     def _may_print(self) -> bool:
         return self._thread in {None, threading.current_thread()}
 
+    def _has_terminal(self) -> bool:
+        """Tell whether this process has a terminal; called by a thread that may print."""
+        if not self.config.stash[PLUGIN_STATE].run.is_owner:
+            return False
+        if self._is_terminal is None:
+            # While pytest captures it, it is a file.
+            with self._uncaptured() as stream:
+                self._is_terminal = stream.isatty()
+        return self._is_terminal
+
     def _print(self, text: str) -> None:
+        self._draw(False)
         reporter: Any = self.config.pluginmanager.get_plugin("terminalreporter")
         if reporter:
             with self._uncaptured():
@@ -70,36 +145,32 @@ class TerminalProgress:
                     reporter.line("")
                 reporter.write_line(f"berth: {text}")
 
-    def update(self, label: str, done: int, total: int | None) -> None:
-        """Show that *done* of *total* bytes are there; equal numbers end the bar."""
-        owner = self.config.stash[PLUGIN_STATE].run.is_owner
-        if not self._may_print():
-            self._kept.append(lambda: self.update(label, done, total))
-        elif owner and sys.__stderr__ is not None and sys.__stderr__.isatty():
-            self._draw(label, done, total)
-        else:
-            self._tell(label, done, total)
+    def _draw(self, is_waiting: bool) -> None:
+        """Draw the lines of a terminal anew, or take them away."""
+        shown = [each for each in self._phases.items() if now() - each[1].began > _SHOW_AFTER]
+        if is_waiting and (shown or self._downloads):
+            with self._uncaptured() as stream:
+                if self._live is None:
+                    from pytest_berth.reporting.live_lines import LiveLines
 
-    def _draw(self, label: str, done: int, total: int | None) -> None:
-        with self._uncaptured() as stream:
-            bars = self._bars or self._start(stream)
-            if label not in self._tasks:
-                self._tasks[label] = bars.add_task(label, total=total)
-            bars.update(self._tasks[label], completed=done, total=total, refresh=True)
-            if done == total:
-                bars.stop()
-                self._bars = None
-                self._tasks.clear()
+                    self._live = LiveLines(stream)
+                self._live.draw(
+                    [(f"berth: {what}: {phase.text}", phase.took) for what, phase in shown],
+                    [(f"berth: {label}", *each) for label, each in self._downloads.items()],
+                )
+        elif self._live:
+            with self._uncaptured():
+                self._live.stop()
+            self._live = None
 
-    def _start(self, stream: TextIO) -> Bars:
-        from rich.console import Console
-        from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn
-
-        console = Console(file=stream)
-        columns = TextColumn("berth: {task.description}"), BarColumn(), DownloadColumn()
-        self._bars = Progress(*columns, console=console, auto_refresh=False)
-        self._bars.start()
-        return self._bars
+    def _tell_phases(self) -> None:
+        """Print what takes long, in one line for all, from time to time."""
+        at = now()
+        for what, phase in list(self._phases.items()):
+            patience = _TELL_AFTER if phase.told == phase.began else _TELL_EVERY
+            if at - phase.told > patience:
+                self._phases[what] = phase._replace(told=at)
+                self.note(f"{what}: {phase.text} ({phase.took})")
 
     def _tell(self, label: str, done: int, total: int | None) -> None:
         at = now()

@@ -39,6 +39,7 @@ class PluginState:
         may_need_servers: Whether any of the collected tests is an integration test.
         on_server: Called whenever a server has been handed out.
         on_waiting: Called now and then while pytest's own thread waits for another one.
+        show_progress: Called as often, with True, and with False when the waiting is over.
         served: The servers of a run whose tests have ended.
         hints: What the summary tells beside them.
         after_tests: What is to be done before the results are printed.
@@ -61,6 +62,7 @@ class PluginState:
         self.may_need_servers = False
         self.on_server: Callable[[], None] = lambda: None
         self.on_waiting: Callable[[], None] = lambda: None
+        self.show_progress: Callable[[bool], None] = lambda is_waiting: None
         self.served: tuple[Server, ...] = ()
         self.hints: tuple[str, ...] = ()
         self.after_tests = ExitStack()

@@ -102,9 +102,15 @@ class Prestart:
     def join(self, service: Service) -> None:
         """Wait until the thread of a service has ended, with or without a server."""
         begun = self._begun.get(service.name)
-        while begun and not begun.done():
-            self.berth.on_waiting()
-            wait([begun], _LOOK_EVERY)
+        if begun is None or begun.done():
+            return
+        try:
+            while not begun.done():
+                self.berth.on_waiting()
+                self.berth.show_progress(True)
+                wait([begun], _LOOK_EVERY)
+        finally:
+            self.berth.show_progress(False)
 
     def hold_fakes_off(self) -> None:
         """Let pyfakefs wait for the threads, whose files it would take away in the middle."""

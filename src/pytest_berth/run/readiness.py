@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     from pytest_berth.api import Progress, Server, Service, Source
     from pytest_berth.config.options import Settings
 
-_TELL_AFTER = 3.0
+# It has not answered yet, which is as it should be: why is told where it never does.
+_WAITING = "waiting for its first answer"
 _LOOK_EVERY = 0.25
 _LOG_LINES = 20
 # Nobody is starting it now, as far as we know.
@@ -37,7 +38,7 @@ def wait_until_ready(
         source: Where it comes from.
         server: What has been launched.
         settings: The run's settings.
-        progress: Where to tell of a long wait.
+        progress: Where to show that it is waited for.
         go_on: Called before each attempt; raises an error when nobody waits any more.
 
     Raises:
@@ -71,9 +72,7 @@ class _Attempt:
     settings: Settings
     progress: Progress
     go_on: Callable[[], None]
-    began: float = field(default_factory=now)
     looked: float = field(default_factory=now)
-    told: bool = False
     last: str = ""
 
     def __call__(self) -> str:
@@ -93,9 +92,7 @@ class _Attempt:
         if at - self.looked > _LOOK_EVERY:
             self.looked = at
             self._fail_if_ended()
-        if at - self.began > _TELL_AFTER and not self.told:
-            self.told = True
-            self.progress.note(f"{self.server.service}: waiting for an answer ({self.last})")
+            self.progress.phase(self.server.key, _WAITING)
 
     def _fail_if_ended(self) -> None:
         status = self.source.exit_status(self.server)

@@ -127,6 +127,7 @@ class Starter:
         try:
             yield progress
         finally:
+            progress.end_bars()
             for label, (start, end) in progress.downloads.items():
                 timeline.add("download", service.name, start, end=end, detail=label)
 
@@ -149,7 +150,10 @@ class Starter:
         began = now()
         self.refuse_after_the_end()
         with self._measured("start", service, f"{source.name}, {plan.key}"):
-            ready = self._launch_and_wait(service, source, plan)
+            try:
+                ready = self._launch_and_wait(service, source, plan)
+            finally:
+                self.progress.phase(plan.key, "")
         return dataclasses.replace(ready, started_in=now() - began)
 
     def _launch_and_wait(self, service: Service, source: Source, plan: Server) -> Server:
@@ -166,6 +170,7 @@ class Starter:
             return self._until_ready(service, source, self._launched(service, source, plan))
 
     def _launched(self, service: Service, source: Source, plan: Server) -> Server:
+        self.progress.phase(plan.key, f"starting ({source.name})")
         with self.telling(service) as progress, self._measured("launch", service, plan.key):
             launched = source.start(service, plan, progress)
         how = "from a snapshot" if launched.from_snapshot else "initialised anew"
@@ -214,6 +219,7 @@ class _Telling:
         self._progress = progress
         self._clock = clock
         self._go_on = go_on
+        self._bars: dict[str, int] = {}
 
     def note(self, text: str) -> None:
         """Print a line."""
@@ -228,7 +234,19 @@ class _Telling:
         self._go_on()
         at = self._clock()
         self.downloads[label] = self.downloads.get(label, (at, at))[0], at
+        self._bars.pop(label, None)
+        if done != total:
+            self._bars[label] = done
         self._progress.update(label, done, total)
+
+    def phase(self, what: str, text: str) -> None:
+        """Show what is being done."""
+        self._progress.phase(what, text)
+
+    def end_bars(self) -> None:
+        """End what was not downloaded to its end, or has told of no end."""
+        for label, done in self._bars.items():
+            self._progress.update(label, done, done)
 
 
 def _cannot_be_dedicated(service: Service, reason: str) -> NoSourceError:

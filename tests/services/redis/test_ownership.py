@@ -40,6 +40,9 @@ class Silent:
     def update(self, label: str, done: int, total: int | None) -> None:
         """Forget how far it is."""
 
+    def phase(self, what: str, text: str) -> None:
+        """Forget what is being done."""
+
 
 def end(server: Server) -> None:
     """Kill one of our servers, and wait until its port is free."""

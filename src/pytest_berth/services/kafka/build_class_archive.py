@@ -44,6 +44,9 @@ class Silence:
     def update(self, label: str, done: int, total: int | None) -> None:
         """Show nothing."""
 
+    def phase(self, what: str, text: str) -> None:
+        """Show nothing."""
+
 
 def main(version: str, program: str, cache: str) -> None:
     """Make the archive, unless it is there, cannot be made, or is being made already."""

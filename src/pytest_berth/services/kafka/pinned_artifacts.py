@@ -65,3 +65,7 @@ class _Whole:
     def update(self, label: str, done: int, total: int | None) -> None:
         """Show a jar's progress as a part of the whole."""
         self.progress.update(self.label, self.before + done, self.total)
+
+    def phase(self, what: str, text: str) -> None:
+        """Show what is being done."""
+        self.progress.phase(what, text)

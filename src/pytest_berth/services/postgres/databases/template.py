@@ -312,7 +312,12 @@ def _store_baseline(berth: PluginState, server: Server, name: str) -> None:
 
 
 def _run(berth: PluginState, steps: tuple[Step, ...], place: Target) -> None:
-    for step in steps:
-        line = mask(place.redact(step.line))
-        with berth.run.timeline.measured("step", POSTGRES.name, detail=line):
-            step.run(place)
+    progress = berth.progress
+    try:
+        for step in steps:
+            line = mask(place.redact(step.line))
+            progress.phase(POSTGRES.name, f"schema and seeds: {line}")
+            with berth.run.timeline.measured("step", POSTGRES.name, detail=line):
+                step.run(place)
+    finally:
+        progress.phase(POSTGRES.name, "")
