@@ -133,6 +133,7 @@ def test_page_and_json_tell_the_run(served: Project, outer_url: str, workers: st
     titles = [section["title"] for section in failures["test_markup"]["sections"]]
     assert {"Captured stdout call", "postgres isolation"} <= set(titles)
 
+    assert re.fullmatch(r"test_it\.py:\d+", failures["test_statements"]["at"])
     found, hidden, failing = failures["test_statements"]["statements"]
     assert found["text"] == "SELECT email FROM users WHERE email = %(email)s"
     assert (found["parameters"], found["phase"], found["error"]) == ("[email='ada']", "call", "")

@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from pytest_berth.isolation.application_lines import is_library
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -142,12 +144,20 @@ class Document:
         )
 
     def _place(self, report: pytest.TestReport | pytest.CollectReport) -> str:
-        """Return the file and line where a failure came from."""
+        """Return the last line of the suite or the application where a failure came from."""
         crash = getattr(report.longrepr, "reprcrash", None)
         if crash is None:
             return ""
-        path = os.path.relpath(crash.path, self._berth.settings.root)
-        return f"{crash.path if path.startswith(os.pardir) else path}:{crash.lineno}"
+        traceback = getattr(report.longrepr, "reprtraceback", None)
+        lines = [getattr(entry, "reprfileloc", None) for entry in _entries(traceback)]
+        own = [line for line in lines if line and not is_library(str(line.path))]
+        last = own[-1] if own else crash
+        path = os.path.relpath(last.path, self._berth.settings.root)
+        return f"{last.path if path.startswith(os.pardir) else path}:{last.lineno}"
+
+
+def _entries(traceback: Any) -> Sequence[Any]:
+    return getattr(traceback, "reprentries", ())
 
 
 def _test(nodeid: str, worker: str) -> dict[str, Any]:

@@ -158,6 +158,12 @@ function statements(list, withTest) {
     h("thead", null, h("tr", null, h("th.number", { scope: "col" }, "Time"), h("th.number", { scope: "col" }, "Rows"), h("th", { scope: "col" }, "Statement"), h("th"))), body));
 }
 
+// The file and line of a failure; the test's file, too, where it comes from another one.
+function where(path, at) {
+  if (!at) return path;
+  return !path || at.startsWith(`${path}:`) ? at : `${path}, at ${at}`;
+}
+
 function failure(each, index) {
   const [path, name] = split(each.nodeid);
   const captured = (section) => section.title.startsWith("Captured");
@@ -165,7 +171,7 @@ function failure(each, index) {
   const folded = (title, inside) => unfold("fold", null, h("summary", null, title), inside);
   return unfold(`card.failure.${["call", "subtest", "crash"].includes(each.phase) ? "failed" : "error"}`, { id: `failure-${index}` },
     h("summary", null,
-      h("div.name", null, h("b", null, breakable(each.phase === "subtest" ? each.title : name || path)), h("div.path", null, breakable(each.at || path))),
+      h("div.name", null, h("b", null, breakable(each.phase === "subtest" ? each.title : name || path)), h("div.path", null, breakable(where(path, each.at)))),
       h("div.side", null, [each.phase === "call" ? "" : each.phase === "crash" ? "its worker crashed" : `in ${each.phase}`, run.run.workers.length > 1 ? each.worker : ""].filter(Boolean).join(", ")),
       h("div.message", null, each.message)),
     () => h("div.body", null,
