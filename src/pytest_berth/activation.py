@@ -146,6 +146,10 @@ def pytest_configure(config: pytest.Config) -> None:
         from pytest_berth.reporting.page import collector
 
         collector.start(config)
+    if berth.settings[core_options.KEEP_FAILED]:
+        from pytest_berth.isolation.keep_failed import KeepFailed
+
+        config.pluginmanager.register(KeepFailed(), "berth-keep-failed")
 
 
 @pytest.hookimpl(tryfirst=True)

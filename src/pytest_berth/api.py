@@ -21,6 +21,7 @@ from pytest_berth.errors import (
     BerthError,
     IsolationError,
     NoSourceError,
+    NotKeptError,
     NotOursError,
     NotReadyError,
     NotRestoredError,
@@ -39,15 +40,18 @@ if TYPE_CHECKING:
 __all__ = [
     "Backend",
     "BerthError",
+    "Client",
     "Container",
     "Credentials",
     "Dedicated",
     "IsolationError",
+    "Kept",
     "LocalProcess",
     "LocalRequest",
     "Marker",
     "Namespace",
     "NoSourceError",
+    "NotKeptError",
     "NotOursError",
     "NotReadyError",
     "NotRestoredError",
@@ -263,6 +267,32 @@ class LocalRequest:
     further_port: Callable[[], int]
 
 
+class Kept(NamedTuple):
+    """A database, number or topic in which the state of a failed test stays.
+
+    Attributes:
+        name: What it is called on the server.
+        note: What in it is not as the test has left it; empty where all is.
+    """
+
+    name: str
+    note: str = ""
+
+
+class Client(NamedTuple):
+    """The command that opens a shell in something that is kept.
+
+    Attributes:
+        command: Program and arguments, without the password.
+        environment: What the program needs besides, such as the password.
+        instead: What to do where it is not installed.
+    """
+
+    command: Sequence[str]
+    environment: Mapping[str, str]
+    instead: str = ""
+
+
 class Worker(NamedTuple):
     """Who works on a server: an xdist worker, or one test that has a server for itself.
 
@@ -394,6 +424,31 @@ class Namespace:
             Empty texts for what is not told; those at the end may be left out.
         """
         return ()
+
+    def peek(self) -> str:
+        """Let a second connection see what the running test has done, while a debugger waits.
+
+        Returns:
+            The name by which `Backend.client` finds it; empty where there is no such thing.
+        """
+        return ""
+
+    def keep(self, item: pytest.Item, name: str, until: float) -> Sequence[Kept]:
+        """Copy what a failed test has done to where no later test, and no later run, sees it.
+
+        Asked when the test has failed, and before anything is cleaned up behind it; nothing that
+        the test may still use is disturbed. On a `dedicated` server nothing is to be copied: it
+        stays.
+
+        Args:
+            item: The test.
+            name: A name that no other failure has: letters, digits, underscores.
+            until: Until when it stays, in seconds since 1970; `Backend.reset_server` has to know.
+
+        Raises:
+            NotKeptError: That cannot be done.
+        """
+        raise NotKeptError("its service keeps nothing.", why=f"{type(self).__name__} has no keep()")
 
     @property
     def follows_fixtures(self) -> bool:
@@ -575,6 +630,14 @@ class Backend:
     def was_used(self, server: Server, run_id: str) -> bool | None:
         """Tell whether anybody but berth has worked on a server of ours; None where nobody can."""
         return None
+
+    def client(self, server: Server, name: str) -> Client:
+        """Return the command that opens a shell in what `Namespace.keep` has named."""
+        raise NotImplementedError(f"{type(self).__name__} has no client()")
+
+    def discard_kept(self, server: Server, name: str) -> None:
+        """Remove what `Namespace.keep` has named, if it provably was made by that."""
+        raise NotImplementedError(f"{type(self).__name__} has no discard_kept()")
 
     # What outlives a run: for external servers, and for `Service.reusable` and `Service.snapshots`.
 

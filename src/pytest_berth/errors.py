@@ -97,6 +97,10 @@ class NotRestoredError(IsolationError):
     """A server cannot be made as it was before a test; one that berth has started is replaced."""
 
 
+class NotKeptError(BerthError):
+    """The state of a failed test cannot stay; its summary says why."""
+
+
 class RecordError(BerthError):
     """A record of a topic cannot be read as what a test took it for."""
 

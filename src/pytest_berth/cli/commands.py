@@ -10,13 +10,14 @@ from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pytest_berth.cli import prune_kept, shell
 from pytest_berth.config import options as core_options
 from pytest_berth.debug_log import debug, ignoring
 from pytest_berth.errors import RunEndedError
 from pytest_berth.run import heartbeat, orphans, run
 from pytest_berth.run.once_per_run import lock
 from pytest_berth.run.registry import Registry, is_directory
-from pytest_berth.run.reuse import expiry, reuse_reaper
+from pytest_berth.run.reuse import expiry, kept_states, reuse_reaper
 from pytest_berth.run.reuse.records import Record, Records, is_private, place
 from pytest_berth.run.server_manager import Manager
 from pytest_berth.services import discovery
@@ -79,25 +80,34 @@ def sweep(directory: Path) -> bool:
 
 def show() -> None:
     """List the runs that have left, or are using, directories and containers."""
+    for state in kept_states.all_of_user():
+        print(prune_kept.line(state))
     for each in _leftovers():
         print(_line(each))
 
 
-def prune(run_ids: Sequence[str], *, yes: bool) -> None:
+def prune(run_ids: Sequence[str], *, yes: bool, dry: bool = False) -> None:
     """Remove what dead runs have left, and after a question what nobody can prove to be dead.
+
+    What stays of failed tests goes, too, and with it servers that stay for nothing else.
 
     Args:
         run_ids: The runs; all when empty.
         yes: Whether the answer to each question is yes.
+        dry: Whether only to list what would be removed.
     """
+    kept = {state.run_id for state in kept_states.all_of_user()}
+    prune_kept.prune(run_ids, dry=dry)
     found = [each for each in _leftovers() if each.run_id in run_ids or not run_ids]
     named = set(run_ids)
-    for unknown in named - {each.run_id for each in found}:
+    for unknown in named - {each.run_id for each in found} - kept:
         Lines().note(f"nothing is left of a run {unknown!r}; `pytest-berth ps` lists what there is")
     for each in found:
         if each.state == orphans.ALIVE or not _may_end(each, is_named=each.run_id in named):
             continue
         print(_line(each))
+        if dry:
+            continue
         if each.state != orphans.UNKNOWN or yes or _agrees():
             _remove(each)
 
@@ -152,6 +162,17 @@ def main(arguments: Sequence[str] | None = None) -> None:
     command.add_argument("--yes", action="store_true", help="also what is not provably dead")
     command.add_argument("--snapshots", action="store_true", help="the snapshots of all projects")
     command.set_defaults(run=_prune)
+    command.add_argument("--dry-run", action="store_true", help="only list what would be removed")
+    command = commands.add_parser("shell", help="open a shell in what stays of a failed test")
+    where = command.add_mutually_exclusive_group(required=True)
+    where.add_argument("--failed", metavar="NODEID", help="the test, or a part of its id")
+    where.add_argument("--peek", action="store_true", help="in a test that a debugger waits in")
+    command.add_argument("--service", default="", help="which, where the test had several")
+    command.add_argument("--print", action="store_true", help="only print the command")
+    command.add_argument(
+        "command", nargs="*", help="behind `--`: a command to run there in the client's place"
+    )
+    command.set_defaults(run=_shell)
     command = commands.add_parser("sweep", help="remove what a killed run has left")
     command.add_argument("directories", type=Path, nargs="+", help="the runs' directories")
     command.set_defaults(run=_sweep)
@@ -199,7 +220,11 @@ def _prune(given: argparse.Namespace) -> None:
     if given.snapshots:
         forget_snapshots()
     else:
-        prune(given.run_ids, yes=given.yes)
+        prune(given.run_ids, yes=given.yes, dry=given.dry_run)
+
+
+def _shell(given: argparse.Namespace) -> None:
+    shell.main(given.failed, given.service, prints=given.print, instead=given.command)
 
 
 def _end(given: argparse.Namespace) -> None:

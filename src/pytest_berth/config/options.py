@@ -298,6 +298,14 @@ KEEP: Option[timedelta] = Option(
     "how long servers stay for the next run of the same project: 15m, 90s, 1h (default: not)",
     flag="--berth-keep",
 )
+KEEP_FAILED: Option[bool] = Option(
+    "berth_keep_failed",
+    boolean,
+    False,
+    "let the state of failing tests stay on their servers, for as long as berth_keep says, or 1h",
+    type="bool",
+    flag="--berth-keep-failed",
+)
 REPORT_LINES: Option[int] = Option(
     "berth_report_lines",
     count,
@@ -362,6 +370,7 @@ OPTIONS: tuple[Option[Any], ...] = (
     START_TIMEOUT,
     SNAPSHOTS,
     KEEP,
+    KEEP_FAILED,
     REPORT_LINES,
     HTML,
     JSON,
@@ -370,6 +379,11 @@ OPTIONS: tuple[Option[Any], ...] = (
     ARTIFACT_MIRROR,
     RYUK,
 )
+
+
+def may_outlive_run(settings: Settings) -> bool:
+    """Tell whether servers may stay when the run has ended."""
+    return bool(settings[KEEP]) or settings[KEEP_FAILED]
 
 
 def defaults(root: Path, options: Iterable[Option[Any]]) -> Settings:

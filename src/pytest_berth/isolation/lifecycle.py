@@ -50,6 +50,7 @@ class OpenNamespace:
         service: Its kind.
         server: The server that it is on.
         namespace: What the service has opened.
+        is_in_test: Whether a test is isolated in it now.
     """
 
     def __init__(
@@ -59,6 +60,7 @@ class OpenNamespace:
         self.service = service
         self.server = server
         self.namespace = opened
+        self.is_in_test = False
         self._layers = CapturedLayers(opened) if opened.restores else None
 
     @contextmanager
@@ -75,9 +77,11 @@ class OpenNamespace:
         noted = _Noted(self, item)
         with noted, self._replaced_when_useless(), self._isolated(item) as given:
             noted.is_set_up()
+            self.is_in_test = True
             try:
                 yield given
             finally:
+                self.is_in_test = False
                 noted.has_ended()
 
     @contextmanager
@@ -223,6 +227,14 @@ class BetweenTests:
         """Let what they have removed at their end be gone."""
         self._expect_changes(fixturedef)
 
+    def pytest_enter_pdb(self) -> None:
+        """Let a second connection see what the running test has done, when a debugger opens."""
+        opened = self._opened
+        if opened.is_in_test:
+            from pytest_berth.isolation import debugger
+
+            debugger.show(opened.berth, opened.server, opened.namespace)
+
     def _expect_changes(self, fixturedef: Any) -> None:
         if fixturedef.scope != "function":
             self._opened.namespace.expect_changes()
@@ -319,9 +331,14 @@ def late(config: pytest.Config, service: Service) -> Iterator[None]:
 
 def in_use(item: pytest.Item, service: Service) -> Namespace | None:
     """Return the namespace that a running test works in: its own, or the worker's; None if none."""
-    known = item.config.stash.get(_OPENED, {})
-    opened = known.get(_of_test(service)) or known.get(service.name)
+    opened = opened_for(item, service)
     return opened.namespace if opened else None
+
+
+def opened_for(item: pytest.Item, service: Service) -> OpenNamespace | None:
+    """Return what `in_use` is about, with its server."""
+    known = item.config.stash.get(_OPENED, {})
+    return known.get(_of_test(service)) or known.get(service.name)
 
 
 def has_own_server(item: pytest.Item, service: Service) -> bool:

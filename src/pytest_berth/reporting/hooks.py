@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pytest_berth.config.options import HINTS, SUMMARY
+from pytest_berth.config.options import HINTS, KEEP_FAILED, SUMMARY
 from pytest_berth.reporting import failure_report, redaction
 from pytest_berth.reporting.progress import TerminalProgress
 from pytest_berth.run.plugin_state import PLUGIN_STATE
@@ -145,3 +145,11 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     terminalreporter.write_sep("=", "berth")
     for line in told:
         terminalreporter.write_line(line)
+    if berth.settings[KEEP_FAILED]:
+        from pytest_berth.reporting import kept_summary
+
+        kept = kept_summary.lines(berth)
+        if kept:
+            terminalreporter.write_sep("=", kept_summary.TITLE)
+        for line in kept:
+            terminalreporter.write_line(line)

@@ -18,7 +18,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pytest_berth.config.options import KEEP
+from pytest_berth.config.options import may_outlive_run
 from pytest_berth.run import heartbeat, process_identity, registry
 from pytest_berth.run.reuse import records
 from pytest_berth.sources import labels
@@ -64,7 +64,7 @@ def labels_of(run: Run, settings: Settings) -> dict[str, str]:
         labels.HOST: platform.node(),
         labels.PROJECT: str(settings.root),
         # Also where it is empty: an image made of a container hands labels down.
-        labels.REUSE: str(records.place()) if settings[KEEP] else "",
+        labels.REUSE: str(records.place()) if may_outlive_run(settings) else "",
     }
 
 

@@ -17,8 +17,10 @@ server's key (``postgres``, ``redis-gw1``), WORK the name of work that is done o
 | ``progress`` | workers | the controller | lines for the terminal |
 | ``usage-error`` | a worker | the controller | why the run is not begun |
 | ``hints`` | workers | the controller | lines of the summary |
+| ``failed-kept`` | workers | the controller | what stays of failed tests, or why not: a line each |
 | ``ID.events`` | an xdist worker | the controller | what took how long: `timeline` |
 | ``unit-tests`` | workers | workers | results of unit tests, with ``--berth-fail-fast`` |
+| ``SERVICE.peek`` | who enters a debugger | the command line | what a test has done is there |
 | ``SERVER.planned.json`` | the starter | all | source, account and perhaps address are settled |
 | ``SERVER.launched.json`` | the starter | the end of the run | there is something to be stopped |
 | ``SERVER.ready.json`` | the starter | all | it answers |
@@ -43,6 +45,7 @@ reattached by a later one, and forgotten when it has ended.
 | File | Written by | Read by | Meaning |
 |---|---|---|---|
 | ``NAME.json`` | the run that uses it | all runs, the reuse reaper | a server, and who uses it |
+| ``ID.kept`` | a run | runs, the command line | the state of a failed test stays there |
 | ``NAME.lock`` | all | all | one process at a time changes the record, or ends its server |
 | ``register.lock`` | all | all | one process at a time writes a record, or ends for want of any |
 | ``reaper.lock`` | the reuse reaper | all | it is held while the reuse reaper lives |
@@ -87,7 +90,7 @@ _STAGES: tuple[Stage, ...] = ("planned", "launched", "ready")
 _AFTER: dict[Stage, Stage] = {"launched": "planned", "ready": "launched"}
 _NAMES = {
     *(OWNER, "berth-made-this.json", "ended", _PUT_OFF, "heartbeat", f"{REAPER}.log"),
-    *("progress", "usage-error", "hints", "unit-tests"),
+    *("progress", "usage-error", "hints", "failed-kept", "unit-tests"),
 }
 _PATTERNS = (
     r"worker-\w+\.json",
@@ -96,6 +99,7 @@ _PATTERNS = (
     rf".+\.({'|'.join(_STAGES)})\.(json|\d+-\d+)",
     r".+\.(starting|failed|failed-prestart|chosen-by-prestart|not-reattached)",
     r".+\.lost-\d+",
+    r"\w+\.peek",
     r".+\.(lock|done|prebuilt)",
 )
 
@@ -127,6 +131,7 @@ class Registry:
         self.progress = directory / "progress"
         self.usage_error = directory / "usage-error"
         self.hints = directory / "hints"
+        self.failed_kept = directory / "failed-kept"
         self.unit_tests = directory / "unit-tests"
 
     def worker(self, worker: str) -> Path:
@@ -149,6 +154,14 @@ class Registry:
     def all_events(self) -> list[Path]:
         """Return the files in which workers have handed that over."""
         return sorted(self.directory.glob("*.events"))
+
+    def peek(self, service: str) -> Path:
+        """Return the file that tells where a test can be looked at that a debugger waits in."""
+        return self.directory / f"{service}.peek"
+
+    def peeks(self) -> list[Path]:
+        """Return all of these files."""
+        return sorted(self.directory.glob("*.peek"))
 
     def lock(self, work: str) -> Path:
         """Return the file that is locked while work is done, or a server is started."""
@@ -293,6 +306,14 @@ class ReuseRegistry:
     def record(self, name: str) -> Path:
         """Return the file of a record."""
         return self.directory / f"{name}.json"
+
+    def kept_state(self, id: str) -> Path:  # noqa: A002
+        """Return the file that tells what stays of a failed test."""
+        return self.directory / f"{id}.kept"
+
+    def kept_states(self) -> list[Path]:
+        """Return the files that tell what stays of failed tests."""
+        return sorted(self.directory.glob("*.kept"))
 
     def names(self) -> list[str]:
         """Return the names of all records."""

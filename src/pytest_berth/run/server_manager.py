@@ -146,9 +146,28 @@ class Manager:
         """Undo what other threads of this process are starting."""
         self.starter.given_up.set()
 
+    def hold(self, service: Service, server: Server, until: float) -> Server:
+        """Let a server stay until a time, though the run ends: see `Reuse.hold`.
+
+        Returns:
+            The server, with the record that it is found by.
+        """
+        if server.source == "external":
+            return server
+        with lock(self.run.directory, f"{server.key}.held"):
+            noted = self.registry.read("launched", server.key) or server
+            held = self.reuse.hold(service, noted, until)
+            if not noted.reuse_record:
+                self.registry.note_launched(held)
+        return held
+
     def end(self, server: Server) -> None:
-        """Stop a server that nobody shares, before the run ends."""
-        self.starter.stop(server)
+        """Stop a server that nobody shares, before the run ends; unless it is held."""
+        noted = self.registry.read("launched", server.key)
+        if noted and noted.reuse_record:
+            self._leave(noted)
+        else:
+            self.starter.stop(server)
         self.registry.forget(server)
         self._ended.append(self._servers.pop(server.key))
 

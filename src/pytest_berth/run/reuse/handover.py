@@ -6,14 +6,17 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from pytest_berth.config.options import KEEP, RYUK
+from pytest_berth.config.options import KEEP, RYUK, may_outlive_run
 from pytest_berth.debug_log import debug
-from pytest_berth.errors import BerthError
-from pytest_berth.run.reuse import records, reuse_reaper
+from pytest_berth.errors import BerthError, NotKeptError
+from pytest_berth.run.reuse import kept_states, records, reuse_reaper
+from pytest_berth.sources import snapshots
 from pytest_berth.sources.choose import Sources, may_serve
 from pytest_berth.waiting import now, wall_clock
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from pytest_berth.api import Progress, Server, Service, Source
     from pytest_berth.config.options import Settings
     from pytest_berth.run.reuse.records import Record, Records
@@ -33,7 +36,7 @@ class Reuse:
 
     def is_wanted(self, service: Service) -> bool:
         """Tell whether the run's server of a service may come from another run, and outlive it."""
-        asked = bool(self.settings[KEEP]) and service.reusable and not self.settings[RYUK]
+        asked = may_outlive_run(self.settings) and service.reusable and not self.settings[RYUK]
         # The names that an application has written down are those of one run after the other.
         given = service.backend.account(self.settings).given
         return asked and not given and not service.missing_package()
@@ -99,7 +102,10 @@ class Reuse:
             return server
 
     def leave(self, service: Service, server: Server) -> None:
-        """Leave a server to later runs, for as long as ``berth_keep`` says."""
+        """Leave a server to later runs, for as long as ``berth_keep`` says.
+
+        Where that is not at all, it stays for the state of failed tests, or ends.
+        """
         ours = str(self.run.directory)
         with self._all.lock(server.reuse_record, within=_LEFT_WITHIN):
             record = self._all.read(server.reuse_record)
@@ -113,9 +119,40 @@ class Reuse:
                 debug("%s: this run was held for dead, and another one has it", server.key)
             else:
                 lasts = self.settings[KEEP].total_seconds() or record.lasts
+                if not (lasts or record.holds_kept_state):
+                    self._end(service, record)
+                    return
                 left = replace(record, lasts=lasts, ends=wall_clock() + lasts)
                 reuse_reaper.register(self._all, left)
                 debug("%s: left for later runs, for %g s", server.key, lasts)
+
+    def require_may_stay(self, service: Service) -> None:
+        """Refuse to keep the state of failed tests on a server that ends with its run.
+
+        Raises:
+            NotKeptError: It does.
+        """
+        if self.settings[RYUK]:
+            raise NotKeptError("the server ends with the run.", why=self.settings.given(RYUK))
+        if service.backend.account(self.settings).given:
+            why = "the settings fix its address or its names, which the next run needs"
+            raise NotKeptError("the server ends with the run.", why=why)
+
+    def hold(self, service: Service, server: Server, until: float) -> Server:
+        """Let a server stay for the state of a failed test; return it with its record.
+
+        Args:
+            service: Its kind.
+            server: A server that this run uses, and berth has started.
+            until: The time, in seconds since 1970.
+        """
+        one = records.name_for_one(service.name, self.run.id, server.slot)
+        held = replace(server, reuse_record=server.reuse_record or one)
+        with self._all.lock(held.reuse_record, within=_LEFT_WITHIN):
+            record = self._all.read(held.reuse_record) or self._record(service, held, digest=())
+            longest = max(record.kept_until, until)
+            reuse_reaper.register(self._all, replace(record, kept_until=longest))
+        return held
 
     def forget(self, server: Server) -> None:
         """Remove the record of a server that has been stopped."""
@@ -145,9 +182,17 @@ class Reuse:
         if record.user != ours and record.is_used:
             self._tell_busy(service)
             return None
-        began, server = now(), record.server
+        began, password = now(), service.backend.account(self.settings).password
+        account = replace(record.server.credentials, password=password)
+        server = replace(record.server, credentials=account)
         try:
-            server = _reset(service, record, self.settings)
+            _reset(service, record, password)
+        except NotCleanError as error:
+            if not record.holds_kept_state:
+                self._pass_over(service, record, error)
+                return None
+            self._set_apart(service, replace(record, server=server), error)
+            return None
         except Exception as error:  # told, and a new one is started
             self._pass_over(service, record, error)
             return None
@@ -163,12 +208,34 @@ class Reuse:
         except Exception as error:  # told; the reuse reaper tries again
             self.progress.note(f"{service.name}: it could not be removed: {_brief(error)}")
 
-    def _record(self, service: Service, server: Server) -> Record:
+    def _set_apart(self, service: Service, record: Record, problem: Exception) -> None:
+        """Leave a server that is of no use to later runs to the state of failed tests on it."""
+        text = f"{service.name}: the server kept for this project is left to what failed"
+        self.progress.note(f"{text}: {_brief(problem)}")
+        name = records.name_for_one(service.name, record.last_run, self.run.id)
+        apart = replace(record, name=name, server=replace(record.server, reuse_record=name))
+        reuse_reaper.register(self._all, apart)
+        kept_states.move(record.name, name)
+        self._all.remove(record)
+
+    def _end(self, service: Service, record: Record) -> None:
+        """End a server of this run's, and leave a snapshot of it if it is fit for one."""
+        source, server = self._source(record.server), record.server
+        try:
+            snapshots.take(service, source, server, self.settings, self.run.id)
+        except Exception as error:  # told, and the server still goes
+            self.progress.note(f"{service.name}: no snapshot is left: {_brief(error)}")
+        source.stop(server)
+        self._all.remove(record)
+
+    def _record(
+        self, service: Service, server: Server, digest: Sequence[str] | None = None
+    ) -> Record:
         lasts = self.settings[KEEP].total_seconds()
         return records.Record(
             name=server.reuse_record,
             server=server,
-            state_digest=tuple(service.backend.state_digest(server)),
+            state_digest=tuple(service.backend.state_digest(server) if digest is None else digest),
             project=str(self.settings.root),
             user=str(self.run.directory),
             lasts=lasts,
@@ -189,7 +256,7 @@ class NotCleanError(Exception):
     """Tests have changed a server in a way that cannot be reset."""
 
 
-def _reset(service: Service, record: Record, settings: Settings) -> Server:
+def _reset(service: Service, record: Record, password: str) -> None:
     """Reset the server and give it a new password.
 
     Raises:
@@ -197,14 +264,13 @@ def _reset(service: Service, record: Record, settings: Settings) -> Server:
         NotReadyError: It does not answer.
         StartError: Another server answers in its place, which is left alone.
     """
-    server, password = record.server, service.backend.account(settings).password
+    server = record.server
     # Not every kind of server keeps out those who take it for another by a password.
     service.backend.probe(server)
     found = service.backend.reset_server(server, record.last_run, record.state_digest, password)
     changed = sorted(set(found) ^ set(record.state_digest))
     if changed:
         raise NotCleanError(f"tests have changed it: {', '.join(changed[:3])}")
-    return replace(server, credentials=replace(server.credentials, password=password))
 
 
 def _brief(error: Exception) -> str:

@@ -48,6 +48,7 @@ class Record:
         user: Directory of the run that uses it, or has used it last.
         lasts: For how many seconds it stays when a run has left it.
         ends: When it ends unless a run uses it, in seconds since 1970.
+        kept_until: Until when the state of failed tests stays on it; it ends no earlier.
         machine: The boot and the pid namespace that it was started in.
         node: The machine's name.
         engine: The variables of the environment that lead to its container engine.
@@ -65,6 +66,7 @@ class Record:
     node: str = field(default_factory=platform.node)
     engine: Mapping[str, str] = field(default_factory=lambda: engine_variables(), repr=False)
     format: int = registry.RECORD_FORMAT
+    kept_until: float = 0.0
 
     def __str__(self) -> str:
         """Return what the server is and where it runs."""
@@ -87,14 +89,24 @@ class Record:
     @property
     def is_over(self) -> bool:
         """Whether its time has passed, or its machine was started anew."""
-        return wall_clock() >= self.ends or self._is_of_earlier_boot
+        return wall_clock() >= self.stays_until or self._is_of_earlier_boot
+
+    @property
+    def stays_until(self) -> float:
+        """When it ends unless a run uses it, in seconds since 1970."""
+        return max(self.ends, self.kept_until)
+
+    @property
+    def holds_kept_state(self) -> bool:
+        """Whether the state of a failed test is on it, and its time is not over."""
+        return wall_clock() < self.kept_until
 
     @property
     def rest(self) -> str:
         """How much time it has left, for people."""
         if self.is_used:
             return "in use"
-        seconds = max(0.0, self.ends - wall_clock())
+        seconds = max(0.0, self.stays_until - wall_clock())
         return f"{seconds / 60:.0f} min left" if seconds >= 100 else f"{seconds:.0f} s left"
 
     @property
@@ -206,6 +218,11 @@ def name(service: str, project: Path, *identity: str) -> str:
     parts = [str(registry.RECORD_FORMAT), str(project), process_identity.machine(), *identity]
     digest = hashlib.sha256(json.dumps(parts).encode()).hexdigest()
     return f"{service}-{digest[:16]}"
+
+
+def name_for_one(service: str, run_id: str, slot: str) -> str:
+    """Return a name that no later run looks for: its server stays, and is nobody's."""
+    return f"{service}-of-{run_id}{f'-{slot}' if slot else ''}"
 
 
 def all_of_user() -> list[Record]:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import replace
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-from pytest_berth.api import Backend
+from pytest_berth.api import Backend, Client
 from pytest_berth.services.kafka import launch
 
 if TYPE_CHECKING:
@@ -111,6 +112,27 @@ class Kafka(Backend):
         from pytest_berth.services.kafka import restore
 
         restore.release(server, run_id)
+
+    def client(self, server: Server, name: str) -> Client:
+        """Return the command that prints the records of a topic."""
+        from pytest_berth.services.kafka import urls
+
+        place = urls.bootstrap(server)
+        code = f"import kafka; [print(each) for each in kafka.KafkaConsumer('{name}',"
+        code += f" bootstrap_servers='{place}', auto_offset_reset='earliest',"
+        code += " consumer_timeout_ms=2000)]"
+        return Client(
+            shlex.split(urls.kcat(server, name)),
+            {},
+            "install kcat (apt-get install kcat, brew install kcat), or add a command of yours:"
+            f' -- python -c "{code}"',
+        )
+
+    def discard_kept(self, server: Server, name: str) -> None:
+        """Delete a kept topic."""
+        from pytest_berth.services.kafka import reset_for_reuse
+
+        reset_for_reuse.discard_kept(server, name)
 
     def prepare_snapshot(self, server: Server, run_id: str) -> bool:
         """Leave everything: what is kept is a file that no test can change."""

@@ -7,11 +7,13 @@ from dataclasses import dataclass, field
 from itertools import count
 from typing import TYPE_CHECKING
 
-from pytest_berth.api import Namespace
+from pytest_berth.api import Kept, Namespace
+from pytest_berth.errors import NotKeptError
 from pytest_berth.run.plugin_state import PLUGIN_STATE
 from pytest_berth.services.kafka import (
     changed_topics,
     error_details,
+    kept_topics,
     left_open,
     names,
     restore,
@@ -34,6 +36,8 @@ if TYPE_CHECKING:
     from pytest_berth.services.kafka.restore import Before, Mark
 
 _AT_ONCE = 50
+# Seconds that all of a failed test's records may take to be copied.
+_KEPT_WITHIN = 30.0
 # A report waits no longer for answers, and asks a broker that gave none no more.
 _REPORTED_WITHIN = 3.0
 
@@ -145,6 +149,24 @@ class KafkaNamespace(Namespace):
         """Return, once, the topics that were emptied or deleted."""
         found, self._dirty = self._dirty, []
         return found
+
+    def keep(self, item: pytest.Item, name: str, until: float) -> list[Kept]:
+        """Copy the records that a failed test has published into topics of their own."""
+        if self._server.source == "external":
+            why = "topics of a run go with it on brokers that others use"
+            raise NotKeptError("no topic can be kept on an external Kafka.", why=why)
+        if self._running is None:
+            return []
+        isolated, before = self._running
+        with closing(Brokers(self.url, self._cluster_id, now() + _KEPT_WITHIN)) as brokers:
+            wanted = [
+                topic
+                for topic in topics.find(brokers)
+                if topic not in self._over and self._is_ours([topic], isolated)
+            ]
+            if self.dedicated:
+                return [Kept(topic) for topic in wanted]
+            return kept_topics.keep(brokers, before.marks, wanted, name, until)
 
     def reopen(self, server: Server) -> None:
         """Go on with the broker, empty as it is, that takes the place of a lost one."""

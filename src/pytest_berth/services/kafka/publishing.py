@@ -18,10 +18,14 @@ from pytest_berth.services.kafka.topics import NOT_YET
 from pytest_berth.waiting import now, wait_for
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from pytest_berth.services.kafka.brokers import Brokers
 
 _ACKNOWLEDGED_WITHIN = 10.0
 _ALL = -1
+# Bytes of a batch; its first record may be longer.
+_SMALL, _LARGE = 1 << 14, 1 << 20
 _ANY = random.SystemRandom()  # the test's own random numbers stay as they are
 # All that such an answer leaves open is whether to ask again.
 _REFUSED = (*NOT_YET, errors.NotEnoughReplicasError)
@@ -55,6 +59,27 @@ def publish(brokers: Brokers, record: Record) -> Record:
     )
 
 
+def produce(brokers: Brokers, topic: str, part: int, node: int, records: Sequence[Record]) -> None:
+    """Publish records to a partition as they are, but for their offsets.
+
+    Args:
+        brokers: Where.
+        topic: The topic.
+        part: The partition.
+        node: The broker that leads it.
+        records: The records, in their order.
+    """
+    left = list(records)
+    while left:
+        builder = _builder(_LARGE)
+        while left and builder.append(
+            left[0].timestamp, left[0].key, left[0].value, list(left[0].headers)
+        ):
+            del left[0]
+        builder.close()
+        _produced(brokers, topic, part, node, bytes(builder.buffer()))
+
+
 def _leaders(brokers: Brokers, topic: str) -> dict[int, int]:
     (described,) = brokers.metadata([topic], create=True).topics
     require(described.error_code, topic)
@@ -79,12 +104,20 @@ def _partition(record: Record, partitions: list[int]) -> int:
 def _send(brokers: Brokers, record: Record, part: int, node: int) -> Record:
     # The time is the test's, frozen or not, as that of its application's producer would be.
     at = int(time.time() * 1000)
+    answer = _produced(brokers, record.topic, part, node, _batch(record, at))
+    if answer.log_append_time_ms >= 0:
+        at = answer.log_append_time_ms
+    return Record(
+        record.topic, part, answer.base_offset, at, record.key, record.value, record.headers
+    )
+
+
+def _produced(brokers: Brokers, topic: str, part: int, node: int, batch: bytes) -> Any:
+    """Send a batch, and return the broker's answer."""
     message = producer_messages.ProduceRequest
     data = message.TopicProduceData(
-        name=record.topic,
-        partition_data=[
-            message.TopicProduceData.PartitionProduceData(index=part, records=_batch(record, at))
-        ],
+        name=topic,
+        partition_data=[message.TopicProduceData.PartitionProduceData(index=part, records=batch)],
     )
     # Newer versions know topics by their ids only.
     request = message(
@@ -96,15 +129,15 @@ def _send(brokers: Brokers, record: Record, part: int, node: int) -> Record:
     )
     (answer,) = brokers.ask_once(request, node).responses[0].partition_responses
     require(answer.error_code, answer.error_message)
-    if answer.log_append_time_ms >= 0:
-        at = answer.log_append_time_ms
-    return Record(
-        record.topic, part, answer.base_offset, at, record.key, record.value, record.headers
-    )
+    return answer
 
 
-def _batch(record: Record, at: int) -> Any:
-    builder = MemoryRecordsBuilder(magic=2, compression_type=0, batch_size=1 << 14)
+def _batch(record: Record, at: int) -> bytes:
+    builder = _builder(_SMALL)
     builder.append(at, record.key, record.value, list(record.headers))
     builder.close()
     return bytes(builder.buffer())
+
+
+def _builder(size: int) -> Any:
+    return MemoryRecordsBuilder(magic=2, compression_type=0, batch_size=size)

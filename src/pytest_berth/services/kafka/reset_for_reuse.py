@@ -5,10 +5,10 @@ from __future__ import annotations
 from contextlib import closing
 from typing import TYPE_CHECKING
 
-from pytest_berth.services.kafka import broker_state, topics, urls
+from pytest_berth.services.kafka import broker_state, kept_topics, topics, urls
 from pytest_berth.services.kafka.brokers import Brokers
 from pytest_berth.services.kafka.consumer_groups import Groups
-from pytest_berth.waiting import wait_for
+from pytest_berth.waiting import wait_for, wall_clock
 
 if TYPE_CHECKING:
     from pytest_berth.api import Server
@@ -35,9 +35,16 @@ def renew(server: Server) -> list[str]:
         broker_state.catch_up(brokers)
         groups = Groups(brokers)
         groups.delete(groups.all())
-        topics.delete(brokers, list(topics.find(brokers)))
+        over = kept_topics.over(brokers, wall_clock())
+        topics.delete(brokers, [*topics.find(brokers), *over])
         wait_for(lambda: not topics.find(brokers), _DELETED_WITHIN, message="the end of all topics")
         return _condition(brokers)
+
+
+def discard_kept(server: Server, name: str) -> None:
+    """Delete a topic with the records of a failed test."""
+    with closing(_brokers(server)) as brokers:
+        kept_topics.discard(brokers, name)
 
 
 def _brokers(server: Server) -> Brokers:

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 Offsets = dict[int, int]
 EARLIEST, LATEST = -2, -1
 INTERNAL = "__"
+# What has stayed of failed tests begins so: see `kept_topics`.
+KEPT = "berth-kept-"
 _TOPIC, _SET_BY_TOPIC = 2, 1
 _SET, _DELETE = 0, 1
 _WITHIN = 10.0
@@ -63,14 +65,18 @@ class Topic:
 
 
 def find(brokers: Brokers, names: Iterable[str] | None = None) -> dict[str, Topic]:
-    """Return those of the topics that exist, without their settings; all but Kafka's own if *None*.
+    """Return those of the topics that exist, without their settings; all if *None*.
+
+    Kafka's own, and what stays of failed tests, are found by name only.
 
     Raises:
         OSError: No broker answers.
     """
     answer = brokers.metadata(None if names is None else sorted(set(names)))
-    found = (_topic(each) for each in answer.topics if not each.error_code)
-    return {each.name: each for each in found if names or not each.name.startswith(INTERNAL)}
+    found = [_topic(each) for each in answer.topics if not each.error_code]
+    if not names:
+        found = [each for each in found if not each.name.startswith((INTERNAL, KEPT))]
+    return {each.name: each for each in found}
 
 
 def describe(brokers: Brokers, names: Collection[str]) -> dict[str, Topic]:

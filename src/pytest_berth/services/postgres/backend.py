@@ -16,7 +16,15 @@ if TYPE_CHECKING:
 
     import pytest
 
-    from pytest_berth.api import Container, Credentials, LocalProcess, LocalRequest, Server, Worker
+    from pytest_berth.api import (
+        Client,
+        Container,
+        Credentials,
+        LocalProcess,
+        LocalRequest,
+        Server,
+        Worker,
+    )
     from pytest_berth.config.options import Settings
     from pytest_berth.errors import BerthError
     from pytest_berth.services.postgres.namespace import WorkerDatabase
@@ -136,6 +144,18 @@ class Postgres(Backend):
 
         run_databases.drop_all(server, run_id)
         external_templates.sweep(server)
+
+    def client(self, server: Server, name: str) -> Client:
+        """Return the command that opens psql in a kept database."""
+        from pytest_berth.services.postgres import client
+
+        return client.psql(server, name)
+
+    def discard_kept(self, server: Server, name: str) -> None:
+        """Drop a kept database."""
+        from pytest_berth.services.postgres.databases import kept_databases
+
+        kept_databases.drop(server, name)
 
     def set_password(self, server: Server, password: str) -> None:
         """Give the administrator another password, which the server's log never sees."""

@@ -118,6 +118,22 @@ def pg_database(_pg_isolation: None, _pg_namespace: WorkerDatabase) -> Iterator[
 
 
 @pytest.fixture
+def pg_peek_url(_pg_isolation: None, _pg_namespace: WorkerDatabase) -> str:
+    """SQLAlchemy URL, as text, of what a second connection can see of this test.
+
+    Scope: function. A rolled-back test's changes nobody else can see in PostgreSQL: there it leads
+    to a copy of the database, which is made anew whenever a debugger opens (``breakpoint()``,
+    ``--pdb``), and before that is as the test found it. Else it leads to the test's own database.
+
+    Raises:
+        IsolationError: The role of an external server cannot create databases.
+    """
+    from pytest_berth.services.postgres import peek
+
+    return peek.url(_pg_namespace)
+
+
+@pytest.fixture
 def pg_connection(_pg_isolation: None, _pg_namespace: WorkerDatabase) -> Iterator[Connection]:
     """SQLAlchemy connection to this worker's database.
 

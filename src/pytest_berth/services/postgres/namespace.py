@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     import pytest
 
-    from pytest_berth.api import Server, Worker
+    from pytest_berth.api import Kept, Server, Worker
     from pytest_berth.isolation.fixture_layers import Place
     from pytest_berth.services.postgres.databases.named_databases import NamedDatabases
     from pytest_berth.services.postgres.server_objects import ServerObjects
@@ -94,6 +94,23 @@ class WorkerDatabase(IsolatedDatabase, Namespace):  # type: ignore[override]  # 
             for database in self._opened():
                 stack.callback(database.leave, fixture, name)
             stack.callback(super().leave, fixture, name)
+
+    def peek(self) -> str:
+        """Copy what a rolled-back test has done to where a second connection sees it."""
+        from pytest_berth.services.postgres import peek
+
+        return peek.look(self)
+
+    def keep(self, item: pytest.Item, name: str, until: float) -> list[Kept]:
+        """Copy what a failed test has done into databases of its own."""
+        from pytest_berth.services.postgres import keep_failed
+
+        databases = [self, *self._opened()]
+        return [
+            kept
+            for database in databases
+            for kept in keep_failed.keep(database, item.nodeid, name, until)
+        ]
 
     def sweep(self) -> None:
         """Put back what has come after the last test's end, in all databases."""

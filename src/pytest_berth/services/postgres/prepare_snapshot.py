@@ -9,7 +9,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from pytest_berth.services.postgres import reset_for_reuse
-from pytest_berth.services.postgres.databases import run_databases, stored_templates
+from pytest_berth.services.postgres.databases import (
+    kept_databases,
+    run_databases,
+    stored_templates,
+)
 
 if TYPE_CHECKING:
     import psycopg
@@ -26,6 +30,7 @@ def prepare(server: Server, run_id: str) -> bool:
         if server.from_snapshot and not (found or server.reuse_record):
             return False
         stored_templates.drop_oldest(connection)
+        kept_databases.drop_all(connection)
     run_databases.drop_all(server, run_id)
     with run_databases.administration(server) as connection:
         if reset_for_reuse.state_digest(server):

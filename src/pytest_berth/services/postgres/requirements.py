@@ -10,7 +10,7 @@ import pytest
 
 from pytest_berth.collection.requirements import fixtures_reached, overridden_in, wider_users
 from pytest_berth.config import markers
-from pytest_berth.config.options import KEEP
+from pytest_berth.config.options import may_outlive_run
 from pytest_berth.errors import SettingsError, nearest
 from pytest_berth.run.plugin_state import PLUGIN_STATE
 from pytest_berth.services.postgres import sqlalchemy_compat
@@ -93,7 +93,9 @@ def needs_restore(items: Sequence[pytest.Item], *, starts: bool) -> bool:
     """
     settings = items[0].config.stash[PLUGIN_STATE].settings
     fills = starts and bool(settings[SCHEMA] or settings[SEED])
-    lasts = settings[POSTGRES.url] or settings[KEEP] or snapshots.wanted(settings, POSTGRES)
+    lasts = (
+        settings[POSTGRES.url] or may_outlive_run(settings) or snapshots.wanted(settings, POSTGRES)
+    )
     return bool(fills and lasts) or any(map(is_repaired, items))
 
 

@@ -12,9 +12,14 @@ from typing import TYPE_CHECKING, Any
 import psycopg
 
 from pytest_berth.debug_log import ignoring
-from pytest_berth.services.postgres.databases import run_databases, stored_templates, template_name
+from pytest_berth.services.postgres.databases import (
+    kept_databases,
+    run_databases,
+    stored_templates,
+    template_name,
+)
 from pytest_berth.services.postgres.server import connections
-from pytest_berth.waiting import wait_for
+from pytest_berth.waiting import wait_for, wall_clock
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -29,8 +34,9 @@ _DATABASE, _ROLE = "database ", "role "
 _IN_CLUSTER = f"""
 SELECT '{_ROLE}' || rolname FROM pg_catalog.pg_roles
 WHERE oid >= {_FIRST_NORMAL} AND rolname <> current_user
-UNION ALL SELECT '{_DATABASE}' || datname FROM pg_catalog.pg_database
+UNION ALL SELECT '{_DATABASE}' || datname FROM pg_catalog.pg_database d
 WHERE oid >= {_FIRST_NORMAL} AND datname !~ '{template_name.PATTERN}'
+AND NOT {kept_databases.IS_KEPT}
 UNION ALL SELECT 'tablespace ' || spcname FROM pg_catalog.pg_tablespace
 WHERE oid >= {_FIRST_NORMAL}
 UNION ALL SELECT 'setting of role or database' FROM pg_catalog.pg_db_role_setting
@@ -84,9 +90,12 @@ UNION ALL SELECT 'event trigger ' || evtname FROM pg_catalog.pg_event_trigger
 UNION ALL SELECT 'foreign server ' || srvname FROM pg_catalog.pg_foreign_server
 UNION ALL SELECT 'default rights of ' || defaclrole::regrole FROM pg_catalog.pg_default_acl
 """
-_END_OTHERS = """
+# Who looks at what a failed test has left may go on with it.
+_END_OTHERS = f"""
 SELECT pg_catalog.pg_terminate_backend(pid) FROM pg_catalog.pg_stat_activity
-WHERE backend_type = 'client backend' AND pid <> pg_catalog.pg_backend_pid()
+WHERE backend_type = 'client backend' AND pid <> pg_catalog.pg_backend_pid() AND NOT EXISTS (
+  SELECT FROM pg_catalog.pg_database d WHERE d.oid = datid AND {kept_databases.IS_KEPT}
+)
 """
 _END_WITHIN = 10.0
 
@@ -122,6 +131,7 @@ def reset_server(server: Server, run_id: str, there: Sequence[str], password: st
         # First, so that what is ended cannot come back.
         run_databases.set_password(connection, account.user, password)
         wait_for(lambda: not _end_others(connection), _END_WITHIN, message="the end of connections")
+        kept_databases.drop_over(connection, wall_clock())
         stored_templates.rename(connection, run_id)
         stored_templates.drop_oldest(connection)
         new = [each for each in in_cluster(connection) if each not in there]
@@ -155,7 +165,7 @@ def _condition(connection: psycopg.Connection[Any], template: psycopg.Connection
 
 
 def _end_others(connection: psycopg.Connection[Any]) -> list[Any]:
-    return connection.execute(_END_OTHERS).fetchall()
+    return connection.execute(_END_OTHERS.encode()).fetchall()
 
 
 def _in_database(connection: psycopg.Connection[Any]) -> list[str]:

@@ -41,6 +41,7 @@ POSTGRES = Service(
         "pg_session",
         "pg_database",
         "pg_databases",
+        "pg_peek_url",
         "pg_async_engine",
         "pg_async_connection",
         "pg_async_session",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-from pytest_berth.api import Backend
+from pytest_berth.api import Backend, Client
 from pytest_berth.services.redis import fixed_address, launch
 
 if TYPE_CHECKING:
@@ -110,6 +110,28 @@ class Redis(Backend):
         from pytest_berth.services.redis import claims
 
         claims.release(server, run_id)
+
+    def client(self, server: Server, name: str) -> Client:
+        """Return the command that opens redis-cli in a database number."""
+        from pytest_berth.services.redis import urls
+
+        number, password = int(name), server.credentials.password
+        return Client(
+            urls.cli_arguments(server, number),
+            {
+                "REDIS_URL": urls.url(server, number),
+                **({"REDISCLI_AUTH": password} if password else {}),
+            },
+            "install redis-tools (apt-get install redis-tools, brew install redis), or add a"
+            ' command of yours: -- python -c "import os, redis; print(redis.from_url('
+            "os.environ['REDIS_URL']).keys())\"",
+        )
+
+    def discard_kept(self, server: Server, name: str) -> None:
+        """Empty a kept database number."""
+        from pytest_berth.services.redis import kept_keys
+
+        kept_keys.discard(server, int(name))
 
     def state_digest(self, server: Server) -> Sequence[str]:
         """Return the server's settings, users, functions and keys."""

@@ -6,10 +6,11 @@ import secrets
 from typing import TYPE_CHECKING
 
 from pytest_berth.api import Container, Credentials, LocalProcess
-from pytest_berth.config.options import ARTIFACT_MIRROR
+from pytest_berth.config.options import ARTIFACT_MIRROR, may_outlive_run
 from pytest_berth.errors import BerthError
+from pytest_berth.services.redis import database_numbers
 from pytest_berth.services.redis import options as ini
-from pytest_berth.services.redis.options import TOKEN
+from pytest_berth.services.redis.options import SPARE, TOKEN
 from pytest_berth.sources import installed_programs
 
 if TYPE_CHECKING:
@@ -108,6 +109,8 @@ def _configuration(settings: Settings, credentials: Credentials, place: dict[str
     for pair in settings[ini.SETTINGS]:
         name, _, value = pair.partition("=")
         values[name.strip().lower()] = value.strip()
+    if may_outlive_run(settings):
+        values["databases"] = str(database_numbers.count(settings) + SPARE)
     return "".join(f"{name} {value}\n" for name, value in values.items())
 
 

@@ -8,14 +8,15 @@ from typing import TYPE_CHECKING
 
 import redis
 
-from pytest_berth.api import Namespace
-from pytest_berth.errors import IsolationError
+from pytest_berth.api import Kept, Namespace
+from pytest_berth.errors import IsolationError, NotKeptError
 from pytest_berth.run.run import MAIN
 from pytest_berth.services.redis import (
     changed_keys,
     clients,
     database_numbers,
     error_details,
+    kept_keys,
     near_misses,
     open_connections,
     restore,
@@ -128,6 +129,15 @@ class RedisNamespace(Namespace):
         clients.drop_idle(server)
         with self._told():
             self._layers.refill()
+
+    def keep(self, item: pytest.Item, name: str, until: float) -> list[Kept]:
+        """Copy what a failed test has written into spare numbers; a server of its own stays."""
+        if self._server.source == "external":
+            why = "on a server that others use, numbers are a run's while it lasts"
+            raise NotKeptError("no database number can be kept on an external Redis.", why=why)
+        if self.dedicated:
+            return [Kept(str(self._databases.number))]
+        return kept_keys.keep(self._databases, item.nodeid, until)
 
     def changes(self, item: pytest.Item) -> Sequence[str]:
         """Tell which keys the test has added, changed and deleted, and what it has set."""

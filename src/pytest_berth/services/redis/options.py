@@ -13,6 +13,8 @@ OLDEST = (6, 2)
 # Redis's own word for it, in its rules of users.
 NO_PASSWORD = "nopass"
 DATABASES = 256
+# Numbers that no test works in, of a server that may outlive its run: for what has failed.
+SPARE = 64
 # The setting that bears the token by which berth knows its own server. Redis and Valkey tell it,
 # let nobody change it while they run, and use it only where they log to syslog.
 TOKEN = "syslog-ident"

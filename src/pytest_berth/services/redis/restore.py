@@ -79,7 +79,7 @@ def capture(databases: WorkerDatabases, known: Baseline) -> Baseline:
         return known
     values: dict[Key, Value] = {}
     for number in look.filled:
-        for keys in _batches(databases.at(number)):
+        for keys in batches(databases.at(number)):
             values.update(read(databases.at(number), number, keys))
     return Baseline(values, token, standing)
 
@@ -112,7 +112,7 @@ def remove_others(databases: WorkerDatabases, baseline: Baseline) -> None:
         return
     for number in filled:
         client = databases.at(number)
-        for keys in _batches(client):
+        for keys in batches(client):
             others = [key for key in keys if (number, key) not in baseline.values]
             if others:
                 client.unlink(*others)
@@ -142,7 +142,8 @@ def read(client: redis.Redis, number: int, keys: list[bytes]) -> Iterable[tuple[
             yield (number, key), Value(dump, now + left if left >= 0 else 0)
 
 
-def _batches(client: redis.Redis) -> Iterator[list[bytes]]:
+def batches(client: redis.Redis) -> Iterator[list[bytes]]:
+    """Yield all keys of a number."""
     cursor = 0
     while True:
         cursor, keys = cast("Any", client.scan(cursor, count=_AT_ONCE))

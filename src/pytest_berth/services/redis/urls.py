@@ -52,7 +52,13 @@ def server(text: str, reason: str) -> Server:
 
 
 def redis_cli(server: Server, database: int) -> str:
-    """Return the command line that opens a shell in a database number, without the password."""
+    """Return the command line that opens a shell in a number, and asks for the password."""
+    asks = ["--askpass"] * bool(server.credentials.password)
+    return shlex.join([*cli_arguments(server, database), *asks])
+
+
+def cli_arguments(server: Server, database: int) -> list[str]:
+    """Return redis-cli with its arguments, which find a database number."""
     scheme, account = server.parameters.get(_SCHEME, "redis"), server.credentials
     words = ["redis-cli"]
     words += (
@@ -60,7 +66,7 @@ def redis_cli(server: Server, database: int) -> str:
     )
     words += ["--tls"] * (scheme == "rediss") + ["-n", str(database)]
     words += ["--user", account.user] if account.user not in {"", "default"} else []
-    return shlex.join([*words, *["--askpass"] * bool(account.password)])
+    return words
 
 
 def values(server: Server, database: int) -> Mapping[str, object]:

@@ -109,11 +109,23 @@ class DatabasePool:
         return ahead.result() if ahead else self._clone(template)
 
     def _give_back(self, private: PooledDatabase) -> None:
-        if private.put_back():
+        if private.set_aside:
+            self._set_aside(private, private.set_aside)
+        elif private.put_back():
             self._idle[private.template].append(private)
         else:
             self._cut_off |= private.is_lost()
             self._replace(private)
+
+    def _set_aside(self, private: PooledDatabase, rename: Callable[[], None]) -> None:
+        """Let a database stay as its test has left it; another one is cloned when it is needed."""
+        self._open.remove(private)
+        self.application.leave(private.name)
+        private.close()
+        try:
+            rename()
+        except (psycopg.Error, TimeoutError) as error:
+            self.note(f"postgres: the private database {private.name} is not kept: {error}")
 
     def _replace(self, private: PooledDatabase) -> None:
         template = private.template

@@ -14,8 +14,13 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from pytest_berth.debug_log import debug
-from pytest_berth.services.postgres.databases import run_databases, template_name
+from pytest_berth.services.postgres.databases import (
+    kept_databases,
+    run_databases,
+    template_name,
+)
 from pytest_berth.services.postgres.server import advisory_locks
+from pytest_berth.waiting import wall_clock
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -111,6 +116,7 @@ def sweep(server: Server) -> None:
     with advisory_locks.session(server) as connection:
         if advisory_locks.is_pooled(connection):
             return
+        kept_databases.drop_over(connection, wall_clock())
         for (name,) in connection.execute(_MARKED, [_GUARDED]).fetchall():
             fingerprint = template_name.fingerprint_in(name)
             of_run = re.fullmatch(_OF_RUN, name)

@@ -17,6 +17,8 @@ from pytest_berth.services.postgres.restore.restore import RestoreConnection
 from pytest_berth.services.postgres.server import connections
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from sqlalchemy import Engine
 
     from pytest_berth.api import Server
@@ -47,6 +49,7 @@ class PooledDatabase:
         lock_timeout: Seconds to wait for locks that a test has left.
         application: The application's connections in this process.
         like: What another clone of the template held, where there is one.
+        set_aside: Where it is to stay as its test has left it: makes that so.
     """
 
     server: Server
@@ -55,6 +58,7 @@ class PooledDatabase:
     lock_timeout: float
     application: Application = field(repr=False)
     like: Baseline | None = field(default=None, repr=False)
+    set_aside: Callable[[], None] | None = field(default=None, init=False, repr=False)
     _connection: RestoreConnection = field(init=False, repr=False)
     _baseline: Baseline | None = field(default=None, init=False, repr=False)
     _sessions: PooledSessions | None = field(default=None, init=False, repr=False)

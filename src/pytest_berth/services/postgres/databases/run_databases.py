@@ -139,7 +139,17 @@ def create(
 
 def create_marked(connection: psycopg.Connection[Any], name: str, template: str, text: str) -> None:
     """Create a database that is known as berth's from its first moment on, by its comment then."""
+    create_in_the_making(connection, name, template)
+    mark_made(connection, name, text)
+
+
+def create_in_the_making(connection: psycopg.Connection[Any], name: str, template: str) -> None:
+    """Create a database that is known as one in the making until `mark_made` is called."""
     cloning.create(connection, name, template, _IN_THE_MAKING)
+
+
+def mark_made(connection: psycopg.Connection[Any], name: str, text: str) -> None:
+    """Give a database the comment by which it is known from now on."""
     comment(connection, name, text)
     execute(connection, f"ALTER DATABASE {{}} CONNECTION LIMIT {cloning.UNLIMITED}", name)
 
@@ -207,6 +217,11 @@ def exists(connection: psycopg.Connection[Any], name: str) -> bool:
     """Tell whether there is a database of that name."""
     query = "SELECT 1 FROM pg_database WHERE datname = %s"
     return connection.execute(query, [name]).fetchone() is not None
+
+
+def is_used(connection: psycopg.Connection[Any], name: str) -> bool:
+    """Tell whether anybody is connected to a database."""
+    return bool(connection.execute(_USERS, [name, []]).fetchall())
 
 
 def drop_unused(

@@ -28,7 +28,7 @@ from pytest_berth.services.postgres.server import backend_crash, connections
 from pytest_berth.services.postgres.service import POSTGRES
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from sqlalchemy import Connection, Engine
     from sqlalchemy.orm import Session
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from pytest_berth.isolation.fixture_layers import Place
     from pytest_berth.run.plugin_state import PluginState
     from pytest_berth.services.postgres.databases.database import Database, PrivateDatabase
+    from pytest_berth.services.postgres.databases.pooled_database import PooledDatabase
     from pytest_berth.services.postgres.databases.private_databases import PrivateDatabases
     from pytest_berth.services.postgres.isolation.choice import Isolation
     from pytest_berth.services.postgres.isolation.rollback import Outer
@@ -168,6 +169,16 @@ class IsolatedDatabase:
     def fixture_backends(self) -> frozenset[int]:
         """Process ids of the backends that the test has used through ``pg_engine``'s pool."""
         return self._sessions.used if self._sessions else frozenset()
+
+    @property
+    def lent(self) -> Sequence[PooledDatabase]:
+        """The private databases of the test that runs now."""
+        return self._private.lent if self._private else ()
+
+    def before_rollback(self, work: Callable[[Outer], None]) -> None:
+        """Call *work* when the rolled-back test that runs now has ended, before its rollback."""
+        assert self._rollback, "a rolled-back test runs"
+        self._rollback.before_end = work
 
     @contextmanager
     def connection(self) -> Iterator[Connection]:

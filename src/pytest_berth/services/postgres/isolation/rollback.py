@@ -47,6 +47,7 @@ class Rollback:
         ours: Whether the run has created the database: only then its sequences are set back.
         start_over: Makes the database anew, where a test has got out of its transaction, and is
             told so.
+        before_end: What the running test's end has to wait for, once; its transaction is usable.
     """
 
     url: str = field(repr=False)
@@ -54,6 +55,7 @@ class Rollback:
     ours: bool
     start_over: Callable[[str], object] = field(repr=False)
     connection: Connection | None = field(default=None, init=False, repr=False)
+    before_end: Callable[[Outer], None] | None = field(default=None, init=False, repr=False)
     _engine: Engine | None = field(default=None, init=False, repr=False)
     _sequences: Sequences | None = field(default=None, init=False, repr=False)
 
@@ -90,6 +92,7 @@ class Rollback:
                 yield
         finally:
             self.connection = None
+            self._call_before_end(outer)
             self._end(outer, sequences)
 
     def is_cut_off(self) -> bool:
@@ -123,6 +126,13 @@ class Rollback:
         if self._sequences is None or self._sequences.connection is not outer:
             self._sequences = Sequences(outer)
         return outer, self._sequences
+
+    def _call_before_end(self, outer: Outer) -> None:
+        work, self.before_end = self.before_end, None
+        if work and not outer.closed:
+            if outer.is_aborted():
+                outer.rollback()
+            work(outer)
 
     def _end(self, outer: Outer, sequences: Sequences) -> None:
         if outer.closed:

@@ -17,6 +17,8 @@ from pytest_berth.services.postgres.advice import COMMITS
 from pytest_berth.services.postgres.isolation.pooled_sessions import PAST_ROLLBACK, Driver, make_new
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from psycopg import sql
     from psycopg.pq.abc import PGresult
     from sqlalchemy import Engine
@@ -43,16 +45,21 @@ class Connect(Protocol):
 
 
 class OuterTransaction(psycopg.Connection[Any]):
-    """A psycopg connection that can be put into an outer transaction."""
+    """A psycopg connection that can be put into an outer transaction.
+
+    Attributes:
+        was_aborted: Whether an error has cost the running test what it had not committed.
+    """
 
     _in_test = False
     _before_tests: Driver | None = None
+    was_aborted = False
 
     def begin_test(self) -> bytes:
         """Open the outer transaction; return a signature of where the sequences stand."""
         self._before_tests = self._before_tests or Driver.of(self)
         signature = _value(self.send(b"BEGIN; " + SAVEPOINTS))
-        self._in_test = True
+        self._in_test, self.was_aborted = True, False
         return signature
 
     def end_test(self) -> bytes:
@@ -77,6 +84,7 @@ class OuterTransaction(psycopg.Connection[Any]):
         if not self._in_test:
             super().commit()
         elif status == TransactionStatus.INERROR:
+            self.was_aborted = True
             self.send(ROLLBACK)  # as the server does with COMMIT in a failed transaction
         elif status == TransactionStatus.INTRANS:
             self.send(COMMIT)
@@ -85,7 +93,9 @@ class OuterTransaction(psycopg.Connection[Any]):
         """Roll back; inside a test, to the savepoint that stands for the transaction."""
         if not self._in_test:
             super().rollback()
-        elif self.pgconn.exec_(ROLLBACK).status == ExecStatus.FATAL_ERROR:
+            return
+        self.was_aborted |= self.is_aborted()
+        if self.pgconn.exec_(ROLLBACK).status == ExecStatus.FATAL_ERROR:
             # The outer transaction is gone, by SQL or with the server: end_test will tell.
             super().rollback()
         elif self._prepared.clear():
@@ -126,6 +136,24 @@ class OuterTransaction(psycopg.Connection[Any]):
         result = self.pgconn.exec_(b"SHOW transaction_isolation")
         failed = result.status == ExecStatus.FATAL_ERROR
         return "" if failed else _value(result).decode().upper()
+
+    def is_aborted(self) -> bool:
+        """Tell whether an error has aborted the test's transaction."""
+        return self.info.transaction_status == TransactionStatus.INERROR
+
+    def is_in_transaction(self) -> bool:
+        """Tell whether there is a transaction in which statements can be sent."""
+        return self.info.transaction_status == TransactionStatus.INTRANS
+
+    def run(self, statements: bytes) -> None:
+        """Send statements past psycopg."""
+        self.send(statements)
+
+    def copy_out(self, statement: sql.Composed) -> Iterator[bytes]:
+        """Yield what COPY TO gives."""
+        with self.cursor().copy(statement) as copy:
+            for part in copy:
+                yield bytes(part)
 
     def fetch(self, query: str | sql.Composed) -> list[tuple[Any, ...]]:
         """Return the rows of a query."""

@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import io
 from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
 import psycopg
 import psycopg2
-from psycopg2.extensions import TRANSACTION_STATUS_INERROR, connection
+from psycopg2.extensions import (
+    TRANSACTION_STATUS_INERROR,
+    TRANSACTION_STATUS_INTRANS,
+    connection,
+)
 
 from pytest_berth.services.postgres.isolation import rollback_connection
 from pytest_berth.services.postgres.server import connections
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from psycopg import sql
     from sqlalchemy import Engine
 
@@ -23,11 +30,12 @@ class OuterTransaction2(connection):
     """A psycopg2 connection that can be put into an outer transaction, which psycopg2 begins."""
 
     _in_test = False
+    was_aborted = False
 
     def begin_test(self) -> bytes:
         """Open the outer transaction; return a signature of where the sequences stand."""
         signature = self._value(rollback_connection.SAVEPOINTS)
-        self._in_test = True
+        self._in_test, self.was_aborted = True, False
         return signature
 
     def end_test(self) -> bytes:
@@ -51,7 +59,8 @@ class OuterTransaction2(connection):
         """Commit; inside a test, end the savepoint that stands for the transaction."""
         if not self._in_test:
             super().commit()
-        elif self.info.transaction_status == TRANSACTION_STATUS_INERROR:
+        elif self.is_aborted():
+            self.was_aborted = True
             self._run(
                 rollback_connection.ROLLBACK
             )  # as the server does with COMMIT in a failed transaction
@@ -63,6 +72,7 @@ class OuterTransaction2(connection):
         if not self._in_test:
             super().rollback()
             return
+        self.was_aborted |= self.is_aborted()
         try:
             self._run(rollback_connection.ROLLBACK)
         except psycopg2.Error:
@@ -92,6 +102,14 @@ class OuterTransaction2(connection):
             rollback_connection.refuse("another isolation level" if level else "autocommit")
         super().set_isolation_level(level)
 
+    def is_aborted(self) -> bool:
+        """Tell whether an error has aborted the test's transaction."""
+        return bool(self.info.transaction_status == TRANSACTION_STATUS_INERROR)
+
+    def is_in_transaction(self) -> bool:
+        """Tell whether there is a transaction in which statements can be sent."""
+        return bool(self.info.transaction_status == TRANSACTION_STATUS_INTRANS)
+
     def is_lost(self) -> bool:
         """Tell whether the server has ended the connection, without asking it."""
         try:
@@ -111,6 +129,16 @@ class OuterTransaction2(connection):
         with self.cursor() as cursor:
             cursor.execute(text)
             return cursor.fetchall()
+
+    def copy_out(self, statement: sql.Composed) -> Iterator[bytes]:
+        """Yield what COPY TO gives."""
+        with self.cursor() as cursor, io.BytesIO() as found:
+            cursor.copy_expert(statement.as_string(None), found)
+            yield found.getvalue()
+
+    def run(self, statements: bytes) -> None:
+        """Send statements, within a test."""
+        self._run(statements)
 
     def _run(self, statements: bytes) -> None:
         with self.cursor() as cursor:

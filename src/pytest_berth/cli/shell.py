@@ -1,0 +1,162 @@
+"""``pytest-berth shell``: opens a shell in what stays of a failed test, or in one that waits.
+
+The password is handed to the program in its environment: it is neither printed nor an argument.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pytest_berth.debug_log import ignoring
+from pytest_berth.errors import NotKeptError
+from pytest_berth.reporting import kept_summary
+from pytest_berth.run import heartbeat, registry
+from pytest_berth.run.registry import OWNER
+from pytest_berth.run.reuse import kept_states
+from pytest_berth.services import discovery
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from pytest_berth.api import Client, Server, Service
+    from pytest_berth.run.reuse.kept_states import KeptState
+
+
+def open_failed(
+    part: str, *, service: str = "", prints: bool = False, instead: Sequence[str] = ()
+) -> int:
+    """Open a shell in what stays of the one failed test whose id has a part, and return its status.
+
+    Args:
+        part: The test's id, its beginning, or another part of it.
+        service: Which service, where the test had several.
+        prints: Whether the command is only printed, with the names of the environment it needs.
+        instead: A command that is run in the place of the service's client, with its environment.
+
+    Raises:
+        NotKeptError: There is none, or there are several.
+    """
+    state = find(kept_states.all_of_user(), part, service)
+    return _open(state.reached, state.name, prints=prints, instead=instead)
+
+
+def _open(server: Server, name: str, *, prints: bool, instead: Sequence[str]) -> int:
+    client = _service(server).backend.client(server, name)
+    if instead:
+        client = client._replace(command=instead)
+    if prints:
+        print(shlex.join(client.command))
+        if client.environment:
+            print(f"# needs in its environment: {', '.join(client.environment)}")
+        return 0
+    program = _program(client, server)
+    if program is None:
+        raise NotKeptError(
+            f"{client.command[0]} is not installed.",
+            why="it is neither on the PATH nor beside the server's program",
+            remedy=client.instead,
+        )
+    command = [program, *client.command[1:]]
+    return subprocess.run(command, env={**os.environ, **client.environment}, check=False).returncode
+
+
+def open_peek(service: str = "", *, prints: bool = False, instead: Sequence[str] = ()) -> int:
+    """Open a shell in what a test has done in which a debugger waits, and return its status.
+
+    Args:
+        service: As for `open_failed`.
+        prints: As for `open_failed`.
+        instead: As for `open_failed`.
+
+    Raises:
+        NotKeptError: No test of this user's waits.
+    """
+    for directory in reversed(list(registry.directories(Path(tempfile.gettempdir())))):
+        if registry.is_directory(directory) and not heartbeat.has_ended(directory / OWNER):
+            noted = registry.Registry(directory)
+            for path in noted.peeks():
+                told = json.loads(path.read_text("utf-8"))
+                server = noted.read("ready", told["server"])
+                if server and service in {"", server.service}:
+                    print(f"{told['test']}, as it was when its debugger opened", file=sys.stderr)
+                    return _open(server, told["name"], prints=prints, instead=instead)
+    raise NotKeptError(
+        "no test waits in a debugger.",
+        why="no run of this user has stopped at a breakpoint() or with --pdb",
+        remedy="pytest --pdb",
+    )
+
+
+def find(states: Sequence[KeptState], part: str, service: str = "") -> KeptState:
+    """Return what stays of the newest failure of the one test that is meant.
+
+    Raises:
+        NotKeptError: Nothing is kept of such a test, or several are meant.
+    """
+    of_service = [each for each in states if service in {"", each.server.service}]
+    matching = [each for each in of_service if part in each.nodeid]
+    exact = [each for each in matching if each.nodeid == part]
+    begun = [each for each in matching if each.nodeid.startswith(part)]
+    found = exact or begun or matching
+    if not found:
+        raise NotKeptError(
+            f"nothing is kept of a failed test {part!r}.",
+            why=_listed(states) or "no run has kept anything, or its time is over",
+            remedy="pytest --berth-keep-failed keeps what fails, for an hour"
+            " or as long as --berth-keep says",
+        )
+    # Of a test that has failed in several runs the last one is meant.
+    last = found[-1]
+    meant = [each for each in found if (each.nodeid, each.run_id) == (last.nodeid, last.run_id)]
+    if len({each.nodeid for each in found}) > 1 or len(meant) > 1:
+        raise NotKeptError(
+            f"{part!r} means several.",
+            why=_listed(found if len({each.nodeid for each in found}) > 1 else meant),
+            remedy="give more of the test's id, or the service: --service postgres",
+        )
+    return last
+
+
+def _listed(states: Sequence[KeptState]) -> str:
+    return "\n".join(
+        f"{each.nodeid}  {each.server.service} {each.name}  until {kept_summary.until(each)}"
+        for each in states
+    )
+
+
+def _service(server: Server) -> Service:
+    services, _ = discovery.find()
+    (found,) = (each for each in services if each.name == server.service)
+    return found
+
+
+def _program(client: Client, server: Server) -> str | None:
+    """Return the path of a client: from the PATH, else from beside the server's own program."""
+    import psutil
+
+    found = shutil.which(client.command[0])
+    if found or server.source != "local" or "pid" not in server.handle:
+        return found
+    with ignoring(psutil.Error, why="the server's process is gone"):
+        place = Path(psutil.Process(server.handle["pid"]).exe()).parent
+        return shutil.which(client.command[0], path=str(place))
+    return None
+
+
+def main(part: str | None, service: str, *, prints: bool, instead: Sequence[str]) -> None:
+    """Run the command, for a failed test or, without one, for a peek; exit with its status."""
+    try:
+        if part is None:
+            sys.exit(open_peek(service, prints=prints, instead=instead))
+        sys.exit(open_failed(part, service=service, prints=prints, instead=instead))
+    except NotKeptError as error:
+        print(f"berth: {error}", file=sys.stderr)
+        sys.exit(1)
