@@ -427,12 +427,16 @@ EXPLAINED = {
         "refused: id=*, email=NULL, password_hash=[*][*][*], *",
     ],
     "check": ["users_age_check of public.users: CHECK (age > 0)", "refused: *, age=0"],
-    "table": ["the nearest: public.users", "the schema was made by: schema.sql"],
+    "table": ["the nearest: public.users", "the database was made by: schema.sql"],
     "path": ['there is shop.baskets; new connections look in: "$user", public (search_path)'],
     "column": ["the nearest: public.users.email", "public.users has: id, email, *"],
     "function": ["the nearest: pg_catalog.lower, *"],
     "of_schema": ["there are the schemas public, shop"],
-    "failed_before": ["an earlier statement of the same transaction failed, *"],
+    "failed_before": [
+        "the transaction was aborted by an earlier statement, and the test went on:",
+        "!  *SELECT nothing  -> *",
+        "roll back, or to a savepoint, *",
+    ],
     "locked": [
         "may be in the way: pid *, locked tables: public.users; statement: UPDATE users *",
         'while updating tuple * in relation "users"',

@@ -151,7 +151,7 @@ class WorkerDatabase(IsolatedDatabase, Namespace):  # type: ignore[override]  # 
         """Tell what the server knows of an error."""
         from pytest_berth.services.postgres.failure import explain
 
-        return explain.lines([self, *self._opened()], error)
+        return explain.lines([self, *self._opened()], item, error)
 
     def shell(self, item: pytest.Item) -> str:
         """Return the command that opens psql in the test's database."""

@@ -167,7 +167,7 @@ def _made_by(database: IsolatedDatabase, ask: Asking, table: str = "") -> list[s
     if not lines:
         told = [f"nothing has made a schema: {SCHEMA.name} is not set"]
     else:
-        told = [f"the schema was made by: {joined(lines, _MOST)}"]
+        told = [f"the database was made by: {joined(lines, _MOST)}"]
     told += [
         f"{step.line} has the table {table} by now: its module was not imported when the schema"
         " was made"
