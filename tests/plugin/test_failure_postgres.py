@@ -10,6 +10,8 @@ import pytest
 from marks import slow
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from conftest import Project
 
 SECRET = "hunter2"
@@ -462,3 +464,53 @@ def test_what_the_server_knows_of_an_error(users: Project) -> None:
         pytest.LineMatcher(section(result, f"test_{name}", known)).fnmatch_lines(expected)
         assert SECRET not in "\n".join(section(result, f"test_{name}", known))
     assert not section(result, "test_assertion", known)
+
+
+def test_a_server_that_is_silent_or_lost_keeps_nobody_waiting(
+    project: Project, require_source: Callable[[str], None]
+) -> None:
+    require_source("local")
+    (project.root / "schema.sql").write_text(SCHEMA)
+    project.ini("berth_pg_schema = schema.sql", "berth_source = local")
+    project.conftest(
+        """
+        import os, signal
+        import pytest
+
+        @pytest.hookimpl(tryfirst=True)
+        def pytest_runtest_teardown(item):
+            if item.name == "test_silent":
+                os.kill(item.funcargs["pg_server"].server.handle["pid"], signal.SIGCONT)
+        """
+    )
+    project.write(
+        helpers=HELPERS,
+        test_it="""
+            import os, signal, socket
+            import pytest_berth
+            from helpers import *
+
+            def test_silent(pg_server, pg_session):
+                run(pg_session, *WORK)
+                os.kill(pg_server.server.handle["pid"], signal.SIGSTOP)
+                assert False
+
+            def test_lost(pg_server, pg_session):
+                run(pg_session, *WORK)
+                os.kill(pg_server.server.handle["pid"], signal.SIGQUIT)
+                place = pg_server.server.host, pg_server.server.port
+                pytest_berth.wait_for(lambda: socket.socket().connect_ex(place))
+                run(pg_session, "SELECT 1")
+
+            def test_next(pg_session):
+                assert pg_session.execute(text("SELECT count(*) FROM users")).scalar() == 3
+        """,
+    )
+
+    result = project.run("-rN", "--tb=short", "-p", "no:randomly")
+
+    result.assert_outcomes(failed=2, passed=1, errors=1)
+    (silent,) = changed(result, "test_silent").lines
+    assert silent.startswith("the server does not answer: ")
+    (lost,) = changed(result, "test_lost").lines
+    assert lost.startswith(("the server does not answer: ", "the test's connection is lost"))

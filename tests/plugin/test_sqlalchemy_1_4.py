@@ -102,11 +102,18 @@ def test_a_transaction_that_the_test_has_ended_is_told(served: Project) -> None:
                 assert pg_session.query(User).count() == 0
 
             def test_async(pg_async_session): pass
+
+            def test_fails(pg_session):
+                pg_session.add(User(email="ada"))
+                pg_session.commit()
+                pg_session.add(User(email="ada"))
+                pg_session.flush()
         """,
     )
     served.ini("berth_pg_schema = models:Base")
     result = served.run("-Wignore")
-    result.assert_outcomes(passed=2, errors=2)
+    result.assert_outcomes(passed=2, failed=1, errors=2)
+    result.stdout.fnmatch_lines(["users_email_key: one row of public.users for each (email)"])
     result.stdout.fnmatch_lines(
         [
             "the test ended the transaction that it was to be rolled back with.",

@@ -144,6 +144,17 @@ class IsolatedDatabase:
         return self._rollback.sequences if self._rollback else {}
 
     @property
+    def rolled_back(self) -> Outer | None:
+        """The connection that the rolled-back test which runs now began on, lost or not."""
+        return self._rollback.running if self._rollback else None
+
+    @property
+    def rolled_back_backend(self) -> int:
+        """The process id of its backend; 0 where there is none."""
+        running = self.rolled_back
+        return running.info.backend_pid if running and not running.closed else 0
+
+    @property
     def held(self) -> list[Held]:
         """What the running test's databases held before it: private ones, or the worker's."""
         lent = self._private.lent if self._private else []
@@ -163,7 +174,7 @@ class IsolatedDatabase:
         lent = self._private.lent if self._private else []
         found = {each.connection.backend for each in self.held}
         found |= {each.held[0].backend for each in lent}
-        return found | ({self.outer.info.backend_pid} if self.outer else set())
+        return found | {self.rolled_back_backend}
 
     @property
     def fixture_backends(self) -> frozenset[int]:

@@ -36,7 +36,7 @@ def of(databases: Sequence[IsolatedDatabase]) -> list[str]:
     """
     found: list[tuple[str, list[str]]] = []
     for database in databases:
-        if database.outer:
+        if database.rolled_back:
             found.append((database.name or database.database, _in_transaction(database)))
         found += [(database.name or held.database, _since_baseline(held)) for held in database.held]
     told = [(name, lines) for name, lines in found if lines]
@@ -46,7 +46,7 @@ def of(databases: Sequence[IsolatedDatabase]) -> list[str]:
 
 
 def _in_transaction(database: IsolatedDatabase) -> list[str]:
-    outer = database.outer
+    outer = database.rolled_back
     assert outer, "a rolled-back test runs"
     try:
         with (

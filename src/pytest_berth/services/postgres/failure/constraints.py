@@ -91,9 +91,9 @@ class View:
 @contextmanager
 def view(database: IsolatedDatabase) -> Iterator[View]:
     """Yield the rolled-back test's connection if it can be asked, else a new one."""
-    if database.outer:
+    if database.rolled_back:
         try:
-            with asking.in_test(database.outer) as ask:
+            with asking.in_test(database.rolled_back) as ask:
                 yield View(ask, rolled_back.own_id(ask), None)
                 return
         except NoAnswerError as error:

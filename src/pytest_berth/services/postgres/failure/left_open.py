@@ -138,7 +138,7 @@ def _open_in(database: IsolatedDatabase, fixtures: frozenset[int]) -> list[str]:
             raise NoAnswerError(str(error)) from error
         waits, advisory = waiting(ask), dict(_advisory(ask))
         own = database.own_backends
-        outer = database.outer.info.backend_pid if database.outer else 0
+        outer = database.rolled_back_backend
         holders = {pid for each in waits for pid in each.holders}
         waiters = {each.pid for each in waits}
         told = [

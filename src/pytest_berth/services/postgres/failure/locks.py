@@ -83,9 +83,12 @@ def _may_hold(opened: OpenTransaction, text: str) -> bool:
 
 
 def _holder(database: IsolatedDatabase, opened: OpenTransaction) -> str:
-    outer = database.outer.info.backend_pid if database.outer else 0
     place = replace(opened, place=database.application.place(opened))
-    own = " (the test's own connection, which is rolled back)" if opened.pid == outer else ""
+    own = (
+        " (the test's own connection, which is rolled back)"
+        if opened.pid == database.rolled_back_backend
+        else ""
+    )
     return f"may be in the way: {place}{own}"
 
 

@@ -31,5 +31,5 @@ def command(database: IsolatedDatabase) -> str:
     lines = [f"psql '{dsn}'"]
     if server.credentials.password:
         lines.append(_PASSWORD)
-    lines.append(_UNCOMMITTED if database.outer else _WHILE)
+    lines.append(_UNCOMMITTED if database.rolled_back else _WHILE)
     return "\n".join(lines)

@@ -48,6 +48,8 @@ class Rollback:
         start_over: Makes the database anew, where a test has got out of its transaction, and is
             told so.
         before_end: What the running test's end has to wait for, once; its transaction is usable.
+        connection: SQLAlchemy's connection of the test that runs now, if one does.
+        running: What that began on, which SQLAlchemy may have given up meanwhile.
     """
 
     url: str = field(repr=False)
@@ -56,6 +58,7 @@ class Rollback:
     start_over: Callable[[str], object] = field(repr=False)
     connection: Connection | None = field(default=None, init=False, repr=False)
     before_end: Callable[[Outer], None] | None = field(default=None, init=False, repr=False)
+    running: Outer | None = field(default=None, init=False, repr=False)
     _engine: Engine | None = field(default=None, init=False, repr=False)
     _sequences: Sequences | None = field(default=None, init=False, repr=False)
 
@@ -85,13 +88,14 @@ class Rollback:
         outer, sequences = self._living(engine)
         sequences.remember(outer.begin_test())
         try:
+            self.running = outer
             with engine.connect() as self.connection:
                 with sqlalchemy_compat.committing(self.connection):
                     for step in seeds:
                         step.run_in(self.connection)
                 yield
         finally:
-            self.connection = None
+            self.connection = self.running = None
             self._call_before_end(outer)
             self._end(outer, sequences)
 
