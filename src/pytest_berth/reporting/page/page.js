@@ -139,7 +139,8 @@ function statements(list, withTest) {
       h("td.number", null, time(each.duration)),
       h("td.number.rows", { "data-unit": each.rows === 1 ? "row" : "rows" }, each.rows === null || each.rows === undefined ? "" : count(each.rows)),
       h("td.statement", null, each.text,
-        each.parameters ? h("span.path", null, each.parameters) : null,
+        each.parameters.startsWith("[") ? h("span.path", null, each.parameters) : ` ${each.parameters}`,
+        each.answer ? h("span.path", null, `→ ${each.answer}`) : null,
         each.error ? h("span.wrong", null, each.error) : null,
         h("span.path", null, [each.phase === "call" ? "" : `in ${each.phase}`, each.at].filter(Boolean).join(", at ")),
         withTest ? h("span.path", null, h("a", { href: `#failure-${each.failure}` }, split(each.nodeid)[1])) : null),
@@ -365,14 +366,15 @@ function tests() {
 function slowest() {
   const all = run.failures.flatMap((each, failure) => each.statements.map((one) => ({ ...one, failure, nodeid: each.nodeid })));
   const list = all.sort((a, b) => b.duration - a.duration).slice(0, 25);
-  return list.length ? part("statements", "Slowest statements of failing tests", "A plan was asked for when its test failed, before anything was cleaned up.", h("div.card", null, statements(list, true))) : null;
+  return list.length ? part("statements", "Slowest statements of failing tests", list.some((each) => each.plan) ? "A plan was asked for when its test failed, before anything was cleaned up." : "", h("div.card", null, statements(list, true))) : null;
 }
 
+const onlyTables = () => run.tables.every((each) => each.service === "postgres");
 function tables() {
   if (!run.tables.length) return null;
   const most = run.tables[0].tests;
   const several = new Set(run.tables.map((each) => each.service)).size > 1;
-  return part("tables", several ? "Tables, keys and topics most touched" : "Tables most touched", "How many tests left changes there that had to be put back.",
+  return part("tables", onlyTables() ? "Tables most touched" : "Most touched", "How many tests left changes there that had to be put back.",
     h("ol.ranks.card", null, run.tables.map((each) => h("li", null, h("span.mono", null, several ? h("span.dim", null, `${each.service} `) : "", breakable(each.name)),
       h("span.time", { "aria-hidden": "true" }, shown(h("span.b-isolation"), (100 * each.tests) / most)), h("span.number", null, count(each.tests))))));
 }
@@ -398,7 +400,7 @@ function follow() {
 header();
 const parts = [run.failures.length ? failures() : null, run.tests.length || run.timeline.length ? waterfall() : null, run.tests.length ? tests() : null, slowest(), tables(), servers()].filter(Boolean);
 const numbers = { failures: run.failures.length, tests: run.tests.length, tables: run.tables.length, servers: run.servers.length };
-const labels = { failures: "Failures", timeline: "Timeline", tests: "Tests", statements: "Statements", tables: "Tables", servers: "Servers" };
+const labels = { failures: "Failures", timeline: "Timeline", tests: "Tests", statements: "Statements", tables: onlyTables() ? "Tables" : "Touched", servers: "Servers" };
 byId("nav").append(h("ul", null, parts.map((each) => h("li", null, h("a", { href: `#${each.id}` }, labels[each.id], numbers[each.id] ? h("b", null, count(numbers[each.id])) : null)))));
 byId("main").append(...parts);
 byId("footer").append("Written by pytest-berth; this file needs no network.");

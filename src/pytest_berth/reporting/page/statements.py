@@ -40,6 +40,7 @@ def of_test(item: pytest.Item, service: Service, *, is_over: bool) -> list[dict[
             "phase": record.phase,
             "duration": round(record.seconds, 6),
             "rows": record.rows,
+            "answer": recorded_lines.answer(record).removeprefix("-> "),
             "error": masked(record.error),
             "at": recorded_lines.place(record.line, root),
             "plan": plans.get(number, ""),
