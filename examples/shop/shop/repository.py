@@ -5,7 +5,7 @@ from decimal import Decimal
 from typing import NamedTuple
 
 from sqlalchemy import select, text
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, selectinload
 
 from shop.models import Customer, Order, OrderItem, Product, sales_per_product
 from shop.pricing import unit_price
@@ -60,6 +60,11 @@ class ShopRepository:
         for item in order.items:
             self.session.expire(item.product, ["stock"])  # The trigger has changed it.
         return order
+
+    def list_orders(self, customer_id: int) -> Sequence[Order]:
+        """Return a customer's orders, the latest first; their items come with them."""
+        query = select(Order).filter_by(customer_id=customer_id).order_by(Order.placed_at.desc())
+        return self.session.scalars(query.options(selectinload(Order.items))).all()
 
     def refresh_sales(self) -> None:
         self.session.execute(text("REFRESH MATERIALIZED VIEW sales_per_product"))

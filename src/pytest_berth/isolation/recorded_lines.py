@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import os
 import re
+from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 from pytest_berth.isolation.recorder import CALL, Cut, Words
+from pytest_berth.isolation.statement_hooks import SERVICE
 from pytest_berth.shown_values import MASK, is_secret, masked, shown, word
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     from pytest_berth.isolation.application_lines import Line
@@ -19,35 +21,43 @@ if TYPE_CHECKING:
 _WIDEST = 160
 _LONGEST_VALUE = 40
 _LONGEST_PARAMETERS = 120
+_COLUMNS = re.compile(r"^(SELECT [^,()]+,) .*? FROM ")
+# In a row, for one line to stand for them.
+_FEWEST = 3
 _LITERAL = re.compile(
     r"\b[eE]'(?:[^'\\]|\\.|'')*(?:'|$)|'(?:[^']|'')*(?:'|$)|\$(\w*)\$.*?(?:\$\1\$|$)", re.DOTALL
 )
 
 
-def lines(records: Sequence[Record], root: Path) -> list[str]:
+def lines(records: Sequence[Record], root: Path, most: int = 0) -> list[str]:
     """Return a line for each record: when, how long, rows, from where, and what; `!` if it failed.
+
+    One stands for several in a row that differ in their parameters only.
 
     Args:
         records: What was sent.
         root: Paths are shown relative to this directory.
+        most: How many lines to return, the last ones; 0 for all.
     """
+    runs = list(_runs(records))
+    last = runs[len(runs) - most + 1 :] if most and len(runs) > most else runs
     connections = list(dict.fromkeys(each.connection for each in records if each.connection))
     names = {each: f"#{number}" for number, each in enumerate(connections, 1)}
     table = [
         (
-            "!" if record.error else " ",
-            "" if record.phase == CALL else record.phase,
-            names.get(record.connection, "") if len(names) > 1 else "",
-            f"{record.seconds * 1000:.1f} ms",
-            _rows(record.rows),
-            place(record.line, root),
+            "!" if run[0].error else " ",
+            "" if run[0].phase == CALL else run[0].phase,
+            names.get(run[0].connection, "") if len(names) > 1 else "",
+            f"{sum(each.seconds for each in run) * 1000:.1f} ms",
+            _rows([each.rows for each in run]),
+            place(run[0].line, root),
         )
-        for record in records
+        for run in last
     ]
     widths = [max(map(len, column)) for column in zip(*table, strict=True)]
-    return [
-        f"{_row(row, widths)}  {_what(record)}" for row, record in zip(table, records, strict=True)
-    ]
+    told = [f"{_row(row, widths)}  {_what(run)}" for row, run in zip(table, last, strict=True)]
+    left = sum(map(len, runs[: len(runs) - len(last)]))
+    return [f"... {left} before (berth_report_lines = {most})", *told] if left else told
 
 
 def place(line: Line, root: Path) -> str:
@@ -59,18 +69,44 @@ def place(line: Line, root: Path) -> str:
 
 
 def statement(record: Record, most: int = _WIDEST) -> str:
-    """Return a statement on one line, cut; where it names a secret, without the texts in it."""
+    """Return a statement on one line, cut; where it names a secret, without the texts in it.
+
+    Of many columns the first one is shown: of more interest is where they come from.
+    """
     text = " ".join(record.text.split())
     if is_secret(text):
         text = _LITERAL.sub(f"'{MASK}'", text)
+    if len(text) > most:
+        text = _COLUMNS.sub(r"\1 ... FROM ", text, count=1)
     return text if len(text) <= most else f"{text[: most - 3]}..."
 
 
-def _what(record: Record) -> str:
-    gap = " " if isinstance(record.parameters, Words) else "  "
-    parts = [gap.join(filter(None, (statement(record), parameters(record)))), answer(record)]
-    if record.error:
-        parts.append(f"-> {masked(record.error)[:_WIDEST]}")
+def _runs(records: Sequence[Record]) -> Iterator[Sequence[Record]]:
+    """Yield the records, together those in a row of which one line tells enough.
+
+    Of statements it does, as these tell more than their parameters.
+    """
+
+    def key(record: Record) -> tuple[object, ...]:
+        alone = id(record) if record.error or record.service != SERVICE else 0
+        return record.line, record.text, record.phase, record.connection, alone
+
+    for _, alike in groupby(records, key):
+        run = list(alike)
+        if len(run) < _FEWEST:
+            yield from ([each] for each in run)
+        else:
+            yield run
+
+
+def _what(run: Sequence[Record]) -> str:
+    first = run[0]
+    gap = " " if isinstance(first.parameters, Words) else "  "
+    parts = [gap.join(filter(None, (statement(first), parameters(first)))), answer(first)]
+    if first.error:
+        parts.append(f"-> {masked(first.error)[:_WIDEST]}")
+    if len(run) > 1:
+        parts.append(f"({len(run)} times in a row)")
     return "  ".join(filter(None, parts))
 
 
@@ -131,10 +167,11 @@ def _value(value: object, name: str) -> str:
     return shown(value, name=name, most=_LONGEST_VALUE)
 
 
-def _rows(rows: int | None) -> str:
-    if rows is None:
+def _rows(numbers: Sequence[int | None]) -> str:
+    known = [number for number in numbers if number is not None]
+    if not known:
         return ""
-    return "1 row" if rows == 1 else f"{rows} rows"
+    return "1 row" if sum(known) == 1 else f"{sum(known)} rows"
 
 
 def _row(row: Sequence[str], widths: Sequence[int]) -> str:

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from pytest_berth.isolation.application_lines import Line
     from pytest_berth.isolation.driver_hooks import Hooks
 
+# Of fewer statements none is one of too many.
+MANY = 10
 SETUP, CALL, TEARDOWN = "setup", "call", "teardown"
 _MOST_RECORDS = 1000
 _LONGEST_TEXT = 4000

@@ -14,7 +14,7 @@ import pytest
 from pytest_berth.collection.requirements import describe_isolation, services_reached
 from pytest_berth.config.options import HTML, JSON
 from pytest_berth.errors import BerthError, ServiceError
-from pytest_berth.reporting import failure_sections
+from pytest_berth.isolation import recorder
 
 if TYPE_CHECKING:
     from pytest_berth.api import Server, Service
@@ -46,6 +46,11 @@ def complete(report: pytest.TestReport, item: pytest.Item, call: pytest.CallInfo
         vars(report)["berth_isolation"] = {
             each.name: describe_isolation(item, each) for each in services
         }
+        sent = recorder.of(item.config)
+        if report.when == "call" and sent and sent.count > recorder.MANY:
+            from pytest_berth.reporting import repeated_queries
+
+            repeated_queries.tell(item, report)
     if report.failed and services:
         _explain(report, call)
     if report.failed and call.excinfo:
@@ -53,6 +58,8 @@ def complete(report: pytest.TestReport, item: pytest.Item, call: pytest.CallInfo
         if berth.exports:
             _tell_refused(report, call.excinfo.value, berth, services)
     if report.failed and berth.has_manager:
+        from pytest_berth.reporting import failure_sections
+
         _tell_lost(report, call, berth, [service.name for service in services])
         running = {server.service for server in berth.manager.servers}
         for service in [service for service in services if service.name in running]:

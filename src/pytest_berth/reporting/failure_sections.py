@@ -69,11 +69,7 @@ def _done(item: pytest.Item, service: Service, most: int) -> list[str]:
     """Return what the test has sent, newest last: the last of it where it is much."""
     found = recorder.of(item.config)
     records = found.records(service.name) if found else []
-    if len(records) <= most:
-        return recorded_lines.lines(records, item.config.rootpath) if records else []
-    last = records[len(records) - most + 1 :]
-    left = f"... {len(records) - len(last)} before (berth_report_lines = {most})"
-    return [left, *recorded_lines.lines(last, item.config.rootpath)]
+    return recorded_lines.lines(records, item.config.rootpath, most) if records else []
 
 
 def _answer(title: str, ask: Callable[[], Sequence[str]]) -> Sequence[str]:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from pytest_berth.services.postgres.databases.database import PrivateDatabase
     from pytest_berth.services.postgres.databases.named_databases import NamedDatabases
     from pytest_berth.services.postgres.namespace import WorkerDatabase
+    from pytest_berth.services.postgres.queries import Queries
 
 
 @pytest.fixture(scope="session")
@@ -194,3 +195,17 @@ def pg_async_session(_pg_isolation: None, _pg_async: Access) -> Iterator[AsyncSe
     """
     with _pg_async.session() as session:
         yield session
+
+
+@pytest.fixture
+def pg_queries(_pg_isolation: None, pytestconfig: pytest.Config) -> Iterator[Queries]:
+    """Counts and lists the statements that the test sends, without those of its fixtures.
+
+    Scope: function. ``with pg_queries(at_most=3): ...`` fails where more are sent in the block;
+    ``pg_queries.statements`` has all since the test's call has begun. It changes nothing about the
+    isolation.
+    """
+    from pytest_berth.services.postgres.queries import counted
+
+    with counted(pytestconfig) as queries:
+        yield queries

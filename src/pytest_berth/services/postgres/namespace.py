@@ -71,6 +71,10 @@ class WorkerDatabase(IsolatedDatabase, Namespace):  # type: ignore[override]  # 
             sqlalchemy_compat.require_for(active_fixtures(item))
             asked = requirements_of(item)
         with ExitStack() as stack:
+            if item is not None and asked.max_queries is not None:
+                from pytest_berth.services.postgres import queries
+
+                stack.enter_context(queries.limited(item.config, asked.max_queries))
             if self.berth.settings[DATABASES]:
                 stack.enter_context(self.named.isolate_by(asked.isolation))
             stack.enter_context(self._server_objects_put_back(asked.isolation))

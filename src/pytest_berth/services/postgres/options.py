@@ -215,20 +215,28 @@ class PgMarker(NamedTuple):
 
     isolation: str | None = None
     seed: Sequence[object] = ()
+    max_queries: int | None = None
 
 
-def berth_pg(*, isolation: str | None = None, seed: Sequence[object] = ()) -> PgMarker:
+def berth_pg(
+    *,
+    isolation: str | None = None,
+    seed: Sequence[object] = (),
+    max_queries: int | None = None,
+) -> PgMarker:
     """Take the arguments of ``@pytest.mark.berth_pg``.
 
     Args:
         isolation: ``auto``, ``rollback``, ``truncation``, ``database`` or ``none``.
         seed: Lines as in ``berth_pg_seed``, applied before the test and gone after it.
+        max_queries: How many statements the test may send, without those of its fixtures.
     """
-    return PgMarker(isolation, [seed] if isinstance(seed, str) else seed)
+    return PgMarker(isolation, [seed] if isinstance(seed, str) else seed, max_queries)
 
 
 MARKER = Marker(
     berth_pg,
-    "berth_pg(isolation=None, seed=()): how the test gets a clean Postgres: "
-    "auto, rollback, truncation, database or none; and what it finds there besides the run's seeds",
+    "berth_pg(isolation=None, seed=(), max_queries=None): how the test gets a clean Postgres: auto,"
+    " rollback, truncation, database or none; what it finds there besides the run's seeds; and how"
+    " many statements it may send",
 )

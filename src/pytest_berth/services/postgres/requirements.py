@@ -1,4 +1,4 @@
-"""Reads what a test requires of Postgres: its isolation, and seeds of its own."""
+"""Reads what a test requires of Postgres: its isolation, seeds of its own, its most queries."""
 
 from __future__ import annotations
 
@@ -38,10 +38,17 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Requirements:
-    """A test's isolation, and what it finds in the database besides the run's seeds."""
+    """What a test asks of Postgres.
+
+    Attributes:
+        isolation: How it gets a clean slate.
+        seeds: What it finds in the database besides the run's seeds.
+        max_queries: How many statements its call may send; None for any number.
+    """
 
     isolation: Isolation
     seeds: tuple[Step, ...]
+    max_queries: int | None = None
 
 
 _REQUIREMENTS = pytest.StashKey[Requirements]()
@@ -161,13 +168,20 @@ def _read(item: pytest.Item, berth: PluginState) -> Requirements:
             why=f"@pytest.mark.berth_pg(isolation=...) at {item.nodeid}",
             remedy=nearest(str(marker.isolation), ISOLATIONS),
         )
+    most = marker.max_queries
+    if most is not None and (type(most) is not int or most < 0):
+        raise SettingsError(
+            f"max_queries is {most!r}, which is no number of statements.",
+            why=f"@pytest.mark.berth_pg(max_queries=...) at {item.nodeid}",
+            remedy="use a whole number, such as 5; 0 for none",
+        )
     isolation = choose(
         fixtures_reached(item, POSTGRES),
         marker.isolation,
         berth.settings,
         exported=berth.exports_any(POSTGRES),
     )
-    return Requirements(isolation, _seeds(item, berth, marker.seed))
+    return Requirements(isolation, _seeds(item, berth, marker.seed), most)
 
 
 def _seeds(item: pytest.Item, berth: PluginState, seed: object) -> tuple[Step, ...]:

@@ -45,6 +45,7 @@ POSTGRES = Service(
         "pg_async_engine",
         "pg_async_connection",
         "pg_async_session",
+        "pg_queries",
     ),
     fixture_module="pytest_berth.services.postgres.fixtures",
     needs=("pg_schema", "pg_seed"),
