@@ -75,7 +75,7 @@ def test_each_step_has_its_line_and_no_password(local: Project) -> None:
         "postgres: launch took * s (postgres)",
         "postgres: launched: *, initialised anew (snapshot: it will not be stored)",
         "postgres: answer took * s (postgres)",
-        "postgres: start took * s (local, postgres)",
+        "postgres: start took * s (local)",
         "postgres: step took * s (models:Base.metadata)",
         "postgres: template took * s (schema and seeds, 1 step)",
         "postgres: main joins the server at 127.0.0.1:*",
@@ -102,7 +102,7 @@ def test_a_run_under_xdist_knows_what_took_how_long_in_its_workers(local: Projec
     told = [re.sub(r"[\d.]+ s\b|(?<=: db)\d+$", "N", each.split(" ", 2)[2]) for each in events]
     assert {each.split()[1] for each in events} == {"gw0", "gw1"}
     assert {
-        "postgres: start took N (local, postgres)",
+        "postgres: start took N (local)",
         "postgres: template took N (schema and seeds, 1 step)",
         "postgres: clean up took N (truncation) for test_it.py::test_commit: public.users",
         "redis: clean up took N (flushed) for test_it.py::test_redis: dbN",

@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from pytest_berth.sources import artifact_cache
 from pytest_berth.waiting import wall_clock
+from temporary import open_home
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -135,6 +137,23 @@ def test_what_would_be_faster_is_told_and_berth_hints_silences_all(local: Projec
         " with pg_connection or pg_session they are rolled back, which takes less time"
     )
     assert hints(local.run("-o", "berth_hints=false")) == []
+
+
+def test_that_no_snapshot_can_be_kept_is_told_where_it_costs_seconds(local: Project) -> None:
+    local.ini("berth_source = local", "berth_pg_schema = models:Base.metadata")
+    local.write(test_it="def test_rolled_back(pg_session): pass")
+    local.conftest(CONFTEST)
+    binaries = list(artifact_cache.cache_directory().glob("embedded*"))
+    with open_home() as cache:
+        for path in binaries:
+            (cache / path.name).symlink_to(path)
+        (cache / "secret").write_text("known to all")
+        (cache / "secret").chmod(0o644)
+        (schema,) = hints(local.run(BERTH_CACHE=str(cache), BERTH_SNAPSHOTS="auto"))
+    assert schema.startswith("postgres: schema and seeds took 0.")
+    assert schema.endswith(
+        " s, and will in each run: no snapshot can be kept here; the debug log says why"
+    )
 
 
 def test_an_ordinary_run_has_none_and_ci_starts_anew_each_time(local: Project) -> None:

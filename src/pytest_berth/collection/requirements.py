@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 # Ours and pytest's: these fixtures ask for no others by `request`.
 _KNOWN = ("pytest_berth.", "_pytest.")
 _REACHED = pytest.StashKey[dict[str, frozenset[str]]]()
+_DESCRIBED = pytest.StashKey["dict[str, str]"]()
 
 
 def prepare(item: pytest.Item, services: Sequence[Service], exported: Collection[Service]) -> bool:
@@ -130,6 +131,13 @@ def services_reached(item: pytest.Item, services: Sequence[Service]) -> list[Ser
 
 def describe_isolation(item: pytest.Item, service: Service) -> str:
     """Describe how a test gets its clean slate of a service, and why so; empty where it cannot."""
+    known = item.stash.setdefault(_DESCRIBED, {})
+    if service.name not in known:
+        known[service.name] = _described(item, service)
+    return known[service.name]
+
+
+def _described(item: pytest.Item, service: Service) -> str:
     try:
         return service.backend.describe_isolation(item)
     except (MissingExtraError, ServiceError) as error:

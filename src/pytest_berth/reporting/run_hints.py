@@ -52,16 +52,21 @@ def of_run(berth: PluginState, config: pytest.Config, *, failed: bool) -> Iterat
 def _schema(berth: PluginState) -> Iterator[str]:
     """Tell of a schema that takes seconds in each run, as snapshots are off."""
     settings = berth.settings
+    if settings[KEEP] or snapshots.in_ci():
+        return
     for event in berth.run.timeline.events:
-        service = _service(berth, event.service)
-        spared = settings[KEEP] or snapshots.wanted(settings, service)
         made_anew = event.what == "template" and "earlier" not in event.detail
-        if made_anew and event.took >= NOTICEABLE and not (spared or snapshots.in_ci()):
-            if _is_ours(berth, event.service) and service.snapshots:
+        if made_anew and event.took >= NOTICEABLE:
+            service = _service(berth, event.service)
+            why = ""
+            if not snapshots.wanted(settings, service):
+                why = f"{settings.given(SNAPSHOTS)}; with auto, later runs start from what is there"
+            elif not any(each.snapshot for each in berth.served if each.service == service.name):
+                why = "no snapshot can be kept here; the debug log says why"
+            if why and service.snapshots and _is_ours(berth, service.name):
                 yield (
-                    f"{event.service}: schema and seeds took {event.took:.1f} s, and will in each"
-                    f" run: {settings.given(SNAPSHOTS)}; with auto, later runs start from what is"
-                    " there"
+                    f"{service.name}: schema and seeds took {event.took:.1f} s, and will in each"
+                    f" run: {why}"
                 )
             return
 

@@ -90,9 +90,9 @@ def _starts(found: Mapping[str, Sequence[Event]]) -> Iterator[str]:
             for part in found[what]
             if _is_part(part, start) and part.took >= 0.001
         ]
-        told = f"{start.service} {seconds(start.took)}, {start.detail}"
+        told = f"{seconds(start.took)}, from {start.start:.1f} s on, {start.detail}"
         failed = ", failed" if start.failed else ""
-        yield f"{told}{failed}: {', '.join(parts)}" if parts else f"{told}{failed}"
+        yield f"{start.service} {told}{failed}{': ' if parts else ''}{', '.join(parts)}"
 
 
 def _is_part(part: Event, start: Event) -> bool:

@@ -149,7 +149,8 @@ class Starter:
         """Launch the server and wait for it; where a snapshot is of no use, without it."""
         began = now()
         self.refuse_after_the_end()
-        with self._measured("start", service, f"{source.name}, {plan.key}"):
+        whose = f"{source.name}, of {plan.slot} alone" if plan.slot else source.name
+        with self._measured("start", service, whose):
             try:
                 ready = self._launch_and_wait(service, source, plan)
             finally:
