@@ -142,6 +142,10 @@ def pytest_configure(config: pytest.Config) -> None:
         from pytest_berth.run.fail_fast import FailFast
 
         config.pluginmanager.register(FailFast(berth.run, berth.run.workers), "berth-fail-fast")
+    if berth.settings[core_options.AUDIT] != "off" and not config.option.collectonly:
+        from pytest_berth.reporting import audit
+
+        audit.start(config)
     if berth.settings[core_options.HTML] or berth.settings[core_options.JSON]:
         from pytest_berth.reporting.page import collector
 

@@ -450,6 +450,22 @@ class Namespace:
         """
         raise NotKeptError("its service keeps nothing.", why=f"{type(self).__name__} has no keep()")
 
+    # For ``--berth-audit``: asked after every test, whatever the test uses.
+
+    def audit(self) -> Mapping[str, str | None]:
+        """Return all that it holds which a test must leave as it was, as a text by name.
+
+        Two looks are compared, and what differs is shown. A text's first line says how a thing
+        stands, such as ``2 rows``, each further line is a part of it, such as ``id=1``. What
+        follows a tab in a line is compared, and not shown: the digest of a value, or of a secret.
+        None stands for what cannot be told at the moment.
+        """
+        raise NotImplementedError(f"{type(self).__name__} has no audit()")
+
+    def audit_server(self) -> Mapping[str, str | None]:
+        """Return the same of what all workers share on the server, such as its settings."""
+        return {}
+
     @property
     def follows_fixtures(self) -> bool:
         """Whether `entering` and `leave` put back what fixtures of a wider scope write."""

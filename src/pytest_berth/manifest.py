@@ -6,7 +6,8 @@ are made of. Services of other distributions have no such file: they are importe
 any.
 
 Its rows are as short as they are read: an option is name, type, flag, help; a fixture is name,
-module, scope, and the fixtures that it asks for.
+module, scope, and the fixtures that it asks for. Where a flag may be given without a value, what
+that means comes fifth.
 """
 
 from __future__ import annotations
@@ -45,13 +46,15 @@ def read() -> Mapping[str, Any]:
 
 def add_options(parser: pytest.Parser, rows: Iterable[Sequence[Any]]) -> None:
     """Register ini options, and the flags of those that have one."""
-    for name, kind, flag, about in rows:
+    for name, kind, flag, about, *bare in rows:
         # With None as default, getini tells "not set" from every value that can be set.
         parser.addini(name, about, type=kind, default=None)
         if flag:
-            action = "store_true" if kind == "bool" else "store"
+            given: dict[str, Any] = {"action": "store_true" if kind == "bool" else "store"}
+            if bare:
+                given |= {"nargs": "?", "const": bare[0]}
             group = parser.getgroup("berth", "real servers (pytest-berth)")
-            group.addoption(flag, action=action, default=None, help=about)
+            group.addoption(flag, **given, default=None, help=about)
 
 
 def plugin_name(service: str) -> str:
@@ -96,7 +99,7 @@ def is_anything_set(config: pytest.Config) -> bool:
     """Tell whether any of the settings, or something that looks like one, is set anywhere."""
     given = config.known_args_namespace
     rows = [*read()["options"], *(row for each in read()["services"] for row in each["options"])]
-    flags = (flag.lstrip("-").replace("-", "_") for _, _, flag, _ in rows if flag)
+    flags = (flag.lstrip("-").replace("-", "_") for _, _, flag, *_ in rows if flag)
     return (
         any(name.startswith("BERTH_") for name in os.environ)
         or any(getattr(given, flag, None) is not None for flag in flags)

@@ -184,3 +184,37 @@ def test_interrupted_it_ends_what_it_has_started(unit: Project) -> None:
     told = (unit.root / "output").read_text()
     assert "berth: interrupted; what the last run had started is ended" in told
     assert not psutil.pid_exists(pid)
+
+
+def test_what_the_polluter_leaves_in_a_server_is_told(served: Project) -> None:
+    served.models()
+    served.write(
+        test_it="""
+            import pytest
+            from sqlalchemy import text
+
+            pytestmark = pytest.mark.berth_pg(isolation="none")
+
+            def test_0(pg_engine): pass
+
+            def test_leaves(pg_engine):
+                with pg_engine.begin() as connection:
+                    connection.execute(text("INSERT INTO users (email) VALUES ('x')"))
+
+            def test_2(pg_engine): pass
+
+            def test_victim(pg_engine):
+                with pg_engine.connect() as connection:
+                    assert not connection.scalar(text("SELECT count(*) FROM users"))
+        """
+    )
+    result = served.run(FLAG, "test_it.py::test_victim")
+    assert result.ret == 0, result.stdout.str()
+    result.stdout.fnmatch_lines(
+        [
+            "berth: found: breaks test_it.py::test_victim:",
+            "  test_it.py::test_leaves",
+            "berth: what it leaves behind, by --berth-audit:",
+            "  postgres: rows of public.users: 0 rows -> 1 row (new: id=1)",
+        ]
+    )

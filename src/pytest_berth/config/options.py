@@ -34,6 +34,7 @@ class Option(Generic[T_co]):
         help: One line for ``pytest --help``.
         type: pytest's ini type: ``string``, ``linelist`` or ``bool``.
         flag: Command-line flag that goes before everything else, if there is one.
+        bare: What the flag means where it is given without a value; empty where it takes one.
     """
 
     def __init__(
@@ -44,6 +45,7 @@ class Option(Generic[T_co]):
         help: str,  # noqa: A002
         type: str = "string",  # noqa: A002
         flag: str | None = None,
+        bare: str = "",
     ) -> None:
         self.name = name
         self.parse = parse
@@ -51,6 +53,7 @@ class Option(Generic[T_co]):
         self.help = help
         self.type = type
         self.flag = flag
+        self.bare = bare
 
     @property
     def variable(self) -> str:
@@ -63,9 +66,10 @@ class Option(Generic[T_co]):
         return (self.flag or self.name).lstrip("-").replace("-", "_")
 
     @property
-    def row(self) -> tuple[str, str, str | None, str]:
+    def row(self) -> tuple[str | None, ...]:
         """What pytest is told of it, as in the manifest."""
-        return self.name, self.type, self.flag, self.help
+        row = self.name, self.type, self.flag, self.help
+        return (*row, self.bare) if self.bare else row
 
 
 class Setting(NamedTuple):
@@ -209,6 +213,16 @@ def choice(*valid: str) -> Callable[[str], str]:
     return parse
 
 
+def audit(value: str) -> str:
+    """Take off, report or fail; what follows the flag by mistake is a path most often."""
+    word = value.strip()
+    if word not in ("off", "report", "fail"):
+        raise ValueError(
+            "use report, fail or off; where a path follows the flag: --berth-audit=report PATH"
+        )
+    return word
+
+
 SOURCE: Option[str] = Option(
     "berth_source",
     choice("auto", "container", "local", "external"),
@@ -343,6 +357,15 @@ HINTS: Option[bool] = Option(
     "tell at the end what would be faster, or may be a mistake, a line each (default true)",
     type="bool",
 )
+AUDIT: Option[str] = Option(
+    "berth_audit",
+    audit,
+    "off",
+    "compare all servers with their baseline after every test, which is slow: report (the flag"
+    " alone) tells the first test that broke each thing, fail makes it an error; off (default)",
+    flag="--berth-audit",
+    bare="report",
+)
 ARTIFACT_MIRROR: Option[str] = Option(
     "berth_artifact_mirror",
     text,
@@ -376,6 +399,7 @@ OPTIONS: tuple[Option[Any], ...] = (
     JSON,
     SUMMARY,
     HINTS,
+    AUDIT,
     ARTIFACT_MIRROR,
     RYUK,
 )

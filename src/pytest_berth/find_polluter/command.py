@@ -136,7 +136,7 @@ class Search:
     def _tell(self, polluters: Tests) -> pytest.ExitCode:
         """Show what was found, with a command that has been seen to show it, and what is left."""
         tests = [*polluters, self.test]
-        again = self._runs.run(tests)
+        again = self._runs.run(tests, "--berth-audit=report")
         if again.outcomes.get(self.test) != "failed":
             return self._stop(
                 "it has failed after these, and passes after them when that is run again:"

@@ -341,6 +341,11 @@ def opened_for(item: pytest.Item, service: Service) -> OpenNamespace | None:
     return known.get(_of_test(service)) or known.get(service.name)
 
 
+def shared_namespace(config: pytest.Config, service: Service) -> OpenNamespace | None:
+    """Return what this worker has opened on the server that it shares; None if nothing yet."""
+    return config.stash.get(_OPENED, {}).get(service.name)
+
+
 def has_own_server(item: pytest.Item, service: Service) -> bool:
     """Tell whether a test has a server for itself."""
     settings = item.config.stash[PLUGIN_STATE].settings

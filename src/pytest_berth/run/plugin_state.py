@@ -96,6 +96,12 @@ class PluginState:
             self.at_end.callback(self._prestart.end)
         return self._prestart
 
+    def join_prestarts(self) -> None:
+        """Wait for the servers that are being started before a test asks for them."""
+        if self._prestart is not None:
+            for service in self.services:
+                self._prestart.join(service)
+
     @property
     def is_given_a_server(self) -> bool:
         """Whether a URL in the settings tells the password of a server that is there already."""

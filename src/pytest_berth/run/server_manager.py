@@ -118,6 +118,12 @@ class Manager:
                 self.registry.chosen_by_prestart(name).touch()
         return server
 
+    def ready(self, service: Service) -> Server | None:
+        """Return the server that this worker shares, where it is ready, used or not."""
+        name = self._key(service)
+        found = self._servers.get(name) or self.registry.read("ready", name)
+        return None if found is None or self.is_lost(found) else found
+
     def current(self, server: Server) -> Server:
         """Return the server that has taken the place of another one, or that one itself."""
         return self._servers.get(server.key, server)

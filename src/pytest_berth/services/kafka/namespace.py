@@ -168,6 +168,22 @@ class KafkaNamespace(Namespace):
                 return [Kept(topic) for topic in wanted]
             return kept_topics.keep(brokers, before.marks, wanted, name, until)
 
+    def audit(self) -> Mapping[str, str | None]:
+        """Return the topics and groups that are the worker's own."""
+        from pytest_berth.services.kafka import audit
+
+        with closing(self.clients()) as clients:
+            return audit.of_worker(clients.brokers, self._is_own, self._over)
+
+    def audit_server(self) -> Mapping[str, str | None]:
+        """Return topics that workers share, and what the broker is set to, where it is ours."""
+        from pytest_berth.services.kafka import audit
+
+        if self._server.source == "external":
+            return {}
+        with closing(self.clients()) as clients:
+            return audit.of_broker(clients.brokers, self._is_shared)
+
     def reopen(self, server: Server) -> None:
         """Go on with the broker, empty as it is, that takes the place of a lost one."""
         self._server = server
@@ -267,6 +283,13 @@ class KafkaNamespace(Namespace):
                 cleaner.end(before)
                 self._dirty = cleaner.dirty
                 self._delete_many(clients)
+
+    def _is_own(self, name: str) -> bool:
+        prefix = names.prefix(self._worker.run_id, self._worker.name)
+        return self.is_alone or name.startswith(prefix)
+
+    def _is_shared(self, name: str) -> bool:
+        return not (self.is_alone or name.startswith(names.run_prefix(self._worker.run_id)))
 
     def _cleaning(self, clients: Clients, fixed: Mapping[str, str], test: str) -> Cleaning:
         worker = self._worker

@@ -197,6 +197,11 @@ class Application:
         found = map(_backend, (*_connections(), *_async_connections()))
         return pooled | {pid for pid, name in found if name == database}
 
+    def idle(self, database: str) -> set[int]:
+        """Return those that are in nobody's hands, as far as pools tell that."""
+        taken = {each.pid for entry, each in self._known() if entry.in_use}
+        return self.backends(database) - taken
+
     def _of(self, pid: int) -> list[tuple[ConnectionPoolEntry, Checkout]]:
         return [(entry, each) for entry, each in self._known() if each.pid == pid]
 

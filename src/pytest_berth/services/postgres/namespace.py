@@ -23,7 +23,7 @@ from pytest_berth.services.postgres.requirements import (
 from pytest_berth.services.postgres.service import POSTGRES
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     import pytest
 
@@ -168,6 +168,24 @@ class WorkerDatabase(IsolatedDatabase, Namespace):  # type: ignore[override]  # 
         from pytest_berth.services.postgres.failure import plans
 
         return plans.of(self, statements)
+
+    def audit(self) -> Mapping[str, str | None]:
+        """Return what all databases of the worker hold, and who is at work in them."""
+        from pytest_berth.services.postgres import audit
+
+        found: dict[str, str | None] = {}
+        for each in (self, *self._opened()):
+            idle = each.application.idle(each.database)
+            of_one = audit.of_database(self.server, each.database, idle)
+            where = f" in the database {each.name!r}" if each.name else ""
+            found |= {f"{name}{where}": text for name, text in of_one.items()}
+        return found
+
+    def audit_server(self) -> Mapping[str, str | None]:
+        """Return what there is beside databases of tests, on a server that is berth's own."""
+        from pytest_berth.services.postgres import audit
+
+        return {} if self.server.source == "external" else audit.of_server(self.server)
 
     def reopen(self, server: Server) -> None:
         """Make all databases anew on the server that takes the place of a lost one."""

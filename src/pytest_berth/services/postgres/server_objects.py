@@ -147,21 +147,11 @@ class ServerObjects:
         return self._rows(_SIGN)
 
     def _read(self) -> State:
-        parts = [
-            f"SELECT '{kind}', ({name})::text, c::text FROM pg_catalog.{catalog} c WHERE {where}"
-            for catalog, (kind, name, where) in self._catalogs()
-        ]
         found: State = {}
-        for kind, name, text in self._rows(" UNION ALL ".join(parts) + _OTHERS):
+        for kind, name, text in self._rows(query(self._open().info.server_version)):
             # Several rows may say the same of other objects than those that can be removed.
             found.setdefault(kind, {})[name if kind in _NAMED else text] = text
         return found
-
-    def _catalogs(self) -> Iterator[tuple[str, tuple[str, str, str]]]:
-        version = self._open().info.server_version
-        for catalog, description in _ROWS.items():
-            if catalog != "pg_parameter_acl" or version >= 150000:
-                yield catalog, description
 
     def _undo(self, known: State) -> list[str]:
         """Put everything back; return what could not be."""
@@ -180,7 +170,7 @@ class ServerObjects:
                     left.append(f"{kind} {name}: {str(error).splitlines()[0]}")
         self._set_back(now.get("setting", {}), known.get("setting", {}))
         with self._open().transaction():
-            for catalog, (kind, _, where) in self._catalogs():
+            for catalog, (kind, _, where) in _catalogs(self._open().info.server_version):
                 _put_rows_back(self._open(), catalog, where, list(known.get(kind, {}).values()))
         return left
 
@@ -199,6 +189,21 @@ class ServerObjects:
             self._open().execute(statement)
         if changed:
             self._open().execute("SELECT pg_catalog.pg_reload_conf()")
+
+
+def query(version: int) -> str:
+    """Return the query for kind, name and text of each thing on a server of a version."""
+    parts = [
+        f"SELECT '{kind}', ({name})::text, c::text FROM pg_catalog.{catalog} c WHERE {where}"
+        for catalog, (kind, name, where) in _catalogs(version)
+    ]
+    return " UNION ALL ".join(parts) + _OTHERS
+
+
+def _catalogs(version: int) -> Iterator[tuple[str, tuple[str, str, str]]]:
+    for catalog, description in _ROWS.items():
+        if catalog != "pg_parameter_acl" or version >= 150000:
+            yield catalog, description
 
 
 def _put_rows_back(

@@ -74,6 +74,16 @@ def further(databases: int, workers: int) -> int:
     return max(1, min(_MOST_FURTHER, (1 << databases.bit_length() - 1) // names))
 
 
+def unclaimed(settings: Settings, workers: int) -> set[int]:
+    """Return the numbers that tests can use, and that no worker has for itself."""
+    if workers == 1:
+        return set()
+    databases = count(settings)
+    firsts = (spread(index, databases) for index in range(_NAMES_PER_WORKER * workers))
+    claimed = {first + at for first in firsts for at in range(further(databases, workers))}
+    return set(range(databases)) - claimed
+
+
 def _number_of(worker: str) -> int:
     match = _XDIST.fullmatch(worker)
     if match is None:

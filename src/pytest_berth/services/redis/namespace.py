@@ -29,7 +29,7 @@ from pytest_berth.services.redis.worker_databases import WorkerDatabases
 from pytest_berth.waiting import now
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 
     import pytest
 
@@ -49,15 +49,22 @@ class RedisNamespace(Namespace):
         url: URL of the database that tests are told.
         databases: The numbers, and berth's own clients.
         claim: On an external server, what makes the number ours.
+        unclaimed: The numbers that no worker has for itself.
     """
 
     def __init__(
-        self, server: Server, url: str, databases: WorkerDatabases, claim: Claim | None = None
+        self,
+        server: Server,
+        url: str,
+        databases: WorkerDatabases,
+        claim: Claim | None = None,
+        unclaimed: Collection[int] = (),
     ) -> None:
         self.url = url
         self._server = server
         self._databases = databases
         self._claim = claim
+        self._unclaimed = unclaimed
         self._settled = False
         self._began = now()
         self._is_silent = False
@@ -139,6 +146,19 @@ class RedisNamespace(Namespace):
             return [Kept(str(self._databases.number))]
         return kept_keys.keep(self._databases, item.nodeid, until)
 
+    def audit(self) -> Mapping[str, str | None]:
+        """Return the keys of the worker's numbers."""
+        from pytest_berth.services.redis import audit
+
+        self._require_ours()
+        return audit.of_worker(self._databases)
+
+    def audit_server(self) -> Mapping[str, str | None]:
+        """Return what stands beside keys, and keys in numbers of nobody, on a server of ours."""
+        from pytest_berth.services.redis import audit
+
+        return {} if self._claim else audit.of_server(self._databases, self._unclaimed)
+
     def changes(self, item: pytest.Item) -> Sequence[str]:
         """Tell which keys the test has added, changed and deleted, and what it has set."""
         before = self._layers.untouched if self.dedicated else self._layers.before_test
@@ -214,7 +234,8 @@ def opened(server: Server, worker: Worker) -> Iterator[RedisNamespace]:
         with clients.closing(clients.berths_own(server, number)) as client:
             _require_number(client, number)
             with worker_databases.closing(_databases(worker, server, number, client)) as databases:
-                yield RedisNamespace(server, url, databases)
+                unclaimed = database_numbers.unclaimed(worker.settings, worker.workers)
+                yield RedisNamespace(server, url, databases, unclaimed=unclaimed)
         return
     from pytest_berth.services.redis import claims
 

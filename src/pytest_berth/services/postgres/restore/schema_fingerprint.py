@@ -157,6 +157,16 @@ FROM (
     FROM entry GROUP BY class, id, sub, catalog
 ) object
 """
+# The types of arrays, and of a table's rows, come and go with what they are the types of.
+BY_NAME = """
+SELECT coalesce(name, pg_catalog.format('%s %s %s', class::regclass, id, sub)), sum(hash)::text
+FROM ({objects}) described
+WHERE class <> 'pg_catalog.pg_database'::regclass AND NOT EXISTS (
+    SELECT FROM pg_catalog.pg_type t WHERE t.oid = id AND class = 'pg_catalog.pg_type'::regclass
+    AND (t.typtype = 'c' OR t.typcategory = 'A')
+)
+GROUP BY 1
+"""
 DIFFERENCES = """
 , now AS ({objects})
 SELECT coalesce(now.name, kept.name),
@@ -297,6 +307,13 @@ def compared(before: Sequence[Row], now: Sequence[Row]) -> list[str]:
         for key, (digest, name) in new.items()
         if key not in old or old[key][0] != digest
     ] + [f"{name} was dropped" for key, (_, name) in old.items() if key not in new]
+
+
+def objects(connection: Connection) -> list[tuple[str, str]]:
+    """Return name and digest of each object of the schema as it is now, but for the database."""
+    entries = sql.SQL(HIDDEN).format(entries=_entries(connection))
+    query = sql.SQL(BY_NAME).format(objects=sql.SQL(OBJECTS))
+    return [(str(name), str(digest)) for name, digest in rows(connection, entries + query)]
 
 
 def created(connection: Connection, fingerprint: Fingerprint) -> list[tuple[str, str]]:
