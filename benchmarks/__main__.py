@@ -11,7 +11,18 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 
-from benchmarks import chart, clients, idle, per_test, private, repair, shortcuts, starts, whole
+from benchmarks import (
+    chart,
+    clients,
+    diagnostics,
+    idle,
+    per_test,
+    private,
+    repair,
+    shortcuts,
+    starts,
+    whole,
+)
 from benchmarks.machine import Machine
 from benchmarks.report import Table, markdown, show
 
@@ -21,7 +32,17 @@ if TYPE_CHECKING:
 PAGE = Path("docs/benchmarks.md")
 PICTURES = "pictures"
 WIDTH = 120
-PARTS = ("whole", "starts", "shortcuts", "per-test", "repair", "private", "clients", "idle")
+PARTS = (
+    "whole",
+    "starts",
+    "shortcuts",
+    "per-test",
+    "repair",
+    "private",
+    "clients",
+    "diagnostics",
+    "idle",
+)
 INTRODUCTION = """# Benchmarks
 
 ```console
@@ -103,6 +124,12 @@ def _measure(options: argparse.Namespace, machine: Machine) -> Iterator[Table]:
             sizes=options.sizes,
         ),
         "clients": lambda parent: clients.measure(
+            parent,
+            source=options.source or "local",
+            rounds=options.rounds,
+            tests=options.tests,
+        ),
+        "diagnostics": lambda parent: diagnostics.measure(
             parent,
             source=options.source or "local",
             rounds=options.rounds,
