@@ -394,6 +394,10 @@ class Namespace:
     # What a failing test's report tells of it. Asked before anything is cleaned up behind the test,
     # on a server that may be suspended: an answer waits for nothing longer than a second or two.
 
+    def sent_elsewhere(self, item: pytest.Item) -> Sequence[str]:
+        """Describe what other processes than the test's have sent, one line each, newest last."""
+        return ()
+
     def changes(self, item: pytest.Item) -> Sequence[str]:
         """Describe what a test has changed so far, one line each; the most telling ones first."""
         return ()

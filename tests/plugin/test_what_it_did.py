@@ -10,8 +10,8 @@ import pytest
 if TYPE_CHECKING:
     from conftest import Project
 
-TESTS = """
-    import asyncio, logging, threading, time, unittest
+TESTS = '''
+    import asyncio, subprocess, sys, threading, time, unittest
     import asyncpg, psycopg, psycopg2, pytest
     from psycopg import sql
     from psycopg2.extras import DictCursor
@@ -102,6 +102,25 @@ TESTS = """
         pg_session.execute(text("SELECT 1 AS while_frozen"))
         raise ValueError
 
+    PROGRAM = """
+    import psycopg, sys
+    with psycopg.connect(sys.argv[1], application_name="worker", autocommit=True) as connection:
+        connection.execute("SELECT 1 AS elsewhere")
+        print(flush=True)
+        sys.stdin.read()
+    """
+
+    def test_other_processes(pg_dsn, request):
+        other = subprocess.Popen(
+            [sys.executable, "-c", PROGRAM, pg_dsn], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+        )
+        request.addfinalizer(other.communicate)
+        own = psycopg.connect(pg_dsn, autocommit=True)
+        request.addfinalizer(own.close)
+        own.execute("SELECT 2 AS here")
+        other.stdout.readline()
+        raise ValueError
+
     def test_nothing(pg_session):
         raise ValueError
 
@@ -109,7 +128,7 @@ TESTS = """
         def fail():
             pg_session.execute(text("SELECT * FROM torn_down"))
         request.addfinalizer(fail)
-"""
+'''
 APPLICATION = """
     from sqlalchemy import create_engine, event, select, text
     from models import User
@@ -152,7 +171,7 @@ def test_what_it_sent_is_told_with_lines_durations_and_what_failed(project: Proj
     project.models()
     project.write(test_it=TESTS, application=APPLICATION)
     result = project.run("--tb=short", BERTH_REPORT_LINES="20")
-    result.assert_outcomes(failed=9, passed=1, errors=1)
+    result.assert_outcomes(failed=10, passed=1, errors=1)
     insert = "INSERT INTO users (email) VALUES (%(email)s::VARCHAR) RETURNING users.id"
     matches(
         did(result, "test_alchemy"),
@@ -195,6 +214,11 @@ def test_what_it_sent_is_told_with_lines_durations_and_what_failed(project: Proj
         )
     matches(did(result, "TestOfUnittest.test_it"), "* 0 rows  application.py:9  SELECT users.id, *")
     matches(did(result, "test_frozen"), "* 1 row  test_it.py:89  SELECT 1 AS while_frozen")
+    matches(
+        did(result, "test_other_processes"),
+        "* 1 row  test_it.py:107  SELECT 2 AS here",
+        "   another process 'worker' (pid *)  * ms  SELECT 1 AS elsewhere",
+    )
     assert not did(result, "test_nothing")
     torn_down = did(result, "ERROR at teardown of test_torn_down")
-    matches(torn_down, "!  teardown * test_it.py:97  SELECT [*] FROM torn_down  -> Undefined*")
+    matches(torn_down, "!  teardown * test_it.py:116  SELECT [*] FROM torn_down  -> Undefined*")

@@ -103,12 +103,14 @@ class Recorder:
         phase: That of the running test.
         listeners: Are called with each record, as it is made.
         count: How many were made in the running test.
+        began: When the test began, by `waiting.now`.
     """
 
     def __init__(self, hooks: Hooks) -> None:
         self.phase = _phase_now()
         self.listeners: list[Callable[[Record], None]] = []
         self.count = 0
+        self.began = now()
         self._records: deque[Record] = deque(maxlen=_MOST_RECORDS)
         self._watch = Watch(self, hooks)
         self._modules = 0
@@ -199,6 +201,7 @@ class Recorder:
     def pytest_runtest_setup(self) -> None:
         """Begin with a test."""
         self.forget()
+        self.began = now()
         self.phase = SETUP
         self.watch()
 

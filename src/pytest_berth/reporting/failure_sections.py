@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from pytest_berth.config.options import REPORT_LINES
-from pytest_berth.debug_log import debug
+from pytest_berth.debug_log import debug, ignoring
 from pytest_berth.isolation import lifecycle, recorded_lines, recorder
 from pytest_berth.run.plugin_state import PLUGIN_STATE
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     import pytest
 
-    from pytest_berth.api import Service
+    from pytest_berth.api import Namespace, Service
 
 KNOWN = "what the server knows of the error"
 DID = "what the test did"
@@ -46,6 +46,7 @@ def of_test(
     if namespace is not None and not is_over:
         if error is not None:
             asked = {KNOWN: lambda: namespace.explain(item, error), **asked}
+        asked[DID] = lambda: _done(item, service, most, namespace)
         asked[CHANGED] = lambda: namespace.changes(item)
         asked[LEFT] = lambda: namespace.left_behind(item)
         asked[LOOK] = lambda: list(filter(None, [namespace.shell(item)]))
@@ -65,11 +66,18 @@ def bounded(lines: Sequence[str], most: int) -> list[str]:
     return [*lines[: most - 1], f"... {left} more (berth_report_lines = {most})"]
 
 
-def _done(item: pytest.Item, service: Service, most: int) -> list[str]:
+def _done(
+    item: pytest.Item, service: Service, most: int, namespace: Namespace | None = None
+) -> list[str]:
     """Return what the test has sent, newest last: the last of it where it is much."""
+    elsewhere: Sequence[str] = ()
+    if namespace is not None:
+        with ignoring(Exception, why="what other processes have sent cannot be told"):
+            elsewhere = namespace.sent_elsewhere(item)[-(most // 3 + 1) :]
     found = recorder.of(item.config)
     records = found.records(service.name) if found else []
-    return recorded_lines.lines(records, item.config.rootpath, most) if records else []
+    of_test = recorded_lines.lines(records, item.config.rootpath, most - len(elsewhere))
+    return [*(of_test if records else ()), *elsewhere]
 
 
 def _answer(title: str, ask: Callable[[], Sequence[str]]) -> Sequence[str]:

@@ -145,6 +145,12 @@ class WorkerDatabase(IsolatedDatabase, Namespace):  # type: ignore[override]  # 
 
         return changes.of([self, *self._opened()])
 
+    def sent_elsewhere(self, item: pytest.Item) -> list[str]:
+        """Describe what other processes have sent last."""
+        from pytest_berth.services.postgres.failure import elsewhere
+
+        return elsewhere.of([self, *self._opened()], item)
+
     def left_behind(self, item: pytest.Item) -> list[str]:
         """Describe the transactions, locks and connections that a test leaves open."""
         from pytest_berth.services.postgres.failure import left_open
