@@ -17,6 +17,7 @@ from psycopg.pq import ExecStatus, PipelineStatus, TransactionStatus
 
 from pytest_berth.debug_log import ignoring
 from pytest_berth.services.postgres.server import connections
+from pytest_berth.waiting import now
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -27,8 +28,9 @@ if TYPE_CHECKING:
     from pytest_berth.services.postgres.isolation.rollback import Outer
 
 Row = tuple[str | None, ...]
-# Seconds, and milliseconds of the server's.
+# Seconds: for an answer, beyond what the server itself allows; for all answers; to connect.
 _WITHIN = 6.0
+_ALL_WITHIN = 5.0
 _CONNECTS_WITHIN = 2
 _SETTINGS = (
     "SET LOCAL statement_timeout = 2000; SET LOCAL lock_timeout = 300;"
@@ -72,6 +74,22 @@ class Sender(Protocol):
 
     def send(self, statement: str) -> list[Row]:
         """Return the rows of a statement, as texts; errors are `NoAnswerError`."""
+
+
+class Watched:
+    """Sends by another one, and hangs up where no answer comes."""
+
+    def __init__(self, sender: Sender, socket_number: int) -> None:
+        self._sender = sender
+        self._socket = socket_number
+
+    def send(self, statement: str) -> list[Row]:
+        """Return the rows of a statement."""
+        try:
+            with hung_up_late(self._socket):
+                return self._sender.send(statement)
+        except OSError as error:
+            raise NoAnswerError("the connection is lost") from error
 
 
 class ByPsycopg:
@@ -151,15 +169,14 @@ def beside(server: Server, database: str) -> Iterator[Asking]:
 @contextmanager
 def on(connection: psycopg.Connection[Any]) -> Iterator[Asking]:
     """Yield what asks on a connection of berth's, in a transaction that only reads."""
-    sender = ByPsycopg(connection)
-    with hung_up_late(connection.fileno()):
-        sender.send("BEGIN ISOLATION LEVEL READ COMMITTED, READ ONLY")
-        try:
-            with _between_savepoints(sender) as asking:
-                yield asking
-        finally:
-            with ignoring(NoAnswerError, why="a connection is lost"):
-                sender.send("ROLLBACK")
+    sender = Watched(ByPsycopg(connection), connection.fileno())
+    sender.send("BEGIN ISOLATION LEVEL READ COMMITTED, READ ONLY")
+    try:
+        with _between_savepoints(sender) as asking:
+            yield asking
+    finally:
+        with ignoring(NoAnswerError, why="a connection is lost"):
+            sender.send("ROLLBACK")
 
 
 @contextmanager
@@ -180,8 +197,8 @@ def in_test(outer: Outer) -> Iterator[Asking]:
         else:
             sender = ByPsycopg2(outer)
             _require_open(0 if outer.closed else int(outer.info.transaction_status), outer.closed)
-        stack.enter_context(hung_up_late(outer.fileno()))
-        yield stack.enter_context(_between_savepoints(sender))
+        watched = Watched(sender, outer.fileno())
+        yield stack.enter_context(_between_savepoints(watched))
 
 
 def _require_open(status: int, closed: int = 0) -> None:
@@ -199,8 +216,11 @@ def _require_open(status: int, closed: int = 0) -> None:
 def _between_savepoints(sender: Sender) -> Iterator[Asking]:
     """Yield what asks after a savepoint, to which all goes back: settings, and what fails."""
     sender.send(_SAVEPOINT)
+    deadline = now() + _ALL_WITHIN
 
     def asking(query: str | sql.Composable) -> list[Row]:
+        if now() > deadline:
+            raise NoAnswerError(f"left out after {_ALL_WITHIN:g} s")
         try:
             return sender.send(query if isinstance(query, str) else query.as_string(None))
         except NoAnswerError as error:

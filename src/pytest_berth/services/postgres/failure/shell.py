@@ -10,11 +10,12 @@ from pytest_berth.services.postgres import urls
 if TYPE_CHECKING:
     from pytest_berth.services.postgres.databases.worker_database import IsolatedDatabase
 
-_UNCOMMITTED = "what a rolled-back test has written is not to be seen there: it is never committed"
-_PASSWORD = (
-    "it takes the password from PGPASSWORD; pg_dsn has it, and {pg_password} of berth_export"
+_UNCOMMITTED = (
+    "what a rolled-back test has written is not to be seen there, as it is not committed;"
 )
-_WHILE = "while the test is stopped: pytest --pdb; it is cleaned up behind it"
+_WHILE = "as long as the test is stopped: it is cleaned up behind it;"
+_PEEK = "see it, without asking for the password: pytest --pdb, then pytest-berth shell --peek"
+_KEPT = "or afterwards: pytest --berth-keep-failed, then pytest-berth shell --failed"
 
 
 def command(database: IsolatedDatabase) -> str:
@@ -28,8 +29,6 @@ def command(database: IsolatedDatabase) -> str:
     without = replace(server, credentials=account, parameters=parameters)
     dsn = urls.dsn(without, database.active.database)
     # Whatever a shell would take for its own is percent-encoded.
-    lines = [f"psql '{dsn}'"]
-    if server.credentials.password:
-        lines.append(_PASSWORD)
-    lines.append(_UNCOMMITTED if database.rolled_back else _WHILE)
-    return "\n".join(lines)
+    return "\n".join(
+        [f"psql '{dsn}'", _UNCOMMITTED if database.rolled_back else _WHILE, _PEEK, _KEPT]
+    )
