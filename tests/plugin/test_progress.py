@@ -6,6 +6,7 @@ import os
 import pty
 import subprocess
 import sys
+import textwrap
 from typing import TYPE_CHECKING
 
 import pytest
@@ -24,9 +25,11 @@ SLOW = """
     wait_for(pathlib.Path("seen").exists, 120, message="the line on the screen")
 """
 TESTS = """
+    def test_unit(): pass
+
     def test_it(pg_connection): pass
 """
-SHOWN = "berth: postgres: schema and seeds: command: "
+SHOWN = "berth: postgres: schema and seeds: "
 
 
 @pytest.fixture
@@ -42,11 +45,11 @@ def test_a_terminal_has_a_live_line_that_is_gone_afterwards(slow: Project) -> No
     here, terminal = pty.openpty()
     text = watched(slow, terminal, lambda: os.read(here, 65536), TERM="xterm", COLUMNS="200")
     os.close(here)
-    assert f"{SHOWN}{sys.executable} slow.py" in text
+    assert f"{SHOWN}command: {sys.executable} slow.py" in text
     assert "berth: postgres: starting (local)" in text
     # Each line that stays begins anew where a line was that is erased by then.
-    assert "\x1b[2K" in text[text.rindex(SHOWN) :].partition("1 passed")[0]
-    assert "1 passed" in text
+    assert "\x1b[2K" in text[text.rindex(SHOWN) :].partition("2 passed")[0]
+    assert "2 passed" in text
     assert text.count("\x1b[?25l") == text.count("\x1b[?25h")
 
 
@@ -56,9 +59,18 @@ def test_elsewhere_what_takes_long_is_a_plain_line(slow: Project) -> None:
     here, pipe = os.pipe()
     text = watched(slow, pipe, lambda: os.read(here, 65536))
     os.close(here)
-    assert f"{SHOWN}{sys.executable} slow.py (" in text
+    assert f"{SHOWN}command: {sys.executable} slow.py (" in text
     assert "\x1b" not in text
-    assert "1 passed" in text
+    assert "2 passed" in text
+
+
+def test_what_pytests_own_thread_does_is_shown_as_well(slow: Project) -> None:
+    slow.write(slow=f"def make(connection):\n{textwrap.indent(textwrap.dedent(SLOW), '    ')}")
+    slow.ini("berth_source = local", "berth_pg_schema = slow:make")
+    here, terminal = pty.openpty()
+    text = watched(slow, terminal, lambda: os.read(here, 65536), TERM="xterm", COLUMNS="200")
+    os.close(here)
+    assert f"{SHOWN}slow:make" in text
 
 
 def watched(project: Project, output: int, read: Callable[[], bytes], **environment: str) -> str:

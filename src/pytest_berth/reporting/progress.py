@@ -93,23 +93,32 @@ class TerminalProgress:
 
     def phase(self, what: str, text: str) -> None:
         """Show what is being done for a server; an empty text ends that."""
-        at = now()
-        known = self._phases.get(what)
-        if not text:
-            self._phases.pop(what, None)
-        elif known is None:
-            self._phases[what] = Phase(text, at, at)
+        is_owner = self.config.stash[PLUGIN_STATE].run.is_owner
+        if is_owner and not self._may_print():
+            self._change_phase(what, text)
+        elif is_owner and self._has_terminal():
+            self._change_phase(what, text)
+            # This thread does it itself, and may not come back for long.
+            self._draw(True, after=0.0)
         else:
-            self._phases[what] = known._replace(text=text)
-        if self._may_print() or not self.config.stash[PLUGIN_STATE].run.is_owner:
-            self.show(bool(self._phases))
+            self._tell_phases()  # also of what has just ended, and has taken long
+            self._change_phase(what, text)
 
     def show(self, is_waiting: bool) -> None:
-        """Show what is being done, as somebody waits for it; or nothing, as nobody does."""
+        """Show what others do, as somebody waits for it; or nothing, as nobody does."""
         if self._has_terminal():
             self._draw(is_waiting)
         elif is_waiting:
             self._tell_phases()
+
+    def _change_phase(self, what: str, text: str) -> None:
+        known = self._phases.get(what)
+        if not text:
+            self._phases.pop(what, None)
+        elif known is None:
+            self._phases[what] = Phase(text, now(), now())
+        else:
+            self._phases[what] = known._replace(text=text)
 
     def update(self, label: str, done: int, total: int | None) -> None:
         """Show that *done* of *total* bytes are there; equal numbers end the bar."""
@@ -138,21 +147,34 @@ class TerminalProgress:
 
     def _print(self, text: str) -> None:
         self._draw(False)
-        reporter: Any = self.config.pluginmanager.get_plugin("terminalreporter")
-        if reporter:
+        if self._reporter:
             with self._uncaptured():
-                if pytest_private.is_within_line(reporter):
-                    reporter.line("")
-                reporter.write_line(f"berth: {text}")
+                self._begin_line()
+                self._reporter.write_line(f"berth: {text}")
 
-    def _draw(self, is_waiting: bool) -> None:
-        """Draw the lines of a terminal anew, or take them away."""
-        shown = [each for each in self._phases.items() if now() - each[1].began > _SHOW_AFTER]
+    @property
+    def _reporter(self) -> Any:
+        return self.config.pluginmanager.get_plugin("terminalreporter")
+
+    def _begin_line(self) -> None:
+        if self._reporter and pytest_private.is_within_line(self._reporter):
+            self._reporter.line("")
+
+    def _draw(self, is_waiting: bool, *, after: float = _SHOW_AFTER) -> None:
+        """Draw the lines of a terminal anew, or take them away.
+
+        Args:
+            is_waiting: Whether there is anything to wait for.
+            after: Seconds that something has to take before it is shown.
+        """
+        phases = list(self._phases.items())  # other threads change them
+        shown = [each for each in phases if now() - each[1].began >= after]
         if is_waiting and (shown or self._downloads):
             with self._uncaptured() as stream:
                 if self._live is None:
                     from pytest_berth.reporting.live_lines import LiveLines
 
+                    self._begin_line()  # what stands in the one it is at would be erased, too
                     self._live = LiveLines(stream)
                 self._live.draw(
                     [(f"berth: {what}: {phase.text}", phase.took) for what, phase in shown],
