@@ -26,5 +26,13 @@ class KeepingCache(backend.Cache):
         self.reset()  # no other server: this asks who it is
         self._client.set_many(baseline, noreply=False)
 
+    def changes(self, item):
+        """Return a line for each key, for the report of a test that has failed."""
+        return [f"{key} = {value!r:.60}" for key, value in self.capture().items()]
+
+    def shell(self, item):
+        """Return the command by which somebody can look there."""
+        return "telnet {} {}".format(*self._client.server)
+
 
 backend.Cache = KeepingCache

@@ -48,3 +48,25 @@ def test_a_memcached_of_others_at_the_address_is_not_taken_for_berths(memcached_
         identity(client, ours)
         with pytest.raises(NotOursError):
             identity(client, lost)
+
+
+def test_a_failing_test_shows_what_the_server_holds(pytester):
+    """The report has a section for each method of the namespace that returns something."""
+    pytester.makepyfile(
+        keeping=TestMemcachedThatRestores.files["keeping.py"],
+        test_it="""
+            def test_it(memcached_client):
+                memcached_client.set("key", b"value")
+                assert False
+        """,
+    )
+    pytester.syspathinsert()
+    result = pytester.runpytest_subprocess("-pkeeping")
+    result.stdout.fnmatch_lines(
+        [
+            "*- memcached: what the test changed -*",
+            "key = b'value'",
+            "*- memcached: look yourself -*",
+            "telnet 127.0.0.1 *",
+        ]
+    )

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 SERVICE = "redis"
 # Of a longer pipeline the first commands are told, and the one that has failed.
 _MOST_OF_A_PIPELINE = 20
+_OF_USERS = {"ACL", "acl", b"ACL"}
 _FAILED = re.compile(r"Command # (\d+) ")
 
 
@@ -131,7 +132,7 @@ def _tell(
 ) -> None:
     name = args[0] if args else ""
     # The rules of a user name passwords.
-    given = args[1:2] if str(name).upper().startswith("ACL") else args[1:]
+    given = args[1:2] if name[:3] in _OF_USERS else args[1:]
     recorder.add(
         SERVICE,
         name,
