@@ -22,6 +22,8 @@ _BETWEEN = ("_hooks.py", "recorder.py", "foreign_connections.py")
 # What a file is.
 _APPLICATION, _LIBRARY, _OURSELVES, _ALCHEMY, _LOADING, _CONNECTING = range(6)
 _known: dict[str, int] = {}
+# A line is sent from again and again: in loops, and by each test.
+_lines: dict[tuple[str, int], Line] = {}
 
 
 class Line(NamedTuple):
@@ -65,7 +67,11 @@ def caller(frame: FrameType | None = None, *, past_alchemy: bool = True) -> Line
         if kind is None:
             kind = _known[path] = _kind(path)
         if kind == _APPLICATION:
-            return Line(path, current.f_lineno, code.co_name, relationship)
+            place = path, current.f_lineno
+            line = _lines.get(place)
+            if line is None:
+                line = _lines[place] = Line(*place, code.co_name)
+            return line._replace(relationship=relationship) if relationship else line
         if kind > _LIBRARY:
             if kind == _OURSELVES or not past_alchemy:
                 return None

@@ -7,7 +7,7 @@ import re
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
-from pytest_berth.isolation.recorder import CALL, Cut, Words
+from pytest_berth.isolation.recorder import CALL, Cut
 from pytest_berth.isolation.statement_hooks import SERVICE
 from pytest_berth.shown_values import MASK, is_secret, masked, shown, word
 
@@ -101,7 +101,7 @@ def _runs(records: Sequence[Record]) -> Iterator[Sequence[Record]]:
 
 def _what(run: Sequence[Record]) -> str:
     first = run[0]
-    gap = " " if isinstance(first.parameters, Words) else "  "
+    gap = " " if isinstance(first.parameters, tuple) else "  "
     parts = [gap.join(filter(None, (statement(first), parameters(first)))), answer(first)]
     if first.error:
         parts.append(f"-> {masked(first.error)[:_WIDEST]}")
@@ -118,7 +118,7 @@ def parameters(record: Record) -> str:
     given: Any = record.parameters
     if given is None:
         return ""
-    if isinstance(given, Words):
+    if isinstance(given, tuple):
         return _words(record.text, given)
     if isinstance(given, dict):
         told = [f"{name}={_value(value, name)}" for name, value in given.items()]
@@ -142,7 +142,7 @@ def answer(record: Record) -> str:
     return f"-> {MASK if may_tell else _value(record.answer, '')}"
 
 
-def _words(command: str, given: Words) -> str:
+def _words(command: str, given: Sequence[Any]) -> str:
     """Return a command's arguments; of one behind a name that looks like a secret's, a mask."""
     told: list[str] = []
     name, hidden = command, is_secret(command)

@@ -46,7 +46,8 @@ class Record(NamedTuple):
         connection: What it was sent on: equal for two that were sent on one connection.
         text: The statement or command; a very long one is cut.
         parameters: Its parameters by name, or in order, as far as they are small: others are cut,
-            or their types stand for them. None where there are none.
+            or their types stand for them. A tuple for the words behind a command's name; None
+            where there are none.
         seconds: How long it took.
         rows: Rows that came back or were changed; None where that is not known.
         error: What it failed with; empty where it did not.
@@ -66,12 +67,6 @@ class Record(NamedTuple):
     line: Line
     phase: str
     answer: Any = True
-
-
-class Words(tuple[Any, ...]):
-    """The arguments of a command, as they stand behind its name."""
-
-    __slots__ = ()
 
 
 class Cut(NamedTuple):
@@ -125,7 +120,6 @@ class Recorder:
         connection: object = None,
         parameters: object = None,
         rows: object = None,
-        answer: object = True,
         error: BaseException | None = None,
     ) -> None:
         """Keep what was sent to a server; whatever is wrong with that is not the application's.
@@ -136,9 +130,8 @@ class Recorder:
             line: Where it comes from, as `sender` returns it.
             started: When it was sent, by `waiting.now`.
             connection: What it was sent on; only which one it is, is kept.
-            parameters: A mapping, a sequence, or `Words`; of several sets, the first is kept.
+            parameters: A mapping, or a sequence; of several sets, the first is kept.
             rows: Rows that came back or were changed, if that is a number.
-            answer: What else came back, where that tells something.
             error: What it failed with.
         """
         try:
@@ -152,14 +145,55 @@ class Recorder:
                 _told(error) if error is not None else "",
                 line,
                 self.phase,
-                True if answer is True else _answered(answer),
             )
-            self._records.append(record)
-            self.count += 1
-            for listener in self.listeners:
-                listener(record)
+            self._keep(record)
         except Exception as problem:  # whatever the application has made of its driver
             debug("a statement is not recorded: %s: %s", type(problem).__name__, problem)
+
+    def add_command(
+        self,
+        service: str,
+        command: tuple[Any, ...],
+        line: Line,
+        started: float,
+        connection: object,
+        answer: object = True,
+        error: BaseException | None = None,
+    ) -> None:
+        """Keep a command that was sent, as `add` does; it is short, and may be one of very many.
+
+        Args:
+            service: The name of its service.
+            command: Its name, and the words behind it.
+            line: Where it comes from.
+            started: When it was sent.
+            connection: What it was sent on.
+            answer: What came back; True where that tells nothing.
+            error: What it failed with.
+        """
+        try:
+            name = command[0]
+            record = Record(
+                service,
+                id(connection),
+                name if type(name) is str else _text(name),
+                _words(command[1:]),
+                now() - started,
+                None,
+                "" if error is None else _told(error),
+                line,
+                self.phase,
+                True if answer is True else _answered(answer),
+            )
+            self._keep(record)
+        except Exception as problem:
+            debug("a command is not recorded: %s: %s", type(problem).__name__, problem)
+
+    def _keep(self, record: Record) -> None:
+        self._records.append(record)
+        self.count += 1
+        for listener in self.listeners:
+            listener(record)
 
     def sender(self, frame: FrameType, *, past_alchemy: bool = True) -> Line | None:
         """Return the line that something is sent by; the arguments are those of `caller`.
@@ -253,11 +287,24 @@ def _kept(parameters: Any) -> Any:
         if type(first) in {dict, tuple} and kind is list:  # of several executions
             return _kept(first) if first else None
         return [_small(value) for value in parameters[:_MOST_VALUES]]
-    if kind is Words:
-        left = len(parameters) - _MOST_VALUES
-        more = [Opaque(f"{left} more")] if left > 0 else []
-        return Words([*map(_small, parameters[:_MOST_VALUES]), *more])
     return _small(parameters)
+
+
+def _words(given: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Return words as they may be kept: as they are, in most cases, which takes no time."""
+    if len(given) <= _MOST_VALUES:
+        for word in given:
+            kind = type(word)
+            if kind is str or kind is bytes:
+                if len(word) > _LONGEST_VALUE:
+                    break
+            elif kind not in _SMALL:
+                break
+        else:
+            return given
+    left = len(given) - _MOST_VALUES
+    more = [Opaque(f"{left} more")] if left > 0 else []
+    return (*map(_small, given[:_MOST_VALUES]), *more)
 
 
 def _answered(answer: Any) -> Any:

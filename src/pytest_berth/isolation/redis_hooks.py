@@ -11,7 +11,6 @@ import sys
 from functools import partial, wraps
 from typing import TYPE_CHECKING, Any
 
-from pytest_berth.isolation.recorder import Words
 from pytest_berth.waiting import now
 
 if TYPE_CHECKING:
@@ -126,23 +125,13 @@ def _tell(
     args: Sequence[Any],
     line: Line,
     started: float,
-    *,
     answer: Any = True,
     error: BaseException | None = None,
 ) -> None:
-    name = args[0] if args else ""
     # The rules of a user name passwords.
-    given = args[1:2] if name[:3] in _OF_USERS else args[1:]
-    recorder.add(
-        SERVICE,
-        name,
-        line,
-        started,
-        connection=getattr(client, "connection_pool", None),
-        parameters=Words(given),
-        answer=answer,
-        error=error,
-    )
+    command = tuple(args[:2]) if args and args[0][:3] in _OF_USERS else tuple(args)
+    pool = getattr(client, "connection_pool", None)
+    recorder.add_command(SERVICE, command, line, started, pool, answer, error)
 
 
 def _tell_pipeline(

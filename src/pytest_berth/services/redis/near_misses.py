@@ -9,7 +9,7 @@ from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from pytest_berth.isolation import recorder
-from pytest_berth.isolation.recorder import CALL, Words
+from pytest_berth.isolation.recorder import CALL
 from pytest_berth.services.redis import describe_keys
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ def find(config: pytest.Config) -> list[Missed]:
 
 def _is_in_vain(record: Record) -> bool:
     command = record.text.upper()
-    if command not in _READS or record.error or not isinstance(record.parameters, Words):
+    if command not in _READS or record.error or not isinstance(record.parameters, tuple):
         return False
     return record.answer is None or record.answer == _ABSENT.get(command, ...)
 
