@@ -49,6 +49,9 @@ class Notes:
     def update(self, label: str, done: int, total: int | None) -> None:
         """Forget a download's progress."""
 
+    def phase(self, what: str, text: str) -> None:
+        """Forget what is being done."""
+
 
 @dataclass
 class Stage:

@@ -19,6 +19,7 @@ from pytest_berth.services.kafka.service import KAFKA
 from pytest_berth.services.postgres.service import POSTGRES
 from pytest_berth.services.redis import urls as redis_urls
 from pytest_berth.services.redis.service import REDIS
+from pytest_berth.waiting import wall_clock
 from temporary import open_home
 
 if TYPE_CHECKING:
@@ -180,6 +181,29 @@ def test_a_kept_server_that_has_died_is_passed_over_with_a_line(
     assert any("the server kept for this project is passed over" in s for s in second.notes)
     second.manager.stop()
     assert is_running(second)
+
+
+def test_a_server_that_cannot_be_cleaned_is_left_to_what_has_failed_on_it(
+    kept: Callable[[Service], Stage], require_service: Callable[[Service, str], None]
+) -> None:
+    require_service(POSTGRES, "local")
+    stage = kept(POSTGRES)
+    run = stage.start("local", berth_keep=KEEP)
+    with connected(run.server) as connection:
+        connection.execute("CREATE TABLE behind ()")
+    run.manager.hold(POSTGRES, run.server, wall_clock() + 3600)
+    run.manager.stop()
+
+    second = stage.start("local", berth_keep=KEEP)
+
+    assert any("is left to what failed: tests have changed it: " in line for line in second.notes)
+    assert not second.server.reattached
+    assert is_running(run)
+    (record,) = [each for each in records.of_user().all() if each.kept_until]
+    with connected(record.server) as connection:
+        connection.execute("TABLE behind")
+    assert not commands.end(records.of_user().directory, record.name, early=False)
+    second.manager.stop()
 
 
 @pytest.mark.parametrize("left", ["ALTER SYSTEM SET work_mem = '8MB'", "CREATE TABLE behind ()"])

@@ -280,10 +280,24 @@ def test_a_killed_run_leaves_what_stays_and_nothing_else(project: Project, tempo
 
 
 EXTERNAL = """
-    from models import User
+    from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+    from sqlalchemy import ForeignKey
+
+    class Base(DeclarativeBase): pass
+
+    class Line(Base):
+        __tablename__ = "a_line"
+        id: Mapped[int] = mapped_column(primary_key=True)
+        order_id: Mapped[int] = mapped_column(ForeignKey("b_order.id"))
+
+    class Order(Base):
+        __tablename__ = "b_order"
+        id: Mapped[int] = mapped_column(primary_key=True)
 
     def test_first(pg_session):
-        pg_session.add(User(email="external"))
+        pg_session.add(Order(id=7))
+        pg_session.flush()
+        pg_session.add(Line(order_id=7))
         pg_session.flush()
         assert False
 
@@ -292,36 +306,103 @@ EXTERNAL = """
 """
 
 
+@pytest.fixture
+def role(outer_url: str) -> Iterator[str]:
+    """The libpq URI of a role that may create databases, and nothing else."""
+    administrator = outer_url.replace("postgresql+psycopg", "postgresql")
+    with psycopg.connect(administrator, autocommit=True) as connection:
+        connection.execute("CREATE ROLE keeps_failed LOGIN CREATEDB PASSWORD 'of-the-role'")
+        yield f"postgresql://keeps_failed:of-the-role@{administrator.rpartition('@')[2]}"
+        for (name,) in connection.execute(
+            "SELECT datname FROM pg_database WHERE datdba = 'keeps_failed'::regrole"
+        ).fetchall():
+            connection.execute(f"ALTER DATABASE {name} IS_TEMPLATE false".encode())
+            connection.execute(f"DROP DATABASE {name} WITH (FORCE)".encode())
+        connection.execute("DROP ROLE keeps_failed")
+
+
 def test_on_an_external_server_databases_stay_until_a_run_after_their_time(
-    served: Project, outer_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    project: Project, role: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with open_home() as place:
+        monkeypatch.setenv("BERTH_PG_URL", role)
         monkeypatch.setenv("TMPDIR", str(place))
         monkeypatch.setattr("tempfile.tempdir", str(place))
-        served.models()
-        served.write(test_it=EXTERNAL)
-        served.conftest("from pytest_berth.run.reuse import kept_states; kept_states.MOST = 1")
-        result = served.run("--berth-keep-failed", "--berth-keep=10m")
-        state = kept("test_first")
-        dsn = outer_url.replace("postgresql+psycopg", "postgresql")
-        here = dsn.rpartition("/")[0] + "/" + state.name
+        project.ini("berth_pg_schema = test_it:Base.metadata")
+        project.write(test_it=EXTERNAL)
+        project.conftest("from pytest_berth.run.reuse import kept_states; kept_states.MOST = 2")
+        result = project.run("--berth-keep-failed", "--berth-keep=10m")
+        again = project.run("--berth-keep-failed", "-k", "test_second")
 
         result.assert_outcomes(failed=2)
-        result.stdout.fnmatch_lines(["of 1 more nothing is kept: 1 are the most in a run"])
-        assert not state.reached.credentials.password
-        with psycopg.connect(here) as connection:
-            assert connection.execute("SELECT email FROM users").fetchall() == [("external",)]
-        served.run("-k", "test_second")
-        with psycopg.connect(here) as connection:
-            connection.execute("SELECT 1")
-        with psycopg.connect(dsn, autocommit=True) as connection:
-            comment = (
-                "pytest-berth: kept until 2020-01-01T00:00:00+00:00 for test_it.py::test_first"
-            )
-            connection.execute(f"COMMENT ON DATABASE {state.name} IS '{comment}'".encode())
-        served.run("-k", "test_second")
+        result.stdout.fnmatch_lines(
+            ["    without its foreign keys, as the role is no superuser", "with the password: *"]
+        )
+        first, second = kept("test_first"), kept_states.all_of_user()[-1]
+        assert "of-the-role" not in f"{result.stdout}{again.stdout}"
+        assert not any(
+            "of-the-role" in path.read_text() for path in place.glob("berth-kept*/*.kept")
+        )
+        assert len(kept_states.all_of_user()) == 3
+
+        def looks(name: str) -> psycopg.Connection:
+            return psycopg.connect(f"{role.rpartition('/')[0]}/{name}", autocommit=True)
+
+        with looks(first.name) as connection:
+            assert connection.execute("SELECT order_id FROM a_line").fetchall() == [(7,)]
+            comment = "pytest-berth: kept until 2020-01-01T00:00:00+00:00 for test_first"
+            connection.execute(f"COMMENT ON DATABASE {first.name} IS '{comment}'".encode())
+            monkeypatch.setenv("PGPASSWORD", "of-the-role")
+            stays = command("prune")
+            assert f"{first.name} could not be removed: refused to drop" in stays.stderr
         with pytest.raises(psycopg.OperationalError, match="does not exist"):
-            psycopg.connect(here)
+            looks(second.name)
+        assert [each.name for each in kept_states.all_of_user()] == [first.name]
+        project.run("-k", "test_second").assert_outcomes(failed=1, deselected=1)
+        with pytest.raises(psycopg.OperationalError, match="does not exist"):
+            looks(first.name)
+
+
+def test_of_more_failures_than_a_run_keeps_the_summary_tells_how_many(served: Project) -> None:
+    served.models()
+    served.write(
+        test_it="""
+            import pytest
+
+            @pytest.mark.parametrize("number", range(3))
+            def test_it(pg_session, number): assert False
+        """
+    )
+    served.conftest("from pytest_berth.run.reuse import kept_states; kept_states.MOST = 0")
+    result = served.run("--berth-keep-failed")
+
+    result.assert_outcomes(failed=3)
+    result.stdout.fnmatch_lines(["of 3 more nothing is kept: 0 are the most in a run"])
+
+
+def test_a_server_of_a_tests_own_stays_as_it_is(project: Project, temporary: Path) -> None:
+    project.ini("berth_source = local")
+    project.write(
+        test_it="""
+            import pytest
+
+            @pytest.mark.berth_redis(scope="test")
+            def test_own(redis_client):
+                redis_client.set("of", "its own")
+                assert False
+
+            @pytest.mark.berth_redis(scope="test")
+            def test_passes(redis_client): pass
+        """
+    )
+    project.run("--berth-keep-failed").assert_outcomes(failed=1, passed=1)
+
+    state = kept("test_own")
+    assert len(records(temporary)) == 1
+    with clients.closing(clients.berths_own(state.reached, int(state.name))) as client:
+        assert client.get("of") == b"its own"
+    command("prune")
+    assert not records(temporary)
 
 
 OTHERS = """

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import psycopg
 import pytest
 
+from pytest_berth.run.reuse import kept_states
 from pytest_berth.services.postgres import sqlalchemy_compat
+from temporary import open_home
 
 if TYPE_CHECKING:
     from conftest import Project
@@ -120,6 +123,43 @@ def test_a_transaction_that_the_test_has_ended_is_told(served: Project) -> None:
             "pg_async_session needs SQLAlchemy 2.0.16 or newer.",
         ]
     )
+
+
+def test_what_failed_stays(
+    served: Project, outer_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    served.write(
+        models=MODELS,
+        test_it="""
+            from models import User
+            from sqlalchemy import text
+
+            def test_uncommitted(pg_session):
+                pg_session.add(User(email="eve"))
+                pg_session.flush()
+                assert False
+
+            def test_aborted(pg_session):
+                pg_session.add(User(email="before"))
+                pg_session.commit()
+                pg_session.execute(text("TABLE nothing"))
+
+            def test_clean(pg_session):
+                assert pg_session.query(User).count() == 0
+        """,
+    )
+    served.ini("berth_pg_schema = models:Base")
+    with open_home() as place:
+        monkeypatch.setenv("TMPDIR", str(place))
+        monkeypatch.setattr("tempfile.tempdir", str(place))
+        served.run("-Wignore", "--berth-keep-failed").assert_outcomes(passed=1, failed=2)
+        found = {}
+        for state in kept_states.all_of_user():
+            dsn = outer_url.replace("+psycopg2", "").rpartition("/")[0] + f"/{state.name}"
+            with psycopg.connect(dsn) as connection:
+                rows = connection.execute("SELECT email FROM users").fetchall()
+            found[state.nodeid.rpartition(":")[2]] = rows
+    assert found == {"test_uncommitted": [("eve",)], "test_aborted": [("before",)]}
 
 
 def test_migrations_run(served: Project) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from pytest_berth.config.options import KEEP, RYUK, may_outlive_run
 from pytest_berth.debug_log import debug
 from pytest_berth.errors import BerthError, NotKeptError
-from pytest_berth.run.reuse import kept_states, records, reuse_reaper
+from pytest_berth.run.reuse import records, reuse_reaper
 from pytest_berth.sources import snapshots
 from pytest_berth.sources.choose import Sources, may_serve
 from pytest_berth.waiting import now, wall_clock
@@ -210,6 +210,8 @@ class Reuse:
 
     def _set_apart(self, service: Service, record: Record, problem: Exception) -> None:
         """Leave a server that is of no use to later runs to the state of failed tests on it."""
+        from pytest_berth.run.reuse import kept_states
+
         text = f"{service.name}: the server kept for this project is left to what failed"
         self.progress.note(f"{text}: {_brief(problem)}")
         name = records.name_for_one(service.name, record.last_run, self.run.id)

@@ -13,7 +13,6 @@ from pytest_berth.run.plugin_state import PLUGIN_STATE
 from pytest_berth.services.kafka import (
     changed_topics,
     error_details,
-    kept_topics,
     left_open,
     names,
     restore,
@@ -157,6 +156,8 @@ class KafkaNamespace(Namespace):
             raise NotKeptError("no topic can be kept on an external Kafka.", why=why)
         if self._running is None:
             return []
+        from pytest_berth.services.kafka import kept_topics
+
         isolated, before = self._running
         with closing(Brokers(self.url, self._cluster_id, now() + _KEPT_WITHIN)) as brokers:
             wanted = [

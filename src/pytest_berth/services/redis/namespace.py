@@ -16,7 +16,6 @@ from pytest_berth.services.redis import (
     clients,
     database_numbers,
     error_details,
-    kept_keys,
     near_misses,
     open_connections,
     restore,
@@ -144,6 +143,8 @@ class RedisNamespace(Namespace):
             raise NotKeptError("no database number can be kept on an external Redis.", why=why)
         if self.dedicated:
             return [Kept(str(self._databases.number))]
+        from pytest_berth.services.redis import kept_keys
+
         return kept_keys.keep(self._databases, item.nodeid, until)
 
     def audit(self) -> Mapping[str, str | None]:
