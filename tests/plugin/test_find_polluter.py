@@ -112,6 +112,33 @@ def test_a_test_that_passes_in_this_order_needs_the_one_in_which_it_fails(unit: 
     )
 
 
+@pytest.mark.slow
+def test_a_seed_is_honoured_and_nothing_hides_the_outcome(project: Project) -> None:
+    project.plugins = ("randomly", "xdist", "rerunfailures")
+    project.write(
+        test_it="""
+            state = []
+
+            def test_0(): pass
+            def test_1(): pass
+            def test_2(): pass
+            def test_victim():
+                if state:
+                    state.clear()
+                    raise AssertionError("passes when it is run again")
+            def test_breaks(): state.append(1)
+            def test_5(): pass
+        """
+    )
+    result = project.run("-n2", "--reruns=1", "--randomly-seed=4", FLAG, "test_it.py::test_victim")
+    assert result.ret == 0, result.stdout.str()
+    assert shown(result) == [
+        "pytest",
+        *("-n0", "--reruns=0", "--randomly-seed=4", "--randomly-dont-reorganize"),
+        *("test_it.py::test_breaks", "test_it.py::test_victim"),
+    ]
+
+
 def test_outcomes_that_contradict_each_other_are_told(unit: Project) -> None:
     unit.write(
         test_chance="""

@@ -29,7 +29,7 @@ _LEFT_OUT = {
     *("--sw", "--stepwise", "--sw-skip", "--stepwise-skip", "--sw-reset", "--stepwise-reset"),
 }
 _FLAG = "--berth-find-polluter"
-_PARALLEL = ("-n", "--numprocesses", "--dist", "--maxfail")
+_NOT_SHOWN = ("-n", "--numprocesses", "--dist", "--maxfail", "--reruns", "--randomly-seed")
 # Flags of plugins, without which they run in parallel, hide the outcome, or write a report.
 _OF_PLUGINS = {
     "xdist": ("-n0", "--dist=no"),
@@ -98,11 +98,13 @@ class ChildRuns:
 
     def shown(self, tests: Sequence[str], *more: str) -> list[str]:
         """Return the arguments with which a user runs some tests in this order."""
-        options = _without(self._given, (_FLAG, *_PARALLEL))
+        options = _without(self._given, (_FLAG, *_NOT_SHOWN))
         paths = self._config.known_args_namespace.file_or_dir
         options = [each for each in options if each not in paths and not each.startswith("@")]
         if self._config.getoption("numprocesses", None):
             options.append("-n0")
+        if self._config.getoption("reruns", None):
+            options.append("--reruns=0")
         if self._seed:
             options += [*self._seed, "--randomly-dont-reorganize"]
         return [*options, *more, *map(self._from_here, tests)]

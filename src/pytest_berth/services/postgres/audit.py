@@ -21,7 +21,7 @@ from pytest_berth.services.postgres.server import connections
 from pytest_berth.shown_values import MASK, is_secret, shown
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 
     from pytest_berth.api import Server
     from pytest_berth.services.postgres.restore.catalog import Relation
@@ -81,6 +81,7 @@ UNION ALL SELECT pg_catalog.format('setting of the database %s', s.given), ''
 FROM pg_catalog.pg_db_role_setting d, pg_catalog.unnest(d.setconfig) s(given)
 WHERE d.setdatabase = {fingerprint.DATABASE}
 """
+_IDLE = "idle"
 _HOLDS_OFF_READERS = "AccessExclusiveLock"
 # What berth itself puts into a database, when the first test needs it.
 _OURS = ("information_schema.berth_", "event trigger berth_ddl", "function berth_ddl")
@@ -89,17 +90,18 @@ _SHOWN_KINDS = {"setting", "connection limit of", "rights to"}
 _PASSED_OVER = "dependency of"
 
 
-def of_database(server: Server, database: str, idle: Collection[int]) -> Found:
+def of_database(server: Server, database: str, idle: Callable[[str], Collection[int]]) -> Found:
     """Return what a database holds, what is locked in it, and who is connected to it.
 
     Args:
         server: The server.
         database: The database's name.
-        idle: Process ids of the connections that this process has, and that nobody uses.
+        idle: Returns the process ids of the connections to a database that this process has, and
+            that nobody uses; it looks through all objects, and is only asked where some are idle.
     """
     with closing(_connected(server, database)) as connection:
         locked, locks = _locks(connection)
-        found: Found = {**locks, **_connections(connection, idle)}
+        found: Found = {**locks, **_connections(connection, lambda: idle(database))}
         relations = catalog.read(connection, replica=False)
         keys: dict[int, list[str]] = dict(rows(connection, _KEYS))
         views = [each for each in relations.views if each.oid in _populated(connection)]
@@ -147,11 +149,13 @@ def _locks(connection: Connection) -> tuple[set[int], Found]:
     return locked, found
 
 
-def _connections(connection: Connection, idle: Collection[int]) -> Found:
+def _connections(connection: Connection, idle: Callable[[], Collection[int]]) -> Found:
+    listed = rows(connection, _CONNECTIONS)
+    unused = idle() if any(state == _IDLE for _, _, state in listed) else ()
     counted = Counter(
         f"connection of {application!r}, {state}"
-        for pid, application, state in rows(connection, _CONNECTIONS)
-        if not (state == "idle" and pid in idle)
+        for pid, application, state in listed
+        if not (state == _IDLE and pid in unused)
     )
     return {name: f"{count} of them" for name, count in counted.items()}
 

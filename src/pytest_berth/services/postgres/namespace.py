@@ -181,8 +181,7 @@ class WorkerDatabase(IsolatedDatabase, Namespace):  # type: ignore[override]  # 
 
         found: dict[str, str | None] = {}
         for each in (self, *self._opened()):
-            idle = each.application.idle(each.database)
-            of_one = audit.of_database(self.server, each.database, idle)
+            of_one = audit.of_database(self.server, each.database, each.application.idle)
             where = f" in the database {each.name!r}" if each.name else ""
             found |= {f"{name}{where}": text for name, text in of_one.items()}
         return found
