@@ -125,10 +125,8 @@ def test_of_postgres_the_first_test_that_breaks_something_is_told(
         "test_schema": [
             "postgres: rows of public.other: new, 0 rows",
             "postgres: rows of public.users: changed (changed: id=1, id=100)",
-            "postgres: schema: column extra of table users: new",
-            "postgres: schema: column id of table other: new",
             "postgres: schema: table other: new",
-            "postgres: schema: table users: changed",
+            "postgres: schema: table users: changed (new: column extra)",
         ],
         "test_server": [
             "postgres: role app: new",

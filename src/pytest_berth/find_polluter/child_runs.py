@@ -68,7 +68,8 @@ class ChildRuns:
     def __init__(self, config: pytest.Config) -> None:
         self._config = config
         self._where = config.invocation_params.dir
-        self._given = [each for each in config.invocation_params.args if each not in _LEFT_OUT]
+        given = map(str, config.invocation_params.args)
+        self._given = [each for each in given if each not in _LEFT_OUT]
         has = config.pluginmanager.hasplugin
         self._more = [flag for name, flags in _OF_PLUGINS.items() if has(name) for flag in flags]
         self._more += [

@@ -6,6 +6,7 @@ reading are left out, so that nothing is waited for: the lock is told of.
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from contextlib import closing
 from hashlib import sha256
@@ -83,6 +84,10 @@ WHERE d.setdatabase = {fingerprint.DATABASE}
 """
 _IDLE = "idle"
 _HOLDS_OFF_READERS = "AccessExclusiveLock"
+_PART_OF = re.compile(
+    r"(?P<name>.+) (?:of|on) (?P<relation>"
+    r"(?:table|foreign table|view|materialized view|index|sequence|composite type) .+)"
+)
 # What berth itself puts into a database, when the first test needs it.
 _OURS = ("information_schema.berth_", "event trigger berth_ddl", "function berth_ddl")
 _SHOWN_KINDS = {"setting", "connection limit of", "rights to"}
@@ -111,7 +116,7 @@ def of_database(server: Server, database: str, idle: Callable[[str], Collection[
             (name,) = (str(each) for each in free if each.oid == oid)
             found[f"sequence {name}"] = f"at {state.last}" + ("" if state.called else ", unused")
         found |= {f"sequence {each}": None for each in relations.sequences if each.oid in locked}
-        found |= {f"schema: {name}": f"\t{digest}" for name, digest in _schema(connection)}
+        found |= {f"schema: {name}": text for name, text in _schema(connection)}
         for oid, lob in large_objects.read(connection).items():
             found[f"large object {oid}"] = f"\t{lob}"
         return found | dict(rows(connection, _IN_DATABASE))
@@ -185,17 +190,8 @@ def _rows(
 def _rows_of(table: Relation, key: Sequence[str]) -> sql.Composed:
     parts: sql.Composable = sql.SQL(_NONE)
     if key:
-        named = [
-            sql.SQL("'{}='").format(sql.SQL(column.replace("'", "''").replace("%", "%%")))
-            + (
-                sql.SQL(" || '{}'").format(sql.SQL(MASK))
-                if is_secret(column)
-                else sql.SQL(" || coalesce({}::text, '')").format(sql.Identifier("p", column))
-            )
-            for column in key
-        ]
         parts = sql.SQL(_PARTS).format(
-            key=sql.SQL(" || ', ' || ").join(named),
+            key=sql.SQL(" || ', ' || ").join(map(_shown_column, key)),
             length=sql.Literal(_KEY_LENGTH),
             table=table.identifier,
             most=sql.Literal(_MOST_ROWS + 1),
@@ -203,10 +199,30 @@ def _rows_of(table: Relation, key: Sequence[str]) -> sql.Composed:
     return sql.SQL(_ROWS).format(name=sql.Literal(str(table)), parts=parts, table=table.identifier)
 
 
+def _shown_column(name: str) -> sql.Composable:
+    """Return the expression for a column of a key and its value, which is no secret."""
+    if is_secret(name):
+        return sql.Literal(f"{name}={MASK}")
+    value = sql.Identifier("p", name)
+    return sql.SQL("{} || {}::text").format(sql.Literal(f"{name}="), value)
+
+
 def _schema(connection: Connection) -> Iterator[tuple[str, str]]:
-    for name, digest in fingerprint.objects(connection):
-        if not any(ours in name for ours in _OURS):
-            yield name, digest
+    """Yield each object of the schema; columns, constraints and triggers are a relation's parts."""
+    digests = {
+        name: digest
+        for name, digest in fingerprint.objects(connection)
+        if not any(ours in name for ours in _OURS)
+    }
+    parts: dict[str, list[str]] = {}
+    for name, digest in sorted(digests.items()):
+        part = _PART_OF.fullmatch(name)
+        if part and part["relation"] in digests:
+            parts.setdefault(part["relation"], []).append(f"{part['name']}\t{digest}")
+        else:
+            parts.setdefault(name, [])
+    for name, own in parts.items():
+        yield name, "\n".join([f"\t{digests[name]}", *own])
 
 
 def _digest(texts: Sequence[str]) -> str:
