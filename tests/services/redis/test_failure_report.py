@@ -7,9 +7,15 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from pytest_berth.services.redis import urls
 from report_sections import did, sections
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import redis
+    from tests.services.redis.conftest import Yard
+
     from conftest import Project
 
 CHANGED, LEFT = "redis: what the test changed", "redis: what the test left behind"
@@ -371,3 +377,38 @@ def test_what_a_test_has_sent(local: Project) -> None:
     ]
     assert did(result, "test_much")[0] == "... 82 before (berth_report_lines = 40)"
     assert did(result, "test_much")[-1] == "test_it.py:43 SET key 19"
+
+
+def test_of_a_server_of_others_only_the_run_s_own_number_is_told(
+    yard: Yard, connect: Callable[..., redis.Redis], project: Project
+) -> None:
+    server = yard.foreign()
+    with connect(server, 3).client() as others:
+        others.set("others", 1)
+        others.execute_command("MULTI")
+        project.write(
+            test_it="""
+            import redis
+
+            def test_it(redis_client, redis_url):
+                redis_client.set("own", 1)
+                redis_client.lpush("own", 1)
+
+            def test_others(redis_client, redis_url):
+                with redis.Redis.from_url(redis_url[: redis_url.rindex("/")] + "/3") as client:
+                    client.lpush("others", 1)
+            """
+        )
+        url = urls.url(server, 0)
+        result = project.run("-p", "no:randomly", "--tb=short", "-rN", BERTH_REDIS_URL=url)
+        assert connect(server, 3).get("others") == b"1"
+    result.assert_outcomes(failed=2)
+    found = sections(result, "test_it")
+    assert found[KNOWN].splitlines() == ["command: LPUSH own 1", "own is a string '1'"]
+    assert found[CHANGED] == "+ own string '1'"
+    assert LEFT not in found
+    number = found[LOOK].partition("-n ")[2].split()[0]
+    told = f"it was sent in database number 3; the run's number is {number}"
+    found = sections(result, "test_others")
+    assert found[KNOWN].splitlines() == ["command: LPUSH others 1", told]
+    assert CHANGED not in found
