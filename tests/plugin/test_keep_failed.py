@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from contextlib import closing
@@ -203,9 +204,13 @@ def test_later_runs_neither_see_nor_remove_what_stays_and_the_command_does(
     project: Project, temporary: Path
 ) -> None:
     project.plugins = ("xdist",)
-    first = project.run("--berth-keep-failed", "-n2", "-k", "test_uncommitted or TestCommitted")
+    chosen = "-k", "test_uncommitted or TestCommitted"
+    first = project.run("--berth-keep-failed", "-n2", *chosen, "--berth-json=run.json")
     first.assert_outcomes(passed=1, failed=2)
     first.stdout.fnmatch_lines(["*= kept of failed tests =*", "*test_uncommitted (until *"])
+    told = json.loads((project.root / "run.json").read_text("utf-8"))["kept"]
+    assert told
+    assert set(told) <= set(first.outlines)
     (record,) = records(temporary)
     state = kept("test_uncommitted")
     with psycopg.connect(urls.dsn(state.reached, state.name)) as looking:

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from pytest_berth.config import options
 from pytest_berth.reporting.page.document import Document
 from pytest_berth.run.run import MAIN, Run
 
@@ -19,10 +20,10 @@ def report(when: str, outcome: str = "passed", text: str = "", **further: Any) -
     return pytest.TestReport("test_it.py::test_it", location, {}, *given, duration=0.5, **further)
 
 
-def told(*reports: pytest.TestReport) -> dict[str, Any]:
-    """Return the document of a run that has made these reports."""
-    settings = SimpleNamespace(root=Path.cwd())
-    berth: Any = SimpleNamespace(run=Run("k3x9", MAIN), settings=settings, served=())
+def told(*reports: pytest.TestReport, hints: tuple[str, ...] = ()) -> dict[str, Any]:
+    """Return the document of a run that has made these reports, and had these hints."""
+    settings = options.defaults(Path.cwd(), options.OPTIONS)
+    berth: Any = SimpleNamespace(run=Run("k3x9", MAIN), settings=settings, served=(), hints=hints)
     document = Document(berth)
     for each in reports:
         document.add(each)
@@ -78,3 +79,7 @@ def test_a_very_long_text_loses_its_middle() -> None:
     assert "... 60008 characters more ..." in failure["longrepr"]
     assert failure["longrepr"].endswith("xend")
     assert len(failure["message"]) == 300
+
+
+def test_hints_of_tests_are_told() -> None:
+    assert told(hints=("a line of it",))["hints"] == ["a line of it"]

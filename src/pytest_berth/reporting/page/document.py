@@ -15,7 +15,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from pytest_berth.config.options import HINTS, KEEP_FAILED
 from pytest_berth.isolation.application_lines import is_library
+from pytest_berth.reporting import kept_summary
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -81,6 +83,8 @@ class Document:
             "timeline": [_event(event) for event in events if event.what not in _OF_TESTS | _FACTS],
             "tests": tests,
             "failures": self._failures,
+            "hints": list(self._berth.hints) if self._berth.settings[HINTS] else [],
+            "kept": kept_summary.lines(self._berth) if self._berth.settings[KEEP_FAILED] else [],
             "tables": _tables(events),
         }
 

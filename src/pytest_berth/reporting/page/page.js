@@ -188,6 +188,14 @@ function failures() {
   return part("failures", "Failures", "", list, run.failures.length > 50 ? bar : null);
 }
 
+function kept() {
+  return run.kept.length ? part("kept", "Kept of failed tests", "What these tests have done stays for a while.", h("pre", { tabindex: 0 }, run.kept.join("\n"))) : null;
+}
+
+function hints() {
+  return run.hints.length ? part("hints", "Hints", "", h("ul.card.hints", null, run.hints.map((each) => h("li", null, each)))) : null;
+}
+
 // The waterfall.
 function ticks(from, to, room) {
   const rough = (to - from) / Math.max(2, room / 90);
@@ -398,9 +406,9 @@ function follow() {
 }
 
 header();
-const parts = [run.failures.length ? failures() : null, run.tests.length || run.timeline.length ? waterfall() : null, run.tests.length ? tests() : null, slowest(), tables(), servers()].filter(Boolean);
-const numbers = { failures: run.failures.length, tests: run.tests.length, tables: run.tables.length, servers: run.servers.length };
-const labels = { failures: "Failures", timeline: "Timeline", tests: "Tests", statements: "Statements", tables: onlyTables() ? "Tables" : "Touched", servers: "Servers" };
+const parts = [run.failures.length ? failures() : null, kept(), run.tests.length || run.timeline.length ? waterfall() : null, run.tests.length ? tests() : null, slowest(), tables(), hints(), servers()].filter(Boolean);
+const numbers = { failures: run.failures.length, tests: run.tests.length, tables: run.tables.length, hints: run.hints.length, servers: run.servers.length };
+const labels = { failures: "Failures", kept: "Kept", hints: "Hints", timeline: "Timeline", tests: "Tests", statements: "Statements", tables: onlyTables() ? "Tables" : "Touched", servers: "Servers" };
 byId("nav").append(h("ul", null, parts.map((each) => h("li", null, h("a", { href: `#${each.id}` }, labels[each.id], numbers[each.id] ? h("b", null, count(numbers[each.id])) : null)))));
 byId("main").append(...parts);
 byId("footer").append("Written by pytest-berth; this file needs no network.");
