@@ -404,10 +404,14 @@ ERRORS = """
             thread.join()
             other.rollback()
 
+    @pytest.mark.berth_pg(seed="seeds:seed")
+    def test_seed(pg_session): pass
+
     def test_assertion(pg_session):
         assert run(pg_session, "SELECT 1")
 """
 BOB = "in the way: id=2, email='Bob@x', password_hash=[*][*][*], *"
+COLUMNS = ["public.users has: id, email, *"]
 EXPLAINED = {
     "taken": [
         "users_email: one row of public.users for each (lower(email))",
@@ -431,9 +435,10 @@ EXPLAINED = {
     "check": ["users_age_check of public.users: CHECK (age > 0)", "refused: *, age=0"],
     "table": ["the nearest: public.users", "the database was made by: schema.sql"],
     "path": ['there is shop.baskets; new connections look in: "$user", public (search_path)'],
-    "column": ["the nearest: public.users.email", "public.users has: id, email, *"],
+    "column": ["the nearest: public.users.email", *COLUMNS],
     "function": ["the nearest: pg_catalog.lower, *"],
     "of_schema": ["there are the schemas public, shop"],
+    "seed": ["the nearest: public.users.email", *COLUMNS],
     "failed_before": [
         "the transaction was aborted by an earlier statement, and the test went on:",
         "!  *SELECT nothing  -> *",
@@ -455,7 +460,15 @@ EXPLAINED = {
 
 
 def test_what_the_server_knows_of_an_error(users: Project) -> None:
-    users.write(test_it=ERRORS)
+    users.write(
+        test_it=ERRORS,
+        seeds="""
+            from helpers import *
+
+            def seed(connection):
+                run(connection, "INSERT INTO users (emial) VALUES ('ada')")
+        """,
+    )
 
     result = users.run("-rN", "--tb=short", "-p", "no:randomly")
 
@@ -464,6 +477,7 @@ def test_what_the_server_knows_of_an_error(users: Project) -> None:
         pytest.LineMatcher(section(result, f"test_{name}", known)).fnmatch_lines(expected)
         assert SECRET not in "\n".join(section(result, f"test_{name}", known))
     assert not section(result, "test_assertion", known)
+    report(result, "test_seed").fnmatch_lines(["'seeds:seed' failed.", "*helpers.py:*, in run"])
 
 
 def test_a_server_that_is_silent_or_lost_keeps_nobody_waiting(

@@ -36,7 +36,7 @@ MISSING = {
     "42883": "if an extension brings it, create the extension in a line before it, such as a "
     ".sql file with CREATE EXTENSION IF NOT EXISTS ...",
 }
-NOT_USERS = (Path(__file__).parent, Path(sysconfig.get_path("stdlib")))
+NOT_USERS = (Path(__file__).parents[3], Path(sysconfig.get_path("stdlib")))
 
 
 @dataclass(frozen=True)
