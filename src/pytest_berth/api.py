@@ -410,6 +410,10 @@ class Namespace:
         """Tell what the server knows of an error: the row in the way, who holds the lock."""
         return ()
 
+    def masked(self, item: pytest.Item, error: BaseException) -> Mapping[str, str]:
+        """Return parts of an error's message that tell secrets, and what to show instead."""
+        return {}
+
     def shell(self, item: pytest.Item) -> str:
         """Return the command that opens a shell in it, without the password."""
         return ""

@@ -477,6 +477,9 @@ def test_what_the_server_knows_of_an_error(users: Project) -> None:
         pytest.LineMatcher(section(result, f"test_{name}", known)).fnmatch_lines(expected)
         assert SECRET not in "\n".join(section(result, f"test_{name}", known))
     assert not section(result, "test_assertion", known)
+    of_null = report(result, "test_null")
+    of_null.fnmatch_lines(["E * Failing row contains (*, null, [*][*][*], null, null, null)."])
+    assert SECRET not in of_null.str()
     report(result, "test_seed").fnmatch_lines(["'seeds:seed' failed.", "*helpers.py:*, in run"])
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from pytest_berth.services.postgres.failure import server_error, values
+from pytest_berth.services.postgres.failure import masked_details, server_error, values
 from pytest_berth.services.postgres.failure.tables import MOST, Change, Table
 from pytest_berth.services.postgres.failure.values import Column
 
@@ -70,6 +70,23 @@ def test_parts_are_joined_up_to_a_number() -> None:
     assert values.joined("ab", 2) == "a, b"
 
 
+@pytest.mark.parametrize(
+    ("detail", "masked"),
+    [
+        ("Key (token)=(a (b) c) already exists.", "Key (token)=(***) already exists."),
+        ("Key (shop, lower(api_key))=(1, x) is", "Key (shop, lower(api_key))=(***) is"),
+        ("Key (a)=(1) conflicts with existing key (a)=(2).", ""),
+        ("Key (id)=(1) already exists.", ""),
+    ],
+)
+def test_keys_of_secret_columns_are_masked_in_the_details_of_errors(
+    detail: str, masked: str
+) -> None:
+    error = DriverError("23505", "duplicate")
+    error.detail = detail
+    assert masked_details.of([], error) == ({detail: masked} if masked else {})
+
+
 class DriverError(Exception):
     """An error as asyncpg raises it."""
 
@@ -77,6 +94,7 @@ class DriverError(Exception):
         super().__init__(message)
         self.sqlstate = sqlstate
         self.message = message
+        self.detail = ""
 
 
 def test_the_first_error_of_a_transaction_is_found_behind_all_that_wraps_it() -> None:

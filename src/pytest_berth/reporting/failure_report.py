@@ -73,6 +73,8 @@ def complete(report: pytest.TestReport, item: pytest.Item, call: pytest.CallInfo
             _add_log(report, item, berth, service)
             report.sections += look
             _add_statements(report, item, service, is_over=is_over)
+            if error is not None and not is_over:
+                failure_sections.mask(report, item, service, error)
 
 
 def add_properties(report: pytest.TestReport, item: pytest.Item) -> None:

@@ -6,11 +6,13 @@ to look for oneself; each is bounded in lines, and left out where there is nothi
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 from pytest_berth.config.options import REPORT_LINES
 from pytest_berth.debug_log import debug, ignoring
 from pytest_berth.isolation import lifecycle, recorded_lines, recorder
+from pytest_berth.reporting.redaction import Redaction
 from pytest_berth.run.plugin_state import PLUGIN_STATE
 
 if TYPE_CHECKING:
@@ -56,6 +58,24 @@ def of_test(
         for title, lines in told.items()
         if lines
     ]
+
+
+def mask(
+    report: pytest.TestReport, item: pytest.Item, service: Service, error: BaseException
+) -> None:
+    """Take out of a whole report what the error's own message tells of secrets."""
+    namespace = lifecycle.in_use(item, service)
+    if namespace is None:
+        return
+    try:
+        masked = namespace.masked(item, error)
+    except Exception as problem:  # whatever it is, the test's own failure is what has to be read
+        debug("an error cannot be masked: %s: %s", type(problem).__name__, problem)
+        return
+    if masked:
+        pairs = [(re.compile(re.escape(text)), shown) for text, shown in masked.items()]
+        redaction = Redaction(tuple((each, shown.replace("\\", r"\\")) for each, shown in pairs))
+        redaction.report(report)
 
 
 def bounded(lines: Sequence[str], most: int) -> list[str]:

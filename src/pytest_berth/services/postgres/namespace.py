@@ -163,6 +163,12 @@ class WorkerDatabase(IsolatedDatabase, Namespace):  # type: ignore[override]  # 
 
         return explain.lines([self, *self._opened()], item, error)
 
+    def masked(self, item: pytest.Item, error: BaseException) -> Mapping[str, str]:
+        """Return the detail of an error that has values of columns such as passwords."""
+        from pytest_berth.services.postgres.failure import masked_details
+
+        return masked_details.of([self, *self._opened()], error)
+
     def shell(self, item: pytest.Item) -> str:
         """Return the command that opens psql in the test's database."""
         from pytest_berth.services.postgres.failure import shell

@@ -162,7 +162,7 @@ def of_foreign_key(database: IsolatedDatabase, error: ServerError) -> list[str]:
 def of_not_null(database: IsolatedDatabase, error: ServerError) -> list[str]:
     """Return the column, its default, and the row that was refused."""
     with view(database) as seen:
-        table = _table(seen.asking, error)
+        table = table_of(seen.asking, error)
         if table is None:
             return []
         query = sql.SQL(_DEFAULT).format(
@@ -177,7 +177,7 @@ def of_not_null(database: IsolatedDatabase, error: ServerError) -> list[str]:
 def of_check(database: IsolatedDatabase, error: ServerError) -> list[str]:
     """Return the constraint's definition, and the row that was refused."""
     with view(database) as seen:
-        found, table = _constraint(seen.asking, error), _table(seen.asking, error)
+        found, table = _constraint(seen.asking, error), table_of(seen.asking, error)
         if not found or table is None:
             return []
         return [f"{error.constraint} of {table}: {found[2]}", *_refused(table, error.detail)]
@@ -303,7 +303,8 @@ def _constraint(ask: Asking, error: ServerError) -> tuple[str, ...] | None:
     return tuple(each or "" for each in found[0]) if found else None
 
 
-def _table(ask: Asking, error: ServerError) -> Table | None:
+def table_of(ask: Asking, error: ServerError) -> Table | None:
+    """Return the table that an error names."""
     query = sql.SQL(_OID).format(schema=sql.Literal(error.schema), table=sql.Literal(error.table))
     oids = [int(oid or 0) for (oid,) in ask(query)]
     return next(iter(tables.read(ask, oids).values()), None) if oids else None
