@@ -126,7 +126,8 @@ class Timeline:
         end = self.now() if end is None else end
         event = Event(what, service, self._worker, start, end, test, detail, items, failed)
         self.events.append(event)
-        if debug_log.is_on():
+        # The first connection is a test's own, which may look at all that is logged meanwhile.
+        if what != "connect" and debug_log.is_on():
             debug_log.debug("%s", event)
         if len(self.events) >= _AT_ONCE:
             self.hand_over()
