@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pytest_berth.services.postgres.databases import run_databases
+from pytest_berth.services.postgres.server import connections
 
 if TYPE_CHECKING:
     from pytest_berth.api import Server
 
 _COUNTED_SINCE = 140000
+# What is asked for a hint waits for nothing.
+_IN_TIME: dict[str, Any] = {"connect_timeout": 2, "options": "-c statement_timeout=2000"}
 # The connection that restores a worker's database.
 _BERTHS_OWN = 1
 _SESSIONS = "SELECT coalesce(sum(sessions), 0) FROM pg_catalog.pg_stat_database WHERE datname = %s"
@@ -18,7 +21,7 @@ _SESSIONS = "SELECT coalesce(sum(sessions), 0) FROM pg_catalog.pg_stat_database 
 def was_used(server: Server, run_id: str) -> bool | None:
     """Tell whether anybody else has connected to a run's databases; None where nobody counts."""
     template = run_databases.database_name(run_id, run_databases.TEMPLATE)
-    with run_databases.administration(server) as connection:
+    with connections.connect_at_once(server, server.credentials.database, **_IN_TIME) as connection:
         if connection.info.server_version < _COUNTED_SINCE:
             return None
         names = {*run_databases.of_run(connection, server, run_id), server.credentials.fixed}
