@@ -470,6 +470,11 @@ class Namespace:
         """
         raise NotImplementedError(f"{type(self).__name__} has no audit()")
 
+    @property
+    def generation(self) -> str:
+        """Another text each time that all it holds was made anew, as after a crash."""
+        return ""
+
     def audit_server(self) -> Mapping[str, str | None]:
         """Return the same of what all workers share on the server, such as its settings."""
         return {}

@@ -146,6 +146,38 @@ def test_of_postgres_the_first_test_that_breaks_something_is_told(
     )
 
 
+@pytest.mark.slow
+def test_what_is_made_anew_after_a_crash_is_no_difference(
+    project: Project, require_source: Callable[[str], None]
+) -> None:
+    require_source("local")
+    project.models("berth_source = local", "berth_audit = fail")
+    project.write(
+        test_it="""
+            import os, signal
+            import psycopg
+            import pytest
+
+            def test_before(pg_session): pass
+
+            def test_crashes(pg_dsn):
+                with psycopg.connect(pg_dsn) as connection:
+                    os.kill(connection.info.backend_pid, signal.SIGKILL)
+
+            def test_after(pg_session): pass
+
+            @pytest.mark.berth_pg(isolation="none")
+            def test_breaks(pg_dsn):
+                with psycopg.connect(pg_dsn) as connection:
+                    connection.execute("INSERT INTO users VALUES (1, 'x')")
+        """
+    )
+    result = project.run()
+    assert summary(result) == {
+        "test_breaks": ["postgres: rows of public.users: 0 rows -> 1 row (new: id=1)"]
+    }
+
+
 OTHERS = """
     import os
 

@@ -98,6 +98,12 @@ def test_where_no_earlier_test_is_to_blame_it_is_said_why(unit: Project) -> None
     alone.stdout.fnmatch_lines(
         ["berth: run 2: alone, once more, it fails", "berth: nothing found: it fails alone, *"]
     )
+    unit.write(test_imported="import state; state.broken = True; test = lambda: None")
+    imported = unit.run(
+        FLAG, "test_second.py::test_victim[a b]", "test_imported.py", "test_second.py"
+    )
+    assert imported.ret == 1
+    imported.stdout.fnmatch_lines(["*: it passes by `pytest *`, and fails alone where all *"])
     first = unit.run(FLAG, "test_first.py::test_0")
     assert first.ret == 1
     first.stdout.fnmatch_lines(["berth: nothing found: test_first.py::test_0 is the first test: *"])

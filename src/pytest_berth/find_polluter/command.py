@@ -100,10 +100,13 @@ class Search:
         if outcome == "failed":
             if self._outcome((), "alone, once more") == "passed":
                 return "it fails and passes alone: no earlier test decides, but time or chance does"
-            return (
-                "it fails alone, so that no earlier test is to blame; where it passes by"
-                f" `pytest {shlex.quote(self.test)}`, the import of another test module breaks it"
-            )
+            told = self._runs.run_shown(self._runs.shown([self.test]))
+            if told.outcomes.get(self.test) == "passed":
+                return (
+                    f"it passes by `pytest {shlex.quote(self.test)}`, and fails alone where all"
+                    " other test modules are collected, too: no test breaks it, but an import"
+                )
+            return "it fails alone, so that no earlier test is to blame"
         if outcome != "passed":
             return f"it cannot be told apart: alone, it {_spelt(outcome)}"
         outcome = self._outcome(earlier, "after all that run before it")

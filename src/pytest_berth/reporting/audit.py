@@ -40,7 +40,8 @@ class Part(NamedTuple):
     Attributes:
         server: The server's key.
         restarts: How many servers were lost before it in its place: another one is another part.
-        kind: What of it: the worker's own, what workers share, or all before it is used.
+        kind: What of it: the worker's own, what workers share, or all before it is used; and which
+            generation, as what was made anew has a baseline of its own.
         is_shared: Whether other workers' tests change it, too.
     """
 
@@ -212,7 +213,7 @@ class Audit:
         if opened:
             namespace = opened.namespace
             asked = {
-                ("own", False): namespace.audit,
+                (f"own {namespace.generation}", False): namespace.audit,
                 ("server", is_shared): namespace.audit_server,
             }
         elif server.source == "external" or self._berth.run.workers > 1:
@@ -230,6 +231,7 @@ class Audit:
                 text = f"{type(error).__name__}: {error}".splitlines()[0]
                 told = f"{service.name} could not be compared after every test: {text}"
                 self._untold.setdefault(told, False)
+                break  # A server that does not answer is waited for once.
         return found
 
     def _digest(self, service: Service, server: Server) -> State:

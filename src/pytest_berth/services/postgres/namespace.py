@@ -192,6 +192,11 @@ class WorkerDatabase(IsolatedDatabase, Namespace):  # type: ignore[override]  # 
             found |= {f"{name}{where}": text for name, text in of_one.items()}
         return found
 
+    @property
+    def generation(self) -> str:
+        """Another text each time that the server has crashed, and the template was built anew."""
+        return self.checkpointer
+
     def audit_server(self) -> Mapping[str, str | None]:
         """Return what there is beside databases of tests, on a server that is berth's own."""
         from pytest_berth.services.postgres import audit
