@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
+import asyncio
 import datetime
 import gc
+import inspect
+import sys
 import weakref
 from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
+import asyncpg
+import psycopg
 import pytest
 
-from pytest_berth.isolation import recorded_lines, repeated_statements, statement_hooks
+from pytest_berth.isolation import (
+    driver_hooks,
+    recorded_lines,
+    repeated_statements,
+    statement_hooks,
+)
 from pytest_berth.isolation.application_lines import Line, caller
 from pytest_berth.isolation.recorder import Recorder
 
@@ -146,3 +156,17 @@ def test_one_query_for_each_object_is_told_from_one_that_is_repeated() -> None:
     assert not of_each(sent(*[select] * 30)), "it waits for something"
     assert not of_each(sent(*["INSERT INTO a"] * 11, a=1))
     assert of_each(sent(*(f"select {number}" for number in range(11))))
+
+
+def test_coroutine_functions_of_drivers_are_still_known_as_such() -> None:
+    watch = driver_hooks.Watch(Recorder({}), statement_hooks.HOOKS)
+    functions = [psycopg.AsyncCursor.execute, asyncpg.Connection.fetch]
+    watch.start()
+    try:
+        replaced = [psycopg.AsyncCursor.execute, asyncpg.Connection.fetch]
+        known = inspect if sys.version_info >= (3, 12) else asyncio
+        assert all(map(known.iscoroutinefunction, replaced))
+    finally:
+        watch.stop()
+    assert not set(replaced) & set(functions)
+    assert functions == [psycopg.AsyncCursor.execute, asyncpg.Connection.fetch]

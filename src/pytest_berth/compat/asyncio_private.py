@@ -3,7 +3,24 @@
 from __future__ import annotations
 
 import logging
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+def marked_as_coroutine(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Return a function that returns a coroutine, which is to be taken for one written so."""
+    import asyncio
+    import inspect
+
+    mark = getattr(inspect, "markcoroutinefunction", None)
+    if mark is not None:
+        marked: Callable[..., Any] = mark(function)
+        return marked
+    # Before Python 3.12, asyncio alone could be told.
+    vars(function)["_is_coroutine"] = vars(asyncio.coroutines).get("_is_coroutine")
+    return function
 
 
 def abort(transport: Any) -> None:
