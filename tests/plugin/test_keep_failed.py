@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from contextlib import closing
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 import psutil
 import psycopg
@@ -28,7 +30,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from conftest import Project
-    from pytest_berth.api import Server, Service
+    from pytest_berth.api import Service
     from pytest_berth.run.reuse.kept_states import KeptState
 
 TESTS = """
@@ -95,6 +97,13 @@ TESTS = """
         def test_clean(self, of_module, pg_engine, pg_session):
             assert emails(pg_session) == {"module"}
 
+    @pytest.mark.berth_pg(isolation="rollback")
+    def test_named(pg_databases):
+        session = pg_databases["billing"].session
+        session.add(User(email="of billing"))
+        session.flush()
+        assert False
+
     @pytest.mark.berth_pg(isolation="database")
     class TestPrivate:
         def test_fails(self, pg_session):
@@ -147,13 +156,8 @@ def kept(test: str) -> KeptState:
 
 
 def held(test: str, query: str = "SELECT email FROM users ORDER BY email") -> list[str]:
-    """Return what a query finds in what stays of a test."""
-    return found(kept(test).reached, kept(test).name, query)
-
-
-def found(server: Server, database: str, query: str) -> list[str]:
-    """Return what a query finds in a database."""
-    with psycopg.connect(urls.dsn(server, database)) as connection:
+    """Return what a query finds in what stays of a test; an external server's password is set."""
+    with psycopg.connect(urls.dsn(kept(test).reached, kept(test).name)) as connection:
         return [value for (value,) in connection.execute(query.encode()).fetchall()]
 
 
@@ -163,10 +167,27 @@ def command(*arguments: str, typed: str = "") -> subprocess.CompletedProcess[str
     return subprocess.run(program, input=typed, capture_output=True, text=True, check=False)
 
 
-def test_what_failed_stays_and_no_later_test_sees_it(project: Project, temporary: Path) -> None:
-    result = project.run("--berth-keep-failed")
+def test_what_failed_stays_and_no_later_test_sees_it(
+    served: Project, outer_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    served.write(test_it=TESTS)
+    served.models("berth_pg_databases = billing = models:Base.metadata")
+    with open_home() as place:
+        monkeypatch.setenv("TMPDIR", str(place))
+        monkeypatch.setattr("tempfile.tempdir", str(place))
+        monkeypatch.setenv("PGPASSWORD", urlsplit(outer_url).password or "")
+        look_at_what_failed(served.run("--berth-keep-failed"))
+        command("prune")
+        assert not kept_states.all_of_user()
 
-    result.assert_outcomes(passed=4, failed=4, errors=2, xfailed=1)
+
+def look_at_what_failed(result: pytest.RunResult) -> None:
+    """Look at the databases, and at the summary."""
+    result.assert_outcomes(passed=4, failed=5, errors=2, xfailed=1)
+    named = [each for each in kept_states.all_of_user() if each.nodeid.endswith("test_named")]
+    assert [each.name.endswith("_billing") for each in named] == [False, True]
+    with psycopg.connect(urls.dsn(named[1].server, named[1].name)) as connection:
+        assert connection.execute("SELECT email FROM users").fetchall() == [("of billing",)]
     assert held("test_uncommitted") == ["committed", "flushed"]
     assert held("test_uncommitted", "SELECT at FROM noted") == ["here"]
     assert held("test_aborted") == ["before"]
@@ -174,7 +195,7 @@ def test_what_failed_stays_and_no_later_test_sees_it(project: Project, temporary
     assert held("test_torn_down") == ["of a teardown"]
     assert held("TestCommitted::test_fails") == ["module", "real"]
     assert held("TestPrivate::test_fails", "SELECT email FROM all_of_them") == ["private"]
-    assert len(kept_states.all_of_user()) == 6
+    assert len(kept_states.all_of_user()) == 8
     state = kept("test_aborted")
     result.stdout.fnmatch_lines(
         [
@@ -188,14 +209,16 @@ def test_what_failed_stays_and_no_later_test_sees_it(project: Project, temporary
             "with the password: pytest-berth shell --failed *::test_uncommitted",
         ]
     )
-    assert state.reached.credentials.password not in result.stdout.str()
+    assert os.environ["PGPASSWORD"] not in result.stdout.str()
 
 
 def test_without_a_failure_nothing_stays(project: Project, temporary: Path) -> None:
-    result = project.run("--berth-keep-failed", "-k", "test_clean")
+    project.ini("berth_source = local")
+    project.write(test_it="def test_it(redis_client): redis_client.set('a', 1)")
+    result = project.run("--berth-keep-failed")
 
-    result.assert_outcomes(passed=3, deselected=7)
-    result.stdout.no_fnmatch_line("*not kept*")
+    result.assert_outcomes(passed=1)
+    result.stdout.no_fnmatch_line("*kept*")
     assert not records(temporary)
     wait_for(lambda: not processes(temporary), 30)
 
@@ -335,20 +358,22 @@ def test_on_an_external_server_databases_stay_until_a_run_after_their_time(
         monkeypatch.setattr("tempfile.tempdir", str(place))
         project.ini("berth_pg_schema = test_it:Base.metadata")
         project.write(test_it=EXTERNAL)
-        project.conftest("from pytest_berth.run.reuse import kept_states; kept_states.MOST = 2")
+        project.conftest("from pytest_berth.run.reuse import kept_states; kept_states.MOST = 1")
         result = project.run("--berth-keep-failed", "--berth-keep=10m")
-        again = project.run("--berth-keep-failed", "-k", "test_second")
 
         result.assert_outcomes(failed=2)
         result.stdout.fnmatch_lines(
-            ["    without its foreign keys, as the role is no superuser", "with the password: *"]
+            [
+                "    without its foreign keys, as the role is no superuser",
+                "with the password: *",
+                "of 1 more nothing is kept: 1 are the most in a run",
+            ]
         )
-        first, second = kept("test_first"), kept_states.all_of_user()[-1]
-        assert "of-the-role" not in f"{result.stdout}{again.stdout}"
+        first = kept("test_first")
+        assert "of-the-role" not in result.stdout.str()
         assert not any(
             "of-the-role" in path.read_text() for path in place.glob("berth-kept*/*.kept")
         )
-        assert len(kept_states.all_of_user()) == 3
 
         def looks(name: str) -> psycopg.Connection:
             return psycopg.connect(f"{role.rpartition('/')[0]}/{name}", autocommit=True)
@@ -360,29 +385,10 @@ def test_on_an_external_server_databases_stay_until_a_run_after_their_time(
             monkeypatch.setenv("PGPASSWORD", "of-the-role")
             stays = command("prune")
             assert f"{first.name} could not be removed: refused to drop" in stays.stderr
-        with pytest.raises(psycopg.OperationalError, match="does not exist"):
-            looks(second.name)
         assert [each.name for each in kept_states.all_of_user()] == [first.name]
         project.run("-k", "test_second").assert_outcomes(failed=1, deselected=1)
         with pytest.raises(psycopg.OperationalError, match="does not exist"):
             looks(first.name)
-
-
-def test_of_more_failures_than_a_run_keeps_the_summary_tells_how_many(served: Project) -> None:
-    served.models()
-    served.write(
-        test_it="""
-            import pytest
-
-            @pytest.mark.parametrize("number", range(3))
-            def test_it(pg_session, number): assert False
-        """
-    )
-    served.conftest("from pytest_berth.run.reuse import kept_states; kept_states.MOST = 0")
-    result = served.run("--berth-keep-failed")
-
-    result.assert_outcomes(failed=3)
-    result.stdout.fnmatch_lines(["of 3 more nothing is kept: 0 are the most in a run"])
 
 
 def test_a_server_of_a_tests_own_stays_as_it_is(project: Project, temporary: Path) -> None:

@@ -167,7 +167,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     where = command.add_mutually_exclusive_group(required=True)
     where.add_argument("--failed", metavar="NODEID", help="the test, or a part of its id")
     where.add_argument("--peek", action="store_true", help="in a test that a debugger waits in")
-    command.add_argument("--service", default="", help="which, where the test had several")
+    command.add_argument("--service", default="", help="which, by service or by name, of several")
     command.add_argument("--print", action="store_true", help="only print the command")
     command.add_argument(
         "command", nargs="*", help="behind `--`: a command to run there in the client's place"

@@ -37,7 +37,7 @@ def open_failed(
 
     Args:
         part: The test's id, its beginning, or another part of it.
-        service: Which service, where the test had several.
+        service: Which service, or what it is called there, where the test had several.
         prints: Whether the command is only printed, with the names of the environment it needs.
         instead: A command that is run in the place of the service's client, with its environment.
 
@@ -101,7 +101,7 @@ def find(states: Sequence[KeptState], part: str, service: str = "") -> KeptState
     Raises:
         NotKeptError: Nothing is kept of such a test, or several are meant.
     """
-    of_service = [each for each in states if service in {"", each.server.service}]
+    of_service = [each for each in states if service in {"", each.server.service, each.name}]
     matching = [each for each in of_service if part in each.nodeid]
     exact = [each for each in matching if each.nodeid == part]
     begun = [each for each in matching if each.nodeid.startswith(part)]
@@ -120,7 +120,8 @@ def find(states: Sequence[KeptState], part: str, service: str = "") -> KeptState
         raise NotKeptError(
             f"{part!r} means several.",
             why=_listed(found if len({each.nodeid for each in found}) > 1 else meant),
-            remedy="give more of the test's id, or the service: --service postgres",
+            remedy="give more of the test's id, or which it is: --service postgres, --service"
+            f" {last.name}",
         )
     return last
 

@@ -40,11 +40,12 @@ def command(service: Service, state: KeptState) -> str:
 def _lines(berth: PluginState, told: list[dict[str, Any]]) -> Iterator[str]:
     services = {service.name: service for service in berth.services}
     kept = [kept_states.parse(each["kept"]) for each in told if "kept" in each]
-    for state in kept:
-        yield f"{state.nodeid} (until {until(state)})"
-        yield f"  {state.server.service}: {command(services[state.server.service], state)}"
-        if state.note:
-            yield f"    {state.note}"
+    for nodeid, latest in {state.nodeid: state for state in kept}.items():
+        yield f"{nodeid} (until {until(latest)})"
+        for state in [each for each in kept if each.nodeid == nodeid]:
+            yield f"  {state.server.service}: {command(services[state.server.service], state)}"
+            if state.note:
+                yield f"    {state.note}"
     if kept:
         yield f"with the password: pytest-berth shell --failed {shlex.quote(kept[0].nodeid)}"
     for each in told:

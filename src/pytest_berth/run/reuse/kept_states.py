@@ -69,7 +69,7 @@ def note(state: KeptState) -> None:
 
 def all_of_user() -> list[KeptState]:
     """Return what stays, oldest first; what is over, or gone with its server, is forgotten."""
-    return sorted(filter(_stays, _all()), key=lambda each: each.until)
+    return sorted(filter(_stays, _all()), key=lambda each: (each.until, each.name))
 
 
 def forget(state: KeptState) -> None:

@@ -6,7 +6,7 @@ from contextlib import ExitStack, closing, contextmanager
 from typing import TYPE_CHECKING, Any
 
 from pytest_berth.api import Namespace
-from pytest_berth.collection.requirements import active_fixtures
+from pytest_berth.collection.requirements import active_fixtures, fixtures_reached
 from pytest_berth.compat import pytest_private
 from pytest_berth.run.plugin_state import PLUGIN_STATE
 from pytest_berth.services.postgres import sqlalchemy_compat
@@ -109,7 +109,8 @@ class WorkerDatabase(IsolatedDatabase, Namespace):  # type: ignore[override]  # 
         """Copy what a failed test has done into databases of its own."""
         from pytest_berth.services.postgres import keep_failed
 
-        databases = [self, *self._opened()]
+        reaches = "pg_databases" in fixtures_reached(item, POSTGRES) or self.berth.exports
+        databases = [self, *(self._opened() if reaches else [])]
         return [
             kept
             for database in databases
