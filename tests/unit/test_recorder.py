@@ -15,10 +15,12 @@ from typing import TYPE_CHECKING, Any
 import asyncpg
 import psycopg
 import pytest
+import redis.asyncio
 
 from pytest_berth.isolation import (
     driver_hooks,
     recorded_lines,
+    redis_hooks,
     repeated_statements,
     statement_hooks,
 )
@@ -159,14 +161,22 @@ def test_one_query_for_each_object_is_told_from_one_that_is_repeated() -> None:
 
 
 def test_coroutine_functions_of_drivers_are_still_known_as_such() -> None:
-    watch = driver_hooks.Watch(Recorder({}), statement_hooks.HOOKS)
-    functions = [psycopg.AsyncCursor.execute, asyncpg.Connection.fetch]
+    def functions() -> list[Any]:
+        return [
+            psycopg.AsyncCursor.execute,
+            asyncpg.Connection.fetch,
+            redis.asyncio.Redis.execute_command,
+            redis.asyncio.client.Pipeline.execute,
+        ]
+
+    watch = driver_hooks.Watch(Recorder({}), {**statement_hooks.HOOKS, **redis_hooks.HOOKS})
+    before = functions()
     watch.start()
     try:
-        replaced = [psycopg.AsyncCursor.execute, asyncpg.Connection.fetch]
+        replaced = functions()
         known = inspect if sys.version_info >= (3, 12) else asyncio
         assert all(map(known.iscoroutinefunction, replaced))
     finally:
         watch.stop()
-    assert not set(replaced) & set(functions)
-    assert functions == [psycopg.AsyncCursor.execute, asyncpg.Connection.fetch]
+    assert not set(replaced) & set(before)
+    assert functions() == before

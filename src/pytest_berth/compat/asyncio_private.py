@@ -1,4 +1,4 @@
-"""asyncio's private names."""
+"""asyncio's private names, and what tells a coroutine function without importing it."""
 
 from __future__ import annotations
 
@@ -7,6 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+# inspect.CO_COROUTINE
+_COROUTINE = 0x80
+
+
+def is_coroutine_function(function: object) -> bool:
+    """Tell whether a function is written with ``async def``, without importing `inspect`."""
+    return bool(getattr(getattr(function, "__code__", None), "co_flags", 0) & _COROUTINE)
 
 
 def marked_as_coroutine(function: Callable[..., Any]) -> Callable[..., Any]:

@@ -15,6 +15,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pytest_berth.compat import (
+    asyncio_private,
     asyncpg_private,
     kafka_private,
     psycopg2_private,
@@ -53,26 +54,34 @@ class Watch:
     Args:
         seen: What is told: by default the place of each connection; an exception of its closes it.
         hooks: What is replaced, by the names of the drivers' modules.
+
+    Attributes:
+        is_on: Whether it watches; what another one has replaced in its turn outlives `stop`.
     """
 
     def __init__(self, seen: Any, hooks: Hooks | None = None) -> None:
         self.seen = seen
+        self.is_on = False
         self._hooks = HOOKS if hooks is None else hooks
         self._replaced: dict[tuple[Any, str], tuple[Any, Any]] = {}
 
     def start(self) -> None:
         """Watch the drivers that are loaded by now; may be called again for further ones."""
+        self.is_on = True
         for name, hooks in self._hooks.items():
             module = sys.modules.get(name)
             for owner, attribute, wrap in hooks(module) if module else ():
                 if (owner, attribute) not in self._replaced:
                     original = vars(owner)[attribute]
                     new = wrap(original, self.seen)
+                    if asyncio_private.is_coroutine_function(original):
+                        new = asyncio_private.marked_as_coroutine(new)
                     setattr(owner, attribute, new)
                     self._replaced[owner, attribute] = original, new
 
     def stop(self) -> None:
         """Watch no more; what somebody else has replaced meanwhile is left to him."""
+        self.is_on = False
         while self._replaced:
             (owner, attribute), (original, new) = self._replaced.popitem()
             if vars(owner)[attribute] is new:

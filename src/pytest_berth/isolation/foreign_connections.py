@@ -118,7 +118,7 @@ class Foreign:
                 self._found[place] = line
 
     def _see(self, place: Place) -> None:
-        if place.service not in self.services or place in self._right:
+        if not self._watch.is_on or place.service not in self.services or place in self._right:
             return
         line = caller()
         if line is None:

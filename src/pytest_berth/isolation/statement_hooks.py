@@ -12,7 +12,7 @@ from contextlib import asynccontextmanager, contextmanager
 from functools import partial, wraps
 from typing import TYPE_CHECKING, Any
 
-from pytest_berth.compat import asyncio_private, psycopg2_private
+from pytest_berth.compat import psycopg2_private
 from pytest_berth.waiting import now
 
 if TYPE_CHECKING:
@@ -89,7 +89,7 @@ def _execute_async(original: Any, recorder: Recorder) -> Any:
             return original(cursor, *args, **options)
         return told(line, cursor, *args, **options)
 
-    return asyncio_private.marked_as_coroutine(execute)
+    return execute
 
 
 def _copy(original: Any, recorder: Recorder) -> Any:
@@ -209,7 +209,7 @@ def _fetch(original: Any, recorder: Recorder) -> Any:
         line = recorder.sender(sys._getframe(1), past_alchemy=False)
         return (original if line is None else partial(told, line))(connection, *args, **options)
 
-    return asyncio_private.marked_as_coroutine(fetch)
+    return fetch
 
 
 def _fetch_prepared(original: Any, recorder: Recorder) -> Any:
@@ -227,7 +227,7 @@ def _fetch_prepared(original: Any, recorder: Recorder) -> Any:
         line = recorder.sender(sys._getframe(1), past_alchemy=False)
         return (original if line is None else partial(told, line))(prepared, *args, **options)
 
-    return asyncio_private.marked_as_coroutine(fetch)
+    return fetch
 
 
 async def _fetched(tell: Callable[..., None], result: Any) -> Any:
