@@ -143,7 +143,10 @@ def test_berths_markers_are_known_to_strict_markers(served: Project) -> None:
 
 def test_berths_markers_are_listed(project: Project) -> None:
     project.run("--markers").stdout.fnmatch_lines(
-        ["@pytest.mark.integration: *", "@pytest.mark.berth_pg(isolation=None, seed=()): *"]
+        [
+            "@pytest.mark.integration: *",
+            "@pytest.mark.berth_pg(isolation=None, seed=(), max_queries=None): *",
+        ]
     )
 
 

@@ -171,7 +171,7 @@ def test_what_fails_every_test_is_explained_once(project: Project, workers: str)
 def test_a_program_that_takes_long_in_each_run_is_told_with_what_spares_it(served: Project) -> None:
     served.ini("berth_pg_schema = command: python -c 'import time; time.sleep(1.1)'")
     served.write(test_it="def test_it(pg_url): pass")
-    told = "postgres: schema and seeds took *next run*berth_pg_fingerprint names these files"
+    told = "hint: postgres: schema and seeds took *next run*berth_pg_fingerprint names these files"
     first = served.run(BERTH_SNAPSHOTS="on")
     first.stdout.fnmatch_lines([told])
     again = served.run("-oberth_pg_fingerprint=test_it.py", BERTH_SNAPSHOTS="on")

@@ -153,7 +153,9 @@ def test_an_unknown_name_is_refused_with_the_nearest_one(unit: Project) -> None:
 
 def test_an_unknown_name_unlike_any_other_is_refused_with_all_names(unit: Project) -> None:
     unit.ini("berth_qqqqqqq = 1")
-    assert "do:  use one of: berth_artifact_mirror, berth_autouse," in refusal(unit.run())
+    assert "do:  use one of: berth_artifact_mirror, berth_audit, berth_autouse," in refusal(
+        unit.run()
+    )
 
 
 def test_an_unknown_name_is_refused_once_under_xdist(unit: Project) -> None:

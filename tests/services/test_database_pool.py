@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import psycopg
 import pytest
 
+from pytest_berth.run.timeline import Timeline
 from pytest_berth.services.postgres import restore, urls
 from pytest_berth.services.postgres.application_connections import Application
 from pytest_berth.services.postgres.databases import run_databases
@@ -39,7 +40,9 @@ def pool(outer_url: str) -> Iterator[DatabasePool]:
                 conn.execute(SCHEMA)
                 restore.store(conn, lock_timeout=1)
             run_databases.seal(admin, template)
-        pool = DatabasePool(server, RUN, "main", 1.0, Application(), print)
+        pool = DatabasePool(
+            server, RUN, "main", 1.0, Application(), print, Timeline("main", 0, None)
+        )
         yield pool
         pool.close()
     finally:
