@@ -184,6 +184,7 @@ def test_a_run_that_ends_early_is_told_too(project: Project) -> None:
     told = json.loads((project.root / "told/run.json").read_text("utf-8"))
     assert told["run"]["exit_status"] == pytest.ExitCode.INTERRUPTED
     assert outcomes(told) == {"test_first": "passed", "test_second": "unfinished"}
+    assert told["run"]["stopped"] == "interrupted"
 
     project.write(test_it="def test_first(): assert 0\ndef test_second(): pass")
     project.write(test_other="import nowhere_to_be_found")
@@ -213,6 +214,14 @@ def test_a_file_that_cannot_be_written_ends_the_run_before_its_tests(project: Pr
     )
     directory = project.run("--berth-json=.")
     directory.stderr.fnmatch_lines(["  why: it is a directory (berth_json = . (--berth-json))"])
+
+    tests = (project.root / "test_it.py").read_text("utf-8")
+    forgotten = project.run("--berth-html", "test_it.py")
+    assert forgotten.ret == pytest.ExitCode.USAGE_ERROR
+    forgotten.stderr.fnmatch_lines(
+        ["ERROR: *test_it.py would be overwritten.", "  why: it is no report of an earlier run (*)"]
+    )
+    assert (project.root / "test_it.py").read_text("utf-8") == tests
 
 
 @pytest.mark.slow

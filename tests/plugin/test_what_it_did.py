@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from conftest import Project
 
 TESTS = '''
@@ -222,3 +224,37 @@ def test_what_it_sent_is_told_with_lines_durations_and_what_failed(project: Proj
     assert not did(result, "test_nothing")
     torn_down = did(result, "ERROR at teardown of test_torn_down")
     matches(torn_down, "!  teardown * test_it.py:116  SELECT [*] FROM torn_down  -> Undefined*")
+
+
+SECRETS = """
+    from sqlalchemy import text
+
+    def test_bound(pg_session):
+        pg_session.execute(text("SELECT * FROM nowhere WHERE token = :token"), {"token": "hunter2"})
+
+    def test_logged(pg_connection):
+        name = "hunter2"
+        pg_connection.exec_driver_sql(
+            "SELECT 'shown', password\\n  FROM nowhere WHERE password = '" + name + "'")
+"""
+
+
+def test_what_looks_like_a_secret_is_in_no_section_log_or_error_of_sqlalchemy(
+    project: Project, require_source: Callable[[str], None]
+) -> None:
+    require_source("local")
+    project.ini("berth_source = local")
+    project.write(test_it=SECRETS)
+    result = project.run("--tb=short")
+    result.assert_outcomes(failed=2)
+    result.stdout.fnmatch_lines(
+        [
+            "*parameters: {'token': '[*][*][*]'}]",
+            "*STATEMENT:  SELECT '[*][*][*]', password",
+            "*FROM nowhere WHERE password = '[*][*][*]'",
+        ]
+    )
+    text = result.stdout.str()
+    # What is left is the test's source, and SQLAlchemy's telling of a statement without parameters.
+    told = [line for line in text.splitlines() if "hunter2" in line]
+    assert all('"hunter2"' in line or "FROM nowhere WHERE password" in line for line in told), told

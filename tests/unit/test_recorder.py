@@ -157,6 +157,7 @@ def test_one_query_for_each_object_is_told_from_one_that_is_repeated() -> None:
     assert not of_each(sent(*[select] * 10, "SELECT 2", a=1))
     assert not of_each(sent(*[select] * 30)), "it waits for something"
     assert not of_each(sent(*["INSERT INTO a"] * 11, a=1))
+    assert not of_each(sent(*["INSERT INTO a", select] * 11, a=1)), "it writes in between"
     assert of_each(sent(*(f"select {number}" for number in range(11))))
 
 

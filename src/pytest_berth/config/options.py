@@ -118,12 +118,13 @@ class Settings:
 def describe(name: str, setting: Setting) -> str:
     """Return ``name = value (origin)``."""
     value = "***" if setting.value and name.endswith("_password") else setting.value
-    return f"{name} = {mask(_shown(value))} ({setting.origin})"
+    shown = "not set" if value == 0 and name.endswith("_port") else _shown(value)
+    return f"{name} = {mask(shown)} ({setting.origin})"
 
 
 def _shown(value: Any) -> str:
     """Return a value as it is written in an ini file; ``not set`` for none."""
-    if value in (None, "", (), 0, timedelta()) and not isinstance(value, bool):
+    if value in (None, "", (), timedelta()):
         return "not set"
     if isinstance(value, timedelta):
         seconds = value.total_seconds()

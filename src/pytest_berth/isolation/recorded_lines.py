@@ -68,14 +68,17 @@ def place(line: Line, root: Path) -> str:
     return f"{line.path[len(str(root)) + 1 :] if inside else line.path}:{line.number}"
 
 
+def without_texts(statement: str) -> str:
+    """Return a statement as it is; where it names a secret, without the texts in it."""
+    return _LITERAL.sub(f"'{MASK}'", statement) if is_secret(statement) else statement
+
+
 def statement(record: Record, most: int = _WIDEST) -> str:
     """Return a statement on one line, cut; where it names a secret, without the texts in it.
 
     Of many columns the first one is shown: of more interest is where they come from.
     """
-    text = " ".join(record.text.split())
-    if is_secret(text):
-        text = _LITERAL.sub(f"'{MASK}'", text)
+    text = without_texts(" ".join(record.text.split()))
     if len(text) > most:
         text = _COLUMNS.sub(r"\1 ... FROM ", text, count=1)
     return text if len(text) <= most else f"{text[: most - 3]}..."

@@ -51,14 +51,21 @@ def find(records: Sequence[Record], more_than: int = 1) -> list[Repeated]:
 def one_for_each(records: Sequence[Record]) -> list[Repeated]:
     """Return what looks like one query for each of many objects, in place of one for all.
 
-    What waits for something asks again and again, too, but for the same.
+    What waits for something asks again and again, too, but for the same. And what writes in
+    between does one thing after the other, each with a question of its own.
     """
-    if len(records) <= MANY:
-        return []
-    reads = [each for each in records if each.text.lstrip(" \n\t(").upper().startswith(_READS)]
+    found: list[Repeated] = []
+    reads: list[Record] = []
+    for record in (*records, None):
+        if record and record.text.lstrip(" \n\t(").upper().startswith(_READS):
+            reads.append(record)
+        else:
+            if len(reads) > MANY:
+                found += find(reads, MANY)
+            reads = []
     return [
         each
-        for each in find(reads, MANY)
+        for each in found
         if len({(sent.text, repr(sent.parameters)) for sent in each.records}) > MANY
     ]
 

@@ -6,6 +6,7 @@ For each service that the test reaches: how it is isolated, what the service tel
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +15,7 @@ import pytest
 from pytest_berth.collection.requirements import describe_isolation, services_reached
 from pytest_berth.config.options import HTML, JSON
 from pytest_berth.errors import BerthError, ServiceError
-from pytest_berth.isolation import recorder
+from pytest_berth.isolation import recorded_lines, recorder
 
 if TYPE_CHECKING:
     from pytest_berth.api import Server, Service
@@ -173,8 +174,13 @@ def _add_log(
             log = berth.manager.source(server).log(server, since)
             lines = _own_log(log, server, berth, service).strip().splitlines()
             if lines:
-                text = "\n".join(lines[-_MOST_LINES:])
+                text = _without_secrets("\n".join(lines[-_MOST_LINES:]))
                 report.sections.append((f"{server.service} log during the test", text))
+
+
+def _without_secrets(log: str) -> str:
+    """Mask the texts of statements that name a secret; further lines of one are indented."""
+    return "\n".join(map(recorded_lines.without_texts, re.split(r"\n(?!\s)", log)))
 
 
 def _add_statements(

@@ -11,9 +11,11 @@ from typing import TYPE_CHECKING
 
 from pytest_berth.config.options import REPORT_LINES
 from pytest_berth.debug_log import debug, ignoring
+from pytest_berth.errors import causes
 from pytest_berth.isolation import lifecycle, recorded_lines, recorder
 from pytest_berth.reporting.redaction import Redaction
 from pytest_berth.run.plugin_state import PLUGIN_STATE
+from pytest_berth.shown_values import MASK, is_secret
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -65,17 +67,32 @@ def mask(
 ) -> None:
     """Take out of a whole report what the error's own message tells of secrets."""
     namespace = lifecycle.in_use(item, service)
-    if namespace is None:
-        return
+    masked = _bound_secrets(error)
     try:
-        masked = namespace.masked(item, error)
+        if namespace is not None:
+            masked |= namespace.masked(item, error)
     except Exception as problem:  # whatever it is, the test's own failure is what has to be read
         debug("an error cannot be masked: %s: %s", type(problem).__name__, problem)
-        return
     if masked:
         pairs = [(re.compile(re.escape(text)), shown) for text, shown in masked.items()]
         redaction = Redaction(tuple((each, shown.replace("\\", r"\\")) for each, shown in pairs))
         redaction.report(report)
+
+
+def _bound_secrets(error: BaseException) -> dict[str, str]:
+    """Return how the parameters of errors of SQLAlchemy's are written, and how without secrets."""
+    found: dict[str, str] = {}
+    for each in causes(error):
+        statement, given = getattr(each, "statement", None), getattr(each, "params", None)
+        if not isinstance(statement, str):
+            continue
+        for parameters in given if isinstance(given, list) else [given]:
+            if isinstance(parameters, dict):
+                secrets = [each for each in parameters.items() if is_secret(str(each[0]))]
+                found |= {f"{name!r}: {value!r}": f"{name!r}: '{MASK}'" for name, value in secrets}
+            elif isinstance(parameters, tuple) and parameters and is_secret(statement):
+                found[repr(parameters)] = f"({MASK})"
+    return found
 
 
 def bounded(lines: Sequence[str], most: int) -> list[str]:

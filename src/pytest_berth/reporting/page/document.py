@@ -90,6 +90,8 @@ class Document:
 
     def _run(self, session: pytest.Session, exit_status: int) -> dict[str, Any]:
         stopped = session.shouldfail or session.shouldstop
+        if not stopped and exit_status == pytest.ExitCode.INTERRUPTED:
+            stopped = "interrupted"
         return {
             "id": self._berth.run.id,
             "start": datetime.fromtimestamp(self._berth.run.began, timezone.utc).isoformat(

@@ -16,6 +16,7 @@ from string import Template
 from typing import TYPE_CHECKING, Any
 
 from pytest_berth.config.options import HTML, JSON
+from pytest_berth.debug_log import debug
 from pytest_berth.errors import SettingsError
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from pytest_berth.config.options import Option, Settings
 
 _PARTS = Path(__file__).parent
+_SIGNED_WITHIN = 1000
 
 
 class File:
@@ -34,21 +36,29 @@ class File:
     Attributes:
         path: Where it is to be.
         setting: What has asked for it: ``berth_html = report.html (--berth-html)``.
+        sign: What stands at the beginning of all such files.
     """
 
     def __init__(
-        self, path: Path, setting: str, render: Callable[[Mapping[str, Any]], str]
+        self, path: Path, setting: str, render: Callable[[Mapping[str, Any]], str], sign: str
     ) -> None:
         self.path = path
         self.setting = setting
+        self.sign = sign
         self._render = render
 
     def check(self) -> None:
         """Make the directory, and find out whether the file can be written.
 
         Raises:
-            SettingsError: It cannot.
+            SettingsError: It cannot, or something else than an earlier run's file is there.
         """
+        if self._is_of_others():
+            raise SettingsError(
+                f"{self.path} would be overwritten.",
+                why=f"it is no report of an earlier run ({self.setting})",
+                remedy="name another file, or remove that one; the option takes the word behind it",
+            )
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             if self.path.is_dir():
@@ -74,6 +84,15 @@ class File:
         finally:
             self._beside.unlink(missing_ok=True)
 
+    def _is_of_others(self) -> bool:
+        try:
+            with self.path.open("rb") as file:
+                beginning = file.read(_SIGNED_WITHIN)
+        except OSError as error:
+            debug("%s is no file yet: %s", self.path, error)
+            return False
+        return bool(beginning) and self.sign.encode() not in beginning
+
     @property
     def _beside(self) -> Path:
         return self.path.with_name(f".{self.path.name}.{os.getpid()}")
@@ -85,13 +104,13 @@ def asked_for(config: pytest.Config, settings: Settings) -> list[File]:
     A path of the command line is relative to where pytest was called, as that of ``--junit-xml``;
     any other one to the root directory.
     """
-    wanted: list[tuple[Option[str], Callable[[Mapping[str, Any]], str]]] = [
-        (HTML, html),
-        (JSON, as_json),
+    wanted: list[tuple[Option[str], Callable[[Mapping[str, Any]], str], str]] = [
+        (HTML, html, '<meta name="generator" content="pytest-berth">'),
+        (JSON, as_json, '"pytest-berth run"'),
     ]
     return [
-        File(_path(config, settings, option), settings.given(option), render)
-        for option, render in wanted
+        File(_path(config, settings, option), settings.given(option), render, sign)
+        for option, render, sign in wanted
         if settings[option]
     ]
 
