@@ -228,9 +228,15 @@ def test_later_runs_neither_see_nor_remove_what_stays_and_the_command_does(
 ) -> None:
     project.plugins = ("xdist",)
     chosen = "-k", "test_uncommitted or TestCommitted"
-    first = project.run("--berth-keep-failed", "-n2", *chosen, "--berth-json=run.json")
+    first = project.run("--berth-keep-failed", "-n2", *chosen, "--berth-json=run.json", "-v")
     first.assert_outcomes(passed=1, failed=2)
     first.stdout.fnmatch_lines(["*= kept of failed tests =*", "*test_uncommitted (until *"])
+    first.stdout.fnmatch_lines(
+        [
+            "stays * postgres: the server, for what is kept of failed tests"
+            " (--berth-keep-failed, until 2*); pytest --berth-stop ends it"
+        ]
+    )
     told = json.loads((project.root / "run.json").read_text("utf-8"))["kept"]
     assert told
     assert set(told) <= set(first.outlines)
@@ -258,10 +264,17 @@ def test_later_runs_neither_see_nor_remove_what_stays_and_the_command_does(
     assert refused.returncode == 1
     assert "'test_' means several." in refused.stderr
     assert "test_it.py::TestCommitted::test_fails  postgres berth_kept_" in refused.stderr
-    assert (
-        "nothing is kept of a failed test 'nowhere'."
-        in command("shell", "--failed", "nowhere").stderr
-    )
+    unnamed = command("shell", "--failed", "--", "pg_dump")
+    assert unnamed.returncode == 1
+    assert "--failed without a test means several." in unnamed.stderr
+    assert "pytest-berth shell --failed NODEID" in unnamed.stderr
+    nowhere = command("shell", "--failed", "nowhere").stderr
+    assert "nothing is kept of a failed test 'nowhere'." in nowhere
+    redis = command("shell", "--failed", "uncommitted", "--service", "redis").stderr
+    assert "of a failed test 'uncommitted', redis is not kept: postgres only." in redis
+    absent = command("shell", "--failed", "uncommitted", "--", "no-such-command").stderr
+    assert "the given command 'no-such-command' was not found." in absent
+    assert "PostgreSQL" not in absent
     shell = command("shell", "--failed", "TestCommitted", typed="TABLE users;")
     assert "real" in shell.stdout
     code = "import psycopg; print(psycopg.connect().execute('TABLE users').fetchall())"
@@ -269,7 +282,12 @@ def test_later_runs_neither_see_nor_remove_what_stays_and_the_command_does(
     assert "'real'" in python.stdout
     assert state.reached.credentials.password not in f"{printed}{shell}{python}"
 
-    assert "test_uncommitted" in command("prune", "--dry-run").stdout
+    unknown = command("prune", "--dry-run", "nosuch")
+    assert "no run and no kept server 'nosuch' is known" in unknown.stderr
+    assert not unknown.stdout
+    would = command("prune", "--dry-run").stdout
+    assert "test_uncommitted" in would
+    assert f"{record.name}  kept     postgres" in would
     assert len(kept_states.all_of_user()) == 2
     command("prune")
     assert not kept_states.all_of_user()
@@ -305,6 +323,9 @@ def test_a_killed_run_leaves_what_stays_and_nothing_else(project: Project, tempo
 
     assert held("test_fails") == ["of a killed run"]
     assert len(records(temporary)) == 1
+    stopped = project.run("--berth-stop")
+    stopped.stdout.fnmatch_lines(["berth: postgres *: ended, with what was kept of 1 failed test"])
+    assert not kept_states.all_of_user()
 
 
 EXTERNAL = """
@@ -410,6 +431,8 @@ def test_a_server_of_a_tests_own_stays_as_it_is(project: Project, temporary: Pat
 
     state = kept("test_own")
     assert len(records(temporary)) == 1
+    only = command("shell", "--failed", "--print").stdout
+    assert only.startswith(f"redis-cli -h 127.0.0.1 -p {state.server.port} ")
     with clients.closing(clients.berths_own(state.reached, int(state.name))) as client:
         assert client.get("of") == b"its own"
     command("prune")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import sys
 import tempfile
 import time
@@ -101,8 +102,11 @@ def prune(run_ids: Sequence[str], *, yes: bool, dry: bool = False) -> None:
     found = [each for each in _leftovers() if each.run_id in run_ids or not run_ids]
     named = set(run_ids)
     for unknown in named - {each.run_id for each in found} - kept:
-        Lines().note(f"nothing is left of a run {unknown!r}; `pytest-berth ps` lists what there is")
+        there_is = "`pytest-berth ps` lists what there is"
+        Lines().note(f"no run and no kept server {unknown!r} is known; {there_is}")
     for each in found:
+        if dry and isinstance(each.handle, Record):
+            each = dataclasses.replace(each, handle=prune_kept.without(each.handle, run_ids))
         if each.state == orphans.ALIVE or not _may_end(each, is_named=each.run_id in named):
             continue
         print(_line(each))
@@ -157,15 +161,32 @@ def main(arguments: Sequence[str] | None = None) -> None:
     commands = parser.add_subparsers(required=True)
     command = commands.add_parser("ps", help="list runs with their directories and containers")
     command.set_defaults(run=lambda _: show())
-    command = commands.add_parser("prune", help="remove what dead runs have left")
-    command.add_argument("run_ids", nargs="*", metavar="run", help="a run's id; all when left out")
+    command = commands.add_parser(
+        "prune",
+        help="remove what dead runs have left, and what is kept of failed tests",
+        description="Remove what dead runs have left, and what is kept of failed tests: of all runs"
+        " of this user's, or of those named. A kept server ends when it is named, or when nothing"
+        " holds it any longer. A run that is alive is never touched.",
+    )
+    command.add_argument(
+        "run_ids",
+        nargs="*",
+        metavar="run",
+        help="a run's id, or a kept server's; all when left out",
+    )
     command.add_argument("--yes", action="store_true", help="also what is not provably dead")
     command.add_argument("--snapshots", action="store_true", help="the snapshots of all projects")
     command.set_defaults(run=_prune)
     command.add_argument("--dry-run", action="store_true", help="only list what would be removed")
     command = commands.add_parser("shell", help="open a shell in what stays of a failed test")
     where = command.add_mutually_exclusive_group(required=True)
-    where.add_argument("--failed", metavar="NODEID", help="the test, or a part of its id")
+    where.add_argument(
+        "--failed",
+        metavar="NODEID",
+        nargs="?",
+        const="",
+        help="the test, or a part of its id; left out, the only one that is kept",
+    )
     where.add_argument("--peek", action="store_true", help="in a test that a debugger waits in")
     command.add_argument("--service", default="", help="which, by service or by name, of several")
     command.add_argument("--print", action="store_true", help="only print the command")
@@ -173,7 +194,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "command", nargs="*", help="behind `--`: a command to run there in the client's place"
     )
     command.set_defaults(run=_shell)
-    command = commands.add_parser("sweep", help="remove what a killed run has left")
+    command = commands.add_parser(
+        "sweep",
+        help="remove what a killed run has left, by its directory; prune is for people",
+        description="Remove what killed runs have left, by their directories, without a question:"
+        " the reaper that each run has calls it. What is kept of failed tests, and servers that are"
+        " kept for later runs, stay. By hand, `pytest-berth prune` does this and more.",
+    )
     command.add_argument("directories", type=Path, nargs="+", help="the runs' directories")
     command.set_defaults(run=_sweep)
     command = commands.add_parser("end", help="end a server that is kept for later runs")
@@ -181,8 +208,17 @@ def main(arguments: Sequence[str] | None = None) -> None:
     command.add_argument("name", help="the record")
     command.add_argument("--early", action="store_true", help="also before its time is over")
     command.set_defaults(run=_end)
-    given = parser.parse_args(arguments)
+    words, instead = _apart(sys.argv[1:] if arguments is None else arguments)
+    given = parser.parse_args(words, argparse.Namespace(instead=instead))
     given.run(given)
+
+
+def _apart(words: Sequence[str]) -> tuple[Sequence[str], Sequence[str]]:
+    """Return what is before ``--`` and what is behind it; `argparse` takes that for an option's."""
+    if "--" not in words or words[0] != "shell":
+        return words, ()
+    at = words.index("--")
+    return words[:at], words[at + 1 :]
 
 
 def _sweep(given: argparse.Namespace) -> None:
@@ -224,7 +260,8 @@ def _prune(given: argparse.Namespace) -> None:
 
 
 def _shell(given: argparse.Namespace) -> None:
-    shell.main(given.failed, given.service, prints=given.print, instead=given.command)
+    instead = [*given.command, *given.instead]
+    shell.main(given.failed, given.service, prints=given.print, instead=instead)
 
 
 def _end(given: argparse.Namespace) -> None:

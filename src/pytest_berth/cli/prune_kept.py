@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection
 
     from pytest_berth.run.reuse.kept_states import KeptState
+    from pytest_berth.run.reuse.records import Record
 
 _LOCKED_WITHIN = 5.0
 
@@ -48,6 +49,20 @@ def line(state: KeptState) -> str:
     until = kept_summary.until(state)
     place = f"{state.server.service} {state.name}"
     return f"{state.run_id}  failed   {state.nodeid}  {place}, until {until}"
+
+
+def without(record: Record, run_ids: Collection[str]) -> Record:
+    """Return a server's record as it will be when what stays of failed tests has gone.
+
+    Args:
+        record: The record.
+        run_ids: The runs of the tests; all when empty.
+    """
+    there = [each for each in kept_states.all_of_user() if each.server.reuse_record == record.name]
+    left = [each for each in there if run_ids and each.run_id not in run_ids]
+    if left == there:
+        return record
+    return dataclasses.replace(record, kept_until=max((each.until for each in left), default=0.0))
 
 
 def _let_end(name: str) -> None:

@@ -36,7 +36,7 @@ def open_failed(
     """Open a shell in what stays of the one failed test whose id has a part, and return its status.
 
     Args:
-        part: The test's id, its beginning, or another part of it.
+        part: The test's id, its beginning, or another part of it; all are meant when empty.
         service: Which service, or what it is called there, where the test had several.
         prints: Whether the command is only printed, with the names of the environment it needs.
         instead: A command that is run in the place of the service's client, with its environment.
@@ -58,6 +58,12 @@ def _open(server: Server, name: str, *, prints: bool, instead: Sequence[str]) ->
             print(f"# needs in its environment: {', '.join(client.environment)}")
         return 0
     program = _program(client, server)
+    if program is None and instead:
+        raise NotKeptError(
+            f"the given command {client.command[0]!r} was not found.",
+            why="it is neither on the PATH nor beside the server's program",
+            remedy="install it, or give its path behind `--`",
+        )
     if program is None:
         raise NotKeptError(
             f"{client.command[0]} is not installed.",
@@ -101,14 +107,22 @@ def find(states: Sequence[KeptState], part: str, service: str = "") -> KeptState
     Raises:
         NotKeptError: Nothing is kept of such a test, or several are meant.
     """
-    of_service = [each for each in states if service in {"", each.server.service, each.name}]
-    matching = [each for each in of_service if part in each.nodeid]
+    of_any = [each for each in states if part in each.nodeid]
+    matching = [each for each in of_any if service in {"", each.server.service, each.name}]
     exact = [each for each in matching if each.nodeid == part]
     begun = [each for each in matching if each.nodeid.startswith(part)]
     found = exact or begun or matching
+    wanted = f"a failed test {part!r}" if part else "a failed test"
+    if of_any and not found:
+        only = ", ".join(sorted({each.server.service for each in of_any}))
+        raise NotKeptError(
+            f"of {wanted}, {service} is not kept: {only} only.",
+            why=_listed(of_any),
+            remedy=f"leave out --service {service}, or give one that is listed",
+        )
     if not found:
         raise NotKeptError(
-            f"nothing is kept of a failed test {part!r}.",
+            f"nothing is kept of {wanted}.",
             why=_listed(states) or "no run has kept anything, or its time is over",
             remedy="pytest --berth-keep-failed keeps what fails, for an hour"
             " or as long as --berth-keep says",
@@ -117,11 +131,11 @@ def find(states: Sequence[KeptState], part: str, service: str = "") -> KeptState
     last = found[-1]
     meant = [each for each in found if (each.nodeid, each.run_id) == (last.nodeid, last.run_id)]
     if len({each.nodeid for each in found}) > 1 or len(meant) > 1:
+        more = "more of the test's id" if part else "a test, pytest-berth shell --failed NODEID"
         raise NotKeptError(
-            f"{part!r} means several.",
+            f"{repr(part) if part else '--failed without a test'} means several.",
             why=_listed(found if len({each.nodeid for each in found}) > 1 else meant),
-            remedy="give more of the test's id, or which it is: --service postgres, --service"
-            f" {last.name}",
+            remedy=f"give {more}, or which it is: --service postgres, --service {last.name}",
         )
     return last
 

@@ -15,7 +15,7 @@ import pytest
 
 from pytest_berth.collection.requirements import services_reached
 from pytest_berth.config.options import KEEP
-from pytest_berth.debug_log import debug
+from pytest_berth.debug_log import debug, ignoring
 from pytest_berth.errors import NotKeptError
 from pytest_berth.isolation import lifecycle
 from pytest_berth.run.once_per_run import lock
@@ -27,12 +27,29 @@ from pytest_berth.waiting import wall_clock
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
 
-    from pytest_berth.api import Service
+    from pytest_berth.api import Server, Service
     from pytest_berth.isolation.lifecycle import OpenNamespace
     from pytest_berth.run.plugin_state import PluginState
 
 _IS_KEPT = pytest.StashKey[bool]()
 _LOCK = "failed-kept"
+
+
+def look_afterwards(item: pytest.Item, server: Server) -> str:
+    """Return how to look at what a test has done when it has ended; empty where nothing may stay.
+
+    Args:
+        item: The test.
+        server: What it works with: one that berth has started can stay, an external one cannot.
+    """
+    if server.source == "external":
+        return ""
+    berth = item.config.stash[PLUGIN_STATE]
+    service = next(each for each in berth.services if each.name == server.service)
+    with ignoring(NotKeptError, why="it is not offered"):
+        berth.manager.reuse.require_may_stay(service)
+        return kept_states.LOOK_AFTERWARDS
+    return ""
 
 
 class KeepFailed:
@@ -109,7 +126,8 @@ def _keep_of(
         _note(berth, {"nodeid": item.nodeid, "service": service.name, "over": True})
         return
     seconds = berth.settings[KEEP].total_seconds() or kept_states.DEFAULT_SECONDS
-    until = wall_clock() + seconds
+    since = wall_clock()
+    until = since + seconds
     try:
         if opened.server.source != "external":
             berth.manager.reuse.require_may_stay(service)
@@ -127,6 +145,7 @@ def _keep_of(
                 kept.name,
                 until,
                 kept.note,
+                since=since,
             )
             kept_states.note(state)
             _note(berth, {"kept": dataclasses.asdict(state)})

@@ -29,7 +29,12 @@ def lines(berth: PluginState) -> list[str]:
 
 def until(state: KeptState) -> str:
     """Return until when something stays, in local time."""
-    return f"{datetime.fromtimestamp(state.until).astimezone():%Y-%m-%d %H:%M}"
+    return local_time(state.until)
+
+
+def local_time(seconds: float) -> str:
+    """Return a time, in seconds since 1970, for people here."""
+    return f"{datetime.fromtimestamp(seconds).astimezone():%Y-%m-%d %H:%M}"
 
 
 def command(service: Service, state: KeptState) -> str:

@@ -10,12 +10,15 @@ from statistics import median
 from typing import TYPE_CHECKING
 
 from pytest_berth.config.options import KEEP, SNAPSHOTS
+from pytest_berth.reporting import kept_summary
+from pytest_berth.run.reuse import records
 from pytest_berth.sources import snapshots
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from pytest_berth.api import Server
+    from pytest_berth.config.options import Settings
     from pytest_berth.run.plugin_state import PluginState
     from pytest_berth.run.timeline import Event
 
@@ -151,10 +154,24 @@ def _stays(berth: PluginState) -> Iterator[str]:
 def _why_it_stays(berth: PluginState, server: Server) -> str:
     settings = berth.settings
     if server.reuse_record:
-        return f"the server, for the next run ({settings.given(KEEP)}); pytest --berth-stop ends it"
+        for_what = _what_it_is_kept_for(settings, server)
+        return f"the server, for {for_what}; pytest --berth-stop ends it" if for_what else ""
     if server.source == "external":
         return "the server, which is not berth's; what this run has made there goes"
     service = next(each for each in berth.services if each.name == server.service)
     if server.snapshot and snapshots.wanted(settings, service):
         return f"a snapshot, which later runs start from ({settings.given(SNAPSHOTS)})"
     return ""
+
+
+def _what_it_is_kept_for(settings: Settings, server: Server) -> str:
+    """Tell what a server with a record stays for; nothing where it ends with this run."""
+    record = records.Records(records.place()).read(server.reuse_record)
+    for_what = []
+    if settings[KEEP] or (record and record.lasts):
+        why = settings.given(KEEP) if settings[KEEP] else "berth_keep of an earlier run"
+        for_what.append(f"the next run ({why})")
+    if record and record.holds_kept_state:
+        until = kept_summary.local_time(record.kept_until)
+        for_what.append(f"what is kept of failed tests (--berth-keep-failed, until {until})")
+    return " and ".join(for_what)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
+from pytest_berth.run.reuse import kept_states
 from pytest_berth.services.kafka.service import KAFKA
 from report_sections import did, sections
 
@@ -135,7 +136,9 @@ def test_what_a_test_did_to_a_broker(
 
     found = sections(result, "test_nothing")
     assert {CHANGED, LEFT, KNOWN}.isdisjoint(found)
-    assert re.fullmatch(r"kcat -b [\d.:]+ -C -o beginning -e -t orders", found[LOOK])
+    shell, afterwards = found[LOOK].splitlines()
+    assert re.fullmatch(r"kcat -b [\d.:]+ -C -o beginning -e -t orders", shell)
+    assert afterwards == kept_states.LOOK_AFTERWARDS
     found = sections(result, "test_records")
     changed = re.sub(r"berth-\w+-main-", "", found[CHANGED]).splitlines()
     assert changed == [

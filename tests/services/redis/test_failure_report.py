@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from pytest_berth.run.reuse import kept_states
 from pytest_berth.services.redis import urls
 from report_sections import did, sections
 
@@ -95,7 +96,9 @@ def test_keys_that_a_test_has_changed(local: Project) -> None:
         "~ server: CONFIG masterauth: was ***, is ***",
         "~ server: CONFIG maxmemory: was '0', is '104857600'",
     ]
-    assert re.fullmatch(r"redis-cli -h 127.0.0.1 -p \d+ -n 0 --askpass", found[LOOK].strip())
+    shell, afterwards = found[LOOK].splitlines()
+    assert re.fullmatch(r"redis-cli -h 127.0.0.1 -p \d+ -n 0 --askpass", shell)
+    assert afterwards == kept_states.LOOK_AFTERWARDS
     many = sections(result, "test_many")[CHANGED].splitlines()
     assert many[0] == "+ key00000 string '0'"
     assert many[-1] == "... 2961 more (berth_report_lines = 40)"

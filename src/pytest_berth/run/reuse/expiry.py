@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pytest_berth.config import options as core_options
-from pytest_berth.run.reuse import records, reuse_reaper
+from pytest_berth.run.reuse import kept_states, records, reuse_reaper
 from pytest_berth.sources import snapshots
 from pytest_berth.sources.choose import Sources
 
@@ -53,11 +53,16 @@ def end_and_tell(project: Path) -> int:
         An exit status: whether any stays.
     """
     found = [record for record in records.all_of_user() if record.project == str(project)]
-    stays = False
+    kept, stays = kept_states.all_of_user(), False
     for record in found:
+        of_record = [each for each in kept if each.server.reuse_record == record.name]
+        tests = len({each.nodeid for each in of_record})
+        dropped = (
+            f", with what was kept of {tests} failed test{'s' * (tests != 1)}" if tests else ""
+        )
         ended = reuse_reaper.end_apart(records.place(), record, early=True)
         stays = stays or not ended
-        print(f"berth: {record}: {'ended' if ended else 'stays, as a run uses it'}")
+        print(f"berth: {record}: {f'ended{dropped}' if ended else 'stays, as a run uses it'}")
     if not found:
         print(f"berth: no server is kept for {project}")
     return int(stays)

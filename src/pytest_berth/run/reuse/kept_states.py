@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 DEFAULT_SECONDS = 3600.0
 MOST = 20
+LOOK_AFTERWARDS = "afterwards: pytest --berth-keep-failed, then pytest-berth shell --failed"
 
 
 @dataclass(frozen=True)
@@ -42,6 +43,7 @@ class KeptState:
         until: Until when it stays, in seconds since 1970.
         note: What is not in it as the test has left it.
         file: Name of its file.
+        since: Since when it stays, in seconds since 1970.
     """
 
     nodeid: str
@@ -52,6 +54,7 @@ class KeptState:
     until: float
     note: str = ""
     file: str = ""
+    since: float = 0.0
 
     @property
     def reached(self) -> Server:
@@ -69,7 +72,7 @@ def note(state: KeptState) -> None:
 
 def all_of_user() -> list[KeptState]:
     """Return what stays, oldest first; what is over, or gone with its server, is forgotten."""
-    return sorted(filter(_stays, _all()), key=lambda each: (each.until, each.name))
+    return sorted(filter(_stays, _all()), key=lambda each: (each.since, each.until, each.name))
 
 
 def forget(state: KeptState) -> None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from pytest_berth.api import Kept, Namespace
 from pytest_berth.errors import NotKeptError
+from pytest_berth.isolation import keep_failed
 from pytest_berth.run.plugin_state import PLUGIN_STATE
 from pytest_berth.services.kafka import (
     changed_topics,
@@ -234,12 +235,16 @@ class KafkaNamespace(Namespace):
         return self._reported(lambda brokers: error_details.lines(brokers, found, is_ours))
 
     def shell(self, item: pytest.Item) -> str:
-        """Return the command line of kcat: a topic of the test's, or all that there are."""
+        """Return the command line of kcat, and how to look when the test has ended.
+
+        It prints a topic of the test's, or tells which there are.
+        """
         isolated, before = self._running or (None, None)
         own = [*isolated.fixed.values()] if isolated else []
         if isolated and before:
             own = [*(isolated.marks.keys() - before.marks.keys()), *own]
-        return urls.kcat(self._server, own[0] if own else "")
+        command = urls.kcat(self._server, own[0] if own else "")
+        return "\n".join(filter(None, [command, keep_failed.look_afterwards(item, self._server)]))
 
     @property
     def _late_topics(self) -> Collection[str]:

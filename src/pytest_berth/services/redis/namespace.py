@@ -10,6 +10,7 @@ import redis
 
 from pytest_berth.api import Kept, Namespace
 from pytest_berth.errors import IsolationError, NotKeptError
+from pytest_berth.isolation import keep_failed
 from pytest_berth.run.run import MAIN
 from pytest_berth.services.redis import (
     changed_keys,
@@ -184,8 +185,9 @@ class RedisNamespace(Namespace):
         return self._reported(tell)
 
     def shell(self, item: pytest.Item) -> str:
-        """Return the command line of redis-cli."""
-        return urls.redis_cli(self._server, self._databases.number)
+        """Return the command line of redis-cli, and how to look when the test has ended."""
+        command = urls.redis_cli(self._server, self._databases.number)
+        return "\n".join(filter(None, [command, keep_failed.look_afterwards(item, self._server)]))
 
     def _reported(self, tell: Callable[[WorkerDatabases], Sequence[str]]) -> Sequence[str]:
         """Return what is told by connections of their own, which wait for next to nothing."""

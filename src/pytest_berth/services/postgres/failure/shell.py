@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from pytest_berth.run.reuse import kept_states
 from pytest_berth.services.postgres import urls
 
 if TYPE_CHECKING:
@@ -15,7 +16,7 @@ _UNCOMMITTED = (
 )
 _WHILE = "as long as the test is stopped: it is cleaned up behind it;"
 _PEEK = "see it, without asking for the password: pytest --pdb, then pytest-berth shell --peek"
-_KEPT = "or afterwards: pytest --berth-keep-failed, then pytest-berth shell --failed"
+_KEPT = f"or {kept_states.LOOK_AFTERWARDS}"
 
 
 def command(database: IsolatedDatabase) -> str:
