@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import psycopg
 
+from pytest_berth.run.timeline import Timeline
 from pytest_berth.services.postgres import restore, urls
 from pytest_berth.services.postgres.application_connections import Application
 from pytest_berth.services.postgres.databases import run_databases
@@ -36,7 +37,8 @@ def test_private_databases_of_postgres_18(
         run_databases.create(admin, server, RUN, copy, template)
         assert admin.execute("SHOW file_copy_method").fetchone() == ("clone",)
 
-    pool, names = DatabasePool(server, RUN, "main", 1.0, Application(), print), []
+    timeline = Timeline("main", 0, None)
+    pool, names = DatabasePool(server, RUN, "main", 1.0, Application(), print, timeline), []
     changes = ("INSERT INTO item (name) VALUES ('new')", "DELETE FROM item", "DROP TABLE item", "")
     try:
         for change in changes:

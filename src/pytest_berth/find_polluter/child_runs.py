@@ -123,7 +123,7 @@ class ChildRuns:
             directory = Path(name)
             if tests is not None:
                 (directory / child_plugin.ASKED).write_text(json.dumps([*tests]), "utf-8")
-            own = ["-p", child_plugin.__name__, child_plugin.FLAG, name]
+            own = ["-p", child_plugin.__name__, f"{child_plugin.FLAG}={name}"]
             if "--collect-only" not in arguments:
                 own += ["-o", f"cache_dir={directory / 'cache'}"]
             output = directory / "output"

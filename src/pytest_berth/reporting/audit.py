@@ -81,9 +81,11 @@ class Audit:
         # What could not be compared, and whether a report has told it yet.
         self._untold: dict[str, bool] = {}
 
-    @pytest.hookimpl(tryfirst=True)
     def pytest_runtestloop(self) -> None:
-        """Wait for the servers that are being started: a unit test can break them, too."""
+        """Wait for the servers that are being started: a unit test can break them, too.
+
+        That is after the hook, called first, which has begun to start them.
+        """
         self._berth.join_prestarts()
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)

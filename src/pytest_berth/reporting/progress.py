@@ -151,6 +151,8 @@ class TerminalProgress:
             with self._uncaptured():
                 self._begin_line()
                 self._reporter.write_line(f"berth: {text}")
+                # Somebody waits for it, be it at the other end of a pipe.
+                self._reporter.flush()
 
     @property
     def _reporter(self) -> Any:
