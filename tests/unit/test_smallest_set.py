@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from pytest_berth.find_polluter.smallest_set import Tests, smallest_set
+from pytest_berth.find_polluter.smallest_set import NodeIds, smallest_set
 
 TESTS = tuple(f"test_{number}" for number in range(1000))
 
@@ -16,9 +16,9 @@ TESTS = tuple(f"test_{number}" for number in range(1000))
 def test_the_smallest_set_is_found_by_about_ten_runs_for_each_of_its_tests(
     needed: tuple[int, ...], most: int
 ) -> None:
-    runs: list[Tests] = []
+    runs: list[NodeIds] = []
 
-    def fails(tests: Tests, left: int) -> bool:
+    def fails(tests: NodeIds, left: int) -> bool:
         runs.append(tests)
         assert 1 <= left <= len(TESTS)
         return {f"test_{number}" for number in needed} <= set(tests)
@@ -29,7 +29,7 @@ def test_the_smallest_set_is_found_by_about_ten_runs_for_each_of_its_tests(
 
 
 def test_a_test_that_cleans_up_behind_another_leads_nobody_astray() -> None:
-    def fails(tests: Tests, left: int) -> bool:
+    def fails(tests: NodeIds, left: int) -> bool:
         state = False
         for test in tests:
             state = test in ("test_100", "test_700") or (state and test != "test_400")
@@ -42,7 +42,7 @@ def test_a_test_that_cleans_up_behind_another_leads_nobody_astray() -> None:
 def test_an_answer_that_was_wrong_once_brings_in_nothing_needless() -> None:
     answers = 0
 
-    def fails(tests: Tests, left: int) -> bool:
+    def fails(tests: NodeIds, left: int) -> bool:
         nonlocal answers
         answers += 1
         return "test_5" in tests and answers != 2

@@ -15,7 +15,7 @@ import pytest
 
 from pytest_berth.errors import SettingsError
 from pytest_berth.find_polluter.child_runs import ChildRuns, Told
-from pytest_berth.find_polluter.smallest_set import Tests, smallest_set
+from pytest_berth.find_polluter.smallest_set import NodeIds, smallest_set
 from pytest_berth.run.plugin_state import PLUGIN_STATE
 
 if TYPE_CHECKING:
@@ -94,7 +94,7 @@ class Search:
         )
         raise pytest.UsageError(str(error))
 
-    def _obstacle(self, earlier: Tests) -> str:
+    def _obstacle(self, earlier: NodeIds) -> str:
         """Return why no earlier test can be found to blame; empty where one can."""
         outcome = self._outcome((), "alone")
         if outcome == "failed":
@@ -120,7 +120,7 @@ class Search:
             " same seed; with xdist, each worker has an order of its own"
         )
 
-    def _narrowed(self, tests: Tests, left: int) -> bool:
+    def _narrowed(self, tests: NodeIds, left: int) -> bool:
         """Tell whether the test fails after some tests."""
         runs = math.ceil(math.log2(left))
         more = (
@@ -128,7 +128,7 @@ class Search:
         )
         return self._outcome(tests, f"after {_counted(len(tests))}", more) == "failed"
 
-    def _outcome(self, before: Tests, where: str, more: str = "") -> str:
+    def _outcome(self, before: NodeIds, where: str, more: str = "") -> str:
         self._last = self._runs.run([*before, self.test])
         self._count += 1
         outcome = self._last.outcomes.get(self.test, "")
@@ -136,7 +136,7 @@ class Search:
         _say(f"{told} ({more})" if more else told)
         return outcome
 
-    def _tell(self, polluters: Tests) -> pytest.ExitCode:
+    def _tell(self, polluters: NodeIds) -> pytest.ExitCode:
         """Show what was found, with a command that has been seen to show it, and what is left."""
         tests = [*polluters, self.test]
         again = self._runs.run(tests, "--berth-audit=report")

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-Tests = tuple[str, ...]
+NodeIds = tuple[str, ...]
 
 
-def smallest_set(tests: Sequence[str], fails: Callable[[Tests, int], bool]) -> Tests:
+def smallest_set(tests: Sequence[str], fails: Callable[[NodeIds, int], bool]) -> NodeIds:
     """Return tests of which none can be left out, in their order.
 
     Args:
@@ -23,21 +23,21 @@ def smallest_set(tests: Sequence[str], fails: Callable[[Tests, int], bool]) -> T
         fails: Tells whether the test fails after some of them; asked once for each set, and told
             how many tests may be the one that is looked for.
     """
-    known: dict[Tests, bool] = {}
+    known: dict[NodeIds, bool] = {}
 
-    def asked(some: Tests, left: int = 1) -> bool:
+    def asked(some: NodeIds, left: int = 1) -> bool:
         if some not in known:
             known[some] = fails(some, left)
         return known[some]
 
-    before, needed = tuple(tests), Tests()
+    before, needed = tuple(tests), NodeIds()
     while before and not (needed and asked(needed)):
         length = _shortest(before, needed, asked)
         before, needed = before[: length - 1], (before[length - 1], *needed)
     return _without_the_needless(needed, asked)
 
 
-def _shortest(before: Tests, needed: Tests, fails: Callable[[Tests, int], bool]) -> int:
+def _shortest(before: NodeIds, needed: NodeIds, fails: Callable[[NodeIds, int], bool]) -> int:
     """Return how many of the tests before those that are needed have to run, from the first on."""
     enough, too_few = len(before), 0
     while enough - too_few > 1:
@@ -49,7 +49,7 @@ def _shortest(before: Tests, needed: Tests, fails: Callable[[Tests, int], bool])
     return enough
 
 
-def _without_the_needless(needed: Tests, fails: Callable[[Tests], bool]) -> Tests:
+def _without_the_needless(needed: NodeIds, fails: Callable[[NodeIds], bool]) -> NodeIds:
     """Leave out what an answer that was wrong once, or a test that cleans up, has brought in."""
     for test in needed:
         fewer = tuple(each for each in needed if each != test)
