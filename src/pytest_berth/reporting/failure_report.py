@@ -15,7 +15,7 @@ import pytest
 from pytest_berth.collection.requirements import describe_isolation, services_reached
 from pytest_berth.config.options import HTML, JSON
 from pytest_berth.errors import BerthError, ServiceError
-from pytest_berth.isolation import recorded_lines, recorder
+from pytest_berth.isolation import recorder
 
 if TYPE_CHECKING:
     from pytest_berth.api import Server, Service
@@ -180,6 +180,8 @@ def _add_log(
 
 def _without_secrets(log: str) -> str:
     """Mask the texts of statements that name a secret; further lines of one are indented."""
+    from pytest_berth.isolation import recorded_lines
+
     return "\n".join(map(recorded_lines.without_texts, re.split(r"\n(?!\s)", log)))
 
 
