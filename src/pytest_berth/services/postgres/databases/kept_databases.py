@@ -96,6 +96,9 @@ def drop_over(connection: psycopg.Connection[Any], now: float) -> None:
     import psycopg
 
     for database in _names(connection, _OVER, now):
+        if run_databases.is_used(connection, database):
+            debug("%s stays until it is looked at again: somebody is connected to it", database)
+            continue
         try:
             run_databases.remove(connection, database)
         except (psycopg.Error, TimeoutError) as error:
