@@ -81,15 +81,21 @@ def _execute_async(original: Any, recorder: Recorder) -> Any:
         _told(recorder, line, started, cursor, given)
         return result
 
-    # Not async itself: a task that runs it later would not have the line.
-    @wraps(original)
-    def execute(cursor: Any, *args: Any, **options: Any) -> Any:
-        line = recorder.sender(sys._getframe(1), past_alchemy=False)
-        if line is None:
-            return original(cursor, *args, **options)
-        return told(line, cursor, *args, **options)
+    return _with_line(original, recorder, told)
 
-    return execute
+
+def _with_line(original: Any, recorder: Recorder, told: Callable[..., Any]) -> Any:
+    """Return a function that hands over to *told*, with the line; of ours, to the original.
+
+    It is never async itself: a task that runs it later would not have the line.
+    """
+
+    @wraps(original)
+    def call(owner: Any, *args: Any, **options: Any) -> Any:
+        line = recorder.sender(sys._getframe(1), past_alchemy=False)
+        return (original if line is None else partial(told, line))(owner, *args, **options)
+
+    return call
 
 
 def _copy(original: Any, recorder: Recorder) -> Any:
@@ -105,12 +111,7 @@ def _copy(original: Any, recorder: Recorder) -> Any:
             raise
         _told(recorder, line, started, cursor, args)
 
-    @wraps(original)
-    def copy(cursor: Any, *args: Any, **options: Any) -> Any:
-        line = recorder.sender(sys._getframe(1), past_alchemy=False)
-        return (original if line is None else partial(told, line))(cursor, *args, **options)
-
-    return copy
+    return _with_line(original, recorder, told)
 
 
 def _copy_async(original: Any, recorder: Recorder) -> Any:
@@ -126,12 +127,7 @@ def _copy_async(original: Any, recorder: Recorder) -> Any:
             raise
         _told(recorder, line, started, cursor, args)
 
-    @wraps(original)
-    def copy(cursor: Any, *args: Any, **options: Any) -> Any:
-        line = recorder.sender(sys._getframe(1), past_alchemy=False)
-        return (original if line is None else partial(told, line))(cursor, *args, **options)
-
-    return copy
+    return _with_line(original, recorder, told)
 
 
 def _stream(original: Any, recorder: Recorder) -> Any:
@@ -204,12 +200,7 @@ def _fetch(original: Any, recorder: Recorder) -> Any:
         )
         return await _fetched(tell, original(connection, *args, **options))
 
-    @wraps(original)
-    def fetch(connection: Any, *args: Any, **options: Any) -> Any:
-        line = recorder.sender(sys._getframe(1), past_alchemy=False)
-        return (original if line is None else partial(told, line))(connection, *args, **options)
-
-    return fetch
+    return _with_line(original, recorder, told)
 
 
 def _fetch_prepared(original: Any, recorder: Recorder) -> Any:
@@ -222,12 +213,7 @@ def _fetch_prepared(original: Any, recorder: Recorder) -> Any:
         tell = partial(recorder.add, SERVICE, text, line, started, parameters=args)
         return await _fetched(tell, original(prepared, *args, **options))
 
-    @wraps(original)
-    def fetch(prepared: Any, *args: Any, **options: Any) -> Any:
-        line = recorder.sender(sys._getframe(1), past_alchemy=False)
-        return (original if line is None else partial(told, line))(prepared, *args, **options)
-
-    return fetch
+    return _with_line(original, recorder, told)
 
 
 async def _fetched(tell: Callable[..., None], result: Any) -> Any:
