@@ -11,6 +11,7 @@ import subprocess
 from html.parser import HTMLParser
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
+from uuid import uuid4
 
 import pytest
 
@@ -94,7 +95,9 @@ def outcomes(told: Any) -> dict[str, str]:
 @pytest.mark.parametrize("workers", ["0", "2"])
 def test_page_and_json_tell_the_run(served: Project, outer_url: str, workers: str) -> None:
     served.plugins = ("xdist", "xdist.looponfail")
-    served.models()
+    # Another run has never had this template, so that the server has none to share.
+    (served.root / "seeds.sql").write_text(f"-- {uuid4()}\n")
+    served.models("berth_pg_seed = seeds.sql")
     served.write(test_it=TESTS)
     result = served.run("-n", workers, "--berth-html=a/b/run.html", "--berth-json=run.json")
     result.assert_outcomes(passed=4, failed=2, errors=1, skipped=1, xfailed=1)
