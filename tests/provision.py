@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from provisioning.engine import Engine, can_install, get_engine, why_not_installed
 from provisioning.images import Image, get_images
 from provisioning.local import Local, find_local
-from provisioning.packages import Program, get_program
+from provisioning.packages import PACKAGES, Program, get_program
 from provisioning.recipes import Recipe, read_recipes
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ class Provision:
     engine: Engine
     images: list[Image]
     local: Local
-    memcached: Program
+    programs: list[Program]
 
     @property
     def sources(self) -> list[str]:
@@ -77,7 +77,8 @@ def _provision(wanted: Sequence[Recipe]) -> Provision:
     if not engine.answers and not can_install():
         engine = replace(engine, detail=f"{why_not_installed()} ({engine.detail})")
     images = get_images(wanted, engine) if engine.answers else []
-    return Provision(engine, images, find_local(), get_program("memcached"))
+    programs = [get_program(name, package) for name, package in PACKAGES.items()]
+    return Provision(engine, images, find_local(), programs)
 
 
 def _table(result: Provision) -> list[str]:
@@ -86,7 +87,7 @@ def _table(result: Provision) -> list[str]:
     rows = [("container engine", state, engine.detail)]
     rows += [(image.name, image.origin, image.detail) for image in result.images]
     rows += [("local PostgreSQL", result.local.state, result.local.detail)]
-    rows += [("local memcached", result.memcached.path or "none", result.memcached.detail)]
+    rows += [(f"local {each.name}", each.path or "none", each.detail) for each in result.programs]
     rows += [("tests that can run", ", ".join(["unit", "plugin", *result.sources]), "")]
     if "container" not in result.sources:
         rows += [("CONTAINER TESTS", "cannot run here", "for the reason above")]

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 # Debian asks it whether a package that is being installed may start its service.
 POLICY = Path("/usr/sbin/policy-rc.d")
 FORBIDDEN = "#!/bin/sh\nexit 101\n"
+# Each program that tests start, and the package that has it.
+PACKAGES = {"memcached": "memcached"}
 
 
 @dataclass(frozen=True)
@@ -24,7 +26,7 @@ class Program:
     """A program that tests start.
 
     Attributes:
-        name: Of the program, and of its package.
+        name: Of the program.
         path: Where it is; empty where it could not be had.
         detail: How it was had, or why it was not.
     """
@@ -34,16 +36,16 @@ class Program:
     detail: str
 
 
-def get_program(name: str) -> Program:
-    """Return a program, installing its package where it is missing and apt may be used."""
+def get_program(name: str, package: str) -> Program:
+    """Return a program, installing *package* where it is missing and apt may be used."""
     if path := shutil.which(name):
         return Program(name, path, "was already installed")
     if not can_apt():
-        return Program(name, "", f"not installed; installing it needs root, and apt: {name}")
+        return Program(name, "", f"not installed; installing it needs root, and apt: {package}")
     try:
-        print(f"Installing {name} ...", flush=True)
+        print(f"Installing {package} ...", flush=True)
         with _no_service_started():
-            apt_install(name)
+            apt_install(package)
     except (OSError, subprocess.SubprocessError) as error:
         return Program(name, "", f"could not be installed: {reason(error)}")
     return Program(name, shutil.which(name) or "", "installed here")
