@@ -19,6 +19,7 @@ from benchmarks import (
     per_test,
     private,
     repair,
+    services,
     shortcuts,
     starts,
     whole,
@@ -40,6 +41,7 @@ PARTS = (
     "repair",
     "private",
     "clients",
+    "services",
     "diagnostics",
     "idle",
 )
@@ -128,6 +130,9 @@ def _measure(options: argparse.Namespace, machine: Machine) -> Iterator[Table]:
             source=options.source or "local",
             rounds=options.rounds,
             tests=options.tests,
+        ),
+        "services": lambda parent: services.measure(
+            parent, rounds=options.rounds, tests=options.tests
         ),
         "diagnostics": lambda parent: diagnostics.measure(
             parent,
