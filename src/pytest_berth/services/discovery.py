@@ -29,6 +29,7 @@ OURS = (
     "pytest_berth.services.postgres.service:POSTGRES",
     "pytest_berth.services.redis.service:REDIS",
     "pytest_berth.services.kafka.service:KAFKA",
+    "pytest_berth.services.mysql.service:MYSQL",
 )
 _OUR_DISTRIBUTION = "pytest-berth"
 

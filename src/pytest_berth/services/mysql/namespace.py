@@ -1,0 +1,238 @@
+"""What a worker has of a MySQL server: a database of its own, a clone of the run's template."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import pymysql
+
+from pytest_berth.api import Namespace
+from pytest_berth.debug_log import ignoring
+from pytest_berth.isolation.fixture_layers import CapturedLayers
+from pytest_berth.run.once_per_run import once
+from pytest_berth.run.plugin_state import PLUGIN_STATE
+from pytest_berth.services.mysql import connections, requirements, run_databases, schema, urls
+from pytest_berth.services.mysql.contents import Contents
+from pytest_berth.services.mysql.rollback import Rollback, refuse_ended
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    import pytest
+    from sqlalchemy import Connection, Engine
+    from sqlalchemy.orm import Session
+
+    from pytest_berth.api import Server, Worker
+    from pytest_berth.isolation.fixture_layers import Place
+    from pytest_berth.services.mysql.contents import Rows
+    from pytest_berth.services.mysql.schema import Step
+
+
+class WorkerDatabase(Namespace):
+    """The database that tests of one process work in, one after the other.
+
+    Args:
+        server: The server.
+        worker: Who works on it.
+        steps: What makes schema and seeds.
+    """
+
+    def __init__(self, server: Server, worker: Worker, steps: Sequence[Step]) -> None:
+        self._worker = worker
+        self._steps = steps
+        self._database = run_databases.name(worker.run_id, worker.name)
+        self._template = run_databases.name(worker.run_id, run_databases.TEMPLATE)
+        self._engine: Engine | None = None
+        self._is_settled = False
+        self._use(server)
+        self._layers = _Layers(self)
+
+    @property
+    def engine(self) -> Engine:
+        """SQLAlchemy's engine of the database."""
+        if self._engine is None:
+            from sqlalchemy import create_engine
+
+            self._engine = create_engine(self.url)
+        return self._engine
+
+    @contextmanager
+    def connection(self) -> Iterator[Connection]:
+        """Yield the rolled-back test's connection, or a new one for a test that commits."""
+        if self._is_rolled_back:
+            yield self._rollback.connection
+        else:
+            with self.engine.connect() as connection:
+                yield connection
+
+    @contextmanager
+    def session(self) -> Iterator[Session]:
+        """Yield a session; in a rolled-back test its commits and rollbacks are savepoints."""
+        from sqlalchemy.orm import Session
+
+        bind = self._rollback.connection if self._is_rolled_back else self.engine
+        with Session(bind, join_transaction_mode="create_savepoint") as session:
+            yield session
+
+    @property
+    def follows_fixtures(self) -> bool:
+        """Whether what fixtures of a wider scope write is put back: it is."""
+        return True
+
+    @contextmanager
+    def isolate(self, item: pytest.Item | None) -> Iterator[None]:
+        """Give a test a clean slate, and clean up behind it; a server of its own ends with it.
+
+        Raises:
+            IsolationError: A rolled-back test has ended its transaction.
+        """
+        kind = requirements.isolation_of(item).kind if item else "truncation"
+        if kind == "rollback":
+            with self._rolled_back():
+                yield
+        elif kind == "none" or self.dedicated:
+            self._is_settled = False
+            yield
+        else:
+            with self._restored():
+                yield
+
+    @contextmanager
+    def _restored(self) -> Iterator[None]:
+        self._layers.begin()
+        self._is_settled = False
+        try:
+            yield
+        finally:
+            self._layers.end()
+            self._is_settled = True
+
+    @contextmanager
+    def _rolled_back(self) -> Iterator[None]:
+        is_whole = True
+        with self._restored():
+            self._rollback.begin()
+            self._is_rolled_back = True
+            try:
+                yield
+            finally:
+                self._is_rolled_back = False
+                is_whole = self._rollback.end()
+                self._contents.rows_are_back = is_whole
+        if not is_whole:
+            raise refuse_ended()
+
+    def capture(self) -> Mapping[str, Rows]:
+        """Return what each table holds; nobody has written since it was put back, or all may."""
+        return self._contents.held if self._is_settled else self._contents.capture()
+
+    def restore(self, baseline: Mapping[str, Rows]) -> None:
+        """Make each table hold what it held."""
+        self._contents.restore(baseline)
+
+    def sweep(self) -> None:
+        """Put back what was written after the last test's end, by threads that outlived it."""
+        if self._is_settled:
+            self._contents.restore(self._contents.held)
+
+    def expect_changes(self) -> None:
+        """Look again what the tables hold, before the next test."""
+        self._is_settled = False
+
+    @contextmanager
+    def entering(self, place: Place, fixture: object) -> Iterator[None]:
+        """Let a fixture of a wider scope write."""
+        self._is_settled = False
+        with self._layers.entering(place, fixture):
+            yield
+
+    def leave(self, fixture: object, name: str) -> None:
+        """Put back what a fixture of a wider scope wrote, as it has ended."""
+        self._layers.leave(fixture)
+
+    def take_dirty(self) -> list[str]:
+        """Return, once, the tables that were written to."""
+        found, self._contents.dirty = self._contents.dirty, set()
+        return sorted(found)
+
+    def reopen(self, server: Server) -> None:
+        """Go on with the server that takes the place of a lost one, in a new clone."""
+        self.close()
+        self._use(server)
+        self._layers.start_over(self._contents.held)
+
+    def close(self) -> None:
+        """Close all connections."""
+        self._forget_connections()
+        if self._connection.open:
+            self._connection.close()
+
+    def drop(self) -> None:
+        """Remove from an external server what this worker has made there."""
+        with connections.connected(self._server) as connection:
+            for database in (self._database, self._kept):
+                run_databases.drop(connection, database)
+
+    @property
+    def _kept(self) -> str:
+        return f"{self._database}_kept"
+
+    def _use(self, server: Server) -> None:
+        self._server = server
+        self.url = urls.url(server, self._database)
+        self._build_template()
+        with connections.connected(server) as connection:
+            run_databases.create(connection, self._database)
+            run_databases.clone(connection, self._template, self._database)
+        self._connection = connections.connect(server, self._database)
+        self._contents = Contents(self._connection, self._database, self._template, self._kept)
+        self._contents.remade = self._forget_connections
+        self._rollback = Rollback(server, self._database, self.url)
+        self._is_rolled_back = False
+
+    def _build_template(self) -> None:
+        server, run = self._server, self._worker.config.stash[PLUGIN_STATE].run
+
+        def build() -> None:
+            run_databases.build_template(server, self._template, self._steps)
+
+        if self._worker.dedicated:
+            build()
+        else:
+            once(run.directory, f"mysql.template.{server.key}.{server.restarts}", build)
+
+    def _forget_connections(self) -> None:
+        self._rollback.close()
+        if self._engine:
+            self._engine.dispose()
+
+
+class _Layers(CapturedLayers):
+    """The layers of what fixtures of wider scopes wrote."""
+
+    def start_over(self, held: Mapping[str, Rows]) -> None:
+        """Forget what fixtures wrote: it was on a server that is lost."""
+        self.forget_test()
+        for layer in self._layers:
+            layer.before = held
+
+
+@contextmanager
+def opened(server: Server, worker: Worker) -> Iterator[WorkerDatabase]:
+    """Open a worker's database.
+
+    Raises:
+        SchemaError: A line of schema or seeds failed.
+    """
+    root = requirements.root(worker.config)
+    names = ("mysql_schema", "mysql_seed")
+    steps = [step for name in names for step in schema.parse(worker.fixtures[name], root)]
+    database = WorkerDatabase(server, worker, steps)
+    try:
+        yield database
+    finally:
+        database.close()
+        if server.source == "external":
+            with ignoring(pymysql.Error, why="the run's end drops the databases that are left"):
+                database.drop()

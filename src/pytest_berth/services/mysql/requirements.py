@@ -1,0 +1,101 @@
+"""What a test asks of MySQL, found out at collection."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+import pytest
+
+from pytest_berth.collection.requirements import fixtures_reached
+from pytest_berth.config import markers
+from pytest_berth.config.options import AUTOUSE
+from pytest_berth.errors import SettingsError, nearest
+from pytest_berth.run.plugin_state import PLUGIN_STATE
+from pytest_berth.services.mysql import schema
+from pytest_berth.services.mysql.options import ISOLATION, ISOLATIONS, SCHEMA, SEED, berth_mysql
+from pytest_berth.services.mysql.service import MYSQL
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+COMMITTING_FIXTURES = ("mysql_url", "mysql_engine")
+
+
+class Isolation(NamedTuple):
+    """How one test gets its clean slate.
+
+    Attributes:
+        kind: ``rollback``, ``truncation`` or ``none``.
+        reason: Why, in a few words.
+    """
+
+    kind: str
+    reason: str
+
+    def __str__(self) -> str:
+        """Return kind and reason, for reports."""
+        return f"{self.kind}: {self.reason}"
+
+
+_ISOLATION = pytest.StashKey[Isolation]()
+
+
+def isolation_of(item: pytest.Item) -> Isolation:
+    """Return how a test gets its clean slate.
+
+    Raises:
+        SettingsError: Its marker has an argument or value that cannot be used.
+    """
+    if _ISOLATION not in item.stash:
+        item.stash[_ISOLATION] = _choose(item)
+    return item.stash[_ISOLATION]
+
+
+def check(items: Sequence[pytest.Item]) -> None:
+    """Check what tests ask for, and the lines of schema and seeds.
+
+    Raises:
+        SettingsError: A marker, a path, a module or an attribute is wrong.
+    """
+    for item in items:
+        isolation_of(item)
+    config = items[0].config
+    settings = config.stash[PLUGIN_STATE].settings
+    for option in (SCHEMA, SEED):
+        try:
+            list(schema.parse(settings[option], root(config)))
+        except SettingsError as error:
+            place = f"{option.name}, set by {settings.origin(option)}"
+            raise SettingsError(
+                error.what, why=f"{error.why}\n{place}", remedy=error.remedy
+            ) from None
+
+
+def root(config: pytest.Config) -> Path:
+    """Return the directory that paths of schema and seeds are relative to: the ini file's."""
+    return config.inipath.parent if config.inipath else config.rootpath
+
+
+def _choose(item: pytest.Item) -> Isolation:
+    asked = berth_mysql(**markers.read(item, berth_mysql)).isolation
+    if asked is not None and asked not in ISOLATIONS:
+        raise SettingsError(
+            f"unknown isolation {asked!r}.",
+            why=f"@pytest.mark.berth_mysql(isolation=...) at {item.nodeid}",
+            remedy=nearest(str(asked), ISOLATIONS),
+        )
+    berth = item.config.stash[PLUGIN_STATE]
+    if asked and asked != "auto":
+        return Isolation(asked, "asked for by the marker")
+    if berth.settings[ISOLATION] != "auto" and asked is None:
+        return Isolation(berth.settings[ISOLATION], f"set by {berth.settings.origin(ISOLATION)}")
+    fixtures = fixtures_reached(item, MYSQL)
+    committing = [name for name in COMMITTING_FIXTURES if name in fixtures]
+    if committing:
+        return Isolation("truncation", f"{committing[0]} is another way in")
+    if berth.exports_any(MYSQL):
+        return Isolation("truncation", "berth_export is another way in")
+    if MYSQL.isolation in fixtures:
+        return Isolation("truncation", f"{AUTOUSE.name} says that there are other ways in")
+    return Isolation("rollback", "mysql_session and mysql_connection are the only way in")

@@ -1,0 +1,37 @@
+"""What MySQL is to the plugin: its name, settings, fixtures and placeholders."""
+
+from __future__ import annotations
+
+from pytest_berth.config.descriptor import Service
+from pytest_berth.services.mysql import options as ini
+
+MYSQL = Service(
+    "mysql",
+    "pytest_berth.services.mysql.backend:MySQL",
+    label="MySQL",
+    version=ini.VERSION,
+    image=ini.IMAGE,
+    url=ini.URL,
+    source=ini.SOURCE,
+    settings=ini.SETTINGS,
+    scope=ini.SCOPE,
+    port=ini.PORT,
+    options=ini.OPTIONS,
+    extra="mysql",
+    packages=("pymysql",),
+    fixtures=("mysql_engine", "mysql_connection", "mysql_session"),
+    fixture_module="pytest_berth.services.mysql.fixtures",
+    needs=("mysql_schema", "mysql_seed"),
+    address_help="SQLAlchemy URL, as text, of this worker's database. A test that uses it gets the"
+    " isolation\n    ``truncation``, as it may commit.",
+    placeholders=(
+        "mysql_url",
+        "mysql_host",
+        "mysql_port",
+        "mysql_user",
+        "mysql_password",
+        "mysql_database",
+    ),
+    marker=ini.MARKER,
+    usual_start=1.5,
+)

@@ -1,0 +1,58 @@
+"""How a database of a server is addressed."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+from urllib.parse import parse_qsl, quote, unquote, urlencode, urlsplit
+
+from pytest_berth.api import Credentials, Server
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+USUAL_PORT = 3306
+DRIVER = "pymysql"
+
+
+def url(server: Server, database: str, driver: str = DRIVER) -> str:
+    """Return a SQLAlchemy URL as text; without a driver, one that most other readers take."""
+    account = server.credentials
+    password = f":{quote(account.password, safe='')}" if account.password else ""
+    given = f"{quote(account.user, safe='')}{password}"
+    host = f"[{server.host}]" if ":" in server.host else server.host
+    scheme = f"mysql+{driver}" if driver else "mysql"
+    query = f"?{urlencode(server.parameters, quote_via=quote)}" if server.parameters else ""
+    return f"{scheme}://{given}@{host}:{server.port}/{quote(database, safe='')}{query}"
+
+
+def server(text: str, reason: str) -> Server:
+    """Return the external server that a URL names.
+
+    Parameters such as ``ssl_ca`` are kept for all connections. A database in the URL is not worked
+    in: it may be in use, and tests work in databases that the run creates.
+    """
+    parts = urlsplit(text)
+    user = unquote(parts.username or "root")
+    host, port = unquote(parts.hostname or "localhost"), parts.port or USUAL_PORT
+    return Server(
+        "mysql",
+        "external",
+        host,
+        port,
+        Credentials(user, unquote(parts.password or ""), ""),
+        detail=f"mysql://{host}:{port} as {user}",
+        reason=reason,
+        parameters=dict(parse_qsl(parts.query)),
+    )
+
+
+def values(server: Server, database: str) -> Mapping[str, object]:
+    """Return the values of the placeholders of ``berth_export`` for a database."""
+    return {
+        "mysql_url": url(server, database),
+        "mysql_host": server.host,
+        "mysql_port": server.port,
+        "mysql_user": server.credentials.user,
+        "mysql_password": server.credentials.password,
+        "mysql_database": database,
+    }
