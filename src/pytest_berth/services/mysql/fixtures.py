@@ -57,6 +57,12 @@ def mysql_engine(_mysql_namespace: WorkerDatabase) -> Engine:
 
 
 @pytest.fixture
+def _mysql_dedicated_engine(_mysql_isolation: None, _mysql_namespace: WorkerDatabase) -> Engine:
+    """`mysql_engine` of a test that has a server of its own."""
+    return _mysql_namespace.engine
+
+
+@pytest.fixture
 def mysql_connection(
     _mysql_isolation: None, _mysql_namespace: WorkerDatabase
 ) -> Iterator[Connection]:

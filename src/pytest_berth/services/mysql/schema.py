@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pytest_berth.errors import BerthError, SchemaError, SettingsError
-from pytest_berth.services.mysql import connections, urls
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from pytest_berth.api import Server
+    from pytest_berth.services.mysql.connections import Connection
 
 _FORMS = """\
 package.module:Base.metadata   a MetaData, or a function that takes a SQLAlchemy connection
@@ -64,6 +64,9 @@ def run(steps: Sequence[Step], server: Server, database: str) -> None:
     Raises:
         SchemaError: One of them failed.
     """
+    # At collection lines are only checked: the driver may be missing then.
+    from pytest_berth.services.mysql import connections, urls
+
     for step in steps:
         try:
             if step.files:
@@ -94,7 +97,7 @@ def _call(value: Any, url: str) -> None:
         engine.dispose()
 
 
-def _send(connection: connections.Connection, path: Path) -> None:
+def _send(connection: Connection, path: Path) -> None:
     import pymysql
 
     for script in _scripts(path.read_text("utf-8-sig")):

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from pytest_berth.config.descriptor import Service
+from pytest_berth.config.common_options import TEST
+from pytest_berth.config.descriptor import Dedicated, Service
 from pytest_berth.services.mysql import options as ini
 
 MYSQL = Service(
@@ -33,5 +34,15 @@ MYSQL = Service(
         "mysql_database",
     ),
     marker=ini.MARKER,
+    dedicated=Dedicated(
+        ini.SCOPE,
+        TEST,
+        {
+            "_mysql_namespace": "_mysql_dedicated_namespace",
+            "mysql_server": "_mysql_dedicated_server",
+            "mysql_url": "_mysql_dedicated_url",
+            "mysql_engine": "_mysql_dedicated_engine",
+        },
+    ),
     usual_start=1.5,
 )
