@@ -83,7 +83,11 @@ class Binary:
 
 def installed(wanted: str) -> Binary | None:
     """Return the newest installed server of a version, or of any; None when there is none."""
-    fitting = [each for each in _all_installed() if f"{each.version}.".startswith(wanted + "." * bool(wanted))]
+    fitting = [
+        each
+        for each in _all_installed()
+        if f"{each.version}.".startswith(wanted + "." * bool(wanted))
+    ]
     return max(fitting, key=lambda each: _numbers(each.version), default=None)
 
 
@@ -162,7 +166,12 @@ def _unpack(jar: Path, to: Path) -> None:
     with zipfile.ZipFile(jar) as archive:
         for name in archive.namelist():
             _, found, path = name.partition("/linux/")
-            if found and path and not name.endswith("/") and path.startswith(("bin/", "share/", "scripts/")):
+            if (
+                found
+                and path
+                and not name.endswith("/")
+                and path.startswith(("bin/", "share/", "scripts/"))
+            ):
                 target = to / path
                 target.parent.mkdir(parents=True, exist_ok=True)
                 target.write_bytes(archive.read(name))

@@ -103,6 +103,7 @@ class Contents:
         self._template = template
         self._kept = kept
         self._copies = 0
+        self._held: dict[str, Rows] = {}
         self.dirty: set[str] = set()
         self.rows_are_back = False
         self.remade: Callable[[], None] = lambda: None
@@ -162,7 +163,13 @@ class Contents:
             statements = [each for table in tables for each in self._rows(table, before[table])]
         if statements:
             mode = "SET @berth_mode = @@sql_mode, sql_mode = 'NO_AUTO_VALUE_ON_ZERO'"
-            packet = [mode, "START TRANSACTION", *statements, "COMMIT", "SET sql_mode = @berth_mode"]
+            packet = [
+                mode,
+                "START TRANSACTION",
+                *statements,
+                "COMMIT",
+                "SET sql_mode = @berth_mode",
+            ]
             self._connection.send(";".join(packet))
         numbers = self._numbers(tables)
         moved = [
@@ -271,7 +278,8 @@ class Contents:
         if not tables:
             return set()
         asked = [
-            f"SELECT {self._connection.escape(table)} FROM DUAL WHERE EXISTS (SELECT 1 FROM {quoted(table)})"
+            f"SELECT {self._connection.escape(table)} FROM DUAL"
+            f" WHERE EXISTS (SELECT 1 FROM {quoted(table)})"
             for table in tables
         ]
         return {table for (table,) in self._connection.rows(" UNION ALL ".join(asked))}

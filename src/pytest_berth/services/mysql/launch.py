@@ -138,5 +138,7 @@ def _arguments(settings: Settings, credentials: Credentials) -> list[str]:
         values[name.strip().lower().replace("-", "_")] = value.strip()
     if credentials.token:
         values[ini.TOKEN] = credentials.token
-    given = [f"--{name.replace('_', '-')}{'=' if value else ''}{value}" for name, value in values.items()]
+    given = [
+        f"--{name.replace('_', '-')}{'=' if value else ''}{value}" for name, value in values.items()
+    ]
     return [*given, _COUNTS_WRITES]

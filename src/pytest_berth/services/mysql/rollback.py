@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pymysql
 from pymysql.constants import ER
@@ -135,8 +135,8 @@ def refuse_ended() -> IsolationError:
     """Return the error that a test has got out of the transaction that is rolled back."""
     return IsolationError(
         "the test ended the transaction that it was to be rolled back with.",
-        why="it sent DDL such as CREATE TABLE or TRUNCATE, which MySQL commits at once with all that"
-        " was written before it; or COMMIT, ROLLBACK or START TRANSACTION as SQL text."
+        why="it sent DDL such as CREATE TABLE or TRUNCATE, which MySQL commits at once, with all"
+        " that was written before it; or COMMIT, ROLLBACK or START TRANSACTION as SQL text."
         " The database was put back all the same",
         remedy=f"give it real transactions: {COMMITS}",
     )

@@ -1,0 +1,189 @@
+"""How tests get a clean MySQL: by rollback, by restoring what was written to, by a new clone."""
+
+from __future__ import annotations
+
+import pytest
+
+from conftest import Project
+
+SCHEMA = """
+CREATE TABLE parents (id int AUTO_INCREMENT PRIMARY KEY, name varchar(20) UNIQUE);
+CREATE TABLE children (
+  id int AUTO_INCREMENT PRIMARY KEY, parent int NOT NULL,
+  FOREIGN KEY (parent) REFERENCES parents (id) ON DELETE CASCADE
+);
+CREATE TABLE sizes (name varchar(20) PRIMARY KEY, size float, twice float AS (size * 2), raw blob);
+CREATE TABLE keyless (value int);
+CREATE TABLE audit (id int AUTO_INCREMENT PRIMARY KEY, what varchar(40));
+CREATE VIEW names AS SELECT name FROM parents;
+CREATE VIEW all_names AS SELECT name FROM names;
+DELIMITER ;;
+CREATE TRIGGER noted AFTER INSERT ON sizes FOR EACH ROW
+BEGIN
+  INSERT INTO audit (what) VALUES (NEW.name);
+END;;
+DELIMITER ;
+CREATE PROCEDURE wipe() TRUNCATE keyless;
+"""
+SEED = """
+INSERT INTO parents (name) VALUES ('Anna'), ('Bert');
+INSERT INTO children (parent) VALUES (1), (1), (2);
+INSERT INTO sizes (name, size, raw) VALUES ('small', 0.1, x'00ff');
+INSERT INTO keyless VALUES (1), (1), (2);
+"""
+CHECKS = """
+TABLES = {
+    "parents": [(1, "Anna"), (2, "Bert")],
+    "children": [(1, 1), (2, 1), (3, 2)],
+    "sizes": [("small", 0.1, 0.2, b"\\0\\xff")],
+    "keyless": [(1,), (1,), (2,)],
+    "audit": [(1, "small")],
+    "all_names": [("Anna",), ("Bert",)],
+}
+
+def rows(connection, table):
+    return sorted(map(tuple, connection.exec_driver_sql(f"SELECT * FROM `{table}`")))
+
+def check(connection):
+    for table, expected in TABLES.items():
+        assert rows(connection, table) == expected, table
+    connection.exec_driver_sql("INSERT INTO parents (name) VALUES ('next')")
+    assert rows(connection, "parents")[-1] == (3, "next")
+    connection.exec_driver_sql("INSERT INTO audit (what) VALUES ('next')")
+    assert rows(connection, "audit")[-1] == (2, "next")
+    assert [name for (name,) in connection.exec_driver_sql("SHOW TABLES")] == sorted(
+        [*TABLES, "names"]
+    )
+"""
+
+
+@pytest.fixture
+def seeded(project: Project) -> Project:
+    """A project with a schema that has a bit of everything, and rows in it."""
+    project.ini("berth_mysql_schema = schema.sql", "berth_mysql_seed = seed.sql")
+    (project.root / "schema.sql").write_text(SCHEMA)
+    (project.root / "seed.sql").write_text(SEED)
+    project.write(checks=CHECKS)
+    return project
+
+
+def test_what_a_test_commits_is_put_back(seeded: Project) -> None:
+    """Rows, numbers, cascades, triggers, TRUNCATE, changed structure, open transactions."""
+    seeded.write(
+        test_it="""
+        import pytest
+        from checks import check
+
+        DONE = {
+            "nothing": [],
+            "insert": ["INSERT INTO parents (name) VALUES ('Carl')"],
+            "case": ["UPDATE parents SET name = 'ANNA' WHERE id = 1"],
+            "swap": [
+                "UPDATE parents SET name = 'x' WHERE id = 1",
+                "UPDATE parents SET name = 'Anna' WHERE id = 2",
+                "UPDATE parents SET name = 'Bert' WHERE id = 1",
+            ],
+            "cascade": ["DELETE FROM parents WHERE id = 1"],
+            "trigger": ["INSERT INTO sizes (name) VALUES ('big')", "DELETE FROM audit"],
+            "triggered": ["DELETE FROM sizes", "DELETE FROM audit"],
+            "keyless": ["DELETE FROM keyless WHERE value = 1"],
+            "truncate": ["TRUNCATE keyless", "INSERT INTO keyless VALUES (9)"],
+            "procedure": ["CALL wipe()"],
+            "number": ["ALTER TABLE parents AUTO_INCREMENT = 100"],
+            "column": ["ALTER TABLE parents ADD COLUMN more int"],
+            "table": ["CREATE TABLE further (id int)", "DROP TABLE audit"],
+            "view": ["DROP VIEW all_names"],
+            "routine": ["DROP TRIGGER noted", "DROP PROCEDURE wipe"],
+        }
+
+        @pytest.mark.parametrize("what", DONE)
+        def test_it(mysql_engine, what):
+            with mysql_engine.begin() as connection:
+                for statement in DONE[what]:
+                    connection.exec_driver_sql(statement)
+
+        @pytest.mark.parametrize("what", DONE)
+        def test_after_it(mysql_engine, what):
+            with mysql_engine.begin() as connection:
+                check(connection)
+
+        left = []
+
+        def test_leaving_a_transaction_open(mysql_engine):
+            connection = mysql_engine.connect()
+            connection.exec_driver_sql("DELETE FROM children")
+            left.append(connection)
+
+        def test_after_that(mysql_engine):
+            with mysql_engine.begin() as connection:
+                check(connection)
+        """,
+        conftest="""
+        def pytest_collection_modifyitems(items):
+            items.sort(key=lambda item: getattr(item, "callspec", None) and (
+                list(item.module.DONE).index(item.callspec.params["what"])) or 0)
+        """,
+    )
+    result = seeded.run("-v", BERTH_SOURCE="local")
+    result.assert_outcomes(passed=32)
+
+
+def test_what_a_rolled_back_test_commits_is_gone(seeded: Project) -> None:
+    """Session and connection share a transaction; an error leaves them usable; DDL is told."""
+    seeded.write(
+        test_it="""
+        import pytest
+        from sqlalchemy import text
+        from sqlalchemy.exc import IntegrityError
+        from checks import check, rows
+
+        def test_first(mysql_session, mysql_connection):
+            mysql_session.execute(text("INSERT INTO parents (name) VALUES ('Carl')"))
+            mysql_session.commit()
+            with pytest.raises(IntegrityError):
+                mysql_session.execute(text("INSERT INTO parents (name) VALUES ('Carl')"))
+            mysql_session.rollback()
+            mysql_session.execute(text("DELETE FROM children"))
+            mysql_session.rollback()
+            assert len(rows(mysql_connection, "parents")) == 3
+            assert len(rows(mysql_connection, "children")) == 3
+
+        def test_second(mysql_connection):
+            check(mysql_connection)
+            mysql_connection.commit()
+
+        def test_third(mysql_connection):
+            check(mysql_connection)
+            mysql_connection.rollback()
+            assert len(rows(mysql_connection, "parents")) == 2
+
+        def test_ddl(mysql_connection):
+            mysql_connection.exec_driver_sql("INSERT INTO parents (name) VALUES ('Carl')")
+            mysql_connection.exec_driver_sql("CREATE TABLE further (id int)")
+            mysql_connection.exec_driver_sql("DELETE FROM children")
+            mysql_connection.commit()
+
+        def test_after_ddl(mysql_connection):
+            check(mysql_connection)
+
+        def test_closing(mysql_session, mysql_connection):
+            mysql_connection.exec_driver_sql("DELETE FROM children")
+            mysql_connection.commit()
+            mysql_connection.close()
+
+        def test_after_closing(mysql_session):
+            check(mysql_session.connection())
+
+        @pytest.mark.berth_mysql(isolation="truncation")
+        def test_real(mysql_session):
+            mysql_session.execute(text("CREATE TABLE further (id int)"))
+
+        def test_after_it(mysql_session):
+            check(mysql_session.connection())
+        """,
+    )
+    result = seeded.run("-v", BERTH_SOURCE="local")
+    result.assert_outcomes(passed=9, errors=1)
+    result.stdout.fnmatch_lines(
+        ["*the test ended the transaction that it was to be rolled back with.*"]
+    )
