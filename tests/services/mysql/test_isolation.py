@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import pytest
 
-from conftest import Project
+if TYPE_CHECKING:
+    from conftest import Project
 
 SCHEMA = """
 CREATE TABLE parents (id int AUTO_INCREMENT PRIMARY KEY, name varchar(20) UNIQUE);

@@ -33,6 +33,11 @@ class Connection(pymysql.connections.Connection):
                 found.append(list(cursor.fetchall()))
             return found
 
+    def mogrify(self, query: str, arguments: Sequence[object]) -> str:
+        """Return a query with its arguments in it."""
+        with self.cursor() as cursor:
+            return str(cursor.mogrify(query, arguments))
+
     def rows(self, query: str, arguments: Sequence[object] | None = None) -> list[Any]:
         """Return the rows of one query."""
         return self.send(query, arguments)[0]

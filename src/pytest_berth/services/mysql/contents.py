@@ -20,7 +20,7 @@ from pytest_berth.services.mysql import run_databases
 from pytest_berth.services.mysql.connections import quoted
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Mapping
+    from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
     from pytest_berth.services.mysql.connections import Connection
 
@@ -28,8 +28,12 @@ _COUNTS = """
 SELECT object_name, count_write FROM performance_schema.table_io_waits_summary_by_table
 WHERE object_schema = {} AND count_write > 0
 """
-_DDL_KINDS = ("alter", "create", "drop", "rename", "truncate", "optimize", "repair", "import")
-_DDL = "SHOW GLOBAL STATUS WHERE variable_name IN ({})"
+# Of what is in a database; other objects, such as users, are not looked at.
+_OBJECTS = ("table", "index", "view", "trigger", "procedure", "function", "event", "sequence")
+_DDL = [f"Com_{verb}_{each}" for verb in ("create", "alter", "drop", "rename") for each in _OBJECTS]
+_DDL_SENT = """
+SELECT SUM(variable_value) FROM {}.global_status WHERE variable_name IN ('Com_truncate', {})
+"""
 _STRUCTURE = """
 SELECT CONCAT_WS('/', table_name, column_name, ordinal_position, column_default, is_nullable,
   column_type, collation_name, column_key, extra) FROM information_schema.columns
@@ -44,6 +48,11 @@ SELECT CONCAT_WS('/', trigger_name, event_object_table, action_statement)
 FROM information_schema.triggers WHERE trigger_schema = {0} UNION ALL
 SELECT CONCAT_WS('/', routine_type, routine_name, routine_definition)
 FROM information_schema.routines WHERE routine_schema = {0}
+"""
+# MySQL tells its status where it counts, MariaDB where it tells of structure.
+_ASKED = """
+SELECT IF(VERSION() LIKE '%MariaDB%', 'information_schema', 'performance_schema'),
+  @@performance_schema
 """
 _NUMBERS = """
 SELECT table_name, auto_increment FROM information_schema.tables
@@ -71,7 +80,11 @@ JOIN information_schema.innodb_trx t ON t.trx_mysql_thread_id = p.id
 WHERE p.db IN (%s) AND p.id <> CONNECTION_ID()
 """
 _LOCKED = {ER.LOCK_WAIT_TIMEOUT, ER.LOCK_DEADLOCK}
-_SESSION = "SET foreign_key_checks = 0, innodb_lock_wait_timeout = 1, lock_wait_timeout = 1"
+# 0 is a value of its own in an AUTO_INCREMENT column, not one to be made.
+_SESSION = (
+    "SET foreign_key_checks = 0, innodb_lock_wait_timeout = 1, lock_wait_timeout = 1,"
+    " sql_mode = 'NO_AUTO_VALUE_ON_ZERO'"
+)
 _ATTEMPTS = 3
 
 
@@ -109,9 +122,9 @@ class Contents:
         self.remade: Callable[[], None] = lambda: None
         connection.send(_SESSION)
         self._name = connection.escape(database)
-        kinds = self._kinds_of_ddl()
-        self._ddl = _DDL.format(", ".join(map(connection.escape, kinds)))
-        (self._is_counted,) = connection.rows("SELECT @@performance_schema")[0]
+        place, self._is_counted = connection.rows(_ASKED)[0]
+        self._counts_query = _COUNTS.format(self._name)
+        self._ddl_sent = _DDL_SENT.format(place, ", ".join(map(connection.escape, _DDL)))
         self._learn()
 
     @property
@@ -147,12 +160,11 @@ class Contents:
             if tables:
                 self._at_last(lambda: self._put_back(tables, before, only_numbers=rows_are_back))  # noqa: B023
         self._held = dict(before)
-        self._counted = self._counts()
 
     def _others(self, changed: Collection[str]) -> set[str]:
         if not self._triggered:
             return set(changed)
-        return (set(changed) | self._moved(self._counts())) - self._triggered
+        return (set(changed) | self._moved(self._look()[0])) - self._triggered
 
     def _put_back(
         self, tables: Iterable[str], before: Mapping[str, Rows], *, only_numbers: bool
@@ -161,25 +173,22 @@ class Contents:
         statements = []
         if not only_numbers:
             statements = [each for table in tables for each in self._rows(table, before[table])]
-        if statements:
-            mode = "SET @berth_mode = @@sql_mode, sql_mode = 'NO_AUTO_VALUE_ON_ZERO'"
-            packet = [
-                mode,
-                "START TRANSACTION",
-                *statements,
-                "COMMIT",
-                "SET sql_mode = @berth_mode",
-            ]
-            self._connection.send(";".join(packet))
-        numbers = self._numbers(tables)
+        sent = [f"START TRANSACTION;{';'.join(statements)};COMMIT"] if statements else []
+        asked = self._connection.mogrify(_NUMBERS, (self._database, tuple(tables)))
+        numbers = dict(self._connection.send(";".join([*sent, asked]))[-1])
         moved = [
             f"ALTER TABLE {quoted(table)} AUTO_INCREMENT = {before[table].number}"
             for table in tables
             if numbers.get(table) not in {None, before[table].number}
         ]
-        if moved:
-            self._connection.send(";".join(moved))
-            self._ddl_seen = self._ddl_counts()
+        self._send_ddl(moved)
+        self._counted = self._counts()
+
+    def _send_ddl(self, statements: Sequence[str]) -> None:
+        """Send statements of which each counts as one of DDL, and is nobody else's."""
+        if statements:
+            self._connection.send(";".join(statements))
+            self._ddl_seen += len(statements)
 
     def _rows(self, table: str, before: Rows) -> list[str]:
         place, names = quoted(table), [quoted(each) for each in self._columns[table]]
@@ -255,8 +264,7 @@ class Contents:
             for table in tables
         }
         self._structure = self._read_structure()
-        self._counted = self._counts()
-        self._ddl_seen = self._ddl_counts()
+        self._counted, self._ddl_seen = self._look()
 
     def _copy(self, table: str) -> str:
         if table not in self._filled([table]):
@@ -266,11 +274,10 @@ class Contents:
         self._copies += 1
         copy = f"{quoted(self._kept)}.{quoted(f'c{self._copies}')}"
         listed = ", ".join(map(quoted, self._columns[table]))
-        mode = "SET @berth_mode = @@sql_mode, sql_mode = 'NO_AUTO_VALUE_ON_ZERO'"
         made = f"CREATE TABLE {copy} LIKE {quoted(table)}"
         filled = f"INSERT INTO {copy} ({listed}) SELECT {listed} FROM {quoted(table)}"
-        self._connection.send(";".join([mode, made, filled, "SET sql_mode = @berth_mode"]))
-        self._ddl_seen = self._ddl_counts()
+        self._send_ddl([made])
+        self._connection.send(filled)
         return copy
 
     def _filled(self, tables: Collection[str]) -> set[str]:
@@ -289,24 +296,14 @@ class Contents:
             return {}
         return dict(self._connection.rows(_NUMBERS, (self._database, tuple(tables))))
 
-    def _look(self) -> tuple[dict[str, int] | None, list[Any]]:
-        """Return the counts of writes, by table, and of DDL, by kind, in one round trip."""
-        if not self._is_counted:
-            return None, self._ddl_counts()
-        counts, ddl = self._connection.send(f"{_COUNTS.format(self._name)}; {self._ddl}")
-        return dict(counts), ddl
+    def _look(self) -> tuple[dict[str, int] | None, int]:
+        """Return how often each table was written to, and how often DDL was sent."""
+        asked = [self._counts_query] if self._is_counted else []
+        *counts, ((ddl,),) = self._connection.send(";".join([*asked, self._ddl_sent]))
+        return dict(counts[0]) if counts else None, int(ddl)
 
     def _counts(self) -> dict[str, int] | None:
-        if not self._is_counted:
-            return None
-        return dict(self._connection.rows(_COUNTS.format(self._name)))
-
-    def _ddl_counts(self) -> list[Any]:
-        return self._connection.rows(self._ddl)
-
-    def _kinds_of_ddl(self) -> list[str]:
-        told = self._connection.rows("SHOW GLOBAL STATUS LIKE 'Com\\_%'")
-        return [name for name, _ in told if name.split("_")[1] in _DDL_KINDS]
+        return dict(self._connection.rows(self._counts_query)) if self._is_counted else None
 
     def _read_structure(self) -> list[Any]:
         return sorted(self._connection.rows(_STRUCTURE.format(self._name)))

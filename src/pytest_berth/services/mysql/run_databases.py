@@ -117,25 +117,34 @@ def clone(connection: Connection, template: str, database: str) -> None:
             tables.append(f"INSERT INTO {place} ({names}) SELECT {names} FROM {origin}")
     statements = [f"USE {quoted(database)}", "SET foreign_key_checks = 0, unique_checks = 0"]
     # 0 is a value of its own in an AUTO_INCREMENT column, not one to be made.
-    statements.append("SET @berth_mode = @@sql_mode, sql_mode = 'NO_AUTO_VALUE_ON_ZERO'")
-    connection.send(";".join([*statements, *tables, "SET sql_mode = @berth_mode"]))
-    for statement in [*_programs(connection, template), *_in_order(views)]:
+    statements.append("SET sql_mode = 'NO_AUTO_VALUE_ON_ZERO'")
+    connection.send(";".join([*statements, *tables]))
+    # What routines read is looked for when they are called; views need all that they read.
+    for mode, statement in _programs(connection, template):
+        connection.rows("SET sql_mode = %s", (mode,))
+        connection.send(statement)
+    for statement in _in_order(views):
         connection.send(statement)
     connection.send("SET unique_checks = 1")
 
 
-def _programs(connection: Connection, template: str) -> list[str]:
-    """Return what makes the routines, triggers and events."""
+def _programs(connection: Connection, template: str) -> list[tuple[str, str]]:
+    """Return what makes the routines, triggers and events, each with the mode it was made in."""
     place = quoted(template)
-    made = [
-        _made(connection, f"SHOW CREATE {kind} {place}.{quoted(routine)}", 2)
+    asked = [
+        (f"SHOW CREATE {kind} {place}.{quoted(routine)}", 2)
         for kind, routine in connection.rows(_ROUTINES, (template,))
     ]
-    for (trigger,) in connection.rows(_TRIGGERS, (template,)):
-        made.append(_made(connection, f"SHOW CREATE TRIGGER {place}.{quoted(trigger)}", 2))
-    for (event,) in connection.rows(_EVENTS, (template,)):
-        made.append(_made(connection, f"SHOW CREATE EVENT {place}.{quoted(event)}", 3))
-    return made
+    asked += [
+        (f"SHOW CREATE TRIGGER {place}.{quoted(trigger)}", 2)
+        for (trigger,) in connection.rows(_TRIGGERS, (template,))
+    ]
+    asked += [
+        (f"SHOW CREATE EVENT {place}.{quoted(event)}", 3)
+        for (event,) in connection.rows(_EVENTS, (template,))
+    ]
+    told = [(connection.rows(query)[0], column) for query, column in asked]
+    return [(row[1], row[column]) for row, column in told]
 
 
 def _in_order(views: list[str]) -> list[str]:
