@@ -15,7 +15,7 @@ class TestMySQL(ServiceConformance):
     """By SQLAlchemy, on connections that commit; the text is in the table of a schema."""
 
     service = MYSQL
-    sources = ("local",)
+    sources = ("container", "local")
     settings = ("berth_mysql_schema = schema.sql",)
     files: ClassVar[Mapping[str, str]] = {
         "schema.sql": "CREATE TABLE notes (id int AUTO_INCREMENT PRIMARY KEY)",
