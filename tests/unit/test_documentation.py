@@ -22,6 +22,9 @@ from pytest_berth.config import options as core_options
 from pytest_berth.isolation import service_fixtures as made_fixtures
 from pytest_berth.services import discovery
 from pytest_berth.services.kafka import options as kafka_options
+from pytest_berth.services.mysql import fixtures as mysql_fixtures
+from pytest_berth.services.mysql import options as mysql_options
+from pytest_berth.services.mysql.service import MYSQL
 from pytest_berth.services.postgres import fixtures, options
 from pytest_berth.services.postgres.isolation.choice import COMMITTING_FIXTURES
 from pytest_berth.services.postgres.schema import alembic
@@ -35,7 +38,13 @@ ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
 EXAMPLES = DOCS / "examples"
 PAGES = sorted([ROOT / "README.md", ROOT / "CONTRIBUTING.md", *DOCS.glob("*.md")])
-OPTIONS = (*core_options.OPTIONS, *options.OPTIONS, *redis_options.OPTIONS, *kafka_options.OPTIONS)
+OPTIONS = (
+    *core_options.OPTIONS,
+    *options.OPTIONS,
+    *redis_options.OPTIONS,
+    *kafka_options.OPTIONS,
+    *mysql_options.OPTIONS,
+)
 # Read by the cache, the run and this suite, before or without pytest's settings.
 OTHER_VARIABLES = {"BERTH_CACHE"}
 # Messages that consist of another's text, and the abstract ones.
@@ -141,7 +150,7 @@ def test_the_readme_names_every_fixture() -> None:
 def test_every_placeholder_of_exports_is_explained() -> None:
     text = page("export")
 
-    placeholders = POSTGRES.placeholders | REDIS.placeholders
+    placeholders = POSTGRES.placeholders | REDIS.placeholders | MYSQL.placeholders
     assert [name for name in placeholders if f"`{{{name}}}`" not in text] == []
 
 
@@ -162,6 +171,14 @@ def test_every_fixture_of_redis_is_explained() -> None:
     names = [name for name in (*made, *vars(redis_fixtures)) if name.startswith("redis_")]
 
     assert [name for name in names if f"| `{name}` | " not in text] == []
+
+
+def test_every_fixture_of_mysql_is_explained() -> None:
+    text = page("mysql")
+    made = vars(made_fixtures.of_service(MYSQL))
+    names = [name for name in (*made, *vars(mysql_fixtures)) if name.startswith("mysql_")]
+
+    assert [name for name in names if f"`{name}`" not in text] == []
 
 
 def test_every_isolation_is_explained() -> None:

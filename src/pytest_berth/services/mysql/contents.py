@@ -315,14 +315,26 @@ class Contents:
                 work()
                 return
             except pymysql.OperationalError as error:
-                if error.args[0] not in _LOCKED or not left:
+                if error.args[0] not in _LOCKED:
                     raise
+                if not left:
+                    raise _not_restored(error) from error
                 self._connection.send("ROLLBACK")
-                for (number,) in self._connection.rows(_BLOCKERS, (self._database,)):
-                    debug("mysql: connection %s, which holds locks, is ended", number)
-                    self._connection.send(f"KILL {number}")
-            except (pymysql.IntegrityError, pymysql.ProgrammingError) as error:
-                raise NotRestoredError(
-                    "the database cannot be put back as it was before the test.",
-                    why=str(error.args[-1]),
-                ) from error
+                self._end_transactions()
+            except (pymysql.IntegrityError, pymysql.ProgrammingError, pymysql.DataError) as error:
+                raise _not_restored(error) from error
+
+    def _end_transactions(self) -> None:
+        """End what else is connected to the database and has a transaction open."""
+        for (number,) in self._connection.rows(_BLOCKERS, (self._database,)):
+            debug("mysql: connection %s, which may hold locks, is ended", number)
+            self._connection.send(f"KILL {number}")
+
+
+def _not_restored(error: pymysql.Error) -> NotRestoredError:
+    return NotRestoredError(
+        "the MySQL database cannot be put back as it was before the test.",
+        why=str(error.args[-1]),
+        remedy="end transactions in the test that began them; give a test that changes what cannot"
+        " be put back a server of its own: @pytest.mark.berth_mysql(scope='test')",
+    )

@@ -79,7 +79,8 @@ def run(steps: Sequence[Step], server: Server, database: str) -> None:
             raise
         except Exception as error:
             raise SchemaError(
-                f"the line {step.line!r} failed.", why=f"{type(error).__name__}: {error}"
+                f"the line {step.line!r} of the MySQL schema failed.",
+                why=f"{type(error).__name__}: {error}",
             ) from error
 
 
@@ -128,7 +129,7 @@ def _line(line: str, root: Path) -> Step:
             value = getattr(value, name)
     except Exception as error:
         raise SettingsError(
-            f"the line {line!r} names something that is not there.",
+            f"the line {line!r} of the MySQL schema names something that is not there.",
             why=f"{type(error).__name__}: {error}",
             remedy="check module and attribute; in a project without installation, set pythonpath",
         ) from error
