@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_berth.config import options as core_options
 from pytest_berth.services.kafka import options as kafka
-from pytest_berth.services.postgres import options as postgres
 from pytest_berth.services.mysql import options as mysql
+from pytest_berth.services.postgres import options as postgres
 from pytest_berth.services.redis import options as redis
 
 if TYPE_CHECKING:
@@ -20,8 +20,8 @@ GROUPS = {
     "general": core_options.OPTIONS,
     "postgres": postgres.OPTIONS,
     "redis": redis.OPTIONS,
-    "mysql": mysql.OPTIONS,
     "kafka": kafka.OPTIONS,
+    "mysql": mysql.OPTIONS,
 }
 HEAD = ("Setting", "Default", "Environment, flag", "Meaning")
 

@@ -74,11 +74,12 @@ WHERE constraint_schema = %s AND (delete_rule IN ('CASCADE', 'SET NULL', 'SET DE
 _TRIGGERED = """
 SELECT DISTINCT event_object_table FROM information_schema.triggers WHERE trigger_schema = %s
 """
-_BLOCKERS = """
-SELECT p.id FROM information_schema.processlist p
-JOIN information_schema.innodb_trx t ON t.trx_mysql_thread_id = p.id
-WHERE p.db IN (%s) AND p.id <> CONNECTION_ID()
+_CONNECTED = """
+SELECT id FROM information_schema.processlist WHERE db = %s AND id <> CONNECTION_ID()
 """
+_IN_TRANSACTION = (
+    f"{_CONNECTED} AND id IN (SELECT trx_mysql_thread_id FROM information_schema.innodb_trx)"
+)
 _LOCKED = {ER.LOCK_WAIT_TIMEOUT, ER.LOCK_DEADLOCK}
 # 0 is a value of its own in an AUTO_INCREMENT column, not one to be made.
 _SESSION = (
@@ -117,13 +118,15 @@ class Contents:
         self._kept = kept
         self._copies = 0
         self._held: dict[str, Rows] = {}
+        self._ddl_seen = 0
         self.dirty: set[str] = set()
         self.rows_are_back = False
         self.remade: Callable[[], None] = lambda: None
         connection.send(_SESSION)
         self._name = connection.escape(database)
-        place, self._is_counted = connection.rows(_ASKED)[0]
+        place, is_counted = connection.rows(_ASKED)[0]
         self._counts_query = _COUNTS.format(self._name)
+        self._is_counted = bool(is_counted) and self._may_ask()
         self._ddl_sent = _DDL_SENT.format(place, ", ".join(map(connection.escape, _DDL)))
         self._learn()
 
@@ -302,6 +305,14 @@ class Contents:
         *counts, ((ddl,),) = self._connection.send(";".join([*asked, self._ddl_sent]))
         return dict(counts[0]) if counts else None, int(ddl)
 
+    def _may_ask(self) -> bool:
+        try:
+            self._connection.rows(self._counts_query)
+        except pymysql.OperationalError as error:
+            debug("mysql: the server does not tell what is written to: %s", error)
+            return False
+        return True
+
     def _counts(self) -> dict[str, int] | None:
         return dict(self._connection.rows(self._counts_query)) if self._is_counted else None
 
@@ -326,7 +337,12 @@ class Contents:
 
     def _end_transactions(self) -> None:
         """End what else is connected to the database and has a transaction open."""
-        for (number,) in self._connection.rows(_BLOCKERS, (self._database,)):
+        try:
+            found = self._connection.rows(_IN_TRANSACTION, (self._database,))
+        except pymysql.OperationalError as error:  # an account without the right PROCESS
+            debug("mysql: transactions are not told, all connections are ended: %s", error)
+            found = self._connection.rows(_CONNECTED, (self._database,))
+        for (number,) in found:
             debug("mysql: connection %s, which may hold locks, is ended", number)
             self._connection.send(f"KILL {number}")
 

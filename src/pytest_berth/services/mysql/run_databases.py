@@ -8,6 +8,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import pymysql
+from pymysql.constants import ER
+
+from pytest_berth.errors import IsolationError
 from pytest_berth.services.mysql import connections, schema
 from pytest_berth.services.mysql.connections import quoted
 
@@ -19,6 +23,7 @@ if TYPE_CHECKING:
     from pytest_berth.services.mysql.schema import Step
 
 TEMPLATE = "template"
+_DENIED = {ER.DBACCESS_DENIED_ERROR, ER.ACCESS_DENIED_ERROR, ER.SPECIFIC_ACCESS_DENIED_ERROR}
 _OF_RUN = "SELECT schema_name FROM information_schema.schemata WHERE LEFT(schema_name, %s) = %s"
 _TABLES = """
 SELECT table_name, table_type FROM information_schema.tables WHERE table_schema = %s
@@ -45,8 +50,17 @@ def name(run_id: str, part: str) -> str:
 
 def create(connection: Connection, database: str) -> None:
     """Create a database of the run; one of that name is one that a crashed worker has left."""
-    drop(connection, database)
-    connection.send(f"CREATE DATABASE {quoted(database)}")
+    try:
+        drop(connection, database)
+        connection.send(f"CREATE DATABASE {quoted(database)}")
+    except pymysql.OperationalError as error:
+        if error.args[0] not in _DENIED:
+            raise
+        raise IsolationError(
+            "the account of berth_mysql_url cannot create databases.",
+            why=f"tests work in databases of their own: {error.args[-1]}",
+            remedy="GRANT ALL ON `berth\\_%`.* TO that account, or use another one",
+        ) from error
 
 
 def drop(connection: Connection, database: str) -> None:
