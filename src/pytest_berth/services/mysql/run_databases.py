@@ -31,7 +31,8 @@ ORDER BY table_type = 'VIEW', table_name
 """
 _COLUMNS = """
 SELECT table_name, column_name FROM information_schema.columns
-WHERE table_schema = %s AND extra NOT LIKE '%%GENERATED%%' ORDER BY table_name, ordinal_position
+WHERE table_schema = %s AND COALESCE(generation_expression, '') = ''
+ORDER BY table_name, ordinal_position
 """
 _TRIGGERS = """
 SELECT trigger_name FROM information_schema.triggers WHERE trigger_schema = %s
