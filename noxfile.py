@@ -141,7 +141,8 @@ def floors(session: nox.Session) -> None:
     session.install("-e", ".[all]", *_group("tests"), "--constraint", str(constraints))
     _run_suite(session, OLDEST)
     if not session.posargs:
-        session.install(f"sqlalchemy=={_bounds(_requirements())['sqlalchemy']}")
+        of_extra = PYPROJECT["project"]["optional-dependencies"]["sqlalchemy"]
+        session.install(f"sqlalchemy=={_bounds(of_extra)['sqlalchemy']}")
         session.run("pytest", *ALWAYS, *FOR_OLD_SQLALCHEMY, env=ENVIRONMENT)
 
 
