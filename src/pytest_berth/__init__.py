@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from pytest_berth.services.kafka.record import Record as KafkaRecord
     from pytest_berth.services.postgres.databases.database import Database, PrivateDatabase
     from pytest_berth.services.postgres.databases.named_databases import NamedDatabases
+    from pytest_berth.standalone.servers import OpenServer, Servers, servers
     from pytest_berth.waiting import wait_for, wait_for_async
 
 __all__ = [
@@ -28,11 +29,14 @@ __all__ = [
     "KafkaProbe",
     "KafkaRecord",
     "NamedDatabases",
+    "OpenServer",
     "PrivateDatabase",
     "RunningServer",
     "Server",
+    "Servers",
     "Service",
     "Source",
+    "servers",
     "wait_for",
     "wait_for_async",
 ]
@@ -43,11 +47,14 @@ _HOMES = {
     "KafkaProbe": "services.kafka.probe:Probe",
     "KafkaRecord": "services.kafka.record:Record",
     "NamedDatabases": "services.postgres.databases.named_databases:NamedDatabases",
+    "OpenServer": "standalone.servers:OpenServer",
     "PrivateDatabase": "services.postgres.databases.database:PrivateDatabase",
     "RunningServer": "isolation.running_server:RunningServer",
     "Server": "api:Server",
+    "Servers": "standalone.servers:Servers",
     "Service": "api:Service",
     "Source": "api:Source",
+    "servers": "standalone.servers:servers",
     "wait_for": "waiting:wait_for",
     "wait_for_async": "waiting:wait_for_async",
 }

@@ -47,6 +47,29 @@ def reader(request: pytest.FixtureRequest) -> pytest.Item:
     return pytest_private.item_of(request)
 
 
+def test_a_project_s_configuration_is_read_without_its_conftest_and_plugins(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "pytest.ini").write_text(
+        "[pytest]\npythonpath = src\nmine = 1\naddopts = -n 4 --cov=x -o mine=2 -p absent.plugin\n"
+    )
+    (tmp_path / "conftest.py").write_text("raise RuntimeError")
+    (tmp_path / "tests").mkdir()
+    monkeypatch.setenv("PYTEST_ADDOPTS", "-o 'theirs=a b'")
+
+    def add_options(parser: pytest.Parser) -> None:
+        parser.addini("mine", "")
+        parser.addini("theirs", "")
+
+    place = str(tmp_path / "tests")
+    config = pytest_private.config_of_project(["-o", "mine=3", place], add_options)
+
+    assert (config.rootpath, config.inipath) == (tmp_path, tmp_path / "pytest.ini")
+    assert (config.getini("mine"), config.getini("theirs")) == ("3", "a b")
+    assert config.getini("pythonpath") == [tmp_path / "src"]
+    assert config.known_args_namespace.override_ini == ["mine=2", "theirs=a b", "mine=3"]
+
+
 def test_fixture_definitions_of_pytest(request: pytest.FixtureRequest, given: str) -> None:
     info = pytest_private.fixture_info(request.node)
     assert "given" in info.initialnames

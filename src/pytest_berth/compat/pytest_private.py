@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import copy
+import os
+import shlex
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping, Sequence
+    from collections.abc import Callable, Collection, Mapping, Sequence
 
     import pytest
 
@@ -57,6 +60,58 @@ def ini_values(config: pytest.Config) -> Mapping[str, Any]:
     name = "_inicfg" if hasattr(config, "_inicfg") else "inicfg"  # deprecated from pytest 9 on
     found: Mapping[str, Any] = getattr(config, name)
     return found
+
+
+def config_of_project(
+    arguments: Sequence[str], add_options: Callable[[pytest.Parser], object]
+) -> pytest.Config:
+    """Return a configuration with what pytest's command line, environment and ini file set.
+
+    Nothing of the project is imported, and no plugin of others: what their options set is passed
+    over.
+
+    Args:
+        arguments: The command line.
+        add_options: Registers the options that are asked for.
+
+    Raises:
+        pytest.UsageError: The ini file, or the command line, cannot be read.
+    """
+    from _pytest.config import get_config
+
+    config: Any = get_config()
+    parser = config._parser
+    add_options(parser)
+    given = [*shlex.split(os.environ.get("PYTEST_ADDOPTS", "")), *arguments]
+    if hasattr(config, "_initini"):  # up to pytest 9.0
+        config._initini(given)
+        if "pythonpath" not in parser._inidict:
+            parser.addini("pythonpath", "Add paths to sys.path", type="paths", default=[])
+    else:
+        _find_ini(config, given)
+    addopts = config.getini("addopts")
+    config.known_args_namespace = parser.parse_known_args(
+        [*addopts, *given], namespace=copy.copy(config.option)
+    )
+    found: pytest.Config = config
+    return found
+
+
+def _find_ini(config: Any, arguments: Sequence[str]) -> None:
+    from _pytest.config.findpaths import determine_setup
+
+    parser = config._parser
+    given = parser.parse_known_args(arguments, namespace=copy.copy(config.option))
+    found = determine_setup(
+        inifile=given.inifilename,
+        override_ini=given.override_ini,
+        args=given.file_or_dir,
+        rootdir_cmd_arg=given.rootdir or None,
+        invocation_dir=config.invocation_params.dir,
+    )
+    config._rootpath, config._inipath, config._inicfg, config._ignored_config_files = found
+    parser.addini("addopts", "Extra command line options", "args")
+    parser.addini("pythonpath", "Add paths to sys.path", type="paths", default=[])
 
 
 def is_within_line(reporter: Any) -> bool:

@@ -1,0 +1,166 @@
+"""The project that servers outside pytest belong to: its settings, its services, its modules."""
+
+from __future__ import annotations
+
+import os
+import sys
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from pytest_berth.config import exports, project
+from pytest_berth.config import options as core_options
+from pytest_berth.config.loading import SETTINGS
+from pytest_berth.config.options import Setting, Settings
+from pytest_berth.errors import ServiceError, SettingsError, nearest, together
+from pytest_berth.run.plugin_state import PLUGIN_STATE, PluginState
+from pytest_berth.run.run import MAIN, Run
+from pytest_berth.services import discovery
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+    from pathlib import Path
+
+    import pytest
+
+    from pytest_berth.api import Progress, Service
+
+_OUTSIDE = "outside pytest"
+# What concerns tests only: no test is there to be skipped, reported or audited.
+_OF_TESTS = {core_options.MISSING: "fail", core_options.REPORT_LINES: 0, core_options.AUDIT: "off"}
+
+
+@dataclass(frozen=True)
+class Project:
+    """A project as the command line and scripts see it.
+
+    Attributes:
+        config: pytest's configuration, with the settings in its stash.
+        services: The kinds of servers that there are.
+        problems: What services of other distributions cannot be loaded.
+    """
+
+    config: pytest.Config
+    services: Sequence[Service]
+    problems: Sequence[ServiceError]
+
+    @property
+    def root(self) -> Path:
+        """The project's directory, as pytest finds it."""
+        return self.config.rootpath
+
+    @property
+    def settings(self) -> Settings:
+        """The settings; what is wrong with them is in their `Settings.problems`."""
+        return self.config.stash[SETTINGS]
+
+    def require_sound(self) -> None:
+        """Refuse what a run would refuse.
+
+        Raises:
+            SettingsError: A setting is wrong.
+            ServiceError: A service of another distribution cannot be loaded.
+        """
+        found = together(self.settings.problems)
+        if found:
+            raise found
+        if self.problems:
+            raise self.problems[0]
+
+    def exported(self) -> list[Service]:
+        """Return the services that ``berth_export`` or ``berth_autouse`` names.
+
+        Raises:
+            SettingsError: A line of ``berth_export`` is wrong.
+        """
+        used = {
+            name
+            for export in exports.parse(self.settings, self.services)
+            for name in export.placeholders
+        }
+        words = set(self.settings[core_options.AUTOUSE])
+        return [
+            each
+            for each in self.services
+            if used & set(each.placeholders_for(self.settings))
+            or not words.isdisjoint({each.name, each.prefix})
+        ]
+
+    def named(self, names: Sequence[str]) -> list[Service]:
+        """Return the services with these names or prefixes; those exported where none is given.
+
+        Raises:
+            SettingsError: There is no such service, or none is named anywhere.
+        """
+        if not names:
+            return self._exported_at_least_one()
+        known = {each.prefix: each for each in self.services}
+        known |= {each.name: each for each in self.services}
+        unknown = [name for name in names if name not in known]
+        if unknown:
+            raise SettingsError(
+                f"there is no service {unknown[0]!r}.",
+                why=f"the services are {', '.join(each.name for each in self.services)}",
+                remedy=nearest(unknown[0], known),
+            )
+        return list(dict.fromkeys(known[name] for name in names))
+
+    def _exported_at_least_one(self) -> list[Service]:
+        found = self.exported()
+        if found:
+            return found
+        raise SettingsError(
+            "no service is asked for.",
+            why=f"none was named, and berth_export names none: {self.root}",
+            remedy="name them: postgres redis; or set berth_export = DATABASE_URL = {pg_url}",
+        )
+
+    def begin_run(self, progress: Progress, fixed: Mapping[str, object] | None = None) -> Run:
+        """Begin a run of this process's alone, whose state is in the stash afterwards.
+
+        Args:
+            progress: Tells of starts and downloads.
+            fixed: Settings that are not left to the project, by name.
+
+        Raises:
+            SettingsError: A line of ``berth_export`` is wrong.
+        """
+        settled = {each.name: value for each, value in _OF_TESTS.items()} | dict(fixed or {})
+        values = {name: Setting(value, _OUTSIDE) for name, value in settled.items()}
+        settings = Settings(self.root, {**self.settings.values, **values})
+        run = Run(os.urandom(4).hex(), MAIN)
+        berth = PluginState(settings, run, self.services, lambda: progress)
+        berth.exports = exports.parse(settings, self.services)
+        self.config.stash[SETTINGS] = settings
+        self.config.stash[PLUGIN_STATE] = berth
+        return run
+
+    @contextmanager
+    def importable(self) -> Iterator[None]:
+        """Let the project's modules be imported, as pytest does by ``pythonpath``."""
+        first = [*map(str, self.config.getini("pythonpath"))]
+        last = [str(self.root)]  # as where a conftest file in it is imported
+        added = [each for each in dict.fromkeys([*first, *last]) if each not in sys.path]
+        sys.path[:] = [*(each for each in added if each in first), *sys.path]
+        sys.path += [each for each in added if each not in first]
+        try:
+            yield
+        finally:
+            for each in added:
+                if each in sys.path:
+                    sys.path.remove(each)
+
+
+def find(given: Mapping[str, object] | None = None, directory: Path | None = None) -> Project:
+    """Return the project that a directory belongs to.
+
+    Args:
+        given: Settings that go before all others, by name.
+        directory: A directory of the project's; the working directory when left out.
+
+    Raises:
+        SettingsError: The project's file cannot be read; other mistakes `Project` tells.
+    """
+    services, problems = discovery.find()
+    options = [*core_options.OPTIONS, *(option for each in services for option in each.options)]
+    return Project(project.read(options, given, directory), services, problems)
