@@ -46,6 +46,7 @@ __all__ = [
     "Dedicated",
     "IsolationError",
     "Kept",
+    "LocalPart",
     "LocalProcess",
     "LocalRequest",
     "Marker",
@@ -246,6 +247,20 @@ class LocalProcess:
     after: Sequence[str] = ()
     data: str = ""
     clean_signal: str = "SIGTERM"
+
+
+class LocalPart(NamedTuple):
+    """A program, or a file to be downloaded, that a local process is made of.
+
+    Attributes:
+        about: What it is, and where: ``"Java 17.0.2 (PATH)"``.
+        directory: Name of its directory in the cache; empty for what is installed.
+        size: Bytes to be downloaded where the cache has no such directory.
+    """
+
+    about: str
+    directory: str = ""
+    size: int = 0
 
 
 @dataclass(frozen=True)
@@ -565,6 +580,11 @@ class Backend:
     def local(self, settings: Settings, request: LocalRequest) -> LocalProcess:
         """Describe the local process."""
         raise NotImplementedError(f"{type(self).__name__} has no local()")
+
+    def local_parts(self, settings: Settings) -> Sequence[LocalPart]:
+        """Return what `local` runs here, without downloading anything; `local_obstacle` is None."""
+        program = shutil.which(self.program) if self.program else None
+        return [LocalPart(program)] if program else []
 
     def local_identity(self, settings: Settings) -> Sequence[str]:
         """Return what makes one local process differ from another: programs and settings."""

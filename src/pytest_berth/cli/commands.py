@@ -11,7 +11,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pytest_berth.cli import prune_kept, shell
+from pytest_berth.cli import doctor, prune_kept, shell
 from pytest_berth.config import options as core_options
 from pytest_berth.debug_log import debug, ignoring
 from pytest_berth.errors import RunEndedError
@@ -159,6 +159,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     version = f"%(prog)s {metadata.version('pytest-berth')}"
     parser.add_argument("--version", action="version", version=version)
     commands = parser.add_subparsers(required=True)
+    doctor.add(commands)
     command = commands.add_parser("ps", help="list runs with their directories and containers")
     command.set_defaults(run=lambda _: show())
     command = commands.add_parser(

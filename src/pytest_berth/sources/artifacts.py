@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from pytest_berth.api import LocalPart
 from pytest_berth.debug_log import ignoring
 from pytest_berth.errors import ArtifactError
 from pytest_berth.sources import owned_directories
@@ -65,6 +66,11 @@ class Artifact:
         """The jar's path below the address of a repository."""
         group, name, version = self.coordinates.split(":")
         return f"{group.replace('.', '/')}/{name}/{version}/{name}-{version}.jar"
+
+    @property
+    def part(self) -> LocalPart:
+        """What is told of it as a part of a local process."""
+        return LocalPart(f"{self.name} {self.version}", self.directory, self.size)
 
     @property
     def directory(self) -> str:

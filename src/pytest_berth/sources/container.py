@@ -71,9 +71,11 @@ class ContainerSource:
         load_client()
 
     def obstacle(self, service: Service, progress: Progress) -> BerthError | None:
-        """Tell why no container can serve: no engine, or no image."""
-        from docker.errors import DockerException
+        """Tell why no container can serve: no engine, or no image, which is pulled if need be."""
+        return self.engine_obstacle(service) or self._image_obstacle(service, progress)
 
+    def engine_obstacle(self, service: Service) -> BerthError | None:
+        """Tell why no container can serve, whatever images there are."""
         if not _has_container(service):
             return NoSourceError(
                 f"{service.label} cannot run as a container.",
@@ -81,7 +83,7 @@ class ContainerSource:
                 remedy=f"install its program, or set berth_{service.prefix}_url",
             )
         try:
-            engine = self.engine
+            self.engine  # noqa: B018  it is connected to
         except RegistryLoginError as error:
             return NoSourceError(
                 "the login to the registry of DOCKER_AUTH_CONFIG failed.",
@@ -95,18 +97,27 @@ class ContainerSource:
                 why=_brief(error),
                 remedy="start Docker or Podman, or point DOCKER_HOST at an engine",
             )
+        return None
+
+    def image(self, service: Service) -> str:
+        """Return the name of the service's image."""
         account = service.backend.account(self.settings)
-        image = image_name(service.backend.container(self.settings, account).image)
+        return image_name(service.backend.container(self.settings, account).image)
+
+    def _image_obstacle(self, service: Service, progress: Progress) -> BerthError | None:
+        from docker.errors import DockerException
+
+        image = self.image(service)
         try:
-            if not images.present(engine, image):
-                images.pull(engine, image, progress)
+            if not images.present(self.engine, image):
+                images.pull(self.engine, image, progress)
         except DockerException as error:
             return NoSourceError(
                 f"the image {image} is not present and could not be pulled.",
                 why=_brief(error),
                 remedy=f"docker pull {image}",
             )
-        return ryuk.obstacle(engine, progress) if self.settings[RYUK] else None
+        return ryuk.obstacle(self.engine, progress) if self.settings[RYUK] else None
 
     def plan(self, service: Service, credentials: Credentials, *, fixed: bool) -> Server:
         """Describe the server to be; the engine chooses the port unless it is to be fixed."""

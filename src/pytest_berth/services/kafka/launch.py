@@ -8,7 +8,7 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
-from pytest_berth.api import Container, Credentials, LocalProcess, SnapshotFile
+from pytest_berth.api import Container, Credentials, LocalPart, LocalProcess, SnapshotFile
 from pytest_berth.config.options import ARTIFACT_MIRROR
 from pytest_berth.errors import BerthError, NoSourceError
 from pytest_berth.services.kafka import broker_properties, storage
@@ -134,6 +134,15 @@ def local_obstacle(settings: Settings) -> BerthError | None:
     except BerthError as error:
         return error
     return None
+
+
+def local_parts(settings: Settings) -> list[LocalPart]:
+    """Return the Java, and the pinned jars."""
+    from pytest_berth.services.kafka import java, pinned_artifacts
+
+    found = java.find()
+    jars = pinned_artifacts.pins()[settings[ini.VERSION]]
+    return [LocalPart(f"Java {found.version} ({found.origin})"), *(jar.part for jar in jars)]
 
 
 def local_shape(settings: Settings) -> list[str]:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
         Client,
         Container,
         Credentials,
+        LocalPart,
         LocalProcess,
         LocalRequest,
         Server,
@@ -48,6 +49,10 @@ class Postgres(Backend):
     def local(self, settings: Settings, request: LocalRequest) -> LocalProcess:
         """Describe the local process."""
         return launch.local(settings, request)
+
+    def local_parts(self, settings: Settings) -> Sequence[LocalPart]:
+        """Return what the local process is made of."""
+        return launch.local_parts(settings)
 
     def local_identity(self, settings: Settings) -> Sequence[str]:
         """Return what makes one local process differ from another: programs and settings."""

@@ -14,7 +14,15 @@ if TYPE_CHECKING:
 
     import pytest
 
-    from pytest_berth.api import Container, Credentials, LocalProcess, LocalRequest, Server, Worker
+    from pytest_berth.api import (
+        Container,
+        Credentials,
+        LocalPart,
+        LocalProcess,
+        LocalRequest,
+        Server,
+        Worker,
+    )
     from pytest_berth.config.options import Settings
     from pytest_berth.errors import BerthError
     from pytest_berth.services.redis.namespace import RedisNamespace
@@ -40,6 +48,10 @@ class Redis(Backend):
     def local(self, settings: Settings, request: LocalRequest) -> LocalProcess:
         """Describe the local process."""
         return launch.local(settings, request)
+
+    def local_parts(self, settings: Settings) -> Sequence[LocalPart]:
+        """Return what the local process is made of."""
+        return launch.local_parts(settings)
 
     def local_identity(self, settings: Settings) -> Sequence[str]:
         """Return what makes one local process differ from another: programs and settings."""

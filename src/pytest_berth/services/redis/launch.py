@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 from typing import TYPE_CHECKING
 
-from pytest_berth.api import Container, Credentials, LocalProcess
+from pytest_berth.api import Container, Credentials, LocalPart, LocalProcess
 from pytest_berth.config.options import ARTIFACT_MIRROR, may_outlive_run
 from pytest_berth.errors import BerthError
 from pytest_berth.services.redis import database_numbers
@@ -65,6 +65,14 @@ def local_obstacle(settings: Settings) -> BerthError | None:
     except BerthError as error:
         return error
     return None
+
+
+def local_parts(settings: Settings) -> list[LocalPart]:
+    """Return the installed server, or the pinned one."""
+    from pytest_berth.services.redis import binaries
+
+    found = binaries.installed(_wanted(settings))
+    return [LocalPart(f"{found.program}, {found.version}")] if found else [binaries.pin().part]
 
 
 def local(settings: Settings, request: LocalRequest) -> LocalProcess:

@@ -8,7 +8,7 @@ import sys
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from pytest_berth.api import Container, Credentials, LocalProcess
+from pytest_berth.api import Container, Credentials, LocalPart, LocalProcess
 from pytest_berth.config.options import ARTIFACT_MIRROR
 from pytest_berth.errors import BerthError, NotReadyError, StartError
 from pytest_berth.services.postgres import options as ini
@@ -91,6 +91,17 @@ def local_obstacle(settings: Settings) -> BerthError | None:
     except BerthError as error:
         return error
     return None
+
+
+def local_parts(settings: Settings) -> list[LocalPart]:
+    """Return the installed binaries, or the pinned ones."""
+    from pytest_berth.services.postgres.server import binaries
+
+    found = binaries.installed(settings[ini.VERSION])
+    if found:
+        return [LocalPart(f"PostgreSQL {found.version} ({found.directory})")]
+    pin = binaries.artifact(settings[ini.VERSION])
+    return [pin.part] if pin else []
 
 
 def local(settings: Settings, request: LocalRequest) -> LocalProcess:
