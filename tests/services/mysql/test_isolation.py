@@ -18,6 +18,7 @@ CREATE TABLE children (
 CREATE TABLE sizes (name varchar(20) PRIMARY KEY, size float, twice float AS (size * 2), raw blob);
 CREATE TABLE keyless (value int);
 CREATE TABLE audit (id int AUTO_INCREMENT PRIMARY KEY, what varchar(40));
+CREATE TABLE untransacted (id int AUTO_INCREMENT PRIMARY KEY) ENGINE = MyISAM;
 CREATE VIEW names AS SELECT name FROM parents;
 CREATE VIEW all_names AS SELECT name FROM names;
 DELIMITER ;;
@@ -33,6 +34,7 @@ INSERT INTO parents (name) VALUES ('Anna'), ('Bert');
 INSERT INTO children (parent) VALUES (1), (1), (2);
 INSERT INTO sizes (name, size, raw) VALUES ('small', 0.1, x'00ff');
 INSERT INTO keyless VALUES (1), (1), (2);
+INSERT INTO untransacted VALUES (1), (2);
 """
 CHECKS = """
 TABLES = {
@@ -41,6 +43,7 @@ TABLES = {
     "sizes": [("small", 0.1, 0.2, b"\\0\\xff")],
     "keyless": [(1,), (1,), (2,)],
     "audit": [(1, "small")],
+    "untransacted": [(1,), (2,)],
     "all_names": [("Anna",), ("Bert",)],
 }
 
@@ -90,6 +93,7 @@ def test_what_a_test_commits_is_put_back(seeded: Project) -> None:
             "trigger": ["INSERT INTO sizes (name) VALUES ('big')", "DELETE FROM audit"],
             "triggered": ["DELETE FROM sizes", "DELETE FROM audit"],
             "keyless": ["DELETE FROM keyless WHERE value = 1"],
+            "untransacted": ["DELETE FROM untransacted"],
             "truncate": ["TRUNCATE keyless", "INSERT INTO keyless VALUES (9)"],
             "procedure": ["CALL wipe()"],
             "number": ["ALTER TABLE parents AUTO_INCREMENT = 100"],
@@ -128,7 +132,7 @@ def test_what_a_test_commits_is_put_back(seeded: Project) -> None:
         """,
     )
     result = seeded.run("-v", BERTH_SOURCE="local")
-    result.assert_outcomes(passed=32)
+    result.assert_outcomes(passed=34)
 
 
 def test_what_a_rolled_back_test_commits_is_gone(seeded: Project) -> None:
@@ -153,6 +157,7 @@ def test_what_a_rolled_back_test_commits_is_gone(seeded: Project) -> None:
 
         def test_second(mysql_connection):
             check(mysql_connection)
+            mysql_connection.exec_driver_sql("INSERT INTO untransacted VALUES (7)")
             mysql_connection.commit()
 
         def test_third(mysql_connection):
@@ -190,3 +195,28 @@ def test_what_a_rolled_back_test_commits_is_gone(seeded: Project) -> None:
     result.stdout.fnmatch_lines(
         ["*the test ended the transaction that it was to be rolled back with.*"]
     )
+
+
+def test_what_the_server_does_not_count_is_put_back(seeded: Project) -> None:
+    """Its settings may keep it from counting in more ways than can be asked for."""
+    seeded.ini(
+        "berth_mysql_schema = schema.sql",
+        "berth_mysql_seed = seed.sql",
+        "berth_mysql_settings = performance_schema_consumer_global_instrumentation = OFF",
+    )
+    seeded.write(
+        test_it="""
+        from checks import check
+
+        def test_first(mysql_engine):
+            with mysql_engine.begin() as connection:
+                connection.exec_driver_sql("DELETE FROM keyless WHERE value = 2")
+                connection.exec_driver_sql("INSERT INTO parents (name) VALUES ('Carl')")
+
+        def test_second(mysql_engine):
+            with mysql_engine.begin() as connection:
+                check(connection)
+        """
+    )
+    result = seeded.run("-v", BERTH_SOURCE="local")
+    result.assert_outcomes(passed=2)

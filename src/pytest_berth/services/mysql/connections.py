@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pymysql
 from pymysql.constants import CLIENT, ER
@@ -21,16 +21,32 @@ _SSL = "ssl_"
 _REFUSED = {ER.ACCESS_DENIED_ERROR, ER.HOST_NOT_PRIVILEGED, ER.DBACCESS_DENIED_ERROR}
 
 
+class Result(NamedTuple):
+    """What came of a statement.
+
+    Attributes:
+        rows: The rows that it returned.
+        affected: How many rows it has written, or returned.
+    """
+
+    rows: list[Any]
+    affected: int
+
+
 class Connection(pymysql.connections.Connection):
     """A connection that commits each statement, and may send several in one packet."""
 
     def send(self, statements: str, arguments: Sequence[object] | None = None) -> list[list[Any]]:
         """Send statements, and return the rows of each."""
+        return [result.rows for result in self.results(statements, arguments)]
+
+    def results(self, statements: str, arguments: Sequence[object] | None = None) -> list[Result]:
+        """Send statements, and return what came of each."""
         with self.cursor() as cursor:
             cursor.execute(statements, arguments)
-            found = [list(cursor.fetchall())]
+            found = [Result(list(cursor.fetchall()), cursor.rowcount)]
             while cursor.nextset():
-                found.append(list(cursor.fetchall()))
+                found.append(Result(list(cursor.fetchall()), cursor.rowcount))
             return found
 
     def mogrify(self, query: str, arguments: Sequence[object]) -> str:

@@ -16,18 +16,23 @@ from pymysql.constants import ER
 
 from pytest_berth.debug_log import debug
 from pytest_berth.errors import NotRestoredError
-from pytest_berth.services.mysql import run_databases
+from pytest_berth.services.mysql import run_databases, saved_rows
 from pytest_berth.services.mysql.connections import quoted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
     from pytest_berth.services.mysql.connections import Connection
+    from pytest_berth.services.mysql.saved_rows import SavedRows
 
 _COUNTS = """
-SELECT object_name, count_write FROM performance_schema.table_io_waits_summary_by_table
+SELECT object_name, count_write, count_insert
+FROM performance_schema.table_io_waits_summary_by_table
 WHERE object_schema = {} AND count_write > 0
 """
+# Whether the server counts depends on more of its settings than may be asked for: it is tried.
+_TRIED = "berth_tried"
+_TRY = f"CREATE TABLE {_TRIED} (value int); INSERT INTO {_TRIED} VALUES (1)"
 # Of what is in a database; other objects, such as users, are not looked at.
 _OBJECTS = ("table", "index", "view", "trigger", "procedure", "function", "event", "sequence")
 _DDL = [f"Com_{verb}_{each}" for verb in ("create", "alter", "drop", "rename") for each in _OBJECTS]
@@ -54,12 +59,17 @@ _ASKED = """
 SELECT IF(VERSION() LIKE '%MariaDB%', 'information_schema', 'performance_schema'),
   @@performance_schema
 """
+# MySQL knows none before the first row.
 _NUMBERS = """
-SELECT table_name, auto_increment FROM information_schema.tables
+SELECT table_name, COALESCE(auto_increment, 1) FROM information_schema.tables
 WHERE table_schema = %s AND table_name IN %s
 """
+_NUMBERED = """
+SELECT table_name FROM information_schema.columns
+WHERE table_schema = %s AND extra LIKE '%%auto_increment%%'
+"""
 _TABLES = """
-SELECT table_name FROM information_schema.tables
+SELECT table_name, engine FROM information_schema.tables
 WHERE table_schema = %s AND table_type IN ('BASE TABLE', 'SYSTEM VERSIONED')
 """
 _KEYS = """
@@ -103,6 +113,30 @@ class Rows(NamedTuple):
     number: int | None
 
 
+class Written(NamedTuple):
+    """How often a table was written to since the server's start.
+
+    Attributes:
+        times: Rows that were inserted, changed or deleted.
+        inserted: The inserted ones among them.
+    """
+
+    times: int
+    inserted: int
+
+
+class Changed(NamedTuple):
+    """The tables that were written to.
+
+    Attributes:
+        tables: Their names.
+        inserted: Those among them that rows were inserted into: where AUTO_INCREMENT has moved.
+    """
+
+    tables: set[str]
+    inserted: set[str]
+
+
 class Contents:
     """What the tables of a worker's database hold.
 
@@ -118,9 +152,12 @@ class Contents:
         self._database = database
         self._template = template
         self._kept = kept
-        self._copies = 0
+        self._has_kept = False
+        self._made = 0
         self._held: dict[str, Rows] = {}
+        self._counted: dict[str, Written] | None = None
         self._ddl_seen = 0
+        self.copies: dict[str, SavedRows] = {}
         self.dirty: set[str] = set()
         self.rows_are_back = False
         self.remade: Callable[[], None] = lambda: None
@@ -128,7 +165,7 @@ class Contents:
         self._name = connection.escape(database)
         place, is_counted = connection.rows(_ASKED)[0]
         self._counts_query = _COUNTS.format(self._name)
-        self._is_counted = bool(is_counted) and self._may_ask()
+        self._is_counted = bool(is_counted) and self._counts_writes()
         self._ddl_sent = _DDL_SENT.format(place, ", ".join(map(connection.escape, _DDL)))
         self._learn()
 
@@ -139,7 +176,7 @@ class Contents:
 
     def capture(self) -> Mapping[str, Rows]:
         """Return what each table holds now."""
-        changed = self._changed()
+        changed = self._changed().tables | self._uncounted
         numbers = self._numbers(changed)
         for table in changed:
             self._held[table] = Rows(self._copy(table), numbers.get(table))
@@ -151,43 +188,62 @@ class Contents:
         Raises:
             NotRestoredError: The server refuses it.
         """
-        rows_are_back, self.rows_are_back = self.rows_are_back, False
-        changed = self._changed()
+        only_numbers, self.rows_are_back = self.rows_are_back, False
+        changed, inserted = self._changed()
         changed |= {table for table, rows in self._held.items() if before.get(table) != rows}
+        self.dirty |= changed
+        changed = (changed | self._uncounted) & before.keys()  # others are gone with their clone
         if not changed:
             return
-        self.dirty |= changed
-        if changed - before.keys():  # the clone is new, and what was there before is of another one
-            changed &= before.keys()
-        for group in (changed & self._triggered, None):
+        first = changed & self._triggered
+        if first:
+            self._at_last(lambda: self._put_back(first, before, inserted, only_numbers))
             # What triggers wrote meanwhile is put back with the others.
-            tables = group if group is not None else self._others(changed) & before.keys()
-            if tables:
-                self._at_last(lambda: self._put_back(tables, before, only_numbers=rows_are_back))  # noqa: B023
+            changed = (changed | self._moved(self._look()[0])) & before.keys() - self._triggered
+        self._at_last(lambda: self._put_back(changed, before, inserted, only_numbers))
         self._held = dict(before)
 
-    def _others(self, changed: Collection[str]) -> set[str]:
-        if not self._triggered:
-            return set(changed)
-        return (set(changed) | self._moved(self._look()[0])) - self._triggered
-
     def _put_back(
-        self, tables: Iterable[str], before: Mapping[str, Rows], *, only_numbers: bool
+        self,
+        tables: Iterable[str],
+        before: Mapping[str, Rows],
+        inserted: Collection[str],
+        only_numbers: bool,
     ) -> None:
+        """Put tables back, in as few packets as can be."""
         tables = sorted(tables)
-        statements = []
-        if not only_numbers:
-            statements = [each for table in tables for each in self._rows(table, before[table])]
-        sent = [f"START TRANSACTION;{';'.join(statements)};COMMIT"] if statements else []
-        asked = self._connection.mogrify(_NUMBERS, (self._database, tuple(tables)))
-        numbers = dict(self._connection.send(";".join([*sent, asked]))[-1])
-        moved = [
-            f"ALTER TABLE {quoted(table)} AUTO_INCREMENT = {before[table].number}"
+        # Looking whether an empty one is empty costs nothing, also where it was rolled back.
+        rows = [
+            (table, statement)
             for table in tables
-            if numbers.get(table) not in {None, before[table].number}
+            if not only_numbers or not before[table].copy or table in self._uncounted
+            for statement in self._rows(table, before[table])
         ]
-        self._send_ddl(moved)
-        self._counted = self._counts()
+        numbered = [table for table in tables if before[table].number is not None]
+        moved = [_alter(table, before[table]) for table in numbered if table in inserted]
+        asked = tuple(table for table in numbered if table not in inserted)
+        sent = ["START TRANSACTION", *(statement for _, statement in rows), "COMMIT", *moved]
+        if asked:
+            sent.append(self._connection.mogrify(_NUMBERS, (self._database, asked)))
+        results = self._connection.results(";".join(sent))
+        self._count(rows, [result.affected for result in results[1:]])
+        self._ddl_seen += len(moved)
+        numbers = dict(results[-1].rows) if asked else {}
+        self._send_ddl(
+            [_alter(each, before[each]) for each in asked if numbers[each] != before[each].number]
+        )
+
+    def _count(self, sent: Sequence[tuple[str, str]], affected: Sequence[int]) -> None:
+        """Add what was just written to what the server has counted, which costs no question.
+
+        Where it counts otherwise, the table is looked at once more, before the next test.
+        """
+        if self._counted is None:
+            return
+        for (table, statement), rows in zip(sent, affected, strict=False):
+            times, inserted = self._counted.get(table, Written(0, 0))
+            is_insert = statement.startswith("INSERT")
+            self._counted[table] = Written(times + rows, inserted + rows * is_insert)
 
     def _send_ddl(self, statements: Sequence[str]) -> None:
         """Send statements of which each counts as one of DDL, and is nobody else's."""
@@ -216,24 +272,30 @@ class Contents:
             f" LEFT JOIN {place} t ON {joined} WHERE {missing}",
         ]
 
-    def _changed(self) -> set[str]:
+    def _changed(self) -> Changed:
         """Return the tables that were written to; a database of another structure is made anew."""
         found, ddl = self._look()
         changed = self._moved(found)
+        inserted = self._inserted(found)
         self._counted = found
         if ddl != self._ddl_seen:
             self._ddl_seen = ddl
             if self._read_structure() != self._structure:
                 debug("mysql: the structure of %s was changed: it is cloned anew", self._database)
                 self._at_last(self._remake)
-            changed = set(self._held)
-        return changed | self._cascaded(changed)
+            return Changed(set(self._held), set())
+        return Changed(changed | self._cascaded(changed), inserted)
 
-    def _moved(self, counts: Mapping[str, int] | None) -> set[str]:
+    def _moved(self, counts: Mapping[str, Written] | None) -> set[str]:
         if counts is None or self._counted is None:
             return set(self._held)
+        return {table for table, _ in counts.items() ^ self._counted.items()} & self._held.keys()
+
+    def _inserted(self, counts: Mapping[str, Written] | None) -> set[str]:
+        if counts is None or self._counted is None:
+            return set()
         known = self._counted
-        return {t for t, count in counts.items() if known.get(t) != count and t in self._held}
+        return {t for t, n in counts.items() if t not in known or n.inserted != known[t].inserted}
 
     def _cascaded(self, changed: Collection[str]) -> set[str]:
         """Return the tables that foreign keys have changed, which nobody counts."""
@@ -254,8 +316,11 @@ class Contents:
         """Read what there is in a new clone: it holds what the template holds."""
         connection, name = self._connection, (self._database,)
         self._columns = run_databases.columns(connection, self._database)
-        tables = [table for (table,) in connection.rows(_TABLES, name)]
-        self._columns = {table: self._columns[table] for table in tables}
+        engines = dict(connection.rows(_TABLES, name))
+        tables = list(engines)
+        # Of other engines' tables not all is counted, and nothing can be rolled back.
+        self._uncounted = {table for table, engine in engines.items() if engine != "InnoDB"}
+        self._numbered = {table for (table,) in connection.rows(_NUMBERED, name)}
         self._keys: dict[str, list[str]] = {}
         for table, column in connection.rows(_KEYS, name):
             self._keys.setdefault(table, []).append(column)
@@ -272,18 +337,38 @@ class Contents:
         self._counted, self._ddl_seen = self._look()
 
     def _copy(self, table: str) -> str:
+        """Copy what a table holds, on the server; it is kept here, too, should the server die."""
         if table not in self._filled([table]):
             return ""
-        if not self._copies:
-            run_databases.create(self._connection, self._kept)
-        self._copies += 1
-        copy = f"{quoted(self._kept)}.{quoted(f'c{self._copies}')}"
+        self._made += 1
+        copy = f"{quoted(self._kept)}.{quoted(f'c{self._made}')}"
         listed = ", ".join(map(quoted, self._columns[table]))
-        made = f"CREATE TABLE {copy} LIKE {quoted(table)}"
-        filled = f"INSERT INTO {copy} ({listed}) SELECT {listed} FROM {quoted(table)}"
-        self._send_ddl([made])
-        self._connection.send(filled)
+        self._begin_copy(copy, table)
+        self._connection.send(f"INSERT INTO {copy} ({listed}) SELECT {listed} FROM {quoted(table)}")
+        self.copies[copy] = saved_rows.read(self._connection, table, self._columns[table])
         return copy
+
+    def _begin_copy(self, copy: str, table: str) -> None:
+        if not self._has_kept:
+            run_databases.create(self._connection, self._kept)
+            self._has_kept = True
+        self._send_ddl([f"CREATE TABLE {copy} LIKE {quoted(table)}"])
+
+    def fill_copies(self, copies: Mapping[str, SavedRows]) -> None:
+        """Make copies that were on a lost server."""
+        of_clone = {copy: each for copy, each in copies.items() if each.table in self._held}
+        for copy, saved in of_clone.items():
+            self._begin_copy(copy, saved.table)
+            for statement in saved.statements(copy):
+                self._connection.send(statement)
+            self.copies[copy] = saved
+
+    def forget_copies(self, needed: Collection[str]) -> None:
+        """Drop the copies that nothing is put back from any more."""
+        over = [copy for copy in self.copies if copy not in needed]
+        self._send_ddl([f"DROP TABLE {copy}" for copy in over])
+        for copy in over:
+            del self.copies[copy]
 
     def _filled(self, tables: Collection[str]) -> set[str]:
         """Return the tables that hold rows."""
@@ -296,27 +381,27 @@ class Contents:
         ]
         return {table for (table,) in self._connection.rows(" UNION ALL ".join(asked))}
 
-    def _numbers(self, tables: Collection[str]) -> dict[str, int | None]:
-        if not tables:
-            return {}
-        return dict(self._connection.rows(_NUMBERS, (self._database, tuple(tables))))
+    def _numbers(self, tables: Collection[str]) -> dict[str, int]:
+        """Return where AUTO_INCREMENT stands, of those tables that have it."""
+        asked = tuple(self._numbered.intersection(tables))
+        return dict(self._connection.rows(_NUMBERS, (self._database, asked))) if asked else {}
 
-    def _look(self) -> tuple[dict[str, int] | None, int]:
+    def _look(self) -> tuple[dict[str, Written] | None, int]:
         """Return how often each table was written to, and how often DDL was sent."""
         asked = [self._counts_query] if self._is_counted else []
         *counts, ((ddl,),) = self._connection.send(";".join([*asked, self._ddl_sent]))
-        return dict(counts[0]) if counts else None, int(ddl)
+        return _by_table(counts[0]) if counts else None, int(ddl)
 
-    def _may_ask(self) -> bool:
+    def _counts_writes(self) -> bool:
+        """Tell whether the server counts what is written, and tells this account."""
         try:
-            self._connection.rows(self._counts_query)
+            counts = self._connection.send(f"{_TRY};{self._counts_query}")[-1]
         except pymysql.OperationalError as error:
             debug("mysql: the server does not tell what is written to: %s", error)
             return False
-        return True
-
-    def _counts(self) -> dict[str, int] | None:
-        return dict(self._connection.rows(self._counts_query)) if self._is_counted else None
+        finally:
+            self._connection.send(f"DROP TABLE IF EXISTS {_TRIED}")
+        return _TRIED in _by_table(counts)
 
     def _read_structure(self) -> list[Any]:
         return sorted(self._connection.rows(_STRUCTURE.format(self._name)))
@@ -347,6 +432,14 @@ class Contents:
         for (number,) in found:
             debug("mysql: connection %s, which may hold locks, is ended", number)
             self._connection.send(f"KILL {number}")
+
+
+def _alter(table: str, before: Rows) -> str:
+    return f"ALTER TABLE {quoted(table)} AUTO_INCREMENT = {before.number}"
+
+
+def _by_table(rows: Iterable[Any]) -> dict[str, Written]:
+    return {table: Written(int(times), int(inserted)) for table, times, inserted in rows}
 
 
 def _not_restored(error: pymysql.Error) -> NotRestoredError:

@@ -150,6 +150,8 @@ class WorkerDatabase(Namespace):
     def leave(self, fixture: object, name: str) -> None:
         """Put back what a fixture of a wider scope wrote, as it has ended."""
         self._layers.leave(fixture)
+        held = self._contents.held.values()
+        self._contents.forget_copies(self._layers.copies | {rows.copy for rows in held})
 
     def take_dirty(self) -> list[str]:
         """Return, once, the tables that were written to."""
@@ -157,10 +159,13 @@ class WorkerDatabase(Namespace):
         return sorted(found)
 
     def reopen(self, server: Server) -> None:
-        """Go on with the server that takes the place of a lost one, in a new clone."""
+        """Go on with the server that takes the place of a lost one, with what fixtures wrote."""
+        copies = self._contents.copies
         self.close()
         self._use(server)
-        self._layers.start_over(self._contents.held)
+        self._contents.fill_copies(copies)
+        self._layers.refill()
+        self._is_settled = False
 
     def close(self) -> None:
         """Close all connections."""
@@ -211,11 +216,11 @@ class WorkerDatabase(Namespace):
 class _Layers(CapturedLayers):
     """The layers of what fixtures of wider scopes wrote."""
 
-    def start_over(self, held: Mapping[str, Rows]) -> None:
-        """Forget what fixtures wrote: it was on a server that is lost."""
-        self.forget_test()
-        for layer in self._layers:
-            layer.before = held
+    @property
+    def copies(self) -> set[str]:
+        """The copies of tables that something may be put back from."""
+        baselines = [*(layer.before for layer in self._layers), *self._held, self._known]
+        return {rows.copy for baseline in baselines for rows in baseline.values()}
 
 
 @contextmanager
