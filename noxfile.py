@@ -25,7 +25,12 @@ nox.options.default_venv_backend = "virtualenv"
 
 PYPROJECT = nox.project.load_toml("pyproject.toml")
 SUPPORTED = ("3.10", "3.11", "3.12", "3.13", "3.14")
-EXAMPLES = (Path("examples/shop"), Path("examples/order_flow"), Path("examples/custom_service"))
+EXAMPLES = (
+    Path("examples/shop"),
+    Path("examples/order_flow"),
+    Path("examples/custom_service"),
+    Path("examples/services"),
+)
 # Modules that are compiled anew in each of the suite's many processes would make it crawl.
 ENVIRONMENT = {"PYTHONDONTWRITEBYTECODE": None}
 # pytest-asyncio warns unless its own default is said aloud, and warnings are errors here.

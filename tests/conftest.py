@@ -15,6 +15,7 @@ import pytest
 import fork_server
 from pytest_berth.run.plugin_state import PLUGIN_STATE
 from pytest_berth.services.kafka.service import KAFKA
+from pytest_berth.services.mysql.service import MYSQL
 from pytest_berth.services.postgres import urls
 from pytest_berth.services.postgres.service import POSTGRES
 from pytest_berth.services.redis.service import REDIS
@@ -145,7 +146,7 @@ def require_service(pytestconfig: pytest.Config) -> Callable[[Service, str], Non
         service.name: {
             name: each.obstacle(service, berth.progress) for name, each in candidates.items()
         }
-        for service in (POSTGRES, REDIS, KAFKA)
+        for service in (POSTGRES, REDIS, KAFKA, MYSQL)
     }
 
     def require(service: Service, name: str) -> None:

@@ -131,7 +131,7 @@ def test_what_a_test_commits_is_put_back(seeded: Project) -> None:
                 list(item.module.DONE).index(item.callspec.params["what"])) or 0)
         """,
     )
-    result = seeded.run("-v", BERTH_SOURCE="local")
+    result = seeded.run("-v")
     result.assert_outcomes(passed=34)
 
 
@@ -190,7 +190,7 @@ def test_what_a_rolled_back_test_commits_is_gone(seeded: Project) -> None:
             check(mysql_session.connection())
         """,
     )
-    result = seeded.run("-v", BERTH_SOURCE="local")
+    result = seeded.run("-v")
     result.assert_outcomes(passed=9, errors=1)
     result.stdout.fnmatch_lines(
         ["*the test ended the transaction that it was to be rolled back with.*"]
@@ -218,5 +218,5 @@ def test_what_the_server_does_not_count_is_put_back(seeded: Project) -> None:
                 check(connection)
         """
     )
-    result = seeded.run("-v", BERTH_SOURCE="local")
+    result = seeded.run("-v")
     result.assert_outcomes(passed=2)

@@ -75,5 +75,5 @@ def test_what_fixtures_wrote_is_on_the_server_in_the_place_of_a_lost_one(project
                 assert connection.exec_driver_sql("SELECT id FROM kinds").scalar() == 1
         """,
     )
-    result = project.run("-v", "test_it.py", "test_after_it.py", BERTH_SOURCE="local")
+    result = project.run("-v", "test_it.py", "test_after_it.py")
     result.assert_outcomes(passed=4, errors=1)

@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 
     from pytest_berth.api import Server
 
-_ANSWERS_WITHIN = 5
+# A server that is ready answers at once; what does not may be one of another kind.
+ANSWERS_WITHIN = 5.0
 _SSL = "ssl_"
 _REFUSED = {ER.ACCESS_DENIED_ERROR, ER.HOST_NOT_PRIVILEGED, ER.DBACCESS_DENIED_ERROR}
 
@@ -69,22 +70,32 @@ def parameters(server: Server, database: str | None) -> dict[str, Any]:
         "password": server.credentials.password,
         "database": database,
         "charset": "utf8mb4",
-        "connect_timeout": _ANSWERS_WITHIN,
+        "connect_timeout": ANSWERS_WITHIN,
         **tls,
     }
 
 
-def connect(server: Server, database: str | None = None) -> Connection:
+def connect(
+    server: Server, database: str | None = None, answers_within: float | None = None
+) -> Connection:
     """Connect to a server, and make sure that it is the one that is meant.
 
     Nothing is sent that writes before that is known: another one may listen at a lost one's port.
+
+    Args:
+        server: The server.
+        database: The database to work in.
+        answers_within: Seconds that an answer may take; None for any time.
 
     Raises:
         StartError: It is not the server that berth has started.
         pymysql.Error: There is no connection.
     """
     connection = Connection(
-        **parameters(server, None), autocommit=True, client_flag=CLIENT.MULTI_STATEMENTS
+        **parameters(server, None),
+        autocommit=True,
+        client_flag=CLIENT.MULTI_STATEMENTS,
+        read_timeout=answers_within,
     )
     try:
         _require_ours(connection, server)
@@ -97,9 +108,11 @@ def connect(server: Server, database: str | None = None) -> Connection:
 
 
 @contextmanager
-def connected(server: Server, database: str | None = None) -> Iterator[Connection]:
-    """Connect for as long as the context lasts."""
-    connection = connect(server, database)
+def connected(
+    server: Server, database: str | None = None, answers_within: float | None = None
+) -> Iterator[Connection]:
+    """Connect for as long as the context lasts; the arguments are those of `connect`."""
+    connection = connect(server, database, answers_within)
     try:
         yield connection
     finally:
@@ -118,7 +131,7 @@ def probe(server: Server) -> str:
         StartError: It refuses berth's account, or is not the server that berth has started.
     """
     try:
-        with connected(server) as connection:
+        with connected(server, answers_within=ANSWERS_WITHIN) as connection:
             ((version,),) = connection.rows("SELECT VERSION()")
     except (pymysql.OperationalError, pymysql.InternalError) as error:
         if error.args[0] in _REFUSED:
