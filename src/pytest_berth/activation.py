@@ -22,9 +22,9 @@ from pytest_berth.run.plugin_state import PLUGIN_STATE, PluginState
 from pytest_berth.services import discovery
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator
+    from collections.abc import Callable, Generator, Sequence
 
-    from pytest_berth.api import Progress
+    from pytest_berth.api import Progress, Service
 
 _NAME = "berth-active"
 
@@ -32,24 +32,27 @@ _NAME = "berth-active"
 def active(config: pytest.Config) -> PluginState:
     """Return the plugin's state, made now where it is not there yet: then nothing is set."""
     found = config.stash.get(PLUGIN_STATE, None)
-    return found or _activate(config, is_set=False)
+    return found or _activate(config, None)
 
 
-def activate(config: pytest.Config) -> PluginState:
+def activate(config: pytest.Config, parser: pytest.Parser) -> PluginState:
     """Read the settings, and make the plugin's state.
 
     Raises:
-        pytest.UsageError: A service of another distribution cannot be loaded.
+        pytest.UsageError: A service of another distribution cannot be loaded, or one that the
+            settings declare cannot be used.
     """
-    return _activate(config, is_set=True)
+    return _activate(config, parser)
 
 
-def _activate(config: pytest.Config, *, is_set: bool) -> PluginState:
+def _activate(config: pytest.Config, parser: pytest.Parser | None) -> PluginState:
     services, broken = discovery.find()
     if broken:
         raise pytest.UsageError("\n\n".join(map(str, broken)))
+    if parser:
+        services = (*services, *_declared(config, parser, services))
     options = [*core_options.OPTIONS, *(option for s in services for option in s.options)]
-    if is_set:
+    if parser:
         values = loading.read(config, options)
     else:
         values = core_options.defaults(config.rootpath, options)
@@ -60,6 +63,25 @@ def _activate(config: pytest.Config, *, is_set: bool) -> PluginState:
     config.add_cleanup(berth.end)
     config.pluginmanager.register(sys.modules[__name__], _NAME)
     return berth
+
+
+def _declared(
+    config: pytest.Config, parser: pytest.Parser, known: Sequence[Service]
+) -> Sequence[Service]:
+    """Return the services that the settings declare, each with its options, marker, fixtures."""
+    if not loading.read_one(config, core_options.SERVICES).value:
+        return ()
+    from pytest_berth.services.generic import declared
+
+    found, problems = declared.read(config, known)
+    if problems:
+        raise pytest.UsageError("\n\n".join(map(str, problems)))
+    for service in found:
+        manifest.add_options(parser, (option.row for option in service.options))
+        config.addinivalue_line("markers", service.marker.line)
+        name = manifest.plugin_name(service.name)
+        config.pluginmanager.register(service_fixtures.of_service(service), name)
+    return found
 
 
 def prepare(berth: PluginState) -> None:

@@ -210,6 +210,10 @@ class Container:
         late_files: Contents by absolute path, there as soon as the address is known under which the
             container is reached; in the order given.
         snapshot_file: What a snapshot holds; None where that is the whole container.
+        further_ports: TCP ports besides `port`. Where a server's are on this machine is told by its
+            ``parameters``, by the number inside.
+        fixed_ports: Whether they stay the same when the container is started again.
+        options: Further arguments of docker-py's ``containers.create``, such as ``user``.
     """
 
     image: str
@@ -220,6 +224,9 @@ class Container:
     in_memory: Sequence[str] = ()
     late_files: Callable[[str, int], Mapping[str, bytes]] | None = None
     snapshot_file: SnapshotFile | None = None
+    further_ports: Sequence[int] = ()
+    fixed_ports: bool = False
+    options: Mapping[str, Any] = field(default_factory=dict, repr=False)
 
 
 @dataclass(frozen=True)
@@ -633,6 +640,10 @@ class Backend:
         return f"{scheme}://{given}{'@' if given else ''}{host}:{server.port}"
 
     # What its tests need.
+
+    def running_server(self, running: Any) -> Any:
+        """Return what the fixture ``<prefix>_server`` gives to tests: *running*, or more."""
+        return running
 
     def connection_errors(self) -> tuple[type[Exception], ...]:
         """Return what its client raises when a connection fails."""

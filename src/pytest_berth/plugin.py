@@ -57,7 +57,9 @@ def pytest_addoption(parser: pytest.Parser, pluginmanager: pytest.PytestPluginMa
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
-def pytest_load_initial_conftests(early_config: pytest.Config) -> Iterator[None]:
+def pytest_load_initial_conftests(
+    early_config: pytest.Config, parser: pytest.Parser
+) -> Iterator[None]:
     """Read the settings and set the application's environment, before conftest files."""
     is_active = bool(manifest.others()) or manifest.is_anything_set(early_config)
     early_config.stash[_IS_ACTIVE] = is_active
@@ -66,7 +68,7 @@ def pytest_load_initial_conftests(early_config: pytest.Config) -> Iterator[None]
         return (yield)
     from pytest_berth import activation
 
-    berth = activation.activate(early_config)
+    berth = activation.activate(early_config, parser)
     if not (given.help or given.berth_stop):
         activation.prepare(berth)
     try:

@@ -35,6 +35,19 @@ def read(config: pytest.Config, options: Iterable[Option[Any]]) -> Settings:
     return Settings(config.rootpath, values, tuple(problems))
 
 
+def read_one(config: pytest.Config, option: Option[Any]) -> Setting:
+    """Read a setting before the others, as it says which others there are.
+
+    Raises:
+        SettingsError: It has a value that cannot be used.
+    """
+    raw, origin = _raw(config, option)
+    try:
+        return Setting(option.default if raw is None else option.parse(raw), origin)
+    except (ValueError, SettingsError) as error:
+        raise _problem(option, raw, origin, error) from None
+
+
 def _raw(config: pytest.Config, option: Option[Any]) -> tuple[Any, str]:
     flag = getattr(config.known_args_namespace, option.dest, None) if option.flag else None
     if flag is not None:

@@ -7,6 +7,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar, cast
 
 from pytest_berth.errors import ServiceError, SettingsError, nearest
+from pytest_berth.shown_values import masked
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -159,6 +160,21 @@ def words(value: Iterable[str]) -> tuple[str, ...]:
     return tuple(word for line in lines(value) for word in line.split())
 
 
+class ServiceLine(str):
+    """A line of ``berth_services``; it is shown without what looks like a secret."""
+
+    __slots__ = ()
+
+    def __str__(self) -> str:
+        """Return the line as it is shown."""
+        return masked(self[:])
+
+
+def service_lines(value: Iterable[str]) -> tuple[str, ...]:
+    """Take every line that is neither empty nor a comment; what it says is read later."""
+    return tuple(map(ServiceLine, lines(value)))
+
+
 def boolean(value: str | bool) -> bool:
     """Take true/false, yes/no, on/off, 1/0."""
     known = {"true": True, "yes": True, "on": True, "1": True}
@@ -294,6 +310,14 @@ FOREIGN_ALLOW: Option[tuple[str, ...]] = Option(
     "host:port (globs) of servers of others that integration tests may connect to",
     type="linelist",
 )
+SERVICES: Option[tuple[str, ...]] = Option(
+    "berth_services",
+    service_lines,
+    (),
+    "services of any image: lines such as mailpit = axllent/mailpit:v1.20 smtp:1025 http:8025"
+    " reset=DELETE,http:/api/v1/messages",
+    type="linelist",
+)
 START_TIMEOUT: Option[float] = Option(
     "berth_start_timeout",
     seconds,
@@ -391,6 +415,7 @@ OPTIONS: tuple[Option[Any], ...] = (
     AUTOUSE_PATHS,
     FOREIGN,
     FOREIGN_ALLOW,
+    SERVICES,
     START_TIMEOUT,
     SNAPSHOTS,
     KEEP,

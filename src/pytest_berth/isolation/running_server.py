@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -50,25 +50,26 @@ class RunningServer:
         return self._manager.source(server).log(server, 0)
 
 
-def shared_server(config: pytest.Config, service: Service) -> RunningServer:
+def shared_server(config: pytest.Config, service: Service) -> Any:
     """Return the server that this worker shares, started if need be."""
-    return _handle(config, config.stash[PLUGIN_STATE].server(service))
+    return handle(config, service, config.stash[PLUGIN_STATE].server(service))
 
 
 @contextmanager
-def own_server(config: pytest.Config, service: Service) -> Iterator[RunningServer]:
+def own_server(config: pytest.Config, service: Service) -> Iterator[Any]:
     """Start a server for one test, and stop it when that test ends."""
     berth = config.stash[PLUGIN_STATE]
     number = config.stash[_OWN] = config.stash.get(_OWN, 0) + 1
     server = berth.server(service, f"{berth.run.worker}-test{number}")
     try:
-        yield _handle(config, server)
+        yield handle(config, service, server)
     finally:
         berth.manager.end(server)
 
 
-def _handle(config: pytest.Config, server: Server) -> RunningServer:
-    return RunningServer(
+def handle(config: pytest.Config, service: Service, server: Server) -> Any:
+    """Return what tests, and functions of the suite, are given of a server."""
+    running = RunningServer(
         server.source,
         server.host,
         server.port,
@@ -77,3 +78,4 @@ def _handle(config: pytest.Config, server: Server) -> RunningServer:
         server,
         config.stash[PLUGIN_STATE].manager,
     )
+    return service.backend.running_server(running)

@@ -273,8 +273,12 @@ class Manager:
         if server.reuse_record:
             self._leave(server)
             return
-        if server.source == "external":
-            service = self._service(server)
+        known = {service.name: service for service in self.services}
+        if server.source == "external" and server.service not in known:
+            # The settings of the run had declared it: such a one takes nothing that is given back.
+            debug("%s: not known here, and nothing of it is given back", server.key)
+        elif server.source == "external":
+            service = known[server.service]
             if service.claims or self.registry.read("ready", server.key):
                 debug("%s: what the run has there is given back", server.key)
                 service.backend.release(server, self.run.id)

@@ -121,12 +121,16 @@ class ContainerSource:
 
     def plan(self, service: Service, credentials: Credentials, *, fixed: bool) -> Server:
         """Describe the server to be; the engine chooses the port unless it is to be fixed."""
-        image = image_name(service.backend.container(self.settings, credentials).image)
+        spec = service.backend.container(self.settings, credentials)
         host = self.engine.known_host() or ""
-        port = ports.fixed(service, self.settings)
-        if fixed and host and not port:
-            port = self._reserve()
-        return Server(service.name, self.name, host, port, credentials, detail=image)
+        port, further = ports.fixed(service, self.settings), {}
+        if (fixed or spec.fixed_ports) and host:
+            port = port or self._reserve()
+            further = {str(each): str(self._reserve()) for each in spec.further_ports}
+        image = image_name(spec.image)
+        return Server(
+            service.name, self.name, host, port, credentials, detail=image, parameters=further
+        )
 
     def start(self, service: Service, plan: Server, progress: Progress) -> Server:
         """Create and start the container."""
@@ -144,6 +148,7 @@ class ContainerSource:
             container.start()
             host = self.engine.host(container.id)
             port = self.engine.port(container.id, spec.port)
+            further = {each: self.engine.port(container.id, each) for each in spec.further_ports}
             if spec.late_files:
                 container.put_archive("/", _archive(spec.late_files(host, port)))
         except BaseException as error:
@@ -169,6 +174,7 @@ class ContainerSource:
             host=host,
             port=port,
             detail=detail,
+            parameters={**plan.parameters, **{str(each): str(further[each]) for each in further}},
             handle=handle,
             snapshot=stored_as,
             from_snapshot=from_snapshot,
@@ -354,13 +360,12 @@ class ContainerSource:
         return self.engine.containers.get(server.handle["container"])
 
     def _create(self, plan: Server, spec: Container) -> Any:
-        published: Any = plan.port or None
-        if self.engine.on_this_host:
-            # testcontainers publishes on all interfaces; a test database is nobody else's.
-            published = ("127.0.0.1", published)
+        further = {each: int(plan.parameters.get(str(each), 0)) for each in spec.further_ports}
+        chosen = {spec.port: plan.port, **further}
         # Where containers are reached at their own address, no port needs to be open to others.
-        open_ports = {f"{spec.port}/tcp": published} if self.engine.maps_ports else {}
-        options: dict[str, Any] = {"ports": open_ports}
+        chosen = chosen if self.engine.maps_ports else {}
+        open_ports = {f"{inside}/tcp": self._published(port) for inside, port in chosen.items()}
+        options: dict[str, Any] = {**spec.options, "ports": open_ports}
         network = self.engine.network()
         return self.engine.containers.create(
             spec.image,
@@ -372,6 +377,13 @@ class ContainerSource:
             **options,
             **({"network": network} if network else {}),
         )
+
+    def _published(self, port: int) -> Any:
+        """Return where a port is published; testcontainers does so on all interfaces.
+
+        A test database is nobody else's.
+        """
+        return ("127.0.0.1", port or None) if self.engine.on_this_host else port or None
 
 
 def _read(container: Any, path: str) -> bytes:

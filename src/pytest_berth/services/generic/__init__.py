@@ -1,0 +1,1 @@
+"""Services of any image, as ``berth_services`` declares them."""
