@@ -15,7 +15,7 @@ from pytest_berth import manifest
 from pytest_berth.collection import requirements
 from pytest_berth.config import loading
 from pytest_berth.config import options as core_options
-from pytest_berth.errors import BerthError
+from pytest_berth.errors import BerthError, SettingsError
 from pytest_berth.isolation import service_fixtures
 from pytest_berth.run import xdist
 from pytest_berth.run.plugin_state import PLUGIN_STATE, PluginState
@@ -73,11 +73,11 @@ def _declared(
         return ()
     from pytest_berth.services.generic import declared
 
-    found, problems = declared.read(config, known)
-    if problems:
-        raise pytest.UsageError("\n\n".join(map(str, problems)))
+    try:
+        found = declared.declare(config, parser, known)
+    except SettingsError as error:
+        raise pytest.UsageError(str(error)) from None
     for service in found:
-        manifest.add_options(parser, (option.row for option in service.options))
         config.addinivalue_line("markers", service.marker.line)
         name = manifest.plugin_name(service.name)
         config.pluginmanager.register(service_fixtures.of_service(service), name)

@@ -105,7 +105,7 @@ def test_every_setting_is_in_the_generated_tables() -> None:
 def test_every_setting_that_a_page_names_exists(path: Path) -> None:
     text = path.read_text("utf-8")
     names = {option.name for option in OPTIONS} | {each.marker.name for each in SERVICES}
-    text = re.sub(r"\bberth_memcached\w*", "", text)  # the example's
+    text = re.sub(r"\bberth_(memcached|mailpit)\w*", "", text)  # the examples'
     variables = {option.variable for option in OPTIONS} | OTHER_VARIABLES
     flags = {option.flag for option in OPTIONS if option.flag}
     flags |= {"--berth-stop", "--berth-find-polluter"}

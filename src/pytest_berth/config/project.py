@@ -17,7 +17,7 @@ from pytest_berth.config import loading
 from pytest_berth.errors import SettingsError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
     from pytest_berth.config.options import Option
@@ -27,6 +27,7 @@ def read(
     options: Sequence[Option[Any]],
     given: Mapping[str, object] | None = None,
     directory: Path | None = None,
+    declare: Callable[[pytest.Config, pytest.Parser], Sequence[Option[Any]]] = lambda *_: (),
 ) -> pytest.Config:
     """Return the configuration of a project, with the settings in its stash.
 
@@ -37,6 +38,7 @@ def read(
         given: Settings that go before all others, by name; a list of lines for those that are
             lists.
         directory: The project's directory, or one below it; the working directory when left out.
+        declare: Returns the options of what the settings themselves declare, known to the parser.
 
     Raises:
         SettingsError: The project's file, or ``PYTEST_ADDOPTS``, cannot be read.
@@ -44,7 +46,10 @@ def read(
     overrides = [f"--override-ini={name}={_text(value)}" for name, value in (given or {}).items()]
     where = [str(directory)] if directory else []
 
+    parsers: list[pytest.Parser] = []
+
     def add_options(parser: pytest.Parser) -> None:
+        parsers.append(parser)
         manifest.add_options(parser, (option.row for option in options))
 
     try:
@@ -55,7 +60,8 @@ def read(
             why=str(error),
             remedy="mend it there: pytest would refuse it, too",
         ) from error
-    config.stash[loading.SETTINGS] = loading.read(config, options)
+    declared = declare(config, parsers[0])
+    config.stash[loading.SETTINGS] = loading.read(config, [*options, *declared])
     return config
 
 

@@ -6,7 +6,7 @@ import os
 import sys
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pytest_berth.config import exports, project
 from pytest_berth.config import options as core_options
@@ -16,6 +16,7 @@ from pytest_berth.errors import ServiceError, SettingsError, nearest, together
 from pytest_berth.run.plugin_state import PLUGIN_STATE, PluginState
 from pytest_berth.run.run import MAIN, Run
 from pytest_berth.services import discovery
+from pytest_berth.services.generic import declared as declared_services
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     import pytest
 
     from pytest_berth.api import Progress, Service
+    from pytest_berth.config.options import Option
 
 _OUTSIDE = "outside pytest"
 # What concerns tests only: no test is there to be skipped, reported or audited.
@@ -159,8 +161,16 @@ def find(given: Mapping[str, object] | None = None, directory: Path | None = Non
         directory: A directory of the project's; the working directory when left out.
 
     Raises:
-        SettingsError: The project's file cannot be read; other mistakes `Project` tells.
+        SettingsError: The project's file, or a service that it declares, cannot be read; other
+            mistakes `Project` tells.
     """
     services, problems = discovery.find()
     options = [*core_options.OPTIONS, *(option for each in services for option in each.options)]
-    return Project(project.read(options, given, directory), services, problems)
+    declared: list[Service] = []
+
+    def declare(config: pytest.Config, parser: pytest.Parser) -> list[Option[Any]]:
+        declared.extend(declared_services.declare(config, parser, services))
+        return [option for each in declared for option in each.options]
+
+    config = project.read(options, given, directory, declare)
+    return Project(config, [*services, *declared], problems)

@@ -41,6 +41,8 @@ class Generic(Backend):
         allow_reset: The option that names servers of others which tests may empty.
     """
 
+    replaces_silent = True
+
     def __init__(
         self, service: Service, declared: Declaration, allow_reset: Option[tuple[str, ...]]
     ) -> None:
@@ -158,7 +160,11 @@ class Generic(Backend):
     def _empty(self, given: GenericServer, settings: Settings) -> None:
         how = self._declared.reset
         assert how is not None, "else there is no such namespace"
-        how(given, partial(self._require_container, given))
+        try:
+            how(given, partial(self._require_container, given))
+        except OSError:
+            self._require_container(given)  # where that is why, it says so
+            raise
         if isinstance(how, reset.Restart):
             wait_for(partial(self._is_ready, given), settings[START_TIMEOUT])
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING
 
+from pytest_berth import manifest
 from pytest_berth.config import loading
 from pytest_berth.config.descriptor import Service
 from pytest_berth.config.options import SERVICES, Option, words
-from pytest_berth.errors import SettingsError
+from pytest_berth.errors import SettingsError, together
 from pytest_berth.services.generic import lines
 
 if TYPE_CHECKING:
@@ -20,14 +21,18 @@ if TYPE_CHECKING:
     from pytest_berth.services.generic.declaration import Declaration
 
 
-def read(
-    config: pytest.Config, known: Sequence[Service]
-) -> tuple[list[Service], list[SettingsError]]:
-    """Return the descriptors of what is declared, and what is wrong with it.
+def declare(
+    config: pytest.Config, parser: pytest.Parser, known: Sequence[Service]
+) -> list[Service]:
+    """Return the descriptors of what is declared, whose options the parser knows from now on.
 
     Args:
         config: pytest's configuration.
-        known: The services that are there without.
+        parser: pytest's parser.
+        known: The services that there are without.
+
+    Raises:
+        SettingsError: Lines cannot be used; it tells all of them.
     """
     found: list[Service] = []
     problems: list[SettingsError] = []
@@ -39,7 +44,12 @@ def read(
             found.append(descriptor(declared))
         except SettingsError as problem:
             problems.append(problem)
-    return found, problems
+    problem = together(problems)
+    if problem:
+        raise problem
+    for service in found:
+        manifest.add_options(parser, (option.row for option in service.options))
+    return found
 
 
 def descriptor(declared: Declaration) -> Service:
