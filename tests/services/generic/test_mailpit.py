@@ -133,3 +133,22 @@ def test_a_reset_that_fails_is_told_and_no_test_sees_what_it_left(mail: Project)
             "*do: *correct the line's reset=*",
         ]
     )
+
+
+def test_servers_outside_pytest_know_it(mail: Project) -> None:
+    mail.ini(f"berth_services = {LINE}")
+    mail.write(
+        outside="""
+            import pytest_berth
+            from mail import send, subjects
+
+            with pytest_berth.servers("mailpit") as servers:
+                server = servers["mailpit"].server
+                with servers.isolated():
+                    send(server.host, server.port("smtp"), "outside")
+                    print(subjects(server.url("http")))
+                print(subjects(server.url("http")))
+        """
+    )
+    result = mail.pytester.runpython("outside.py")
+    assert result.outlines == ["['outside']", "[]"]

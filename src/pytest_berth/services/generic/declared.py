@@ -44,9 +44,9 @@ def declare(
             found.append(descriptor(declared))
         except SettingsError as problem:
             problems.append(problem)
-    problem = together(problems)
-    if problem:
-        raise problem
+    wrong = together(problems)
+    if wrong:
+        raise wrong
     for service in found:
         manifest.add_options(parser, (option.row for option in service.options))
     return found
