@@ -243,6 +243,8 @@ class LocalProcess:
         stop_signal: Name of the signal that ends the server at once, data may be lost.
         after: A command that is launched when the server has been stopped, and not waited for.
         clean_signal: Name of the signal that ends the server so that its data is complete.
+        own_account: Whether the server runs under pytest's own account also where that is root:
+            for a program that no other account may be able to reach, such as a Python package.
     """
 
     version: str
@@ -254,6 +256,7 @@ class LocalProcess:
     after: Sequence[str] = ()
     data: str = ""
     clean_signal: str = "SIGTERM"
+    own_account: bool = False
 
 
 class LocalPart(NamedTuple):

@@ -261,6 +261,7 @@ def _launch(spec: LocalProcess, directory: Path) -> dict[str, Any]:
     import psutil
 
     told = os_account.telling_what_cannot_run(spec.command[0])
+    account = {} if spec.own_account else os_account.identity()
     with (directory / _LOG).open("ab") as log, told:
         process = subprocess.Popen(
             spec.command,
@@ -271,7 +272,7 @@ def _launch(spec: LocalProcess, directory: Path) -> dict[str, Any]:
             # Ctrl-C belongs to pytest: the server must outlive it until the run's end.
             start_new_session=True,
             env=os_account.environment(),
-            **os_account.identity(),
+            **account,
         )
     # The run's end finds the process by its pid, from whichever process that is.
     process.returncode = 0
