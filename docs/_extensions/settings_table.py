@@ -10,6 +10,7 @@ from pytest_berth.services.kafka import options as kafka
 from pytest_berth.services.mysql import options as mysql
 from pytest_berth.services.postgres import options as postgres
 from pytest_berth.services.redis import options as redis
+from pytest_berth.services.s3 import options as s3
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -22,6 +23,7 @@ GROUPS = {
     "redis": redis.OPTIONS,
     "kafka": kafka.OPTIONS,
     "mysql": mysql.OPTIONS,
+    "s3": s3.OPTIONS,
 }
 HEAD = ("Setting", "Default", "Environment, flag", "Meaning")
 

@@ -32,6 +32,8 @@ from pytest_berth.services.postgres.service import POSTGRES
 from pytest_berth.services.redis import fixtures as redis_fixtures
 from pytest_berth.services.redis import options as redis_options
 from pytest_berth.services.redis.service import REDIS
+from pytest_berth.services.s3 import options as s3_options
+from pytest_berth.services.s3.service import S3
 
 SERVICES = [each for each in discovery.find().services if not each.distribution]
 ROOT = Path(__file__).parents[2]
@@ -44,6 +46,7 @@ OPTIONS = (
     *redis_options.OPTIONS,
     *kafka_options.OPTIONS,
     *mysql_options.OPTIONS,
+    *s3_options.OPTIONS,
 )
 # Read by the cache, the run and this suite, before or without pytest's settings.
 OTHER_VARIABLES = {"BERTH_CACHE"}
@@ -150,7 +153,7 @@ def test_the_readme_names_every_fixture() -> None:
 def test_every_placeholder_of_exports_is_explained() -> None:
     text = page("export")
 
-    placeholders = POSTGRES.placeholders | REDIS.placeholders | MYSQL.placeholders
+    placeholders = POSTGRES.placeholders | REDIS.placeholders | MYSQL.placeholders | S3.placeholders
     assert [name for name in placeholders if f"`{{{name}}}`" not in text] == []
 
 
@@ -179,6 +182,12 @@ def test_every_fixture_of_mysql_is_explained() -> None:
     names = [name for name in (*made, *vars(mysql_fixtures)) if name.startswith("mysql_")]
 
     assert [name for name in names if f"`{name}`" not in text] == []
+
+
+def test_every_fixture_of_s3_is_explained() -> None:
+    text = page("s3")
+
+    assert [name for name in S3.fixtures if f"| `{name}` | " not in text] == []
 
 
 def test_every_isolation_is_explained() -> None:

@@ -30,6 +30,7 @@ OURS = (
     "pytest_berth.services.redis.service:REDIS",
     "pytest_berth.services.kafka.service:KAFKA",
     "pytest_berth.services.mysql.service:MYSQL",
+    "pytest_berth.services.s3.service:S3",
 )
 _OUR_DISTRIBUTION = "pytest-berth"
 
