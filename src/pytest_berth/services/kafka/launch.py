@@ -117,7 +117,8 @@ def _late_files(internal: str, host: str, port: int) -> Mapping[str, bytes]:
 
 def local_obstacle(settings: Settings) -> BerthError | None:
     """Tell why there is no Java, or no pinned Kafka, for a local broker."""
-    from pytest_berth.services.kafka import java, pinned_artifacts
+    from pytest_berth.services.kafka import pinned_artifacts
+    from pytest_berth.sources import java
     from pytest_berth.sources.artifacts import cache_directory
 
     version, pinned = settings[ini.VERSION], pinned_artifacts.pins()
@@ -129,7 +130,7 @@ def local_obstacle(settings: Settings) -> BerthError | None:
             " berth_kafka_source = container",
         )
     try:
-        java.find()
+        java.find("Kafka", "kafka")
         cache_directory()
     except BerthError as error:
         return error
@@ -147,7 +148,7 @@ def local_parts(settings: Settings) -> list[LocalPart]:
 
 def local_shape(settings: Settings) -> list[str]:
     """Return what makes one process differ from another: Kafka, Java and settings."""
-    from pytest_berth.services.kafka import java
+    from pytest_berth.sources import java
 
     version, given = settings[ini.VERSION], broker_properties.given(settings)
     lines = (f"{name}={value}" for name, value in given.items())
@@ -156,12 +157,12 @@ def local_shape(settings: Settings) -> list[str]:
 
 def local(settings: Settings, request: LocalRequest) -> LocalProcess:
     """Describe the process."""
-    from pytest_berth.services.kafka import class_archive, java, pinned_artifacts
-    from pytest_berth.sources import os_account
+    from pytest_berth.services.kafka import class_archive, pinned_artifacts
+    from pytest_berth.sources import java, os_account
     from pytest_berth.sources.artifacts import cache_directory
 
     version, cache = settings[ini.VERSION], cache_directory()
-    found = java.find()
+    found = java.find("Kafka", "kafka")
     jars = pinned_artifacts.class_path(
         version, cache=cache, mirror=settings[ARTIFACT_MIRROR], progress=request.progress
     )

