@@ -11,6 +11,7 @@ from pytest_berth.services.mysql import options as mysql
 from pytest_berth.services.postgres import options as postgres
 from pytest_berth.services.redis import options as redis
 from pytest_berth.services.s3 import options as s3
+from pytest_berth.services.wiremock.service import WIREMOCK
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -24,6 +25,7 @@ GROUPS = {
     "kafka": kafka.OPTIONS,
     "mysql": mysql.OPTIONS,
     "s3": s3.OPTIONS,
+    "wiremock": WIREMOCK.options,
 }
 HEAD = ("Setting", "Default", "Environment, flag", "Meaning")
 

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from pytest_berth.services.kafka.record import Record as KafkaRecord
     from pytest_berth.services.postgres.databases.database import Database, PrivateDatabase
     from pytest_berth.services.postgres.databases.named_databases import NamedDatabases
+    from pytest_berth.services.wiremock.client import WireMock
+    from pytest_berth.services.wiremock.received_request import ReceivedRequest as WireMockRequest
     from pytest_berth.standalone.servers import OpenServer, Servers, servers
     from pytest_berth.waiting import wait_for, wait_for_async
 
@@ -36,6 +38,8 @@ __all__ = [
     "Servers",
     "Service",
     "Source",
+    "WireMock",
+    "WireMockRequest",
     "servers",
     "wait_for",
     "wait_for_async",
@@ -54,6 +58,8 @@ _HOMES = {
     "Servers": "standalone.servers:Servers",
     "Service": "api:Service",
     "Source": "api:Source",
+    "WireMock": "services.wiremock.client:WireMock",
+    "WireMockRequest": "services.wiremock.received_request:ReceivedRequest",
     "servers": "standalone.servers:servers",
     "wait_for": "waiting:wait_for",
     "wait_for_async": "waiting:wait_for_async",

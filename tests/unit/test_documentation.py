@@ -34,6 +34,8 @@ from pytest_berth.services.redis import options as redis_options
 from pytest_berth.services.redis.service import REDIS
 from pytest_berth.services.s3 import options as s3_options
 from pytest_berth.services.s3.service import S3
+from pytest_berth.services.wiremock import fixtures as wiremock_fixtures
+from pytest_berth.services.wiremock.service import WIREMOCK
 
 SERVICES = [each for each in discovery.find().services if not each.distribution]
 ROOT = Path(__file__).parents[2]
@@ -47,6 +49,7 @@ OPTIONS = (
     *kafka_options.OPTIONS,
     *mysql_options.OPTIONS,
     *s3_options.OPTIONS,
+    *WIREMOCK.options,
 )
 # Read by the cache, the run and this suite, before or without pytest's settings.
 OTHER_VARIABLES = {"BERTH_CACHE"}
@@ -153,7 +156,9 @@ def test_the_readme_names_every_fixture() -> None:
 def test_every_placeholder_of_exports_is_explained() -> None:
     text = page("export")
 
-    placeholders = POSTGRES.placeholders | REDIS.placeholders | MYSQL.placeholders | S3.placeholders
+    placeholders = frozenset[str]().union(
+        *(each.placeholders for each in (POSTGRES, REDIS, MYSQL, S3, WIREMOCK))
+    )
     assert [name for name in placeholders if f"`{{{name}}}`" not in text] == []
 
 
@@ -188,6 +193,14 @@ def test_every_fixture_of_s3_is_explained() -> None:
     text = page("s3")
 
     assert [name for name in S3.fixtures if f"| `{name}` | " not in text] == []
+
+
+def test_every_fixture_of_wiremock_is_explained() -> None:
+    text = page("wiremock")
+    made = vars(made_fixtures.of_service(WIREMOCK))
+    names = [name for name in (*made, *vars(wiremock_fixtures)) if name.startswith("wiremock_")]
+
+    assert [name for name in names if f"| `{name}` | " not in text] == []
 
 
 def test_every_isolation_is_explained() -> None:

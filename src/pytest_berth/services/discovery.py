@@ -31,6 +31,7 @@ OURS = (
     "pytest_berth.services.kafka.service:KAFKA",
     "pytest_berth.services.mysql.service:MYSQL",
     "pytest_berth.services.s3.service:S3",
+    "pytest_berth.services.wiremock.service:WIREMOCK",
 )
 _OUR_DISTRIBUTION = "pytest-berth"
 

@@ -139,9 +139,10 @@ def local_obstacle(settings: Settings) -> BerthError | None:
 
 def local_parts(settings: Settings) -> list[LocalPart]:
     """Return the Java, and the pinned jars."""
-    from pytest_berth.services.kafka import java, pinned_artifacts
+    from pytest_berth.services.kafka import pinned_artifacts
+    from pytest_berth.sources import java
 
-    found = java.find()
+    found = java.find("Kafka", "kafka")
     jars = pinned_artifacts.pins()[settings[ini.VERSION]]
     return [LocalPart(f"Java {found.version} ({found.origin})"), *(jar.part for jar in jars)]
 
