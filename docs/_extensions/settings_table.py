@@ -6,8 +6,10 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from pytest_berth.config import options as core_options
+from pytest_berth.services.elasticsearch.service import ELASTICSEARCH
 from pytest_berth.services.kafka import options as kafka
 from pytest_berth.services.mysql import options as mysql
+from pytest_berth.services.opensearch.service import OPENSEARCH
 from pytest_berth.services.postgres import options as postgres
 from pytest_berth.services.redis import options as redis
 from pytest_berth.services.s3 import options as s3
@@ -26,6 +28,8 @@ GROUPS = {
     "mysql": mysql.OPTIONS,
     "s3": s3.OPTIONS,
     "wiremock": WIREMOCK.options,
+    "elasticsearch": ELASTICSEARCH.options,
+    "opensearch": OPENSEARCH.options,
 }
 HEAD = ("Setting", "Default", "Environment, flag", "Meaning")
 

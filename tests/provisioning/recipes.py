@@ -46,9 +46,18 @@ def read_recipes(folder: Path = FOLDER) -> dict[str, Recipe]:
     recipes = [
         _parse(image, fields, path.parent)
         for path in sorted(folder.glob("*/image.json"))
-        for image, fields in json.loads(path.read_text(encoding="utf-8")).items()
+        for image, fields in _fields(path).items()
     ]
     return {recipe.image: recipe for recipe in recipes}
+
+
+def _fields(path: Path) -> dict[str, Any]:
+    """Return the fields of each image; the artifacts may be those of another one, by its name."""
+    found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    for fields in found.values():
+        if isinstance(fields["artifacts"], str):
+            fields["artifacts"] = found[fields["artifacts"].removeprefix("as ")]["artifacts"]
+    return found
 
 
 def _parse(image: str, fields: dict[str, Any], folder: Path) -> Recipe:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import importlib
 import inspect
 import re
 import socket
+import threading
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import asyncpg
 import psycopg
@@ -23,6 +26,7 @@ from sqlalchemy.orm import Session
 
 from pytest_berth import compat
 from pytest_berth.compat import (
+    aiohttp_private,
     asyncio_private,
     asyncpg_private,
     django_private,
@@ -286,3 +290,35 @@ def test_where_sqlalchemy_connects_and_loads_relationships() -> None:
     assert str(setting_up.__file__).endswith(sqlalchemy_private.SETTING_UP)
     assert sqlalchemy_private.PACKAGE in str(setting_up.__file__)
     assert f"def {sqlalchemy_private.CONNECTING}(" in inspect.getsource(setting_up)
+
+
+def test_aiohttp_s_connections_are_dropped_when_their_loop_is_closed() -> None:
+    aiohttp = pytest.importorskip("aiohttp")
+
+    def answer(listener: socket.socket, kept: list[socket.socket]) -> None:
+        kept.append(listener.accept()[0])
+        kept[0].recv(4096)
+        kept[0].sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+
+    async def connected(port: int) -> Any:
+        session = aiohttp.ClientSession()
+        async with session.get(f"http://127.0.0.1:{port}/") as response:
+            assert response.status == 200
+        return session
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        kept: list[socket.socket] = []
+        answering = threading.Thread(target=answer, args=(listener, kept))
+        answering.start()
+        session = asyncio.run(connected(listener.getsockname()[1]))
+        answering.join()
+    assert session.connector._conns
+
+    aiohttp_private.abort(session)
+    aiohttp_private.abort(None)
+
+    assert session.closed
+    with kept[0] as other_side:
+        assert other_side.recv(1) == b""
+    del session
+    gc.collect()  # what is left open is warned of, and warnings are errors here

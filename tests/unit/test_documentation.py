@@ -11,7 +11,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -21,10 +21,14 @@ from pytest_berth.config import markers
 from pytest_berth.config import options as core_options
 from pytest_berth.isolation import service_fixtures as made_fixtures
 from pytest_berth.services import discovery
+from pytest_berth.services.elasticsearch import fixtures as elasticsearch_fixtures
+from pytest_berth.services.elasticsearch.service import ELASTICSEARCH
 from pytest_berth.services.kafka import options as kafka_options
 from pytest_berth.services.mysql import fixtures as mysql_fixtures
 from pytest_berth.services.mysql import options as mysql_options
 from pytest_berth.services.mysql.service import MYSQL
+from pytest_berth.services.opensearch import fixtures as opensearch_fixtures
+from pytest_berth.services.opensearch.service import OPENSEARCH
 from pytest_berth.services.postgres import fixtures, options
 from pytest_berth.services.postgres.isolation.choice import COMMITTING_FIXTURES
 from pytest_berth.services.postgres.schema import alembic
@@ -36,6 +40,11 @@ from pytest_berth.services.s3 import options as s3_options
 from pytest_berth.services.s3.service import S3
 from pytest_berth.services.wiremock import fixtures as wiremock_fixtures
 from pytest_berth.services.wiremock.service import WIREMOCK
+
+if TYPE_CHECKING:
+    from types import ModuleType
+
+    from pytest_berth.api import Service
 
 SERVICES = [each for each in discovery.find().services if not each.distribution]
 ROOT = Path(__file__).parents[2]
@@ -50,6 +59,8 @@ OPTIONS = (
     *mysql_options.OPTIONS,
     *s3_options.OPTIONS,
     *WIREMOCK.options,
+    *ELASTICSEARCH.options,
+    *OPENSEARCH.options,
 )
 # Read by the cache, the run and this suite, before or without pytest's settings.
 OTHER_VARIABLES = {"BERTH_CACHE"}
@@ -159,6 +170,7 @@ def test_every_placeholder_of_exports_is_explained() -> None:
     placeholders = frozenset[str]().union(
         *(each.placeholders for each in (POSTGRES, REDIS, MYSQL, S3, WIREMOCK))
     )
+    placeholders |= ELASTICSEARCH.placeholders | OPENSEARCH.placeholders
     assert [name for name in placeholders if f"`{{{name}}}`" not in text] == []
 
 
@@ -199,6 +211,20 @@ def test_every_fixture_of_wiremock_is_explained() -> None:
     text = page("wiremock")
     made = vars(made_fixtures.of_service(WIREMOCK))
     names = [name for name in (*made, *vars(wiremock_fixtures)) if name.startswith("wiremock_")]
+
+    assert [name for name in names if f"| `{name}` | " not in text] == []
+
+
+@pytest.mark.parametrize(
+    ("service", "further"),
+    [(ELASTICSEARCH, elasticsearch_fixtures), (OPENSEARCH, opensearch_fixtures)],
+)
+def test_every_fixture_of_elasticsearch_and_opensearch_is_explained(
+    service: Service, further: ModuleType
+) -> None:
+    text = page("elasticsearch")
+    made = {*vars(made_fixtures.of_service(service)), *vars(further)}
+    names = [name for name in made if name.startswith(f"{service.prefix}_")]
 
     assert [name for name in names if f"| `{name}` | " not in text] == []
 

@@ -32,6 +32,8 @@ OURS = (
     "pytest_berth.services.mysql.service:MYSQL",
     "pytest_berth.services.s3.service:S3",
     "pytest_berth.services.wiremock.service:WIREMOCK",
+    "pytest_berth.services.elasticsearch.service:ELASTICSEARCH",
+    "pytest_berth.services.opensearch.service:OPENSEARCH",
 )
 _OUR_DISTRIBUTION = "pytest-berth"
 

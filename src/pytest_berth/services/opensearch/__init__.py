@@ -1,0 +1,1 @@
+"""OpenSearch: served as Elasticsearch is, under its own names."""
