@@ -11,10 +11,11 @@ from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pytest_berth.cli import doctor, prune_kept, shell
+from pytest_berth.cli import doctor, install, prune_kept, shell
+from pytest_berth.cli.lines import Lines
 from pytest_berth.config import options as core_options
 from pytest_berth.debug_log import debug, ignoring
-from pytest_berth.errors import RunEndedError
+from pytest_berth.errors import BerthError, RunEndedError
 from pytest_berth.run import heartbeat, orphans, run
 from pytest_berth.run.once_per_run import lock
 from pytest_berth.run.registry import Registry, is_directory
@@ -33,20 +34,6 @@ if TYPE_CHECKING:
     from pytest_berth.run.orphans import Orphan
 
 _TRIED_FOR = 7 * 24 * 3600.0
-
-
-class Lines:
-    """Tells what is going on as lines on standard error."""
-
-    def note(self, text: str) -> None:
-        """Print a line."""
-        print(f"berth: {text}", file=sys.stderr)
-
-    def update(self, label: str, done: int, total: int | None) -> None:
-        """Print nothing: nobody waits."""
-
-    def phase(self, what: str, text: str) -> None:
-        """Print nothing: nobody waits."""
 
 
 def sweep(directory: Path) -> bool:
@@ -160,6 +147,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--version", action="version", version=version)
     commands = parser.add_subparsers(required=True)
     doctor.add(commands)
+    install.add(commands)
     command = commands.add_parser("ps", help="list runs with their directories and containers")
     command.set_defaults(run=lambda _: show())
     command = commands.add_parser(
@@ -211,7 +199,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     command.set_defaults(run=_end)
     words, instead = _apart(sys.argv[1:] if arguments is None else arguments)
     given = parser.parse_args(words, argparse.Namespace(instead=instead))
-    given.run(given)
+    try:
+        given.run(given)
+    except BerthError as error:
+        print(f"berth: {error}", file=sys.stderr)
+        sys.exit(1)
+    except KeyboardInterrupt:
+        sys.exit(130)  # as shells tell of it
 
 
 def _apart(words: Sequence[str]) -> tuple[Sequence[str], Sequence[str]]:

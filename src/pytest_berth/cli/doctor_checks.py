@@ -16,17 +16,18 @@ from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
+from pytest_berth.cli import parts
 from pytest_berth.config import options as core_options
 from pytest_berth.debug_log import ignoring
 from pytest_berth.errors import BerthError
 from pytest_berth.services import discovery
-from pytest_berth.sources.choose import Sources, may_serve
+from pytest_berth.sources.choose import Sources
 from pytest_berth.standalone import project
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from pytest_berth.api import LocalPart, Service, Source
+    from pytest_berth.api import Service, Source
     from pytest_berth.config.options import Settings
     from pytest_berth.standalone.project import Project
 
@@ -111,15 +112,9 @@ class Checks:
         """Return the services that are asked for, that are set, or whose packages are there."""
         if self.names:
             return [each for each in self._services if {each.name, each.prefix} & set(self.names)]
-        exported: list[Service] = []
-        with ignoring(BerthError, why="the settings' own line tells"):
-            exported += self._project.exported() if self._project else []
-        used = [each for each in self._services if each in exported or self._is_set(each)]
-        there = [each for each in self._services if not each.missing_package()]
-        return used or there
-
-    def _is_set(self, service: Service) -> bool:
-        return any(self._values.origin(each) != "default" for each in service.options)
+        if self._project:
+            return self._project.in_question()
+        return [each for each in self._services if not each.missing_package()]
 
     def _versions(self) -> Iterator[Line]:
         python = f"Python {platform.python_version()} on {platform.platform(terse=True)}"
@@ -192,73 +187,40 @@ class Checks:
             versions = ", ".join(f"{name} {_version_of_module(name)}" for name in service.packages)
             yield Line(service.name, "ok", f"client: {versions or 'none is needed'}")
         yield from self._port(service)
-        allowed = list(may_serve(service, self._values, self._sources))
-        taken = ""
-        obstacles: list[tuple[str, BerthError]] = []
-        for source in allowed:
-            obstacle = self._obstacle(service, source)
-            if obstacle:
-                obstacles.append((source.name, obstacle))
-            elif not taken:
-                taken = source.name
-                yield from self._taken(service, source)
-            else:
-                yield Line(service.name, "ok", f"{source.name} could serve, too")
+        able, obstacles = parts.serving(service, self._values, self._sources)
+        for source in able[:1]:
+            yield from self._taken(service, source)
+        for source in able[1:]:
+            yield Line(service.name, "ok", f"{source.name} could serve, too")
         for name, obstacle in obstacles:
             why = next(iter(obstacle.why.splitlines()), "")
             text = f"{name} cannot serve: {obstacle.what.rstrip('.')}{f' ({why})' if why else ''}"
-            if taken:
+            if able:
                 yield Line(service.name, "ok", text)
             else:
                 yield Line(service.name, "failure", text, obstacle.remedy)
 
-    def _obstacle(self, service: Service, source: Source) -> BerthError | None:
-        from pytest_berth.sources.container import ContainerSource
-
-        if isinstance(source, ContainerSource):
-            return source.engine_obstacle(service)
-        return source.obstacle(service, _Silent())
-
     def _taken(self, service: Service, source: Source) -> Iterator[Line]:
         """Tell what the source that serves would run, and whether it is there already."""
-        from pytest_berth.sources.container import ContainerSource
-
         given = self._values.given(
             service.source if self._values[service.source] else core_options.SOURCE
         )
         begin = f"{source.name} serves ({given}):"
-        later = f"`pytest-berth install {service.name}` has it ahead of time"
-        if isinstance(source, ContainerSource):
-            from pytest_berth.sources import images
-
-            image = source.image(service)
-            if images.present(source.engine, image):
-                yield Line(service.name, "ok", f"{begin} the image {image} is there")
-            else:
-                text = f"{begin} the image {image} is to be pulled"
-                yield Line(service.name, "warning", text, later)
-        elif source.name == "external":
+        if source.name == "external":
             yield from self._external(service, begin)
-        else:
-            parts = service.backend.local_parts(self._values)
-            yield from self._local(service, begin, parts, later)
-
-    def _local(
-        self, service: Service, begin: str, parts: Sequence[LocalPart], later: str
-    ) -> Iterator[Line]:
-        from pytest_berth.sources.artifact_cache import cache_directory
-
-        there = [each.about for each in parts if not each.directory]
-        cached = [each for each in parts if each.directory]
-        absent = [each for each in cached if not (cache_directory() / each.directory).is_dir()]
-        if cached:
-            files = cached[0].about if len(cached) == 1 else f"{len(cached)} files"
-            there.append(f"{files} of the cache")
-        yield Line(service.name, "ok", f"{begin} {', '.join(there) or 'as its service says'}")
-        if absent:
-            size = sum(each.size for each in absent) / 1e6
-            text = f"{len(absent)} of {len(cached)} files, {size:.0f} MB, are to be downloaded"
-            yield Line(service.name, "warning", text, later)
+            return
+        needed = parts.of(service, source, self._values)
+        grouped = parts.together(needed)
+        there = ", ".join(each.about for each in grouped if each.is_there)
+        absent = [each for each in grouped if not each.is_there]
+        if not absent:
+            yield Line(service.name, "ok", f"{begin} {there or 'as its service says'}")
+            return
+        size = sum(each.size for each in absent) / 1e6
+        files = ", ".join(each.about for each in absent)
+        text = f"{begin} {files}{f', {size:.0f} MB,' if size else ''} to be fetched"
+        remedy = f"`pytest-berth install {service.name}` has it ahead of time"
+        yield Line(service.name, "warning", text, remedy)
 
     def _external(self, service: Service, begin: str) -> Iterator[Line]:
         server = service.backend.external(self._values)
@@ -345,19 +307,6 @@ class Checks:
             yield Line("leftovers", "ok", f"runs that are alive: {', '.join(sorted(alive))}")
         for each in kept:
             yield Line("leftovers", "ok", f"kept: {each.what} ({each.about})")
-
-
-class _Silent:
-    """Tells nobody: no check takes long."""
-
-    def note(self, text: str) -> None:
-        """Tell nothing."""
-
-    def update(self, label: str, done: int, total: int | None) -> None:
-        """Tell nothing."""
-
-    def phase(self, what: str, text: str) -> None:
-        """Tell nothing."""
 
 
 def _failure(about: str, error: BerthError) -> Line:

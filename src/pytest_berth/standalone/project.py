@@ -12,7 +12,8 @@ from pytest_berth.config import exports, project
 from pytest_berth.config import options as core_options
 from pytest_berth.config.loading import SETTINGS
 from pytest_berth.config.options import Setting, Settings
-from pytest_berth.errors import ServiceError, SettingsError, nearest, together
+from pytest_berth.debug_log import ignoring
+from pytest_berth.errors import BerthError, ServiceError, SettingsError, nearest, together
 from pytest_berth.run.plugin_state import PLUGIN_STATE, PluginState
 from pytest_berth.run.run import MAIN, Run
 from pytest_berth.services import discovery
@@ -87,6 +88,17 @@ class Project:
             if used & set(each.placeholders_for(self.settings))
             or not words.isdisjoint({each.name, each.prefix})
         ]
+
+    def in_question(self) -> list[Service]:
+        """Return the services that the settings name, else those whose packages are installed."""
+        exported: list[Service] = []
+        with ignoring(BerthError, why="it is told where a server is started, or by the doctor"):
+            exported += self.exported()
+        used = [each for each in self.services if each in exported or self._is_set(each)]
+        return used or [each for each in self.services if not each.missing_package()]
+
+    def _is_set(self, service: Service) -> bool:
+        return any(self.settings.origin(each) != "default" for each in service.options)
 
     def named(self, names: Sequence[str]) -> list[Service]:
         """Return the services with these names or prefixes; those exported where none is given.
