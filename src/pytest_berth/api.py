@@ -458,6 +458,10 @@ class Namespace:
         """
         return ()
 
+    def shell_name(self) -> str:
+        """Return the name by which `Backend.client` finds it; empty where there is none."""
+        return ""
+
     def peek(self) -> str:
         """Let a second connection see what the running test has done, while a debugger waits.
 

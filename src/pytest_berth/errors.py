@@ -101,6 +101,10 @@ class NotKeptError(BerthError):
     """The state of a failed test cannot stay; its summary says why."""
 
 
+class DevelopmentError(BerthError):
+    """The development servers of a project are not up, or not as they are asked for."""
+
+
 class RecordError(BerthError):
     """A record of a topic cannot be read as what a test took it for."""
 

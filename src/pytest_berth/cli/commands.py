@@ -11,14 +11,21 @@ from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pytest_berth.cli import doctor, install, prune_kept, shell
+from pytest_berth.cli import (
+    development_commands,
+    doctor,
+    install,
+    prune_kept,
+    run_program,
+    shell,
+)
 from pytest_berth.cli.lines import Lines
 from pytest_berth.config import options as core_options
 from pytest_berth.debug_log import debug, ignoring
 from pytest_berth.errors import BerthError, RunEndedError
 from pytest_berth.run import heartbeat, orphans, run
 from pytest_berth.run.once_per_run import lock
-from pytest_berth.run.registry import Registry, is_directory
+from pytest_berth.run.registry import Registry, is_directory, run_id
 from pytest_berth.run.reuse import expiry, kept_states, reuse_reaper
 from pytest_berth.run.reuse.records import Record, Records, is_private, place
 from pytest_berth.run.server_manager import Manager
@@ -26,12 +33,14 @@ from pytest_berth.services import discovery
 from pytest_berth.sources import images, owned_directories, snapshots
 from pytest_berth.sources.container import removal
 from pytest_berth.sources.container_engine import EngineUnreachableError, connect
+from pytest_berth.standalone import development
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from pytest_berth.api import Service
     from pytest_berth.run.orphans import Orphan
+    from pytest_berth.standalone.development import Development
 
 _TRIED_FOR = 7 * 24 * 3600.0
 
@@ -68,6 +77,8 @@ def sweep(directory: Path) -> bool:
 
 def show() -> None:
     """List the runs that have left, or are using, directories and containers."""
+    for there in development.of_user():
+        print(_development_line(there))
     for state in kept_states.all_of_user():
         print(prune_kept.line(state))
     for each in _leftovers():
@@ -148,6 +159,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     commands = parser.add_subparsers(required=True)
     doctor.add(commands)
     install.add(commands)
+    development_commands.add(commands)
+    run_program.add(commands)
     command = commands.add_parser("ps", help="list runs with their directories and containers")
     command.set_defaults(run=lambda _: show())
     command = commands.add_parser(
@@ -167,8 +180,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     command.add_argument("--snapshots", action="store_true", help="the snapshots of all projects")
     command.set_defaults(run=_prune)
     command.add_argument("--dry-run", action="store_true", help="only list what would be removed")
-    command = commands.add_parser("shell", help="open a shell in what stays of a failed test")
-    where = command.add_mutually_exclusive_group(required=True)
+    command = commands.add_parser(
+        "shell",
+        help="open a shell in a development server, or in what stays of a failed test",
+        epilog="examples: pytest-berth shell postgres; pytest-berth shell postgres -- pg_dump;"
+        " pytest-berth shell --failed test_total",
+    )
+    where = command.add_mutually_exclusive_group()
     where.add_argument(
         "--failed",
         metavar="NODEID",
@@ -180,8 +198,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     command.add_argument("--service", default="", help="which, by service or by name, of several")
     command.add_argument("--print", action="store_true", help="only print the command")
     command.add_argument(
-        "command", nargs="*", help="behind `--`: a command to run there in the client's place"
+        "command",
+        nargs="*",
+        help="a service, where neither --failed nor --peek is given; behind `--`: a command to run"
+        " there in the client's place",
     )
+    development_commands.add_name(command)
     command.set_defaults(run=_shell)
     command = commands.add_parser(
         "sweep",
@@ -206,11 +228,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
         sys.exit(1)
     except KeyboardInterrupt:
         sys.exit(130)  # as shells tell of it
+    except BrokenPipeError:
+        sys.exit(1)  # who reads has seen enough
 
 
 def _apart(words: Sequence[str]) -> tuple[Sequence[str], Sequence[str]]:
     """Return what is before ``--`` and what is behind it; `argparse` takes that for an option's."""
-    if "--" not in words or words[0] != "shell":
+    if "--" not in words or words[0] not in {"shell", "run"}:
         return words, ()
     at = words.index("--")
     return words[:at], words[at + 1 :]
@@ -255,6 +279,11 @@ def _prune(given: argparse.Namespace) -> None:
 
 
 def _shell(given: argparse.Namespace) -> None:
+    if given.failed is None and not given.peek:
+        words = [each for each in (given.service, *given.command) if each]
+        instead = [*words[1:], *given.instead]
+        word = words[0] if words else ""
+        sys.exit(shell.open_development(word, given.name, prints=given.print, instead=instead))
     instead = [*given.command, *given.instead]
     shell.main(given.failed, given.service, prints=given.print, instead=instead)
 
@@ -289,6 +318,13 @@ def _leftovers() -> list[Orphan]:
     except EngineUnreachableError as error:
         Lines().note(f"no container engine answers, so none is asked: {error}")
     return sorted(found, key=lambda each: each.run_id)
+
+
+def _development_line(there: Development) -> str:
+    named = "" if there.name == development.NAME else f" ({there.name})"
+    used = f", used by {', '.join(there.users)}" if there.users else ""
+    services = ", ".join(there.services)
+    return f"{run_id(there.directory)}  up       {services} of {there.project}{named}{used}"
 
 
 def _line(leftover: Orphan) -> str:

@@ -22,6 +22,7 @@ from pytest_berth.run import heartbeat, registry
 from pytest_berth.run.registry import OWNER
 from pytest_berth.run.reuse import kept_states
 from pytest_berth.services import discovery
+from pytest_berth.standalone import development, project
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -46,6 +47,43 @@ def open_failed(
     """
     state = find(kept_states.all_of_user(), part, service)
     return _open(state.reached, state.name, prints=prints, instead=instead)
+
+
+def open_development(
+    word: str, name: str, *, prints: bool = False, instead: Sequence[str] = ()
+) -> int:
+    """Open a shell in a development server of the working directory's project.
+
+    Args:
+        word: The service.
+        name: Which development servers.
+        prints: As for `open_failed`.
+        instead: As for `open_failed`.
+
+    Returns:
+        The exit status.
+
+    Raises:
+        DevelopmentError: None are up, or they have no such service.
+        NotKeptError: The client is not installed, or the service has none.
+    """
+    found = project.find()
+    if not word:
+        raise NotKeptError(
+            "nothing is named to open a shell in.",
+            why="neither a service, nor --failed or --peek",
+            remedy="pytest-berth shell postgres; pytest-berth shell --failed",
+        )
+    (service,) = found.named([word])
+    there = development.find(found.root, name)
+    place = there.told(service)["shell"]
+    if not place:
+        raise NotKeptError(
+            f"{service.name} has no shell.",
+            why="its service names no client",
+            remedy=f"use its address: pytest-berth url {service.name}",
+        )
+    return _open(there.server(service), place, prints=prints, instead=instead)
 
 
 def _open(server: Server, name: str, *, prints: bool, instead: Sequence[str]) -> int:

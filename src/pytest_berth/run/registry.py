@@ -20,6 +20,10 @@ server's key (``postgres``, ``redis-gw1``), WORK the name of work that is done o
 | ``failed-kept`` | workers | the controller | what stays of failed tests, or why not: a line each |
 | ``ID.events`` | an xdist worker | the controller | what took how long: `timeline` |
 | ``unit-tests`` | workers | workers | results of unit tests, with ``--berth-fail-fast`` |
+| ``development.json`` | a supervisor | the command line | development servers, how to use them |
+| ``development.log`` | a supervisor | developers | what the supervisor says |
+| ``ID.request`` | the command line | the supervisor | what it is asked for |
+| ``ID.answer`` | the supervisor | the command line | it is done, or why not |
 | ``SERVICE.peek`` | who enters a debugger | the command line | what a test has done is there |
 | ``SERVER.planned.json`` | the starter | all | source, account and perhaps address are settled |
 | ``SERVER.launched.json`` | the starter | the end of the run | there is something to be stopped |
@@ -91,6 +95,7 @@ _AFTER: dict[Stage, Stage] = {"launched": "planned", "ready": "launched"}
 _NAMES = {
     *(OWNER, "berth-made-this.json", "ended", _PUT_OFF, "heartbeat", f"{REAPER}.log"),
     *("progress", "usage-error", "hints", "failed-kept", "unit-tests"),
+    *("development.json", "development.log"),
 }
 _PATTERNS = (
     r"worker-\w+\.json",
@@ -100,6 +105,7 @@ _PATTERNS = (
     r".+\.(starting|failed|failed-prestart|chosen-by-prestart|not-reattached)",
     r".+\.lost-\d+",
     r"\w+\.peek",
+    r"\w+\.(request|answer)(\.part)?",
     r".+\.(lock|done|prebuilt)",
 )
 
@@ -133,6 +139,8 @@ class Registry:
         self.hints = directory / "hints"
         self.failed_kept = directory / "failed-kept"
         self.unit_tests = directory / "unit-tests"
+        self.development = directory / "development.json"
+        self.development_log = directory / "development.log"
 
     def worker(self, worker: str) -> Path:
         """Return the file that a worker holds as long as it lives."""
@@ -162,6 +170,18 @@ class Registry:
     def peeks(self) -> list[Path]:
         """Return all of these files."""
         return sorted(self.directory.glob("*.peek"))
+
+    def request(self, id: str) -> Path:  # noqa: A002
+        """Return the file that asks the process of development servers for something."""
+        return self.directory / f"{id}.request"
+
+    def requests(self) -> list[Path]:
+        """Return all of these files, in the order in which they were written."""
+        return sorted(self.directory.glob("*.request"), key=lambda path: path.stat().st_mtime_ns)
+
+    def answer(self, id: str) -> Path:  # noqa: A002
+        """Return the file that has the answer to a request."""
+        return self.directory / f"{id}.answer"
 
     def lock(self, work: str) -> Path:
         """Return the file that is locked while work is done, or a server is started."""

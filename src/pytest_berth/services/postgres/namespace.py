@@ -99,6 +99,10 @@ class WorkerDatabase(IsolatedDatabase, Namespace):  # type: ignore[override]  # 
                 stack.callback(database.leave, fixture, name)
             stack.callback(super().leave, fixture, name)
 
+    def shell_name(self) -> str:
+        """Return the name of the worker's database."""
+        return self.active.database
+
     def peek(self) -> str:
         """Copy what a rolled-back test has done to where a second connection sees it."""
         from pytest_berth.services.postgres import peek

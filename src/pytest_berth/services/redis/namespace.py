@@ -113,6 +113,10 @@ class RedisNamespace(Namespace):
             self._require_ours()
             self._layers.leave(fixture)
 
+    def shell_name(self) -> str:
+        """Return the number of the worker's database."""
+        return str(self._databases.number)
+
     def sweep(self) -> None:
         """Delete what has come after the last test's end, from threads that outlived it.
 
