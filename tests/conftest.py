@@ -18,6 +18,7 @@ from pytest_berth.services.kafka.service import KAFKA
 from pytest_berth.services.mysql.service import MYSQL
 from pytest_berth.services.postgres import urls
 from pytest_berth.services.postgres.service import POSTGRES
+from pytest_berth.services.rabbitmq.service import RABBITMQ
 from pytest_berth.services.redis.service import REDIS
 from pytest_berth.services.wiremock.service import WIREMOCK
 from pytest_berth.sources.choose import Sources
@@ -147,7 +148,7 @@ def require_service(pytestconfig: pytest.Config) -> Callable[[Service, str], Non
         service.name: {
             name: each.obstacle(service, berth.progress) for name, each in candidates.items()
         }
-        for service in (POSTGRES, REDIS, KAFKA, MYSQL, WIREMOCK)
+        for service in (POSTGRES, REDIS, KAFKA, MYSQL, WIREMOCK, RABBITMQ)
     }
 
     def require(service: Service, name: str) -> None:

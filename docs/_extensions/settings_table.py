@@ -11,6 +11,7 @@ from pytest_berth.services.kafka import options as kafka
 from pytest_berth.services.mysql import options as mysql
 from pytest_berth.services.opensearch.service import OPENSEARCH
 from pytest_berth.services.postgres import options as postgres
+from pytest_berth.services.rabbitmq import options as rabbitmq
 from pytest_berth.services.redis import options as redis
 from pytest_berth.services.s3 import options as s3
 from pytest_berth.services.wiremock.service import WIREMOCK
@@ -30,6 +31,7 @@ GROUPS = {
     "wiremock": WIREMOCK.options,
     "elasticsearch": ELASTICSEARCH.options,
     "opensearch": OPENSEARCH.options,
+    "rabbitmq": rabbitmq.OPTIONS,
 }
 HEAD = ("Setting", "Default", "Environment, flag", "Meaning")
 

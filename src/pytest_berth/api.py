@@ -245,6 +245,7 @@ class LocalProcess:
         clean_signal: Name of the signal that ends the server so that its data is complete.
         own_account: Whether the server runs under pytest's own account also where that is root:
             for a program that no other account may be able to reach, such as a Python package.
+        parameters: Further connection parameters of the server, such as another port's number.
     """
 
     version: str
@@ -257,6 +258,7 @@ class LocalProcess:
     data: str = ""
     clean_signal: str = "SIGTERM"
     own_account: bool = False
+    parameters: Mapping[str, str] = field(default_factory=dict)
 
 
 class LocalPart(NamedTuple):

@@ -18,7 +18,11 @@ if TYPE_CHECKING:
 POLICY = Path("/usr/sbin/policy-rc.d")
 FORBIDDEN = "#!/bin/sh\nexit 101\n"
 # Each program that tests start, and the package that has it.
-PACKAGES = {"mariadbd": "mariadb-server", "memcached": "memcached"}
+PACKAGES = {
+    "mariadbd": "mariadb-server",
+    "memcached": "memcached",
+    "rabbitmq-server": "rabbitmq-server",
+}
 
 
 @dataclass(frozen=True)

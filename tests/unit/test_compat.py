@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import asyncpg
+import pika.connection
 import psycopg
 import psycopg2.pool
 import pytest
@@ -21,6 +22,7 @@ import redis.asyncio
 import sqlalchemy
 from asyncpg import connect_utils
 from django.db.transaction import Atomic
+from pika import BlockingConnection
 from psycopg.adapt import AdaptersMap
 from sqlalchemy.orm import Session
 
@@ -224,6 +226,11 @@ def test_kafka_python() -> None:
     assert "self._sender = Sender(" in source
     assert "self._sender.start()" in source
     assert not kafka_private.is_closed(object())
+
+
+def test_pika() -> None:
+    assert "self._impl = " in inspect.getsource(BlockingConnection.__init__)
+    assert "self.server_properties = " in inspect.getsource(pika.connection.Connection)
 
 
 def test_django_and_testcontainers() -> None:

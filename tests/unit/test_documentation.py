@@ -33,6 +33,9 @@ from pytest_berth.services.postgres import fixtures, options
 from pytest_berth.services.postgres.isolation.choice import COMMITTING_FIXTURES
 from pytest_berth.services.postgres.schema import alembic
 from pytest_berth.services.postgres.service import POSTGRES
+from pytest_berth.services.rabbitmq import fixtures as rabbitmq_fixtures
+from pytest_berth.services.rabbitmq import options as rabbitmq_options
+from pytest_berth.services.rabbitmq.service import RABBITMQ
 from pytest_berth.services.redis import fixtures as redis_fixtures
 from pytest_berth.services.redis import options as redis_options
 from pytest_berth.services.redis.service import REDIS
@@ -61,6 +64,7 @@ OPTIONS = (
     *WIREMOCK.options,
     *ELASTICSEARCH.options,
     *OPENSEARCH.options,
+    *rabbitmq_options.OPTIONS,
 )
 # Read by the cache, the run and this suite, before or without pytest's settings.
 OTHER_VARIABLES = {"BERTH_CACHE"}
@@ -168,7 +172,7 @@ def test_every_placeholder_of_exports_is_explained() -> None:
     text = page("export")
 
     placeholders = frozenset[str]().union(
-        *(each.placeholders for each in (POSTGRES, REDIS, MYSQL, S3, WIREMOCK))
+        *(each.placeholders for each in (POSTGRES, REDIS, MYSQL, S3, WIREMOCK, RABBITMQ))
     )
     placeholders |= ELASTICSEARCH.placeholders | OPENSEARCH.placeholders
     assert [name for name in placeholders if f"`{{{name}}}`" not in text] == []
@@ -227,6 +231,14 @@ def test_every_fixture_of_elasticsearch_and_opensearch_is_explained(
     names = [name for name in made if name.startswith(f"{service.prefix}_")]
 
     assert [name for name in names if f"| `{name}` | " not in text] == []
+
+
+def test_every_fixture_of_rabbitmq_is_explained() -> None:
+    text = page("rabbitmq")
+    made = vars(made_fixtures.of_service(RABBITMQ))
+    names = [name for name in (*made, *vars(rabbitmq_fixtures)) if name.startswith("rabbitmq_")]
+
+    assert [name for name in names if f"`{name}`" not in text] == []
 
 
 def test_every_isolation_is_explained() -> None:

@@ -34,6 +34,7 @@ OURS = (
     "pytest_berth.services.wiremock.service:WIREMOCK",
     "pytest_berth.services.elasticsearch.service:ELASTICSEARCH",
     "pytest_berth.services.opensearch.service:OPENSEARCH",
+    "pytest_berth.services.rabbitmq.service:RABBITMQ",
 )
 _OUR_DISTRIBUTION = "pytest-berth"
 

@@ -92,6 +92,7 @@ class Local:
             plan,
             version=spec.version,
             detail=f"{spec.detail}, from a snapshot" if from_snapshot else spec.detail,
+            parameters={**plan.parameters, **spec.parameters},
             handle=handle,
             snapshot=stored.name if stored else "",
             from_snapshot=from_snapshot,

@@ -1,0 +1,1 @@
+"""RabbitMQ: a virtual host for each worker, put back after every test."""
