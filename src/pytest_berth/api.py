@@ -464,6 +464,14 @@ class Namespace:
         """Return the name by which `Backend.client` finds it; empty where there is none."""
         return ""
 
+    def seed(self, lines: Sequence[str]) -> None:
+        """Write what seeds say into it, as it stands.
+
+        Args:
+            lines: Files with absolute paths, or what else the service's setting for seeds may hold.
+        """
+        raise NotImplementedError(f"{type(self).__name__} has no seed()")
+
     def peek(self) -> str:
         """Let a second connection see what the running test has done, while a debugger waits.
 

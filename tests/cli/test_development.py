@@ -135,6 +135,14 @@ def test_servers_are_up_beside_tests_and_other_projects_until_they_are_ended(
         assert elsewhere.command("ps").startswith(f"{directory.name.split('-')[1]}  up       pos")
         assert "do not have redis." in place.command("up", "redis", status=1)
 
+        (place.root / "demo.sql").write_text("INSERT INTO users (email) VALUES ('seeded')")
+        place.command("seed", "demo.sql")
+        seeded = connection.execute("SELECT email FROM users ORDER BY 1").fetchall()
+        assert seeded == [("seeded",), ("stays",)]
+        (place.root / "broken.sql").write_text("INSERT INTO nothing VALUES (1)")
+        assert 'relation "nothing" does not exist' in place.command("seed", "broken.sql", status=1)
+        assert "broken2.sql" in place.command("seed", "broken2.sql", status=1)
+
         place.command("reset")
         assert connection.execute("SELECT email FROM users").fetchall() == []
     assert "export MODE='it'\"'\"'s here'\n" in place.command("env")

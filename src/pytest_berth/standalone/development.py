@@ -48,7 +48,8 @@ class Development:
         project: The project's directory.
         name: Their name: a project may have several.
         environment: What ``berth_export`` sets.
-        services: By the names of the services, what is told of each: ``key``, ``url``, ``shell``.
+        services: By the names of the services, what is told of each: ``key``, ``url``, ``shell``,
+            ``seeds``.
         values: What ``berth_export`` may use, by the placeholder's name.
         keep: Seconds that they stay when nobody uses them; None where they stay until `end`.
     """
@@ -57,7 +58,7 @@ class Development:
     project: str
     name: str
     environment: Mapping[str, str] = field(repr=False)
-    services: Mapping[str, Mapping[str, str]] = field(repr=False)
+    services: Mapping[str, Mapping[str, Any]] = field(repr=False)
     values: Mapping[str, str] = field(repr=False)
     keep: float | None
 
@@ -72,7 +73,7 @@ class Development:
         """The process ids of the programs that use them, by `join`."""
         return [worker.removeprefix(_USER) for worker in run.resume(self.directory).live_workers()]
 
-    def told(self, service: Service) -> Mapping[str, str]:
+    def told(self, service: Service) -> Mapping[str, Any]:
         """Return what is told of a service.
 
         Raises:
@@ -108,8 +109,13 @@ class Development:
         worker = f"{_USER}{os.getpid()}"
         run.Run(registry.run_id(self.directory), worker, self.directory).join()
 
-    def ask(self, what: str, **further: object) -> None:
+    def ask(self, what: str, *, within: float = _DONE_WITHIN, **further: object) -> None:
         """Have the supervisor do something, and wait until it is done.
+
+        Args:
+            what: What it is: ``"reset"``.
+            within: Seconds that it may take.
+            further: What it is to be done with.
 
         Raises:
             DevelopmentError: It could not be done, or nobody answers.
@@ -118,10 +124,10 @@ class Development:
         path, answer = there.request(number), there.answer(number)
         write(path, {"what": what, **further})
         try:
-            wait_for(lambda: answer.exists() or not self.is_up, _DONE_WITHIN)
+            wait_for(lambda: answer.exists() or not self.is_up, within)
         except TimeoutError:
             raise DevelopmentError(
-                f"the development servers did not answer within {_DONE_WITHIN:.0f} s.",
+                f"the development servers did not answer within {within:.0f} s.",
                 why=f"their supervisor is the process {self._pid()}; its log: "
                 f"{there.development_log}",
                 remedy=f"look at it, or end it: kill {self._pid()}",

@@ -17,6 +17,7 @@ from contextlib import ExitStack
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, NamedTuple, TextIO
 
+from pytest_berth.api import Namespace
 from pytest_berth.config.options import HTML, JSON, KEEP, KEEP_FAILED
 from pytest_berth.debug_log import debug, ignoring
 from pytest_berth.errors import DevelopmentError
@@ -168,6 +169,8 @@ class Supervisor:
             self._note()
         elif asked["what"] == "reset":
             self._reset()
+        elif asked["what"] == "seed":
+            self._opened[asked["service"]].namespace.seed(asked["lines"])
         else:
             raise DevelopmentError(
                 f"the development servers cannot {asked['what']}.",
@@ -190,6 +193,7 @@ class Supervisor:
                 "key": each.server.server.key,
                 "url": each.url,
                 "shell": each.namespace.shell_name(),
+                "seeds": _takes_seeds(each.namespace),
             }
             for name, each in self._opened.items()
         }
@@ -205,6 +209,10 @@ class Supervisor:
             "keep": self._keep,
         }
         development.write(self._registry.development, told)
+
+
+def _takes_seeds(namespace: Namespace) -> bool:
+    return type(namespace).seed is not Namespace.seed
 
 
 def main(argument: str) -> None:

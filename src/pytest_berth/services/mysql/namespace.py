@@ -57,6 +57,16 @@ class WorkerDatabase(Namespace):
             self._engine = create_engine(self.url)
         return self._engine
 
+    def seed(self, lines: Sequence[str]) -> None:
+        """Apply seeds to the worker's database.
+
+        Raises:
+            SettingsError: A line is none of the known forms.
+            SchemaError: A line failed.
+        """
+        steps = [*schema.parse(lines, requirements.root(self._worker.config))]
+        schema.run(steps, self._server, self._database)
+
     @contextmanager
     def connection(self) -> Iterator[Connection]:
         """Yield the rolled-back test's connection, or a new one for a test that commits."""

@@ -103,6 +103,18 @@ class WorkerDatabase(IsolatedDatabase, Namespace):  # type: ignore[override]  # 
         """Return the name of the worker's database."""
         return self.active.database
 
+    def seed(self, lines: Sequence[str]) -> None:
+        """Apply seeds to the worker's database.
+
+        Raises:
+            SettingsError: A line is none of the known forms.
+            SchemaError: A step failed.
+        """
+        steps = template.parse(self.berth, *lines)
+        for step in steps:
+            step.check()
+        template.run(self.berth, steps, self.server, self.active.database)
+
     def peek(self) -> str:
         """Copy what a rolled-back test has done to where a second connection sees it."""
         from pytest_berth.services.postgres import peek

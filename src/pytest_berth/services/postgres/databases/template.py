@@ -179,8 +179,16 @@ def apply(berth: PluginState, server: Server, database: str, steps: tuple[Step, 
     Raises:
         SchemaError: A step failed.
     """
-    place = target(berth, server, database)
-    once(berth.run.directory, _name(server), lambda: _run(berth, steps, place))
+    once(berth.run.directory, _name(server), lambda: run(berth, steps, server, database))
+
+
+def run(berth: PluginState, steps: tuple[Step, ...], server: Server, database: str) -> None:
+    """Apply steps to a database.
+
+    Raises:
+        SchemaError: A step failed.
+    """
+    _run(berth, steps, target(berth, server, database))
 
 
 def _make(
