@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from pytest_berth.config import options as core_options
 from pytest_berth.services.elasticsearch.service import ELASTICSEARCH
 from pytest_berth.services.kafka import options as kafka
+from pytest_berth.services.mongodb.service import MONGODB
 from pytest_berth.services.mysql import options as mysql
 from pytest_berth.services.opensearch.service import OPENSEARCH
 from pytest_berth.services.postgres import options as postgres
@@ -26,6 +27,7 @@ GROUPS = {
     "postgres": postgres.OPTIONS,
     "redis": redis.OPTIONS,
     "kafka": kafka.OPTIONS,
+    "mongodb": MONGODB.options,
     "mysql": mysql.OPTIONS,
     "s3": s3.OPTIONS,
     "wiremock": WIREMOCK.options,

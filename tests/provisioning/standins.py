@@ -24,6 +24,8 @@ OFFICIAL_BASE = "debian:bookworm-slim"
 OWN_BASE = "pytest-berth/debian:bookworm"
 SUITE = "bookworm"
 MIRROR = "http://deb.debian.org/debian"
+# What makes the program that no registry has ready-made.
+BUILD, PROGRAM = "build.sh", "program"
 PROXIES = ("http_proxy", "https_proxy", "no_proxy", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY")
 
 
@@ -48,6 +50,8 @@ def build(recipe: Recipe, engine: Engine, pull: Callable[[str], bool]) -> None:
         context = shutil.copytree(recipe.folder, Path(scratch, "context"))
         for artifact in recipe.artifacts[engine.arch]:
             save(artifact, context)
+        if (script := context / BUILD).exists():
+            _run("bash", str(script), str(context / PROGRAM), timeout=900)
         _run(*_build_command(recipe, base), str(context), timeout=900)
 
 

@@ -17,6 +17,7 @@ import asyncpg
 import pika.connection
 import psycopg
 import psycopg2.pool
+import pymongo
 import pytest
 import redis.asyncio
 import sqlalchemy
@@ -35,6 +36,7 @@ from pytest_berth.compat import (
     kafka_private,
     psycopg2_private,
     psycopg_private,
+    pymongo_private,
     pytest_private,
     redis_private,
     sqlalchemy_private,
@@ -217,6 +219,25 @@ def test_redis() -> None:
     connection = redis.asyncio.Connection()
     assert (connection._writer, connection._reader) == (None, None)
     redis_private.abort(connection)
+
+
+def test_pymongo() -> None:
+    """A client that was never used, and one that is closed already."""
+    client: pymongo.AsyncMongoClient[dict[str, Any]] = pymongo.AsyncMongoClient(connect=False)
+    assert client._closed is False
+    pymongo_private.abandon(client)
+    assert client._topology is None or client._closed
+    pymongo_private.abandon(client)
+    places = {
+        "mongo_client": ("self._kill_cursors_executor", "self._topology.pop_all_sessions()"),
+        "topology": ("self._servers.values()",),
+        "server": ("self._monitor = ", "self._pool = "),
+        "monitor": ("self._executor = ", "self._pool = ", "self._rtt_monitor = "),
+        "pool": ("in self.conns",),
+    }
+    for module, names in places.items():
+        source = inspect.getsource(importlib.import_module(f"pymongo.asynchronous.{module}"))
+        assert [name for name in names if name not in source] == []
 
 
 def test_kafka_python() -> None:

@@ -24,6 +24,8 @@ from pytest_berth.services import discovery
 from pytest_berth.services.elasticsearch import fixtures as elasticsearch_fixtures
 from pytest_berth.services.elasticsearch.service import ELASTICSEARCH
 from pytest_berth.services.kafka import options as kafka_options
+from pytest_berth.services.mongodb import fixtures as mongo_fixtures
+from pytest_berth.services.mongodb.service import MONGODB
 from pytest_berth.services.mysql import fixtures as mysql_fixtures
 from pytest_berth.services.mysql import options as mysql_options
 from pytest_berth.services.mysql.service import MYSQL
@@ -59,6 +61,7 @@ OPTIONS = (
     *options.OPTIONS,
     *redis_options.OPTIONS,
     *kafka_options.OPTIONS,
+    *MONGODB.options,
     *mysql_options.OPTIONS,
     *s3_options.OPTIONS,
     *WIREMOCK.options,
@@ -173,6 +176,7 @@ def test_every_placeholder_of_exports_is_explained() -> None:
 
     placeholders = frozenset[str]().union(
         *(each.placeholders for each in (POSTGRES, REDIS, MYSQL, S3, WIREMOCK, RABBITMQ))
+        *(each.placeholders for each in (POSTGRES, REDIS, MONGODB, MYSQL, S3, WIREMOCK))
     )
     placeholders |= ELASTICSEARCH.placeholders | OPENSEARCH.placeholders
     assert [name for name in placeholders if f"`{{{name}}}`" not in text] == []
@@ -195,6 +199,14 @@ def test_every_fixture_of_redis_is_explained() -> None:
     names = [name for name in (*made, *vars(redis_fixtures)) if name.startswith("redis_")]
 
     assert [name for name in names if f"| `{name}` | " not in text] == []
+
+
+def test_every_fixture_of_mongodb_is_explained() -> None:
+    text = page("mongodb")
+    made = vars(made_fixtures.of_service(MONGODB))
+    names = [name for name in (*made, *vars(mongo_fixtures)) if name.startswith("mongo_")]
+
+    assert [name for name in names if f"`{name}`" not in text] == []
 
 
 def test_every_fixture_of_mysql_is_explained() -> None:

@@ -29,6 +29,7 @@ OURS = (
     "pytest_berth.services.postgres.service:POSTGRES",
     "pytest_berth.services.redis.service:REDIS",
     "pytest_berth.services.kafka.service:KAFKA",
+    "pytest_berth.services.mongodb.service:MONGODB",
     "pytest_berth.services.mysql.service:MYSQL",
     "pytest_berth.services.s3.service:S3",
     "pytest_berth.services.wiremock.service:WIREMOCK",

@@ -1,0 +1,1 @@
+"""MongoDB: a database for every worker, put back after each test."""
