@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 import bson
 import pytest
-from pymongo.errors import OperationFailure
+from pymongo.errors import BulkWriteError, DuplicateKeyError, OperationFailure
 
 from ini_settings import settings
 from pytest_berth.api import Credentials, NotReadyError, Server, StartError
-from pytest_berth.services.mongodb import launch, probe, transactions, urls
+from pytest_berth.services.mongodb import describe_changes, launch, probe, transactions, urls
 from pytest_berth.services.mongodb.contents import Collection, id_from, id_of, split, with_id
 from pytest_berth.services.mongodb.restore import Plan, plan
 from pytest_berth.services.mongodb.service import MONGODB
@@ -247,6 +247,40 @@ def test_transactions_that_are_left_open_are_ended_by_their_sessions() -> None:
     transactions.end(client, found)
     assert client.sent[-1] == ("killSessions", [{"id": b"session"}])
     assert "open for 0.0 s, by berth_run_gw0" in transactions.described(operation)
+
+
+class Database(dict[str, Any]):
+    """A database whose collections find one document."""
+
+    name = NAME
+
+    def __missing__(self, name: str) -> Database:
+        """Return a collection."""
+        self.asked = name
+        return self
+
+    def find_one(self, query: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Return a document that has the key."""
+        return {"_id": 1, **query, "password": "abracadabra"}
+
+
+@pytest.mark.parametrize("kind", [DuplicateKeyError, OperationFailure, BulkWriteError])
+def test_the_document_in_the_way_is_told(kind: type[OperationFailure]) -> None:
+    """The server tells the key, and the collection in its message."""
+    details: dict[str, Any] = {
+        "code": 11000,
+        "keyValue": {"email": "a"},
+        "errmsg": f"E11000 duplicate key error collection: {NAME}.users index: email_1 dup key: ",
+    }
+    if kind is BulkWriteError:
+        error: OperationFailure = BulkWriteError({"writeErrors": [details]})
+    else:
+        error = kind("duplicate", 11000, details)
+    database: Any = Database()
+    (line,) = describe_changes.in_the_way(database, error)
+    assert line == "users has it: {'_id': 1, 'email': 'a', 'password': ***}"
+    assert describe_changes.in_the_way(database, ValueError()) == ()
+    assert describe_changes.in_the_way(database, OperationFailure("another", 13)) == ()
 
 
 @pytest.mark.parametrize(

@@ -167,5 +167,27 @@ def test_a_failing_test_is_shown_what_it_changed(local: Project) -> None:
     result.stdout.no_fnmatch_line("*MongoClient*:*@*")
 
 
+def test_an_audit_tells_what_no_clean_up_puts_back(local: Project) -> None:
+    """Here: a test that uses no fixture, and so is not known to write."""
+    local.ini("berth_export = MONGO = {mongo_url}")
+    local.write(
+        test_it="""
+            import os
+            import pymongo
+
+            def test_clean(mongo_database):
+                mongo_database.users.insert_one({"_id": 1})
+
+            def test_that_writes():
+                with pymongo.MongoClient(os.environ["MONGO"]) as client:
+                    client.get_default_database().left.insert_one({"_id": 7, "token": "abc"})
+        """
+    )
+    result = local.run("--berth-audit")
+    result.stdout.fnmatch_lines(["*test_that_writes*", "*mongodb: collection left: new*"])
+    result.stdout.no_fnmatch_line("*test_clean*")
+    result.stdout.no_fnmatch_line("*abc*")
+
+
 def _dedented(text: str) -> str:
     return dedent(text).strip("\n")

@@ -36,7 +36,7 @@ def in_the_way(database: Database[Any], error: BaseException) -> Sequence[str]:
     _, _, place = details.get("errmsg", "").partition(f"collection: {database.name}.")
     name = place.partition(" index:")[0]
     found = database[name].find_one(details["keyValue"]) if name else None
-    return [f"{name} has it: {_document(found)}"] if found else ()
+    return [f"{name} has it: {shown_document(found)}"] if found else ()
 
 
 def _duplicate(error: BaseException) -> Mapping[str, Any] | None:
@@ -66,14 +66,14 @@ def _of(
     there = was.documents if was else {}
     for key, document in found.documents.items():
         if there.get(key) != document:
-            yield f"{'~' if key in there else '+'} {name}: {_document(bson.decode(document))}"
+            yield f"{'~' if key in there else '+'} {name}: {shown_document(bson.decode(document))}"
     for key in there:
         if key not in found.documents:
-            yield f"- {name}: {_document(bson.decode(there[key]))}"
+            yield f"- {name}: {shown_document(bson.decode(there[key]))}"
     if was is None and not found.documents:
         yield f"+ {name}: an empty {found.kind}"
 
 
-def _document(document: Mapping[str, Any]) -> str:
+def shown_document(document: Mapping[str, Any]) -> str:
     """Return a document on one line, without the values of secrets."""
     return shown({name: MASK if is_secret(name) else value for name, value in document.items()})

@@ -134,6 +134,12 @@ class MongoNamespace(Namespace):
             self._layers.state.go_on(self._watch())
             self._layers.refill()
 
+    def audit(self) -> Mapping[str, str | None]:
+        """Return the collections of the worker's database."""
+        from pytest_berth.services.mongodb import audit
+
+        return audit.texts(contents.read_all(self._client[self.name]))
+
     def changes(self, item: pytest.Item) -> Sequence[str]:
         """Tell which documents the test has added, changed and deleted."""
         before = {} if self.dedicated else self._layers.before_test
