@@ -176,9 +176,8 @@ def test_every_placeholder_of_exports_is_explained() -> None:
 
     placeholders = frozenset[str]().union(
         *(each.placeholders for each in (POSTGRES, REDIS, MYSQL, S3, WIREMOCK, RABBITMQ))
-        *(each.placeholders for each in (POSTGRES, REDIS, MONGODB, MYSQL, S3, WIREMOCK))
     )
-    placeholders |= ELASTICSEARCH.placeholders | OPENSEARCH.placeholders
+    placeholders |= ELASTICSEARCH.placeholders | OPENSEARCH.placeholders | MONGODB.placeholders
     assert [name for name in placeholders if f"`{{{name}}}`" not in text] == []
 
 
