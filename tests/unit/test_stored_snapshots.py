@@ -98,6 +98,28 @@ def test_prune_forgets_the_snapshots_of_all_projects(
     assert "postgres-shop-a" in capsys.readouterr().out
 
 
+def test_prune_spares_what_was_used_lately_and_lists_only_where_it_is_asked_to(
+    data: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(commands, "connect", _no_engine)
+    StoredSnapshot("postgres-shop-a").store(data)
+    _fill(data, "new")
+    StoredSnapshot("postgres-shop-b").store(data)
+    _last_used("postgres-shop-a", seconds_ago=7300)
+
+    commands.main(["prune", "--snapshots", "--older-than", "2h", "--dry-run"])
+    listed = capsys.readouterr().out
+    both = StoredSnapshot("postgres-shop-a").path, StoredSnapshot("postgres-shop-b").path
+    assert [path.exists() for path in both] == [True, True]
+    commands.main(["prune", "--snapshots", "--older-than", "2h"])
+
+    assert listed == capsys.readouterr().out == f"{both[0]}\n"
+    assert [path.exists() for path in both] == [False, True]
+    with pytest.raises(SystemExit):
+        commands.main(["prune", "--older-than", "2h"])
+    assert "--older-than is about snapshots." in capsys.readouterr().err
+
+
 def _no_engine() -> None:
     raise EngineUnreachableError("none")
 

@@ -22,7 +22,7 @@ from pytest_berth.cli import (
 from pytest_berth.cli.lines import Lines
 from pytest_berth.config import options as core_options
 from pytest_berth.debug_log import debug, ignoring
-from pytest_berth.errors import BerthError, RunEndedError
+from pytest_berth.errors import BerthError, RunEndedError, SettingsError
 from pytest_berth.run import heartbeat, orphans, run
 from pytest_berth.run.once_per_run import lock
 from pytest_berth.run.registry import Registry, is_directory, run_id
@@ -135,20 +135,31 @@ def end(place: Path, name: str, *, early: bool) -> bool:
         return False  # a run is taking it over, or leaving it
 
 
-def forget_snapshots() -> None:
-    """Remove the snapshots of all projects; the next run of each makes its own anew."""
+def forget_snapshots(*, unused_for: float = 0.0, dry: bool = False) -> None:
+    """Remove the snapshots of all projects; the next run of each makes its own anew.
+
+    Args:
+        unused_for: Seconds for which no run has used them; images tell only when they were made.
+        dry: Whether only to list them.
+    """
+    until = time.time() - unused_for
     for path in snapshots.directories():
-        print(path)
-        owned_directories.remove(path)
+        if snapshots.used(path) <= until:
+            print(path)
+            if not dry:
+                owned_directories.remove(path)
     try:
         engine = connect()
     except EngineUnreachableError as error:
         Lines().note(f"no container engine answers, so none is asked: {error}")
         return
     for image in images.snapshots(engine):
+        if images.made(image) > until:
+            continue
         print(" ".join(image.tags) or image.short_id)
-        with removal():  # a run may be using it
-            images.remove(engine, image, force=True)
+        if not dry:
+            with removal():  # a run may be using it
+                images.remove(engine, image, force=True)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -180,6 +191,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     command.add_argument("--snapshots", action="store_true", help="the snapshots of all projects")
     command.set_defaults(run=_prune)
     command.add_argument("--dry-run", action="store_true", help="only list what would be removed")
+    command.add_argument(
+        "--older-than",
+        type=development_commands.seconds,
+        default=0.0,
+        metavar="TIME",
+        help="with --snapshots: only those that no run has used for so long: 7d, 12h",
+    )
     command = commands.add_parser(
         "shell",
         help="open a shell in a development server, or in what stays of a failed test",
@@ -273,7 +291,13 @@ def _put_off(directory: Path, problem: Exception) -> None:
 
 def _prune(given: argparse.Namespace) -> None:
     if given.snapshots:
-        forget_snapshots()
+        forget_snapshots(unused_for=given.older_than, dry=given.dry_run)
+    elif given.older_than:
+        raise SettingsError(
+            "--older-than is about snapshots.",
+            why="it was given without --snapshots",
+            remedy="pytest-berth prune --snapshots --older-than 7d",
+        )
     else:
         prune(given.run_ids, yes=given.yes, dry=given.dry_run)
 

@@ -102,7 +102,7 @@ def snapshots(engine: Engine) -> list[Any]:
     client = engine.client.client
     # Without the details of each, as another run may remove one between two questions.
     listed = client.api.images(filters={"label": SNAPSHOT}, all=True)
-    return sorted(map(client.images.prepare_model, listed), key=_made, reverse=True)
+    return sorted(map(client.images.prepare_model, listed), key=made, reverse=True)
 
 
 def prune(engine: Engine, name: str) -> None:
@@ -112,7 +112,7 @@ def prune(engine: Engine, name: str) -> None:
     found = snapshots(engine)
     group, long_ago = f"{name.rpartition('-')[0]}-", wall_clock() - UNUSED
     ours = [image for image in found if image.attrs["Labels"][SNAPSHOT].startswith(group)]
-    for old in {*ours[MOST:], *(image for image in found if _made(image) < long_ago)}:
+    for old in {*ours[MOST:], *(image for image in found if made(image) < long_ago)}:
         with ignoring(APIError, why="a run may be using the snapshot"):
             remove(engine, old)
 
@@ -131,5 +131,6 @@ def _is_ours(label: str) -> bool:
     return label.startswith(PREFIX)
 
 
-def _made(image: Any) -> float:
+def made(image: Any) -> float:
+    """Return when a snapshot was made, in seconds since 1970."""
     return float(image.attrs["Labels"][MADE])

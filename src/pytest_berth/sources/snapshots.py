@@ -188,10 +188,10 @@ class StoredSnapshot:
 
     def _prune(self) -> None:
         group, long_ago = self.name.rpartition("-")[0], wall_clock() - UNUSED
-        there = sorted(directories(), key=_used, reverse=True)
+        there = sorted(directories(), key=used, reverse=True)
         # A killed run may have left a part of one, which has a suffix.
         ours = [path for path in there if path.name.startswith(f"{group}-") and not path.suffix]
-        for old in {*ours[MOST:], *(path for path in there if _used(path) < long_ago)}:
+        for old in {*ours[MOST:], *(path for path in there if used(path) < long_ago)}:
             owned_directories.remove(old)
 
     def _lock(self) -> AbstractContextManager[None]:
@@ -220,7 +220,8 @@ def _is_ours(path: Path) -> bool:
     return owned_directories.is_ours(path, "", [path.parent], user)
 
 
-def _used(path: Path) -> float:
+def used(path: Path) -> float:
+    """Return when a run has used a snapshot last, in seconds since 1970."""
     return path.stat().st_mtime
 
 
