@@ -117,6 +117,7 @@ def test_servers_are_up_beside_tests_and_other_projects_until_they_are_ended(
     up = place.command("up")
     (directory,) = place.directories()
     environment = json.loads(place.command("env", "--json"))
+    assert up.startswith("postgres  postgresql+psycopg://berth:***@127.0.0.1:")
     with psycopg.connect(environment["DATABASE_URL"], autocommit=True) as connection:
         connection.execute("INSERT INTO users (email) VALUES ('stays')")
 

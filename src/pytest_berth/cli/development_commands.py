@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pytest_berth.cli.lines import Bars, Lines
-from pytest_berth.config.options import duration
+from pytest_berth.config.options import duration, mask
 from pytest_berth.errors import DevelopmentError
 from pytest_berth.sources.choose import Sources
 from pytest_berth.standalone import development, project
@@ -84,7 +84,7 @@ def _up(given: argparse.Namespace) -> None:
     with closing(Bars()) as progress:
         there = development.ensure(found, services, progress, name=given.name)
     for name, told in there.services.items():
-        print(f"{name}  {told['url']}")
+        print(f"{name}  {mask(told['url'])}")
 
 
 def _add_down(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
