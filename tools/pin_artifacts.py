@@ -1,5 +1,5 @@
-"""Write the pins of the servers' binaries: PostgreSQL's newest of each major for each platform, and
-the newest of the jar that holds Redis for all platforms.
+"""Write the pins of the servers' binaries: PostgreSQL's newest of each major for each platform, the
+newest of the jar that holds Redis for all platforms, and WireMock's newest of its major.
 
     python tools/pin_artifacts.py
 
@@ -33,6 +33,8 @@ MAJORS = ("13", "14", "15", "16", "17", "18")
 PINS = Path(__file__).parents[1] / "src/pytest_berth/services/postgres/server/pins.json"
 REDIS_GROUP, REDIS_NAME = "com.github.codemonstur", "embedded-redis"
 REDIS_PINS = PINS.parents[2] / "redis/pins.json"
+WIREMOCK_GROUP, WIREMOCK_NAME, WIREMOCK_MAJOR = "org.wiremock", "wiremock-standalone", "3"
+WIREMOCK_PINS = PINS.parents[2] / "wiremock/pins.json"
 TIMEOUT = 60.0
 
 
@@ -47,6 +49,7 @@ def main() -> None:
     """Write the pins, and say what was found."""
     pin_postgres()
     pin_redis()
+    pin_wiremock()
 
 
 def pin_redis() -> None:
@@ -57,6 +60,19 @@ def pin_redis() -> None:
     found = pin(f"{folder}/{version}/{REDIS_NAME}-{version}.jar")
     print(key, *found, flush=True)
     REDIS_PINS.write_text(json.dumps({key: found._asdict()}, indent=1) + "\n", encoding="utf-8")
+
+
+def pin_wiremock() -> None:
+    """Write WireMock's pin: the version that is the default of the setting."""
+    folder = f"{CENTRAL}/{WIREMOCK_GROUP.replace('.', '/')}/{WIREMOCK_NAME}"
+    stable = rf"<version>({WIREMOCK_MAJOR}\.\d+\.\d+)</version>"
+    found = re.findall(stable, _get(f"{folder}/maven-metadata.xml"))
+    version = max(found, key=lambda each: [int(part) for part in each.split(".")])
+    key = f"{WIREMOCK_GROUP}:{WIREMOCK_NAME}:{version}"
+    pinned = pin(f"{folder}/{version}/{WIREMOCK_NAME}-{version}.jar")
+    print(key, *pinned, flush=True)
+    text = json.dumps({key: pinned._asdict()}, indent=1)
+    WIREMOCK_PINS.write_text(f"{text}\n", encoding="utf-8")
 
 
 def pin_postgres() -> None:

@@ -170,6 +170,7 @@ class ServiceConformance:
     def test_no_test_sees_what_another_one_wrote(self, each_source: Project) -> None:
         """Tests that pass, fail, or ask late; and nothing of the server is left at the end."""
         project, names = each_source, each_source.names
+        names_and_server = project.names_and(project.server, self.service.address)
         project.write(
             f"""
             def test_first({names}):
@@ -192,7 +193,7 @@ class ServiceConformance:
                 assert not {self.read}
                 {self.write}
 
-            def test_after_that({names}, {self.service.prefix}_server, {self.service.address}):
+            def test_after_that({names_and_server}):
                 assert not {self.read}
                 assert {self.service.prefix}_server.version
                 assert {self.service.address}
@@ -322,7 +323,7 @@ class ServiceConformance:
             f"""
             from conftest import run_at
 
-            def test_outer({names}, {prefix}_server, {self.service.address}):
+            def test_outer({any_source.names_and(any_source.server, self.service.address)}):
                 place = {prefix}_server
                 url = {any_source.server_url}
                 {self.write}
@@ -355,7 +356,7 @@ class ServiceConformance:
             f"""
             from conftest import run_at
 
-            def test_outer({names}, {prefix}_server, {self.service.address}):
+            def test_outer({any_source.names_and(any_source.server, self.service.address)}):
                 place = {prefix}_server
                 url = {any_source.server_url}
                 line = {self.allow!r}.format(host=place.host, port=place.port, url=url)
@@ -404,7 +405,7 @@ class ServiceConformance:
                     for each in strangers:
                         assert each.wait() == 0
 
-            def test_losing({names}, {prefix}_server, pytestconfig, own_directory):
+            def test_losing({any_source.names_and(any_source.server)}, pytestconfig, own_directory):
                 port = f"berth_{prefix}_port = {{{prefix}_server.port}}"
                 kill(pytestconfig, {prefix}_server)
                 # Elsewhere than the ports that this run reserves: a stranger knows nothing of them.
@@ -432,22 +433,23 @@ class ServiceConformance:
         service = self.service
         if service.namespace not in service.dedicated.fixtures:
             pytest.skip(f"{service.label} has no marker for that")
+        names = any_source.names_and(any_source.server)
         any_source.write(
             f"""
             import pytest
 
             ports = []
 
-            def test_shared({any_source.names}, {service.prefix}_server):
+            def test_shared({names}):
                 ports.append({service.prefix}_server.port)
 
             @pytest.mark.{service.marker.name}(scope="test")
-            def test_own({any_source.names}, {service.prefix}_server):
+            def test_own({names}):
                 assert {service.prefix}_server.port not in ports
                 {self.write}
                 assert {self.read}
 
-            def test_shared_again({any_source.names}, {service.prefix}_server):
+            def test_shared_again({names}):
                 assert {service.prefix}_server.port in ports
                 assert not {self.read}
             """
@@ -458,18 +460,19 @@ class ServiceConformance:
     def test_a_lost_server_is_replaced(self, each_source: Project) -> None:
         """The test that loses it may fail; later ones have another one, at the same address."""
         prefix, names = self.service.prefix, each_source.names
+        names_and_server = each_source.names_and(each_source.server)
         each_source.write(
             f"""
             from conftest import kill
 
             ports = []
 
-            def test_losing({names}, {prefix}_server, pytestconfig):
+            def test_losing({names_and_server}, pytestconfig):
                 ports.append({prefix}_server.port)
                 {self.write}
                 kill(pytestconfig, {prefix}_server)
 
-            def test_later({names}, {prefix}_server):
+            def test_later({names_and_server}):
                 assert {prefix}_server.port in ports
                 assert not {self.read}
                 {self.write}
@@ -576,6 +579,15 @@ class Project:
     def server_url(self) -> str:
         """The expression of the URL by which another run finds the server."""
         return self._suite.server_url or self._suite.service.address
+
+    @property
+    def server(self) -> str:
+        """The fixture that tells of the server."""
+        return f"{self._suite.service.prefix}_server"
+
+    def names_and(self, *further: str) -> str:
+        """Return the fixtures' names with further ones, each once."""
+        return ", ".join(dict.fromkeys([*self._fixtures, *further]))
 
     @property
     def late(self) -> str:

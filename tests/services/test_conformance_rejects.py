@@ -75,6 +75,18 @@ def test_a_service_without_a_fault_passes_the_same_tests(toy: Project) -> None:
     toy.run(*tests, forked=False).assert_outcomes(passed=len(FAULTS))
 
 
+def test_a_suite_may_name_the_fixtures_that_every_service_has(toy: Project) -> None:
+    """The tests that need these themselves ask for them once."""
+    toy.write(test_toy=SUITE.replace('"toy_write()"', '"toy_write(), toy_url, toy_server"'))
+    tests = chosen(
+        "test_no_test_sees_what_another_one_wrote[local]",
+        "test_a_server_given_by_url_keeps_what_others_have_there",
+        "test_a_test_may_have_its_own_server",
+        "test_a_lost_server_is_replaced[local]",
+    )
+    toy.run(*tests, forked=False).assert_outcomes(passed=4)
+
+
 def chosen(*tests: str) -> list[str]:
     """Return the arguments that select tests of the conformance suite."""
     return ["-p", "pytester", *(f"test_toy.py::TestToy::{test}" for test in tests)]
