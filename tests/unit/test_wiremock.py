@@ -42,6 +42,16 @@ def test_what_berth_settles_and_what_is_no_option_is_refused(line: str) -> None:
         ini.SETTINGS.parse([line])
 
 
+@pytest.mark.parametrize(
+    ("url", "port"),
+    [("http://mock", 80), ("https://mock", 443), ("https://u:p@[::1]", 443), ("https://m:7", 7)],
+)
+def test_the_port_of_a_url_without_one_is_the_scheme_s(url: str, port: int) -> None:
+    server = WIREMOCK.backend.server_at(url)
+    assert server.port == port
+    assert WIREMOCK.backend.url(server).rpartition(":")[2] == str(port)
+
+
 def test_the_pinned_jar_is_the_default_version() -> None:
     assert set(launch.pins()) == {ini.VERSION.default}
 

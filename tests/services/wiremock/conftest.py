@@ -36,16 +36,22 @@ APPLICATION = """
 
 
 @pytest.fixture
+def calling(project: Project) -> Project:
+    """A project with an application that calls another service."""
+    project.write(application=APPLICATION)
+    return project
+
+
+@pytest.fixture
 def local(
-    project: Project,
+    calling: Project,
     require_service: Callable[[Service, str], None],
     monkeypatch: pytest.MonkeyPatch,
 ) -> Project:
-    """A project whose WireMock is a local process, with an application that calls it."""
+    """The same, where WireMock is a local process."""
     require_service(WIREMOCK, "local")
     monkeypatch.setenv("BERTH_WIREMOCK_SOURCE", "local")
-    project.write(application=APPLICATION)
-    return project
+    return calling
 
 
 @pytest.fixture

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from pytest_berth.services.wiremock.service import WIREMOCK
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from conftest import Project
+    from pytest_berth.api import Service
 
     WriteStub = Callable[[str, Mapping[str, Any]], None]
 
@@ -113,6 +116,39 @@ def test_the_stubs_of_the_project_are_there_for_each_test_whatever_the_last_one_
         """,
     )
     local.run("-p", "no:randomly").assert_outcomes(passed=13)
+
+
+def test_a_container_gets_the_stubs_of_the_project_too(
+    calling: Project, write_stub: WriteStub, require_service: Callable[[Service, str], None]
+) -> None:
+    require_service(WIREMOCK, "container")
+    _write_stubs(write_stub)
+    (calling.root / "bodies").mkdir()
+    (calling.root / "bodies" / "health.txt").write_text("{{request.path}}", encoding="utf-8")
+    calling.ini(
+        "berth_wiremock_source = container",
+        "berth_wiremock_mappings = stubs",
+        "berth_wiremock_files = bodies",
+        "berth_wiremock_settings = global-response-templating",
+    )
+    calling.write(
+        test_it="""
+        import pytest
+        from application import call, status
+
+        @pytest.mark.parametrize("number", range(2))
+        def test_it(wiremock_client, number):
+            admin = f"{wiremock_client.url}/__admin"
+            assert call("GET", f"{wiremock_client.url}/health") == (200, "/health")
+            assert status("DELETE", f"{admin}/mappings") == 200
+            assert status("GET", f"{wiremock_client.url}/health") == 404
+
+        def test_the_files_are_back(wiremock_client):
+            assert status("POST", f"{wiremock_client.url}/__admin/mappings/reset", {}) == 200
+            assert call("GET", f"{wiremock_client.url}/one")[0] == 201
+        """,
+    )
+    calling.run("-p", "no:randomly").assert_outcomes(passed=3)
 
 
 def test_what_fixtures_of_a_wider_scope_stub_stays_and_is_put_back(local: Project) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from threading import Thread
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -128,3 +130,20 @@ def test_workers_may_share_a_server(local: Project, write_stub: WriteStub) -> No
     local.run("-n2", "--dist=each").assert_outcomes(passed=4)
     ports = {path.name.partition("-")[2] for path in local.root.glob("gw*")}
     assert len(ports) == 1
+
+
+def test_what_is_no_wiremock_is_told(project: Project) -> None:
+    """Here it asks for an account, as a proxy does that stands before one."""
+    with HTTPServer(("127.0.0.1", 0), BaseHTTPRequestHandler) as server:
+        answering = Thread(target=server.serve_forever)
+        answering.start()
+        project.ini(f"berth_wiremock_url = http://user:s3cr3t@127.0.0.1:{server.server_port}")
+        project.write(test_it="def test_it(wiremock_client): pass")
+        result = project.run()
+        server.shutdown()
+        answering.join()
+    result.assert_outcomes(errors=1)
+    result.stdout.fnmatch_lines(
+        ["*there is no WireMock at http://127.0.0.1:*", "*refuses GET /__admin/mappings*501*"]
+    )
+    result.stdout.no_fnmatch_line("*s3cr3t*")

@@ -6,6 +6,7 @@ import json
 from contextlib import closing
 from importlib import import_module
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit, urlunsplit
 
 from pytest_berth.api import Backend
 from pytest_berth.config.options import mask
@@ -63,6 +64,13 @@ class WireMockBackend(Backend):
     def local_identity(self, settings: Settings) -> Sequence[str]:
         """Return what makes one local process differ from another: programs and settings."""
         return launch.local_shape(settings)
+
+    def server_at(self, url: str) -> Server:
+        """Return the external server at the URL."""
+        parts = urlsplit(url)
+        if parts.scheme == "https" and parts.port is None:
+            url = urlunsplit(parts._replace(netloc=f"{parts.netloc}:443"))
+        return super().server_at(url)
 
     def url(self, server: Server) -> str:
         """Return a server's URL, without the account."""

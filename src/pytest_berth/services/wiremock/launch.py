@@ -6,6 +6,7 @@ import json
 import secrets
 from functools import cache
 from importlib import resources
+from pathlib import PurePath
 from typing import TYPE_CHECKING
 
 from pytest_berth.api import Container, Credentials, LocalPart, LocalProcess
@@ -97,14 +98,14 @@ def local(settings: Settings, request: LocalRequest) -> LocalProcess:
     from pytest_berth.sources import java, os_account
 
     version, found = settings[ini.VERSION], java.find("WireMock", "wiremock")
-    root = request.directory / "root"
-    for place in (root, root / "mappings", root / "__files"):
-        place.mkdir(mode=0o700)
+    root, files = request.directory / "root", _root_files(settings, request.credentials)
+    within = {root / parent for path in files for parent in PurePath(path).parents}
+    for place in sorted(within | {root / "mappings"}):
+        place.mkdir(mode=0o700)  # a test may have WireMock write there
         os_account.give(place)
     command = [str(found.program), *_SMALL, "-XX:-UsePerfData", "-cp", str(_jar(settings, request))]
     command += [_MAIN, "--bind-address", "127.0.0.1", "--port", str(request.port)]
     command += ["--root-dir", str(root), *_QUIET, *ini.arguments(settings[ini.SETTINGS])]
-    files = _root_files(settings, request.credentials)
     return LocalProcess(
         version=version,
         detail=f"Java {found.version} ({found.origin})",
