@@ -15,14 +15,14 @@ from pytest_berth import manifest
 from pytest_berth.collection import requirements
 from pytest_berth.config import loading
 from pytest_berth.config import options as core_options
-from pytest_berth.errors import BerthError, SettingsError
+from pytest_berth.errors import BerthError
 from pytest_berth.isolation import service_fixtures
 from pytest_berth.run import xdist
 from pytest_berth.run.plugin_state import PLUGIN_STATE, PluginState
 from pytest_berth.services import discovery
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Sequence
+    from collections.abc import Callable, Generator, Mapping, Sequence
 
     from pytest_berth.api import Progress, Service
 
@@ -49,14 +49,18 @@ def _activate(config: pytest.Config, parser: pytest.Parser | None) -> PluginStat
     services, broken = discovery.find()
     if broken:
         raise pytest.UsageError("\n\n".join(map(str, broken)))
+    presets: Mapping[str, loading.Preset] = {}
+    told = ""
     if parser:
-        services = (*services, *_declared(config, parser, services))
+        declared, presets, told = _declared(config, parser, services)
+        services = (*services, *declared)
     options = [*core_options.OPTIONS, *(option for s in services for option in s.options)]
     if parser:
-        values = loading.read(config, options)
+        values = loading.read(config, options, presets)
     else:
         values = core_options.defaults(config.rootpath, options)
     berth = PluginState(values, xdist.current_run(), services, lambda: _start_reporting(config))
+    berth.declared = told
     config.stash[loading.SETTINGS] = values
     config.stash[PLUGIN_STATE] = berth
     # pytest_unconfigure is not called where a conftest file or the command line ends the run.
@@ -67,21 +71,26 @@ def _activate(config: pytest.Config, parser: pytest.Parser | None) -> PluginStat
 
 def _declared(
     config: pytest.Config, parser: pytest.Parser, known: Sequence[Service]
-) -> Sequence[Service]:
-    """Return the services that the settings declare, each with its options, marker, fixtures."""
-    if not loading.read_one(config, core_options.SERVICES).value:
-        return ()
-    from pytest_berth.services.generic import declared
+) -> tuple[Sequence[Service], Mapping[str, loading.Preset], str]:
+    """Return the services that the settings declare, each with its options, marker, fixtures.
 
+    Returns:
+        The services, what the settings of others are where nothing sets them, and what to tell.
+    """
+    asked = (core_options.SERVICES, core_options.COMPOSE)
     try:
+        if not any(loading.read_one(config, option).value for option in asked):
+            return (), {}, ""
+        from pytest_berth.services import declared
+
         found = declared.declare(config, parser, known)
-    except SettingsError as error:
+    except BerthError as error:
         raise pytest.UsageError(str(error)) from None
-    for service in found:
+    for service in found.services:
         config.addinivalue_line("markers", service.marker.line)
         name = manifest.plugin_name(service.name)
         config.pluginmanager.register(service_fixtures.of_service(service), name)
-    return found
+    return found.services, found.presets, found.told
 
 
 def prepare(berth: PluginState) -> None:

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 from urllib.parse import quote, unquote, urlsplit
 
-from pytest_berth.config.descriptor import Dedicated, Marker, Service
+from pytest_berth.config.descriptor import Dedicated, FromCompose, Marker, Service
 from pytest_berth.config.options import Option, Setting, Settings, choice, lines, text, words
 from pytest_berth.errors import (
     BerthError,
@@ -44,6 +44,7 @@ __all__ = [
     "Container",
     "Credentials",
     "Dedicated",
+    "FromCompose",
     "IsolationError",
     "Kept",
     "LocalPart",

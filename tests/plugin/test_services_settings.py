@@ -32,10 +32,13 @@ def test_what_is_declared_has_settings_fixtures_and_a_marker(project: Project) -
     [
         (
             ["box = an/image:1.0"],
-            "*berth_services has a line that cannot be used: it names no port.",
+            "has a line that cannot be used: it names no port.",
         ),
-        ([BOX, BOX], "*berth_services names a service 'box', which is there already."),
-        (["pg = an/image:1.0 80"], "*berth_services names a service 'pg', which is there already."),
+        ([BOX, BOX], "*names a service 'box', which is there already."),
+        (
+            ["pg = an/image:1.0 80"],
+            "*names a service 'pg', which is there already.",
+        ),
     ],
 )
 def test_what_is_wrong_ends_the_run(project: Project, lines: list[str], told: str) -> None:
@@ -43,7 +46,7 @@ def test_what_is_wrong_ends_the_run(project: Project, lines: list[str], told: st
     project.write(test_it="def test_it(): pass")
     result = project.run()
     assert result.ret == pytest.ExitCode.USAGE_ERROR
-    result.stderr.fnmatch_lines([told])
+    result.stderr.fnmatch_lines([f"*berth_services*{told}"])
     result.stderr.no_fnmatch_line("*Traceback*")
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
+from pytest_berth.services.declared import descriptor
 from pytest_berth.services.generic import lines
-from pytest_berth.services.generic.declared import descriptor
 from pytest_berth.testing import ServiceConformance
 
 if TYPE_CHECKING:

@@ -48,6 +48,32 @@ class Dedicated(NamedTuple):
     fixtures: Mapping[str, str]
 
 
+class FromCompose(NamedTuple):
+    """What a service takes from a project's Compose file, where an image there is one of its own.
+
+    Attributes:
+        images: Names of images, without registry and tag, that it can run: ``postgis/postgis``.
+        alike: Those that it stands in for, with an image of its own.
+        environment: The options that variables of these images set.
+        without_effect: Further variables, which make no difference here.
+        defaults: Options that have the value of another one where no variable sets them.
+        init_scripts: The option that takes the SQL files of ``/docker-entrypoint-initdb.d``.
+        settings: The option that takes the server's own settings: ``-c name=value``.
+        scope: The option that says who shares a server.
+        alone_with: The option with which each worker needs a server for itself.
+    """
+
+    images: Sequence[str]
+    alike: Sequence[str] = ()
+    environment: Mapping[str, Option[Any]] = {}
+    without_effect: Sequence[str] = ()
+    defaults: Mapping[Option[Any], Option[Any]] = {}
+    init_scripts: Option[Any] | None = None
+    settings: Option[Any] | None = None
+    scope: Option[str] | None = None
+    alone_with: Option[Any] | None = None
+
+
 class Service:
     """A kind of server: what is known of it before any test needs one.
 
@@ -83,6 +109,7 @@ class Service:
         dedicated: How a test gets something of its own where that is not a server.
         snapshots: Whether the data of an initialised server is worth keeping.
         reusable: Whether `Backend.reset_server` cleans so well that a later run can have it.
+        compose: What it takes from a project's Compose file.
         claims: Whether `Backend.placeholders` takes something that `Backend.release` gives back.
         usual_start: Seconds that a start takes, roughly: the slowest service is begun first, and
             the modules that need it come last.
@@ -118,6 +145,7 @@ class Service:
         dedicated: Dedicated | None = None,
         snapshots: bool = False,
         reusable: bool = False,
+        compose: FromCompose | None = None,
         claims: bool = False,
         usual_start: float = 1.0,
     ) -> None:
@@ -161,6 +189,7 @@ class Service:
         self.dedicated = dedicated or self._own_server()
         self.snapshots = snapshots
         self.reusable = reusable
+        self.compose = compose
         self.claims = claims
         self.usual_start = usual_start
         self.distribution = ""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 import pytest
 
@@ -19,13 +19,35 @@ if TYPE_CHECKING:
 SETTINGS = pytest.StashKey[Settings]()
 
 
-def read(config: pytest.Config, options: Iterable[Option[Any]]) -> Settings:
-    """Read all settings; what is wrong is kept as `Settings.problems`, not raised."""
+class Preset(NamedTuple):
+    """What a setting is where nothing sets it; the lines of a list come before those that are set.
+
+    Attributes:
+        value: Text, or lines, as in an ini file.
+        origin: Where it comes from.
+    """
+
+    value: Any
+    origin: str
+
+
+def read(
+    config: pytest.Config,
+    options: Iterable[Option[Any]],
+    presets: Mapping[str, Preset] | None = None,
+) -> Settings:
+    """Read all settings; what is wrong is kept as `Settings.problems`, not raised.
+
+    Args:
+        config: pytest's configuration.
+        options: What can be set.
+        presets: What some of them are where nothing sets them.
+    """
     options = tuple(options)
     values: dict[str, Setting] = {}
     problems = _unknown(config, {option.name for option in options})
     for option in options:
-        raw, origin = _raw(config, option)
+        raw, origin = _with_preset(option, _raw(config, option), (presets or {}).get(option.name))
         try:
             value = option.default if raw is None else option.parse(raw)
         except (ValueError, SettingsError) as error:
@@ -46,6 +68,17 @@ def read_one(config: pytest.Config, option: Option[Any]) -> Setting:
         return Setting(option.default if raw is None else option.parse(raw), origin)
     except (ValueError, SettingsError) as error:
         raise _problem(option, raw, origin, error) from None
+
+
+def _with_preset(
+    option: Option[Any], given: tuple[Any, str], preset: Preset | None
+) -> tuple[Any, str]:
+    raw, origin = given
+    if preset is None or (raw is not None and option.type != "linelist"):
+        return given
+    if raw is None:
+        return preset
+    return [*preset.value, *raw], f"{preset.origin}; {origin}"
 
 
 def _raw(config: pytest.Config, option: Option[Any]) -> tuple[Any, str]:

@@ -318,6 +318,20 @@ SERVICES: Option[tuple[str, ...]] = Option(
     " reset=DELETE,http:/api/v1/messages",
     type="linelist",
 )
+COMPOSE: Option[tuple[str, ...]] = Option(
+    "berth_compose",
+    words,
+    (),
+    "Compose files whose services tests get: compose.yaml; later files add to earlier ones",
+    type="linelist",
+)
+COMPOSE_PROFILES: Option[tuple[str, ...]] = Option(
+    "berth_compose_profiles",
+    words,
+    (),
+    "profiles of the Compose files that are switched on; * for all",
+    type="linelist",
+)
 START_TIMEOUT: Option[float] = Option(
     "berth_start_timeout",
     seconds,
@@ -416,6 +430,8 @@ OPTIONS: tuple[Option[Any], ...] = (
     FOREIGN,
     FOREIGN_ALLOW,
     SERVICES,
+    COMPOSE,
+    COMPOSE_PROFILES,
     START_TIMEOUT,
     SNAPSHOTS,
     KEEP,

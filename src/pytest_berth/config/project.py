@@ -19,15 +19,19 @@ from pytest_berth.errors import SettingsError
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
+    from typing import TypeAlias
 
+    from pytest_berth.config.loading import Preset
     from pytest_berth.config.options import Option
+
+    Declaring: TypeAlias = tuple[Sequence[Option[Any]], Mapping[str, Preset]]
 
 
 def read(
     options: Sequence[Option[Any]],
     given: Mapping[str, object] | None = None,
     directory: Path | None = None,
-    declare: Callable[[pytest.Config, pytest.Parser], Sequence[Option[Any]]] = lambda *_: (),
+    declare: Callable[[pytest.Config, pytest.Parser], Declaring] = lambda *_: ((), {}),
 ) -> pytest.Config:
     """Return the configuration of a project, with the settings in its stash.
 
@@ -38,7 +42,8 @@ def read(
         given: Settings that go before all others, by name; a list of lines for those that are
             lists.
         directory: The project's directory, or one below it; the working directory when left out.
-        declare: Returns the options of what the settings themselves declare, known to the parser.
+        declare: Returns the options of what the settings themselves declare, known to the parser,
+            and what other settings are where nothing sets them.
 
     Raises:
         SettingsError: The project's file, or ``PYTEST_ADDOPTS``, cannot be read.
@@ -60,8 +65,8 @@ def read(
             why=str(error),
             remedy="mend it there: pytest would refuse it, too",
         ) from error
-    declared = declare(config, parsers[0])
-    config.stash[loading.SETTINGS] = loading.read(config, [*options, *declared])
+    declared, presets = declare(config, parsers[0])
+    config.stash[loading.SETTINGS] = loading.read(config, [*options, *declared], presets)
     return config
 
 

@@ -20,6 +20,7 @@ def header(berth: PluginState, verbosity: int) -> list[str]:
     ]
     if berth.not_exported:
         shown.append(f"berth_export is not set: {berth.not_exported}")
+    declared = [f"berth: {berth.declared}"] if berth.declared else []
     if verbosity >= 2:
-        return ["berth:", *(f"  {line}" for line in shown)]
-    return [f"berth: {', '.join(shown)}" if shown else manifest.NOTHING_SET]
+        return ["berth:", *(f"  {line}" for line in shown), *declared]
+    return [f"berth: {', '.join(shown)}" if shown else manifest.NOTHING_SET, *declared]

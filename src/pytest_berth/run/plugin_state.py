@@ -36,6 +36,7 @@ class PluginState:
     Attributes:
         exports: What the application finds in its environment.
         not_exported: Why the environment could not be set, empty where it is.
+        declared: What is made of Compose files, for the header.
         may_need_servers: Whether any of the collected tests is an integration test.
         on_server: Called whenever a server has been handed out.
         on_waiting: Called now and then while pytest's own thread waits for another one.
@@ -59,6 +60,7 @@ class PluginState:
         self.services = services
         self.exports: Sequence[Export] = ()
         self.not_exported = ""
+        self.declared = ""
         self.may_need_servers = False
         self.on_server: Callable[[], None] = lambda: None
         self.on_waiting: Callable[[], None] = lambda: None

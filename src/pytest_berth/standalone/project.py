@@ -16,8 +16,8 @@ from pytest_berth.debug_log import ignoring
 from pytest_berth.errors import BerthError, ServiceError, SettingsError, nearest, together
 from pytest_berth.run.plugin_state import PLUGIN_STATE, PluginState
 from pytest_berth.run.run import MAIN, Run
+from pytest_berth.services import declared as declared_services
 from pytest_berth.services import discovery
-from pytest_berth.services.generic import declared as declared_services
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     import pytest
 
     from pytest_berth.api import Progress, Service
-    from pytest_berth.config.options import Option
 
 _OUTSIDE = "outside pytest"
 # What concerns tests only: no test is there to be skipped, reported or audited.
@@ -180,9 +179,10 @@ def find(given: Mapping[str, object] | None = None, directory: Path | None = Non
     options = [*core_options.OPTIONS, *(option for each in services for option in each.options)]
     declared: list[Service] = []
 
-    def declare(config: pytest.Config, parser: pytest.Parser) -> list[Option[Any]]:
-        declared.extend(declared_services.declare(config, parser, services))
-        return [option for each in declared for option in each.options]
+    def declare(config: pytest.Config, parser: pytest.Parser) -> Any:
+        told = declared_services.declare(config, parser, services)
+        declared.extend(told.services)
+        return [option for each in declared for option in each.options], told.presets
 
     config = project.read(options, given, directory, declare)
     return Project(config, [*services, *declared], problems)

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from pytest_berth.run.plugin_state import PLUGIN_STATE
+from pytest_berth.services.declared import descriptor
 from pytest_berth.services.generic import lines
-from pytest_berth.services.generic.declared import descriptor
 from pytest_berth.sources.choose import Sources
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pytest_berth.config.descriptor import Service
+from pytest_berth.config.descriptor import FromCompose, Service
 from pytest_berth.services.elasticsearch import options as ini
 
 ELASTICSEARCH = Service(
@@ -13,6 +13,10 @@ ELASTICSEARCH = Service(
     schemes=("http", "https"),
     settings=ini.server_settings("elasticsearch"),
     options=(ini.refresh_interval("elasticsearch"),),
+    compose=FromCompose(
+        images=("elasticsearch", "elasticsearch/elasticsearch"),
+        without_effect=("discovery.type", "xpack.security.enabled", "ES_JAVA_OPTS"),
+    ),
     extra="elasticsearch",
     packages=("elasticsearch",),
     fixtures=(

@@ -64,6 +64,7 @@ class Generic(Backend):
             declared.environment,
             declared.command,
             {inside: path.read_bytes() for inside, path in declared.files.items()},
+            declared.in_memory,
             further_ports=further,
             fixed_ports=isinstance(declared.reset, reset.Restart),
             options=declared.options,

@@ -31,6 +31,7 @@ class Declaration:
         command: Arguments for the image's entry point.
         files: Files of this machine by their path in the container.
         options: Further arguments of docker-py's ``containers.create``.
+        in_memory: Directories that are kept in memory.
         chosen_scope: Who shares a server, where that is written.
     """
 
@@ -45,6 +46,7 @@ class Declaration:
     files: Mapping[str, Path] = field(default_factory=dict)
     options: Mapping[str, Any] = field(default_factory=dict)
     chosen_scope: str = ""
+    in_memory: tuple[str, ...] = ()
 
     @property
     def first_port(self) -> int:

@@ -82,8 +82,8 @@ def _parse(line: str, root: Path, origin: str) -> Declaration:
         image,
         ports,
         f"berth_services ({origin})",
-        _ready(values["ready"], ports) if "ready" in values else None,
-        _reset(values.get("reset", "none"), ports),
+        ready_of(values["ready"], ports) if "ready" in values else None,
+        reset_of(values.get("reset", "none"), ports),
         environment,
         tuple(shlex.split(values.get("command", ""))),
         files,
@@ -127,7 +127,12 @@ def _port(word: str) -> int:
     return number
 
 
-def _ready(text: str, ports: Mapping[str, int]) -> Check:
+def ready_of(text: str, ports: Mapping[str, int]) -> Check:
+    """Return what ``ready=`` says.
+
+    Raises:
+        ValueError: It is none of its forms, or names a port that is not there.
+    """
     kind, colon, rest = text.partition(":")
     if colon and kind == "log" and rest:
         try:
@@ -144,7 +149,12 @@ def _ready(text: str, ports: Mapping[str, int]) -> Check:
     return ready.PortAnswers(_known(text, ports))
 
 
-def _reset(text: str, ports: Mapping[str, int]) -> Reset | None:
+def reset_of(text: str, ports: Mapping[str, int]) -> Reset | None:
+    """Return what ``reset=`` says; None for ``none``.
+
+    Raises:
+        ValueError: It is none of its forms, or names a port that is not there.
+    """
     kind, _, rest = text.partition(":")
     if text in {"restart", "none"}:
         return reset.Restart() if text == "restart" else None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pytest_berth.config.descriptor import Service
+from pytest_berth.config.descriptor import FromCompose, Service
 from pytest_berth.services.kafka import options as ini
 
 KAFKA = Service(
@@ -33,6 +33,10 @@ KAFKA = Service(
     placeholders=("kafka_bootstrap", "kafka_prefix"),
     marker=ini.MARKER,
     snapshots=True,
+    compose=FromCompose(
+        images=("apache/kafka",),
+        alike=("apache/kafka-native", "confluentinc/cp-kafka", "confluentinc/confluent-local"),
+    ),
     reusable=True,
     usual_start=1.0,
 )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pytest_berth.config.common_options import TEST
-from pytest_berth.config.descriptor import Dedicated, Service
+from pytest_berth.config.descriptor import Dedicated, FromCompose, Service
 from pytest_berth.services.mysql import options as ini
 
 MYSQL = Service(
@@ -43,6 +43,9 @@ MYSQL = Service(
             "mysql_url": "_mysql_dedicated_url",
             "mysql_engine": "_mysql_dedicated_engine",
         },
+    ),
+    compose=FromCompose(
+        images=("mysql", "mariadb"), without_effect=("TZ",), init_scripts=ini.SCHEMA
     ),
     usual_start=1.5,
 )

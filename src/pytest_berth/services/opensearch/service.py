@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pytest_berth.config.descriptor import Service
+from pytest_berth.config.descriptor import FromCompose, Service
 from pytest_berth.services.elasticsearch import options as ini
 
 OPENSEARCH = Service(
@@ -14,6 +14,10 @@ OPENSEARCH = Service(
     schemes=("http", "https"),
     settings=ini.server_settings("opensearch"),
     options=(ini.refresh_interval("opensearch"),),
+    compose=FromCompose(
+        images=("opensearchproject/opensearch",),
+        without_effect=("discovery.type", "DISABLE_SECURITY_PLUGIN", "OPENSEARCH_JAVA_OPTS"),
+    ),
     extra="opensearch",
     packages=("opensearchpy",),
     fixtures=(

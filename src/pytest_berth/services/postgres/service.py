@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pytest_berth.config.descriptor import Dedicated, Service
+from pytest_berth.config.descriptor import Dedicated, FromCompose, Service
 from pytest_berth.services.postgres import options as ini
 
 if TYPE_CHECKING:
@@ -71,6 +71,23 @@ POSTGRES = Service(
             "pg_engine": "_pg_private_engine",
             "pg_async_engine": "_pg_private_async_engine",
         },
+    ),
+    compose=FromCompose(
+        images=(
+            *("postgres", "postgis/postgis", "pgvector/pgvector", "ankane/pgvector"),
+            *("timescale/timescaledb", "timescale/timescaledb-ha"),
+        ),
+        environment={
+            "POSTGRES_USER": ini.USER,
+            "POSTGRES_PASSWORD": ini.PASSWORD,
+            "POSTGRES_DB": ini.DATABASE_NAME,
+        },
+        without_effect=("PGDATA", "POSTGRES_HOST_AUTH_METHOD", "TZ", "PGTZ"),
+        defaults={ini.DATABASE_NAME: ini.USER},
+        init_scripts=ini.SCHEMA,
+        settings=ini.SETTINGS,
+        scope=ini.SCOPE,
+        alone_with=ini.DATABASE_NAME,
     ),
     snapshots=True,
     reusable=True,

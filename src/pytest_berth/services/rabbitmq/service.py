@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pytest_berth.config.descriptor import Dedicated, Service
+from pytest_berth.config.descriptor import Dedicated, FromCompose, Service
 from pytest_berth.services.rabbitmq import options as ini
 
 RABBITMQ = Service(
@@ -17,6 +17,7 @@ RABBITMQ = Service(
     scope=ini.SCOPE,
     port=ini.PORT,
     options=ini.OPTIONS,
+    compose=FromCompose(images=("rabbitmq",)),
     extra="rabbitmq",
     packages=("pika",),
     fixtures=(

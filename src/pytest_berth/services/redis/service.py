@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pytest_berth.config.descriptor import Service
+from pytest_berth.config.descriptor import FromCompose, Service
 from pytest_berth.services.redis import options as ini
 
 REDIS = Service(
@@ -23,6 +23,9 @@ REDIS = Service(
     address_help="URL of this worker's database number: ``redis://:password@127.0.0.1:15379/0``.",
     placeholders=("redis_url", "redis_host", "redis_port", "redis_db", "redis_password"),
     marker=ini.MARKER,
+    compose=FromCompose(
+        images=("redis", "valkey/valkey", "redis/redis-stack-server"), without_effect=("TZ",)
+    ),
     reusable=True,
     claims=True,
     usual_start=0.1,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pytest_berth.config.common_options import TEST
-from pytest_berth.config.descriptor import Dedicated, Service
+from pytest_berth.config.descriptor import Dedicated, FromCompose, Service
 from pytest_berth.services.s3 import options as ini
 
 _OF_SESSION = ("namespace", "server", "url", "options", "storage_options", "bucket")
@@ -20,6 +20,7 @@ S3 = Service(
     scope=ini.SCOPE,
     port=ini.PORT,
     options=ini.OPTIONS,
+    compose=FromCompose(images=("minio/minio", "rustfs/rustfs", "chrislusf/seaweedfs")),
     extra="s3",
     packages=("boto3",),
     fixtures=(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pytest_berth.config.descriptor import Service
+from pytest_berth.config.descriptor import FromCompose, Service
 from pytest_berth.services.wiremock import options as ini
 
 WIREMOCK = Service(
@@ -15,6 +15,7 @@ WIREMOCK = Service(
     settings=ini.SETTINGS,
     scope="worker",  # a stub answers everybody's requests
     options=ini.OPTIONS,
+    compose=FromCompose(images=("wiremock/wiremock",)),
     extra="wiremock",
     fixtures=("wiremock_client", "wiremock_config"),
     fixture_module="pytest_berth.services.wiremock.fixtures",

@@ -1,0 +1,1 @@
+"""``berth_compose``: the services of a project's own Compose files."""

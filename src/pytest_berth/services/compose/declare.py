@@ -1,0 +1,338 @@
+"""Turns the services of Compose files into berth's own, and into services of any image.
+
+A service whose image is one of `FromCompose.images` sets what berth's own service takes from the
+settings; all others become declarations as of lines of ``berth_services``. What cannot be honoured
+is named.
+"""
+
+from __future__ import annotations
+
+import re
+import shlex
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from pytest_berth.config.common_options import parse_scope
+from pytest_berth.config.loading import Preset
+from pytest_berth.errors import SettingsError
+from pytest_berth.services.compose import files
+from pytest_berth.services.generic import lines, ready
+from pytest_berth.services.generic.declaration import Declaration
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from pytest_berth.config.descriptor import FromCompose, Service
+
+INIT = "/docker-entrypoint-initdb.d"
+_OWN = "x-berth"
+# Where and how long it runs, and who sees it: that is settled by berth.
+_SETTLED = {
+    *("annotations", "attach", "container_name", "depends_on", "deploy", "develop", "expose"),
+    *("healthcheck", "image", "labels", "logging", "networks", "ports", "profiles", "pull_policy"),
+    *("restart", "scale", "stop_grace_period", "volumes", "env_file", "environment"),
+}
+# What docker-py's `containers.create` takes under the same name.
+_PASSED_ON = {
+    *("cap_add", "cap_drop", "domainname", "entrypoint", "group_add", "hostname", "init"),
+    *("mem_limit", "platform", "privileged", "read_only", "security_opt", "shm_size", "stdin_open"),
+    *("stop_signal", "sysctls", "tty", "user", "working_dir"),
+}
+_MOST_FILES, _MOST_BYTES = 200, 4 << 20
+_VERSION = re.compile(r"(?:.*\bpg)?(?P<version>\d+(?:\.\d+)*)")
+
+
+class Composed(NamedTuple):
+    """What Compose files say.
+
+    Attributes:
+        declared: The services of any image.
+        presets: What berth's own services take from the files, by the options' names.
+        become: What each service has become, for the header.
+        left: What is not honoured: ``mail.privileged``.
+    """
+
+    declared: list[Declaration]
+    presets: dict[str, Preset]
+    become: list[str]
+    left: list[str]
+
+
+def compose(
+    paths: Sequence[Path],
+    profiles: Sequence[str],
+    known: Sequence[Service],
+    environment: Mapping[str, str],
+    origin: str,
+) -> Composed:
+    """Return what Compose files say.
+
+    Args:
+        paths: The files, of which later ones add to and override earlier ones.
+        profiles: The profiles that are switched on.
+        known: The services that berth has of its own.
+        environment: The environment of this process.
+        origin: Where the files are set.
+
+    Raises:
+        SettingsError: A file cannot be read, or a service be used.
+        MissingExtraError: PyYAML is not installed.
+    """
+    services, told = files.read(paths, environment, origin)
+    file = " + ".join(path.name for path in paths)
+    found = Composed([], {}, [], told)
+    taken: set[str] = set()
+    for name, service in services.items():
+        if not _is_on(service, profiles):
+            continue
+        try:
+            _add(found, name, service, _own(service, known, taken), environment, file)
+        except (ValueError, OSError) as error:
+            raise SettingsError(
+                f"the service {name!r} of {file} cannot be used: {error}.",
+                why=f"berth_compose is set by {origin}",
+                remedy="correct it there, or give it a profile that is not switched on",
+            ) from error
+    return found
+
+
+def _is_on(service: Mapping[str, Any], profiles: Sequence[str]) -> bool:
+    own = service.get("profiles") or ()
+    return not own or "*" in profiles or not set(own).isdisjoint(profiles)
+
+
+def _own(
+    service: Mapping[str, Any], known: Sequence[Service], taken: set[str]
+) -> tuple[Service, bool] | None:
+    """Return berth's own service of this image, the first time, and whether the image itself fits.
+
+    A second one in the file is one of any image.
+    """
+    repository = _repository(service.get("image") or "")
+    for each in known:
+        images = each.compose
+        if images and repository in {*images.images, *images.alike} and each.name not in taken:
+            taken.add(each.name)
+            return each, repository in images.images
+    return None
+
+
+def _repository(image: str) -> str:
+    """Return the name of an image without registry, tag and digest: ``postgis/postgis``."""
+    name = image.partition("@")[0]
+    head, slash, rest = name.partition("/")
+    if slash and ("." in head or ":" in head or head == "localhost"):
+        name = rest
+    return name.partition(":")[0].removeprefix("library/")
+
+
+def _add(
+    found: Composed,
+    name: str,
+    service: Mapping[str, Any],
+    own: tuple[Service, bool] | None,
+    environment: Mapping[str, str],
+    file: str,
+) -> None:
+    variables = _environment(service, environment)
+    if own:
+        kind, fits = own
+        _preset(found, name, service, kind, variables, file, fits=fits)
+        about = "" if fits else f" (berth's own image, not {service['image']})"
+        found.become.append(f"{name} is {kind.name}{about}")
+    elif service.get("build") or not service.get("image"):
+        found.left.append(f"{name} (it is built, and has no image)")
+    else:
+        declared, left = _declaration(name, service, variables, file)
+        if declared.ports:
+            found.declared.append(declared)
+            found.become.append(f"{name} is of any image")
+            found.left.extend(f"{name}.{key}" for key in left)
+        else:
+            found.left.append(f"{name} (it names no port)")
+
+
+def _environment(service: Mapping[str, Any], environment: Mapping[str, str]) -> dict[str, str]:
+    """Return the environment of a service: that of its files, and its own before it."""
+    found: dict[str, str] = {}
+    for each in service.get("env_file") or ():
+        path = Path(each["path"])
+        if path.is_file() or each["required"]:
+            found |= files.variables_of(_there(path))
+    for variable, value in (service.get("environment") or {}).items():
+        given = environment.get(variable) if value is None else value
+        if given is not None:
+            found[variable] = str(given)
+    return found
+
+
+def _there(path: Path) -> Path:
+    if not path.is_file():
+        raise ValueError(f"its env_file {path} is not there")
+    return path
+
+
+# Berth's own services.
+
+
+def _preset(
+    found: Composed,
+    name: str,
+    service: Mapping[str, Any],
+    own: Service,
+    variables: Mapping[str, str],
+    file: str,
+    *,
+    fits: bool,
+) -> None:
+    origin, images = f"{file}, service {name}", own.compose
+    assert images is not None, "it is found by its images"
+    presets: dict[str, Any] = {}
+    if fits:
+        presets[own.image.name] = service["image"]
+        version = _VERSION.match(service["image"].partition("@")[0].rpartition(":")[2])
+        if version:
+            presets[own.version.name] = version["version"]
+    for variable, value in variables.items():
+        option = images.environment.get(variable)
+        if option:
+            presets[option.name] = value
+        elif variable not in images.without_effect:
+            found.left.append(f"{name}.environment.{variable}")
+    presets |= _from_others(images, presets)
+    scripts, left = _scripts(service)
+    if scripts and images.init_scripts:
+        presets[images.init_scripts.name] = scripts
+    elif scripts:
+        left.append("volumes")
+    flags = _flags(_words(service.get("command")))
+    if flags and images.settings:
+        presets[images.settings.name] = flags
+    elif service.get("command"):
+        left.append("command")
+    further = [key for key in service if key not in {*_SETTLED, "command"}]
+    left += [key for key in further if not key.startswith("x-")]
+    found.left.extend(f"{name}.{key}" for key in left)
+    found.presets.update({key: Preset(value, origin) for key, value in presets.items()})
+
+
+def _from_others(images: FromCompose, presets: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what follows from the other presets: the database's name, and who has a server."""
+    found: dict[str, Any] = {}
+    for option, source in images.defaults.items():
+        if option.name not in presets and source.name in presets:
+            found[option.name] = presets[source.name]
+    fixed = images.alone_with
+    if fixed and fixed.name in {**presets, **found} and images.scope:
+        found[images.scope.name] = "worker"
+    return found
+
+
+def _scripts(service: Mapping[str, Any]) -> tuple[list[str], list[str]]:
+    """Return the SQL files that the image would run at its first start, and what is left."""
+    scripts: dict[str, str] = {}
+    left = []
+    for target, mount in (service.get("volumes") or {}).items():
+        inside, source = target.rstrip("/"), Path(mount["source"])
+        if mount["type"] != "bind":
+            continue
+        if inside == INIT and source.is_dir():
+            scripts |= {each.name: str(each) for each in source.iterdir() if each.is_file()}
+        elif inside.startswith(f"{INIT}/") and source.is_file():
+            scripts[inside[len(INIT) + 1 :]] = str(source)
+        elif source.is_file() or mount["read_only"]:
+            left.append(f"volumes.{target}")
+    runs = {each: path for each, path in scripts.items() if path.endswith(".sql")}
+    left += [f"volumes.{INIT}/{each}" for each in sorted(scripts.keys() - runs.keys())]
+    return [runs[each] for each in sorted(runs)], left
+
+
+def _flags(words: Sequence[str]) -> list[str]:
+    """Return lines ``name = value`` for ``postgres -c name=value ...``; none for anything else."""
+    first, rest = words[:1], words[1:]
+    names, values = rest[::2], rest[1::2]
+    is_plain = first and len(names) == len(values) and set(names) == {"-c"}
+    return [" = ".join(each.split("=", 1)) for each in values] if is_plain else []
+
+
+def _words(value: Any) -> list[str]:
+    return shlex.split(value) if isinstance(value, str) else list(map(str, value or ()))
+
+
+# Services of any image.
+
+
+def _declaration(
+    name: str, service: Mapping[str, Any], variables: Mapping[str, str], file: str
+) -> tuple[Declaration, list[str]]:
+    given = service.get(_OWN) or {}
+    prefix = given.get("name") or re.sub(r"\W", "_", name.lower())
+    published = service.get("ports") or {}
+    numbers = {**published, **{each: each for each in service.get("expose") or {}}, **published}
+    ports = {each: int(number) for number, each in numbers.items()}
+    copied, left = _copied(service)
+    left += [
+        key
+        for key in service
+        if key not in {*_SETTLED, *_PASSED_ON, "command", "tmpfs"} and not key.startswith("x-")
+    ]
+    options = {key: service[key] for key in service.keys() & _PASSED_ON}
+    if "entrypoint" in options:
+        options["entrypoint"] = _words(options["entrypoint"])
+    return (
+        Declaration(
+            prefix,
+            service["image"],
+            ports,
+            file,
+            lines.ready_of(given["ready"], ports) if "ready" in given else _healthy(service),
+            lines.reset_of(given.get("reset", "none"), ports),
+            variables,
+            tuple(_words(service.get("command"))),
+            copied,
+            options,
+            parse_scope(given["scope"]) if "scope" in given else "",
+            in_memory=tuple(each.partition(":")[0] for each in service.get("tmpfs") or ()),
+        ),
+        left,
+    )
+
+
+def _healthy(service: Mapping[str, Any]) -> ready.Check | None:
+    """Return the service's own health check."""
+    health = service.get("healthcheck") or {}
+    test = health.get("test")
+    if not test or health.get("disable") in (True, "true") or test in ("NONE", ["NONE"]):
+        return None
+    if isinstance(test, str):
+        return ready.CommandSucceeds(("/bin/sh", "-c", test))
+    kind, *words = test
+    if kind == "CMD":
+        return ready.CommandSucceeds(tuple(words))
+    if kind == "CMD-SHELL":
+        return ready.CommandSucceeds(("/bin/sh", "-c", " ".join(words)))
+    raise ValueError(f"its healthcheck.test begins with {kind!r}, not CMD or CMD-SHELL")
+
+
+def _copied(service: Mapping[str, Any]) -> tuple[dict[str, Path], list[str]]:
+    """Return the files that are mounted to be read, and what of them is left out.
+
+    Directories that the container may write to hold data, and are not looked at.
+    """
+    found: dict[str, Path] = {}
+    left = []
+    for target, mount in (service.get("volumes") or {}).items():
+        source = Path(mount["source"])
+        if mount["type"] != "bind":
+            continue
+        if source.is_file():
+            found[target] = source
+        elif source.is_dir() and mount["read_only"]:
+            below = [each for each in source.rglob("*") if each.is_file()]
+            if len(below) > _MOST_FILES or sum(each.stat().st_size for each in below) > _MOST_BYTES:
+                left.append(f"volumes.{target} (it is large)")
+            else:
+                found |= {f"{target}/{each.relative_to(source)}": each for each in below}
+        else:
+            left.append(f"volumes.{target}")
+    return found, left

@@ -1,0 +1,235 @@
+"""Compose files: variables, forms of YAML, files put together, what becomes of services."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from pytest_berth.errors import SettingsError
+from pytest_berth.services import discovery
+from pytest_berth.services.compose.declare import Composed, compose
+from pytest_berth.services.compose.interpolation import Variables
+from pytest_berth.services.generic import ready, reset
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("$A-${A}-$$A", "a-a-$A"),
+        ("${NONE:-b}${EMPTY:-c}${EMPTY-d}${NONE-e}", "bce"),
+        ("${A:+x}${EMPTY:+y}${EMPTY+z}${NONE+w}", "xz"),
+        ("${NONE:-${EMPTY:-${A}b}c}", "abc"),
+        ("${A:?wrong}${EMPTY?wrong}", "a"),
+        ("${NONE:-a:b?c}", "a:b?c"),
+        ("$NONE|${NONE}", "|"),
+    ],
+)
+def test_variables_are_those_of_the_specification(text: str, expected: str) -> None:
+    assert Variables({"A": "a", "EMPTY": ""}).replaced(text) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("${NONE:?is needed}", "NONE is not set: is needed"),
+        ("${EMPTY:?}", "EMPTY is not set: it is required"),
+        ("${A", "has a brace that is not closed"),
+        ("${A!b}", "has no variable in its braces"),
+        ("a $", "has a $ without a variable"),
+    ],
+)
+def test_what_is_wrong_with_a_variable_is_told(text: str, told: str) -> None:
+    with pytest.raises(ValueError, match=told.replace("$", r"\$")):
+        Variables({"A": "a", "EMPTY": ""}).replaced(text)
+
+
+def read(path: Path, *texts: str, profiles: tuple[str, ...] = (), **environment: str) -> Composed:
+    """Return what files with these texts say."""
+    pytest.importorskip("yaml")
+    paths = [path / f"{number}.yaml" for number, _ in enumerate(texts)]
+    for each, text in zip(paths, texts, strict=True):
+        each.write_text(text)
+    return compose(paths, profiles, discovery.find().services, environment, "pytest.ini")
+
+
+def one(path: Path, text: str, **environment: str) -> Any:
+    """Return the only service of any image."""
+    (found,) = read(
+        path, "services:\n  box:\n    image: an/image:1\n" + text, **environment
+    ).declared
+    return found
+
+
+def test_a_service_of_any_image_is_as_the_file_has_it(tmp_path: Path) -> None:
+    (tmp_path / "one.env").write_text("A=file\nB='two words'\nC=$A\n")
+    (tmp_path / "app.conf").write_text("x")
+    (tmp_path / "conf").mkdir()
+    (tmp_path / "conf" / "a.txt").write_text("x")
+    (tmp_path / "data").mkdir()
+    found = one(
+        tmp_path,
+        """
+    ports: ["127.0.0.1:80:8080", 9000-9001, "53:53/udp", {target: 7000, name: admin}]
+    expose: [5000, "8080"]
+    env_file: [one.env, {path: none.env, required: false}]
+    environment: {A: own, ON: on, YES: true, VERSION: 1.10, GIVEN: }
+    command: serve "two words"
+    entrypoint: [/bin/app, --fast]
+    user: nobody
+    init: true
+    tmpfs: /run:size=1m
+    volumes: [./app.conf:/etc/app.conf, ./conf:/etc/conf:ro, ./data:/data, named:/more]
+    healthcheck: {test: curl -f localhost}
+    x-berth: {reset: "POST,admin:/reset", name: other}
+""",
+        GIVEN="given",
+    )
+    assert found.name == "other"
+    assert list(found.ports.items()) == [
+        ("8080", 8080),
+        ("9000", 9000),
+        ("9001", 9001),
+        ("admin", 7000),
+        ("5000", 5000),
+    ]
+    assert found.environment == {
+        "A": "own",
+        "B": "two words",
+        "C": "$A",
+        "ON": "on",
+        "YES": "true",
+        "VERSION": "1.10",
+        "GIVEN": "given",
+    }
+    assert found.command == ("serve", "two words")
+    assert found.options == {"entrypoint": ["/bin/app", "--fast"], "user": "nobody", "init": True}
+    assert found.in_memory == ("/run",)
+    assert sorted(found.files) == ["/etc/app.conf", "/etc/conf/a.txt"]
+    assert found.ready == ready.CommandSucceeds(("/bin/sh", "-c", "curl -f localhost"))
+    assert found.reset == reset.Request("POST", "admin", "/reset")
+
+
+def test_several_files_and_profiles(tmp_path: Path) -> None:
+    first = """
+services:
+  box: &box
+    image: an/image:${TAG:-$OTHER}
+    ports: ["80:80"]
+    environment: [A=1, B=1]
+    command: [one]
+  more: {<<: *box, profiles: [all]}
+  base: {extends: box, image: another/image}
+"""
+    second = """
+services:
+  box:
+    ports: ["81:81", "8080:80"]
+    environment: {B: 2}
+    command: [two]
+"""
+    box, base = read(tmp_path, first, second, OTHER="1").declared
+    assert (box.image, box.ports, box.command) == ("an/image:1", {"80": 80, "81": 81}, ("two",))
+    assert box.environment == {"A": "1", "B": "2"}
+    assert (base.name, base.image, base.ports) == ("base", "another/image", {"80": 80})
+    names = [each.name for each in read(tmp_path, first, profiles=("all",)).declared]
+    assert names == ["box", "more", "base"]
+
+
+@pytest.mark.parametrize(
+    ("image", "service", "version"),
+    [
+        ("postgres:15-alpine", "postgres", "15"),
+        ("docker.io/library/postgres:17.2", "postgres", "17.2"),
+        ("mirror.example.com:5000/postgis/postgis:16-3.4@sha256:00", "postgres", "16"),
+        ("pgvector/pgvector:0.8.0-pg17", "postgres", "17"),
+        ("timescale/timescaledb:latest-pg16", "postgres", "16"),
+        ("valkey/valkey:8-alpine", "redis", "8"),
+        ("apache/kafka:4.1.0", "kafka", "4.1.0"),
+        ("mariadb:11", "mysql", "11"),
+        ("rabbitmq:4-management-alpine", "rabbitmq", "4"),
+        ("minio/minio:RELEASE.2025-01-01T00-00-00Z", "s3", ""),
+        ("wiremock/wiremock:3.9.1-alpine", "wiremock", "3.9.1"),
+        ("docker.elastic.co/elasticsearch/elasticsearch:8.15.0", "elasticsearch", "8.15.0"),
+        ("opensearchproject/opensearch:3", "opensearch", "3"),
+    ],
+)
+def test_known_images_become_berths_own(
+    tmp_path: Path, image: str, service: str, version: str
+) -> None:
+    found = read(tmp_path, f"services: {{it: {{image: '{image}', ports: ['1:1']}}}}")
+    prefix = "pg" if service == "postgres" else service
+    assert found.become == [f"it is {service}"]
+    assert found.declared == found.left == []
+    assert found.presets[f"berth_{prefix}_image"].value == image
+    told = found.presets.get(f"berth_{prefix}_version")
+    assert (told.value if told else "") == version
+
+
+def test_what_cannot_be_honoured_is_named(tmp_path: Path) -> None:
+    (tmp_path / "init.sh").write_text("")
+    found = read(
+        tmp_path,
+        """
+include: [other.yaml]
+services:
+  db:
+    image: postgres
+    environment: {POSTGRES_INITDB_ARGS: x, PGDATA: /x}
+    volumes: [./init.sh:/docker-entrypoint-initdb.d/init.sh]
+    command: postgres --fast
+    shm_size: 1gb
+  second: {image: "postgres:16", ports: ["5432"]}
+  queue: {image: "confluentinc/cp-kafka:7.6.1"}
+  app: {build: ., ports: ["80:80"]}
+  job: {image: an/image}
+  box: {image: "an/image:$UNSET", ports: ["80"], pid: host, volumes: [./none:/none]}
+""",
+    )
+    assert found.become == [
+        "db is postgres",
+        "second is of any image",
+        "queue is kafka (berth's own image, not confluentinc/cp-kafka:7.6.1)",
+        "box is of any image",
+    ]
+    assert found.left == [
+        "include of 0.yaml",
+        "variables that are not set, and empty: UNSET",
+        "db.environment.POSTGRES_INITDB_ARGS",
+        "db.volumes./docker-entrypoint-initdb.d/init.sh",
+        "db.command",
+        "db.shm_size",
+        "app (it is built, and has no image)",
+        "job (it names no port)",
+        "box.volumes./none",
+        "box.pid",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("a: [", "the Compose file 0.yaml cannot be read."),
+        ("services: [a]", "the Compose file 0.yaml cannot be read."),
+        ("services: {a: {image: '${B:?b}'}}", "the Compose file 0.yaml cannot be read."),
+        ("services: {a: {image: b, ports: [x]}}", "the Compose file 0.yaml cannot be read."),
+        ("services: {a: {image: b, extends: c}}", "the Compose file 0.yaml cannot be read."),
+        (
+            "services: {a: {image: b, env_file: none.env}}",
+            "the service 'a' of 0.yaml cannot be used: its env_file *none.env is not there.",
+        ),
+        (
+            "services: {a: {image: b, ports: [1], x-berth: {reset: 'GET,2:/'}}}",
+            "the service 'a' of 0.yaml cannot be used: it has no port '2', use one of: 1.",
+        ),
+    ],
+)
+def test_what_cannot_be_read_is_told(tmp_path: Path, text: str, told: str) -> None:
+    from fnmatch import fnmatch
+
+    with pytest.raises(SettingsError) as caught:
+        read(tmp_path, text)
+    assert fnmatch(caught.value.what, told), caught.value.what
