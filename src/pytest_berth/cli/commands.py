@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pytest_berth.cli import (
+    completion,
     development_commands,
     doctor,
     install,
@@ -237,6 +238,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     command.add_argument("name", help="the record")
     command.add_argument("--early", action="store_true", help="also before its time is over")
     command.set_defaults(run=_end)
+    completion.add(commands)
     words, instead = _apart(sys.argv[1:] if arguments is None else arguments)
     given = parser.parse_args(words, argparse.Namespace(instead=instead))
     try:
