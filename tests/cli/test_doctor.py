@@ -64,6 +64,7 @@ def test_it_tells_settings_with_their_origins_and_what_serves(
         "addopts = -n 4 --of-another=plugin",
         "berth_source = local",
         "berth_export = DATABASE_URL = {pg_url}",
+        "berth_services = mailpit = axllent/mailpit:v1.20 smtp:1025",
     )
     project.conftest("raise RuntimeError('the suite is not imported')")
 
@@ -73,13 +74,16 @@ def test_it_tells_settings_with_their_origins_and_what_serves(
         "berth_source = local (pytest.ini)",
         "berth_export = DATABASE_URL = {pg_url} (pytest.ini)",
         "berth_pg_lock_timeout = 7 (BERTH_PG_LOCK_TIMEOUT)",
+        "berth_services = mailpit = axllent/mailpit:v1.20 smtp:1025 (pytest.ini)",
         "berth_snapshots = off (BERTH_SNAPSHOTS)",
     }
     client, serves, *_ = about(lines, "postgres", "ok")
     assert client.startswith("client: psycopg 3.")
     assert serves.startswith("local serves (berth_source = local (pytest.ini)): ")
     assert not about(lines, "redis", "ok")
-    # Nothing of this project wants one.
+    # What the settings declare can be had from an engine only.
+    assert "local cannot serve: " in about(lines, "mailpit", "failure")[0]
+    # But the settings want none.
     (engine,) = about(lines, "engine", "ok")
     assert engine.startswith("no container engine answers: ")
 

@@ -89,11 +89,16 @@ class Project:
         ]
 
     def in_question(self) -> list[Service]:
-        """Return the services that the settings name, else those whose packages are installed."""
+        """Return the services that the settings name or declare, else those that are installed."""
         exported: list[Service] = []
         with ignoring(BerthError, why="it is told where a server is started, or by the doctor"):
             exported += self.exported()
-        used = [each for each in self.services if each in exported or self._is_set(each)]
+        installed = discovery.find().services
+        used = [
+            each
+            for each in self.services
+            if each in exported or each not in installed or self._is_set(each)
+        ]
         return used or [each for each in self.services if not each.missing_package()]
 
     def _is_set(self, service: Service) -> bool:
