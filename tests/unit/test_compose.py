@@ -150,6 +150,7 @@ services:
         ("valkey/valkey:8-alpine", "redis", "8"),
         ("apache/kafka:4.1.0", "kafka", "4.1.0"),
         ("mariadb:11", "mysql", "11"),
+        ("mongo:8", "mongodb", "8"),
         ("rabbitmq:4-management-alpine", "rabbitmq", "4"),
         ("minio/minio:RELEASE.2025-01-01T00-00-00Z", "s3", ""),
         ("wiremock/wiremock:3.9.1-alpine", "wiremock", "3.9.1"),
@@ -161,7 +162,7 @@ def test_known_images_become_berths_own(
     tmp_path: Path, image: str, service: str, version: str
 ) -> None:
     found = read(tmp_path, f"services: {{it: {{image: '{image}', ports: ['1:1']}}}}")
-    prefix = "pg" if service == "postgres" else service
+    prefix = {"postgres": "pg", "mongodb": "mongo"}.get(service, service)
     assert found.become == [f"it is {service}"]
     assert found.declared == found.left == []
     assert found.presets[f"berth_{prefix}_image"].value == image
@@ -233,3 +234,26 @@ def test_what_cannot_be_read_is_told(tmp_path: Path, text: str, told: str) -> No
     with pytest.raises(SettingsError) as caught:
         read(tmp_path, text)
     assert fnmatch(caught.value.what, told), caught.value.what
+
+
+def test_what_others_depend_on_comes_first(tmp_path: Path) -> None:
+    found = read(
+        tmp_path,
+        """
+services:
+  my-front: {image: an/image, ports: [1], depends_on: [shop, built]}
+  shop: {image: an/image, ports: [1], depends_on: {db: {condition: service_healthy}}}
+  db: {image: "postgres:17"}
+  built: {build: .}
+""",
+    )
+    assert [each.name for each in found.declared] == ["shop", "my_front"]
+    assert [each.depends_on for each in found.declared] == [{"db": "postgres"}, {"shop": "shop"}]
+    assert {each.scope for each in found.declared} == {"worker"}
+    assert "my_front.depends_on.built" in found.left
+
+
+def test_a_circle_is_told(tmp_path: Path) -> None:
+    one = "{image: an/image, ports: [1], depends_on: [%s]}"
+    with pytest.raises(SettingsError, match="depend on each other in a circle"):
+        read(tmp_path, f"services: {{a: {one % 'b'}, b: {one % 'a'}}}")

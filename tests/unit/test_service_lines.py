@@ -50,7 +50,10 @@ def test_words_in_quotes() -> None:
         (BOX + "53/udp", "'53/udp' is no port, such as http:8025"),
         (BOX + "a:1 a:2", "'a' is there twice"),
         (BOX + "80 raedy=80", "'raedy' is unknown, did you mean 'ready'?"),
-        (BOX + "80 env=1", "'env' is unknown, use one of: command, ready, reset, scope"),
+        (
+            BOX + "80 env=1",
+            "'env' is unknown, use one of: command, depends_on, ready, reset, scope",
+        ),
         (BOX + "http:80 ready=htp:/x", "it has no port 'htp', did you mean 'http'?"),
         (BOX + "http:80 ready=log:(", "ready=log:( is no regular expression"),
         (BOX + "http:80 ready=http:x", "ready=http:x is none of its forms"),

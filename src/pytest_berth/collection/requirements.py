@@ -39,7 +39,8 @@ def prepare(item: pytest.Item, services: Sequence[Service], exported: Collection
     """
     settings = item.config.stash[SETTINGS]
     item.stash[_REACHED] = _names_by_module(item)
-    for service in services:
+    # What comes first is cleaned up first: what depends on others, and may write to them.
+    for service in sorted(services, key=lambda each: not each.depends_on):
         if server_scopes.is_dedicated(item, service, settings):
             server_scopes.use_dedicated_fixtures(item, service)
         if fixtures_reached(item, service):

@@ -110,6 +110,8 @@ class Service:
         snapshots: Whether the data of an initialised server is worth keeping.
         reusable: Whether `Backend.reset_server` cleans so well that a later run can have it.
         compose: What it takes from a project's Compose file.
+        depends_on: The services that are ready before it, in containers as it is, by the names
+            under which it finds them on a network.
         claims: Whether `Backend.placeholders` takes something that `Backend.release` gives back.
         usual_start: Seconds that a start takes, roughly: the slowest service is begun first, and
             the modules that need it come last.
@@ -146,6 +148,7 @@ class Service:
         snapshots: bool = False,
         reusable: bool = False,
         compose: FromCompose | None = None,
+        depends_on: Mapping[str, Service] | None = None,
         claims: bool = False,
         usual_start: float = 1.0,
     ) -> None:
@@ -190,6 +193,7 @@ class Service:
         self.snapshots = snapshots
         self.reusable = reusable
         self.compose = compose
+        self.depends_on = dict(depends_on or {})
         self.claims = claims
         self.usual_start = usual_start
         self.distribution = ""

@@ -56,7 +56,8 @@ def _of_session(service: Service) -> Iterator[tuple[str, Any]]:
         NoSourceError: No source can serve; with ``berth_missing = skip`` the test is skipped.
         StartError: It did not become ready within ``berth_start_timeout`` seconds.
     """
-    yield _fixture(f"{prefix}_server", server, "session", [_CONFIG], about, "RunningServer")
+    names = [_CONFIG, *_before(service)]
+    yield _fixture(f"{prefix}_server", server, "session", names, about, "RunningServer")
     about = "The worker's namespace, and berth's connections to it."
     names = [_CONFIG, f"{prefix}_server", *service.needs]
     yield _fixture(service.namespace, namespace, "session", names, about, "Namespace")
@@ -109,12 +110,21 @@ def _of_test(service: Service) -> Iterator[tuple[str, Any]]:
         about = f"`{{}}` for a test that has a {service.noun} of its own."
         names = [_CONFIG, f"{prefix}_server", *service.needs]
         made: tuple[tuple[str, Callable[..., Any], list[str]], ...] = (
-            (f"{prefix}_server", server, [_CONFIG]),
+            (f"{prefix}_server", server, [_CONFIG, *_before(service)]),
             (service.namespace, namespace, names),
             (service.address, address, [service.namespace]),
         )
         for name, function, arguments in made:
             yield _fixture(own[name], function, "function", arguments, about.format(name), "object")
+
+
+def _before(service: Service) -> list[str]:
+    """Return the fixtures of what a service depends on: a test that has it reaches those, too.
+
+    The address, as what comes by this way commits; and with it there is the namespace, such as a
+    database.
+    """
+    return list(dict.fromkeys(each.address for each in service.depends_on.values()))
 
 
 def _scopes(service: Service) -> str:

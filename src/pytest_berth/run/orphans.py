@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 from pytest_berth.config.options import may_outlive_run
 from pytest_berth.run import heartbeat, process_identity, registry
 from pytest_berth.run.reuse import records
-from pytest_berth.sources import labels
+from pytest_berth.sources import labels, networks
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -88,7 +88,7 @@ def sweep(source: Source, run: Run, progress: Progress) -> None:
 
 
 def containers(engine: Engine) -> Iterator[Orphan]:
-    """Yield the containers of all runs on an engine."""
+    """Yield the containers of all runs on an engine, and then their networks."""
     # Without the details of each, which would cost a request, and fail where one is gone meanwhile.
     listed = engine.containers.list(all=True, filters={"label": labels.RUN}, sparse=True)
     of_runs = [_state_of_run(engine, each.attrs["Labels"]) for each in listed]
@@ -103,6 +103,17 @@ def containers(engine: Engine) -> Iterator[Orphan]:
             _state(of_run, container.id, found.get(labels.REUSE, ""), kept_in),
             found.get(labels.USER) == _user(),
             container,
+        )
+
+    for network in networks.of_runs(engine):
+        found = network.attrs["Labels"]
+        yield Orphan(
+            found[labels.RUN],
+            network.name,
+            f"{found.get(labels.PROJECT, '?')} on {found.get(labels.HOST, '?')}",
+            _state_of_run(engine, found),
+            found.get(labels.USER) == _user(),
+            networks.Network(engine, network.id),
         )
 
 

@@ -189,7 +189,8 @@ def _needed(
     """Yield each service whose shared server a test needs, with the first such test."""
     integration = [item for item in items if is_integration(item)]
     for service in services:
-        for item in integration:
+        # What depends on others starts when their namespaces are there, which a test opens.
+        for item in integration if not service.depends_on else ():
             shared = fixtures_reached(item, service) and not server_scopes.is_dedicated(
                 item, service, settings
             )

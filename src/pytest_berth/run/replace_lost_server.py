@@ -11,14 +11,24 @@ from typing import TYPE_CHECKING
 from pytest_berth.errors import StartError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from pytest_berth.api import Server, Service
     from pytest_berth.run.server_start import Starter
 
 _MOST_RESTARTS = 2
 
 
-def replace_lost(starter: Starter, service: Service, lost: Server) -> Server:
+def replace_lost(
+    starter: Starter, service: Service, lost: Server, beside: Mapping[str, Server]
+) -> Server:
     """Launch a server in the place of a lost one, with its address and its account.
+
+    Args:
+        starter: What starts servers.
+        service: The service.
+        lost: The lost server.
+        beside: The servers that it depends on, by the names under which it finds them.
 
     Raises:
         RunEndedError: The run ended meanwhile; nothing of the server is left.
@@ -35,4 +45,4 @@ def replace_lost(starter: Starter, service: Service, lost: Server) -> Server:
     plan = dataclasses.replace(
         lost, handle={}, restarts=lost.restarts + 1, reuse_record="", reattached=False
     )
-    return starter.launch(service, plan)
+    return starter.launch(service, starter.beside(service, plan, beside))

@@ -324,9 +324,9 @@ class Manager:
             if lost:
                 from pytest_berth.run.replace_lost_server import replace_lost
 
-                ready = replace_lost(self.starter, service, lost)
+                ready = replace_lost(self.starter, service, lost, self._beside(service))
             else:
-                ready = self.starter.start(service, name)
+                ready = self.starter.start(service, name, self._beside(service))
         except RunEndedError:
             raise
         except BerthError as error:
@@ -340,6 +340,10 @@ class Manager:
         if name == self._key(service) and not ready.reattached:
             self.progress.note(str(ready))
         return ready
+
+    def _beside(self, service: Service) -> dict[str, Server]:
+        """Return the servers that a service depends on, started if need be."""
+        return {name: self.server(each) for name, each in service.depends_on.items()}
 
     def _lock(self, name: str) -> threading.RLock:
         """Return the lock of one server: others are started beside it."""

@@ -17,7 +17,7 @@ from pytest_berth.sources.choose import Sources, choose
 from pytest_berth.waiting import now
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
     from contextlib import AbstractContextManager
 
     from pytest_berth.api import Progress, Server, Service, Source
@@ -77,8 +77,15 @@ class Starter:
         self.progress.note(str(server))
         return server
 
-    def start(self, service: Service, name: str) -> Server:
+    def start(
+        self, service: Service, name: str, beside: Mapping[str, Server] | None = None
+    ) -> Server:
         """Launch the server, and return it when it answers; or return the one taken over.
+
+        Args:
+            service: The service.
+            name: The server's key.
+            beside: The servers that it depends on, by the names under which it finds them.
 
         Raises:
             NoSourceError: No source can serve.
@@ -86,7 +93,25 @@ class Starter:
             StartError: It did not become ready; nothing of it is left.
         """
         plan = self.plan(service, name)
-        return self.registry.read("ready", name) or self.launch(service, plan)
+        ready = self.registry.read("ready", name)
+        return ready or self.launch(service, self.beside(service, plan, beside or {}))
+
+    def beside(self, service: Service, plan: Server, others: Mapping[str, Server]) -> Server:
+        """Return a plan that says which servers the new one is to find on a network.
+
+        Raises:
+            NoSourceError: One of them is not in a container, and cannot be found there.
+        """
+        for name, other in others.items():
+            if other.source != "container":
+                option = service.depends_on[name].source.name
+                raise NoSourceError(
+                    f"{plan.service} depends on {other.service}, which is not in a container.",
+                    why=f"it comes from the source {other.source!r}: {other.reason}",
+                    remedy=f"berth_source = container, or {option} = container",
+                )
+        found = {name: [each.key, each.handle["container"]] for name, each in others.items()}
+        return dataclasses.replace(plan, handle={"beside": found}) if found else plan
 
     def launch(self, service: Service, plan: Server) -> Server:
         """Launch a server as it is planned, and return it when it answers.

@@ -10,7 +10,7 @@ from pytest_berth import manifest
 from pytest_berth.config import loading
 from pytest_berth.config.descriptor import Service
 from pytest_berth.config.options import COMPOSE, COMPOSE_PROFILES, SERVICES, Option, words
-from pytest_berth.errors import SettingsError, together
+from pytest_berth.errors import SettingsError, nearest, together
 from pytest_berth.services.generic import lines
 
 if TYPE_CHECKING:
@@ -67,12 +67,16 @@ def declare(config: pytest.Config, parser: pytest.Parser, known: Sequence[Servic
     found: list[Service] = []
     for each in declared:
         problems += _taken(each, [*known, *found])
-        found.append(descriptor(each))
+        try:
+            found.append(descriptor(each, _dependencies(each, [*known, *found])))
+        except SettingsError as problem:
+            problems.append(problem)
     wrong = together(problems)
     if wrong:
         raise wrong
     for service in found:
         manifest.add_options(parser, (option.row for option in service.options))
+    found.reverse()  # what depends on others comes before them: it is cleaned up first
     return Declared(found, composed.presets, composed.told)
 
 
@@ -97,7 +101,27 @@ def _composed(config: pytest.Config, known: Sequence[Service]) -> _Composed:
     return _Composed(found.declared, presets, "; ".join(told))
 
 
-def descriptor(declared: Declaration) -> Service:
+def _dependencies(declared: Declaration, known: Sequence[Service]) -> dict[str, Service]:
+    """Return what a service depends on, directly or not, by the names under which it finds it.
+
+    Raises:
+        SettingsError: There is no such service, or none that is declared before.
+    """
+    by_name = {each.prefix: each for each in known} | {each.name: each for each in known}
+    found: dict[str, Service] = {}
+    for alias, name in declared.depends_on.items():
+        if name not in by_name:
+            raise SettingsError(
+                f"{declared.name} depends on {name!r}, which is no service declared before it.",
+                why=f"{declared.origin} says so",
+                remedy=f"declare it in a line before; {nearest(name, by_name)}",
+            )
+        found |= by_name[name].depends_on
+        found[alias] = by_name[name]
+    return found
+
+
+def descriptor(declared: Declaration, depends_on: Mapping[str, Service] | None = None) -> Service:
     """Return the descriptor of a declared service."""
     name = declared.name
     allow_reset: Option[tuple[str, ...]] = Option(
@@ -114,6 +138,7 @@ def descriptor(declared: Declaration) -> Service:
         schemes=(declared.scheme(),),
         scope=declared.scope,
         options=[allow_reset],
+        depends_on=depends_on,
         address_help=f"URL of the first port of {name}, as {declared.origin} declares it.",
     )
 

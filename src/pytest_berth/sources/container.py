@@ -16,7 +16,7 @@ from pytest_berth.api import Backend, Credentials, Server
 from pytest_berth.config.options import RYUK
 from pytest_berth.debug_log import debug
 from pytest_berth.errors import BerthError, NoSourceError, StartError
-from pytest_berth.sources import images, ports, ryuk, snapshots
+from pytest_berth.sources import images, networks, ports, ryuk, snapshots
 from pytest_berth.sources.container_engine import (
     Engine,
     EngineUnreachableError,
@@ -144,6 +144,9 @@ class ContainerSource:
         reaper = ryuk.start() if self.settings[RYUK] else None
         container = self._create(plan, spec)
         try:
+            network = networks.join(
+                self.engine, container.id, plan, self._name(plan), self._labels(spec.image)
+            )
             container.put_archive("/", _archive(spec.files))
             container.start()
             host = self.engine.host(container.id)
@@ -156,6 +159,7 @@ class ContainerSource:
             failed = isinstance(error, (DockerException, ConnectionError))
             problem = _not_started(plan, error, container) if failed else error
             container.remove(force=True, v=True)
+            networks.remove_of(self.engine, self._name(plan))
             raise problem from error
         if self.engine.maps_ports and not self.engine.on_this_host:
             progress.note(
@@ -165,6 +169,7 @@ class ContainerSource:
         handle = {
             "container": container.id,
             "run": self.run_id,
+            "network": network,
             "reaper": reaper,
             "snapshot_file": spec.snapshot_file.path if spec.snapshot_file else "",
         }
@@ -206,6 +211,8 @@ class ContainerSource:
     def stop(self, server: Server) -> None:
         """Remove the container and its anonymous volumes."""
         _remove(lambda: self._container(server))
+        if server.handle.get("network"):
+            networks.remove(self.engine, server.handle["network"])
         if server.handle.get("reaper") and not server.slot:
             ryuk.stop(self.engine, server.handle["reaper"])
 
@@ -238,6 +245,7 @@ class ContainerSource:
             found = self.engine.containers.get(self._name(plan))
             if found.labels.get(RUN) == self.run_id:
                 _remove(lambda: self.engine.containers.get(found.id))
+                networks.remove_of(self.engine, self._name(plan))
 
     def identity(self, service: Service) -> Sequence[str] | None:
         """Return the engine, the image's id, and all that a container is created with."""
@@ -265,6 +273,8 @@ class ContainerSource:
                 continue
             with removal():
                 container.remove(force=True, v=True)
+        for network in networks.of_run(self.engine, self.run_id):
+            networks.remove(self.engine, network.id)
 
     def log_position(self, server: Server) -> float:
         """Return the engine's present position in the log: the time."""

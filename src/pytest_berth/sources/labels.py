@@ -12,5 +12,7 @@ OWNER = f"{PREFIX}owner"
 USER = f"{PREFIX}user"
 HOST = f"{PREFIX}host"
 PROJECT = f"{PREFIX}project"
+# On a network: the servers that a container finds there, as JSON: key by name.
+BESIDE = f"{PREFIX}beside"
 # Where the records of reused servers are; empty where none is reused.
 REUSE = f"{PREFIX}kept"

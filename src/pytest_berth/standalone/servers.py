@@ -171,10 +171,20 @@ def running(
     with ExitStack() as stack:
         stack.callback(berth.end)
         stack.enter_context(found.importable())
-        _start(berth, services)
-        opened = {each.name: _open(config, each, stack) for each in services}
+        asked = _with_dependencies(services)
+        # What depends on others starts when their namespaces are there.
+        _start(berth, [each for each in asked if not each.depends_on])
+        opened = {each.name: _open(config, each, stack) for each in asked}
         values = {name: text for each in opened.values() for name, text in each.values.items()}
         yield Servers(opened, exports.render(berth.exports, values))
+
+
+def _with_dependencies(services: Sequence[Service]) -> list[Service]:
+    """Return services and what they depend on, those last that depend on others."""
+    found = {
+        each.name: each for service in services for each in (*service.depends_on.values(), service)
+    }
+    return sorted(found.values(), key=lambda each: len(each.depends_on))
 
 
 def _start(berth: PluginState, services: Sequence[Service]) -> None:

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import re
 import shlex
+from dataclasses import replace
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -50,12 +52,14 @@ class Composed(NamedTuple):
         presets: What berth's own services take from the files, by the options' names.
         become: What each service has become, for the header.
         left: What is not honoured: ``mail.privileged``.
+        names: What services are called here, by their names in the files.
     """
 
     declared: list[Declaration]
     presets: dict[str, Preset]
     become: list[str]
     left: list[str]
+    names: dict[str, str]
 
 
 def compose(
@@ -80,7 +84,7 @@ def compose(
     """
     services, told = files.read(paths, environment, origin)
     file = " + ".join(path.name for path in paths)
-    found = Composed([], {}, [], told)
+    found = Composed([], {}, [], told, {})
     taken: set[str] = set()
     for name, service in services.items():
         if not _is_on(service, profiles):
@@ -93,7 +97,31 @@ def compose(
                 why=f"berth_compose is set by {origin}",
                 remedy="correct it there, or give it a profile that is not switched on",
             ) from error
-    return found
+    try:
+        return found._replace(declared=_in_order(found))
+    except CycleError as error:
+        raise SettingsError(
+            f"services of {file} depend on each other in a circle.",
+            why=f"{' -> '.join(error.args[1])}; berth_compose is set by {origin}",
+            remedy="leave one depends_on out",
+        ) from None
+
+
+def _in_order(found: Composed) -> list[Declaration]:
+    """Return what is declared, those first that others depend on; what is left out is named.
+
+    Raises:
+        CycleError: There is no such order.
+    """
+    settled = {}
+    for each in found.declared:
+        names = {alias: found.names[alias] for alias in each.depends_on if alias in found.names}
+        left = each.depends_on.keys() - names.keys()
+        found.left.extend(f"{each.name}.depends_on.{alias}" for alias in sorted(left))
+        settled[each.name] = replace(each, depends_on=names)
+    needed = {name: list(each.depends_on.values()) for name, each in settled.items()}
+    order = TopologicalSorter(needed).static_order()
+    return [settled[name] for name in order if name in settled]
 
 
 def _is_on(service: Mapping[str, Any], profiles: Sequence[str]) -> bool:
@@ -137,6 +165,7 @@ def _add(
     variables = _environment(service, environment)
     if own:
         kind, fits = own
+        found.names[name] = kind.name
         _preset(found, name, service, kind, variables, file, fits=fits)
         about = "" if fits else f" (berth's own image, not {service['image']})"
         found.become.append(f"{name} is {kind.name}{about}")
@@ -146,6 +175,7 @@ def _add(
         declared, left = _declaration(name, service, variables, file)
         if declared.ports:
             found.declared.append(declared)
+            found.names[name] = declared.name
             found.become.append(f"{name} is of any image")
             found.left.extend(f"{name}.{key}" for key in left)
         else:
@@ -292,6 +322,7 @@ def _declaration(
             copied,
             options,
             parse_scope(given["scope"]) if "scope" in given else "",
+            depends_on={each: each for each in service.get("depends_on") or {}},
             in_memory=tuple(each.partition(":")[0] for each in service.get("tmpfs") or ()),
         ),
         left,

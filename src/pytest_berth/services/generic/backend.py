@@ -117,9 +117,9 @@ class Generic(Backend):
         """Return the placeholders' values; port and URL take the name of a port as a format."""
         prefix, declared = self.service.prefix, self._declared
         return {
-            self.service.address: _ByPort(partial(url, server, declared)),
+            self.service.address: _ByPort.of(partial(url, server, declared)),
             f"{prefix}_host": server.host,
-            f"{prefix}_port": _ByPort(
+            f"{prefix}_port": _ByPort.of(
                 lambda name: str(reached_at(server, declared, declared.port(name)))
             ),
         }
@@ -211,11 +211,17 @@ class Generic(Backend):
             )
 
 
-class _ByPort:
-    """The value of a placeholder, whose format is the name of a port."""
+class _ByPort(str):
+    """The value of a placeholder for the first port; its format is the name of another one."""
 
-    def __init__(self, find: Callable[[str], str]) -> None:
-        self._find = find
+    _find: Callable[[str], str]
+
+    @classmethod
+    def of(cls, find: Callable[[str], str]) -> _ByPort:
+        """Return what finds the value of each port."""
+        made = cls(find(""))
+        made._find = find
+        return made
 
     def __format__(self, name: str) -> str:
         """Return it for a port.
@@ -224,7 +230,3 @@ class _ByPort:
             SettingsError: There is no port of that name.
         """
         return self._find(name)
-
-    def __str__(self) -> str:
-        """Return it for the first port."""
-        return self._find("")

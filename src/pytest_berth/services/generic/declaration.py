@@ -31,6 +31,7 @@ class Declaration:
         command: Arguments for the image's entry point.
         files: Files of this machine by their path in the container.
         options: Further arguments of docker-py's ``containers.create``.
+        depends_on: Services that are ready before it, by the names under which it finds them.
         in_memory: Directories that are kept in memory.
         chosen_scope: Who shares a server, where that is written.
     """
@@ -47,6 +48,7 @@ class Declaration:
     options: Mapping[str, Any] = field(default_factory=dict)
     chosen_scope: str = ""
     in_memory: tuple[str, ...] = ()
+    depends_on: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def first_port(self) -> int:
@@ -55,8 +57,11 @@ class Declaration:
 
     @property
     def scope(self) -> str:
-        """Who shares a server: a reset would empty it under other workers' tests."""
-        return self.chosen_scope or (WORKER if self.reset else RUN)
+        """Who shares a server: a reset would empty it under other workers' tests.
+
+        One that depends on others works on what they have for this worker.
+        """
+        return self.chosen_scope or (WORKER if self.reset or self.depends_on else RUN)
 
     def port(self, name: str | int = "") -> int:
         """Return a port inside the container by its name; the first one without.

@@ -37,6 +37,8 @@ _FORMS = {
     "env.NAME=": "an environment variable",
     "file./path=": "a file of this project, by its absolute path in the container",
     "command=": "arguments for the image's entry point",
+    "depends_on=": "names of other services, with commas: they are ready before it, and it finds"
+    " them by name",
     "scope=": "run, worker or test: who shares a server",
 }
 
@@ -89,6 +91,7 @@ def _parse(line: str, root: Path, origin: str) -> Declaration:
         files,
         {},
         parse_scope(values["scope"]) if "scope" in values else "",
+        depends_on={each: each for each in values.get("depends_on", "").split(",") if each},
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pytest_berth.config.descriptor import Service
+from pytest_berth.config.descriptor import FromCompose, Service
 from pytest_berth.services.mongodb import options as ini
 
 MONGODB = Service(
@@ -16,6 +16,7 @@ MONGODB = Service(
     url=ini.URL,
     settings=ini.SETTINGS,
     options=ini.OPTIONS,
+    compose=FromCompose(images=("mongo",)),
     extra="mongodb",
     packages=("pymongo",),
     fixtures=("mongo_client", "mongo_database", "mongo_async_client", "mongo_async_database"),
