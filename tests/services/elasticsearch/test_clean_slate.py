@@ -36,8 +36,8 @@ SEEDED = """
         rest.put("/products/_doc/1", {"name": "tea", "stock": 1.0})
         rest.put("/products/_doc/2?routing=a", {"name": "cup", "stock": 0.1})
         rest.put("/sharded", {"settings": {"number_of_shards": 3}})
-        for id_ in range(20):
-            rest.put(f"/sharded/_doc/{id_}", {"id": id_})
+        lines = [f'{{"index": {{"_id": "{id_}"}}}}\\n{{"id": {id_}}}' for id_ in range(400)]
+        rest.post_lines("/sharded/_bulk", lines)
         rest.put("/_ingest/pipeline/upper", {"processors": []})
         rest.put("/_component_template/part", {"template": {"settings": {}}})
         body = {"index_patterns": ["log-*"], "composed_of": ["part"]}
@@ -52,7 +52,7 @@ TESTS = """
 
     def look(rest):
         assert found(rest, "products") == 2
-        assert found(rest, "sharded") == 20
+        assert found(rest, "sharded") == 400
         assert rest.get("/products/_doc/1")["_source"] == {"name": "tea", "stock": 1.0}
         assert rest.get("/products/_doc/2?routing=a")["_source"] == {"name": "cup", "stock": 0.1}
         told = rest.get("/products")["products"]
@@ -76,12 +76,13 @@ TESTS = """
 
     def changes(rest):
         rest.post("/products/_update/1", {"doc": {"stock": 2}})
-        for id_ in range(0, 20, 3):
+        for id_ in range(0, 400, 50):
             rest.put(f"/sharded/_doc/{id_}", {"id": -1})
 
     def deletes(rest):
         rest.delete("/products/_doc/2?routing=a")
-        rest.delete("/sharded/_doc/7")
+        for id_ in (7, 8, 399):
+            rest.delete(f"/sharded/_doc/{id_}")
 
     def deletes_and_writes_anew(rest):
         rest.delete("/products/_doc/1")

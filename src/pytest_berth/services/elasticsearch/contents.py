@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, field
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pytest_berth.services.elasticsearch.rest import joined
@@ -31,6 +32,8 @@ PATHS = {
     "data stream": "_data_stream",
 }
 _PAGE = 5_000
+# Deleted documents are looked for in as many parts of an index.
+_MOST_PARTS, _SMALLEST_PART = 200, 50
 # Names that fit into the path of one request.
 _AT_ONCE = 40
 _OPEN = "open"
@@ -246,23 +249,41 @@ class Contents:
                 if numbers.get(id_) != number:
                     numbers[id_] = number
                     self.known[DOCUMENT, index, id_] = document
-        if total != len(numbers):
-            pages = self._pages(index, -1, with_sources=False)
-            found = {id_ for page in pages for id_, _, _ in page.documents}
-            for id_ in numbers.keys() - found:
+        if total < len(numbers):
+            for id_ in self._deleted(index, numbers):
                 del numbers[id_], self.known[DOCUMENT, index, id_]
+
+    def _deleted(self, index: str, numbers: Mapping[str, int]) -> set[str]:
+        """Return which known documents are gone: parts that are short of some are read."""
+        parts = _parts(numbers)
+        ranges = [{"from": part[0][1], "to": part[-1][1] + 1} for part in parts]
+        found = self.rest.post(
+            f"/{joined([index])}/_search?filter_path=aggregations.parts.buckets.doc_count",
+            {"size": 0, "aggs": {"parts": {"range": {"field": "_seq_no", "ranges": ranges}}}},
+        )
+        counted = [each["doc_count"] for each in found["aggregations"]["parts"]["buckets"]]
+        gone: set[str] = set()
+        for part, count in zip(parts, counted, strict=True):
+            if count != len(part):
+                first, last = part[0][1], part[-1][1]
+                pages = self._pages(index, first - 1, with_sources=False, until=last)
+                there = {id_ for page in pages for id_, _, _ in page.documents}
+                gone |= {id_ for id_, _ in part} - there
+        return gone
 
     def _drop_documents(self, index: str) -> None:
         for id_ in self._numbers.pop(index, {}):
             del self.known[DOCUMENT, index, id_]
 
-    def _pages(self, index: str, since: int, *, with_sources: bool) -> Iterator[_Page]:
+    def _pages(
+        self, index: str, since: int, *, with_sources: bool, until: int | None = None
+    ) -> Iterator[_Page]:
         """Yield the documents whose last operation came later, by its number, in order."""
         while True:
             found = self.rest.post(
                 f"/{joined([index])}/_search?filter_path=hits.hits,aggregations.all.doc_count",
                 {
-                    "query": {"range": {"_seq_no": {"gt": since}}},
+                    "query": {"range": {"_seq_no": {"gt": since, "lte": until}}},
                     # An index that never had a document does not know the field.
                     "sort": [{"_seq_no": {"order": "asc", "unmapped_type": "long"}}],
                     "size": _PAGE,
@@ -277,6 +298,17 @@ class Contents:
                 return
             # Another shard may have an operation of the last one's number.
             since = hits[-1]["sort"][0] - 1
+
+
+def _parts(numbers: Mapping[str, int]) -> list[list[tuple[str, int]]]:
+    """Return documents by their operations, in parts of which no two share a number."""
+    parts: list[list[tuple[str, int]]] = []
+    size = max(_SMALLEST_PART, len(numbers) // _MOST_PARTS)
+    for id_, number in sorted(numbers.items(), key=itemgetter(1)):
+        if not parts or (len(parts[-1]) >= size and parts[-1][-1][1] != number):
+            parts.append([])
+        parts[-1].append((id_, number))
+    return parts
 
 
 def chunks(names: Sequence[str]) -> Iterator[Sequence[str]]:

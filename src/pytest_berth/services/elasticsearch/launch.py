@@ -26,6 +26,8 @@ FIT_FOR_TESTS = {
     # Else a disk that is nearly full turns every index read-only.
     "cluster.routing.allocation.disk.threshold_enabled": "false",
     "cluster.max_shards_per_node": "20000",
+    # A failing test's report shows the log; each index that is made has a dozen lines at INFO.
+    "logger.level": "WARN",
 }
 _HEAP = "-Xms512m -Xmx512m"
 # A short life: no compiler that pays off late.
@@ -38,7 +40,7 @@ appender.console.type = Console
 appender.console.name = console
 appender.console.layout.type = PatternLayout
 appender.console.layout.pattern = [%d{ISO8601}][%-5p][%-25c{1.}] %m%n
-rootLogger.level = info
+rootLogger.level = warn
 rootLogger.appenderRef.console.ref = console
 """
 
