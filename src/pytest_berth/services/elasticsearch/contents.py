@@ -118,7 +118,7 @@ class Contents:
     """All that is known of a worker's part of a server, kept up to date by few requests.
 
     Attributes:
-        rest: berth's own connections.
+        rest: berth's own connection.
         names: Which names are the worker's.
         known: Everything by key.
         shared: Names of indices that are no worker's, on a server that all use.
@@ -144,7 +144,8 @@ class Contents:
             "&filter_path=indices.*.uuid,indices.*.shards.*.routing.primary"
             ",indices.*.shards.*.seq_no.max_seq_no"
         )
-        state, told = self.rest.get_two("/_cluster/state/version?filter_path=version", stats)
+        state = self.rest.get("/_cluster/state/version?filter_path=version")
+        told = self.rest.get(stats)
         indices = told.get("indices", {}) if told else {}
         return Look(
             state["version"],

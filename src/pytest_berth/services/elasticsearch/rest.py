@@ -1,4 +1,4 @@
-"""berth's own requests to a server, each over a connection that has told whose server it is.
+"""berth's own requests to a server, over a connection that has told whose server it is.
 
 They go by the standard library: neither client is needed, and neither can be in the way.
 """
@@ -65,20 +65,17 @@ class Rest:
         self._cluster = ""
         kind = HTTPSConnection if server.parameters.get("scheme") == "https" else HTTPConnection
         place = (server.host, server.port)
-        # Two of them: a look at the server asks two questions at once.
-        self._connections = [kind(*place, timeout=answers_within) for _ in range(2)]
+        self._connection = kind(*place, timeout=answers_within)
+        self._connection.auto_open = 0  # each one is asked first whose server it leads to
         account = server.credentials
         self._headers = {"Accept": "application/json"}
         if account.user:
             secret = base64.b64encode(f"{account.user}:{account.password}".encode()).decode()
             self._headers["Authorization"] = f"Basic {secret}"
-        for each in self._connections:
-            each.auto_open = 0  # no connection that has not been asked whose server it leads to
 
     def close(self) -> None:
-        """Close the connections; the next request opens them anew."""
-        for each in self._connections:
-            each.close()
+        """Close the connection; the next request opens it anew."""
+        self._connection.close()
 
     def on(self, server: Server) -> None:
         """Go on with the server that takes the place of the former one."""
@@ -88,26 +85,11 @@ class Rest:
     def about(self) -> dict[str, Any]:
         """Return what the server tells of itself, asked anew."""
         self.close()
-        with self._open(self._connections[0]) as told:
-            return told
+        return self._open()
 
     def get(self, path: str, *, or_none: bool = False) -> Any:
         """Return the answer to a GET; None where there is no such thing, if that may be."""
         return self._request("GET", path, or_none=or_none)
-
-    def get_two(self, first: str, second: str) -> tuple[Any, Any]:
-        """Return the answers to two GETs, which the server works on at the same time."""
-        try:
-            for connection, path in zip(self._connections, (first, second), strict=True):
-                self._send(connection, "GET", path, None)
-            one, other = (connection.getresponse() for connection in self._connections)
-            return self._answer(one, "GET", first), self._answer(other, "GET", second)
-        except CONNECTION_ERRORS:
-            self.close()
-            return self.get(first), self.get(second)
-        except RequestRefusedError:
-            self.close()  # the other answer has not been read
-            raise
 
     def put(self, path: str, body: object) -> Any:
         """Return the answer to a PUT."""
@@ -128,45 +110,43 @@ class Rest:
     def _request(
         self, method: str, path: str, body: str | None = None, *, or_none: bool = False
     ) -> Any:
-        connection = self._connections[0]
+        connection = self._connection
         was_open = connection.sock is not None
         try:
-            self._send(connection, method, path, body)
+            self._send(method, path, body)
             response = connection.getresponse()
         except (ConnectionError, HTTPException) as error:
             connection.close()
             if not was_open or isinstance(error, ForeignServerError):
                 raise
             # It was closed while idle. Each request of ours may be carried out twice.
-            self._send(connection, method, path, body)
+            self._send(method, path, body)
             response = connection.getresponse()
         except OSError:
             connection.close()
             raise
-        return self._answer(response, method, path, or_none=or_none)
+        return self._answer(response, f"{method} {path}", or_none=or_none)
 
-    def _send(self, connection: HTTPConnection, method: str, path: str, body: str | None) -> None:
-        if connection.sock is None:
-            with self._open(connection):
-                pass
+    def _send(self, method: str, path: str, body: str | None) -> None:
+        if self._connection.sock is None:
+            self._open()
         headers = self._headers
         if body is not None:
             kind = "x-ndjson" if body.endswith("\n") else "json"
             headers = {**headers, "Content-Type": f"application/{kind}"}
-        connection.request(method, path, body.encode() if body is not None else None, headers)
+        self._connection.request(method, path, body and body.encode(), headers)
 
-    @contextmanager
-    def _open(self, connection: HTTPConnection) -> Iterator[dict[str, Any]]:
-        """Connect, and make sure that it is the server that is meant."""
+    def _open(self) -> dict[str, Any]:
+        """Connect, make sure that it is the server that is meant, and return what it tells."""
         try:
-            connection.connect()
-            connection.request("GET", "/", headers=self._headers)
-            told = self._answer(connection.getresponse(), "GET", "/")
+            self._connection.connect()
+            self._connection.request("GET", "/", headers=self._headers)
+            told: dict[str, Any] = self._answer(self._connection.getresponse(), "GET /")
             self._require_meant(told)
-            yield told
         except BaseException:
-            connection.close()
+            self._connection.close()
             raise
+        return told
 
     def _require_meant(self, told: Any) -> None:
         name, uuid = (str(told.get(key, "")) for key in ("cluster_name", "cluster_uuid"))
@@ -183,18 +163,18 @@ class Rest:
         if not token and uuid != _NO_CLUSTER_YET:
             self._cluster = uuid
 
-    def _answer(self, response: Any, method: str, path: str, *, or_none: bool = False) -> Any:
+    def _answer(self, response: Any, request: str, *, or_none: bool = False) -> Any:
         content = response.read()
         if response.status == _NOT_FOUND and or_none:
             return None
         if response.status >= _REFUSED:
-            raise RequestRefusedError(f"{method} {path}", response.status, content)
+            raise RequestRefusedError(request, response.status, content)
         return json.loads(content) if content else None
 
 
 @contextmanager
 def connected(server: Server, *, answers_within: float = ANSWERS_WITHIN) -> Iterator[Rest]:
-    """Open berth's own connections to a server."""
+    """Open berth's own connection to a server."""
     opened = Rest(server, answers_within=answers_within)
     try:
         yield opened
