@@ -18,6 +18,7 @@ import pika.connection
 import psycopg
 import psycopg2.pool
 import pymongo
+import pymysql
 import pytest
 import redis.asyncio
 import sqlalchemy
@@ -37,6 +38,7 @@ from pytest_berth.compat import (
     psycopg2_private,
     psycopg_private,
     pymongo_private,
+    pymysql_private,
     pytest_private,
     redis_private,
     sqlalchemy_private,
@@ -238,6 +240,14 @@ def test_pymongo() -> None:
     for module, names in places.items():
         source = inspect.getsource(importlib.import_module(f"pymongo.asynchronous.{module}"))
         assert [name for name in names if name not in source] == []
+
+
+def test_pymysql() -> None:
+    connection = pymysql.connect(read_timeout=30, defer_connect=True)
+    with pymysql_private.answers_within(connection, 1):
+        assert vars(connection)["_read_timeout"] == 1
+    assert vars(connection)["_read_timeout"] == 30
+    assert "settimeout(self._read_timeout)" in inspect.getsource(pymysql.connections)
 
 
 def test_kafka_python() -> None:

@@ -141,8 +141,17 @@ def _names(hosts: Iterable[str | None]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(filter(None, hosts))) or ("localhost",)
 
 
+def of_mysql(connection: Any) -> Place | None:
+    """Return the place of a connection of PyMySQL or aiomysql; None of a connection of another."""
+    if not type(connection).__mro__[-2].__module__.startswith(("pymysql.", "aiomysql.")):
+        return None
+    database = connection.db or ""
+    name = database.decode() if isinstance(database, bytes) else database
+    return Place("mysql", _names([connection.host]), int(connection.port), name)
+
+
 def _tell(connection: Any, seen: Callable[[Place], None], close: Callable[[], Any]) -> None:
-    place = of_postgres(connection)
+    place = of_postgres(connection) or of_mysql(connection)
     try:
         if place:
             seen(place)
@@ -218,6 +227,18 @@ def _of_asyncpg(module: ModuleType) -> Iterator[Any]:
     yield module, asyncpg_private.CONNECT, wrap
 
 
+def _of_pymysql(module: ModuleType) -> Iterator[Any]:
+    def wrap(original: Any, seen: Callable[[Place], None]) -> Any:
+        @wraps(original)
+        def connect(connection: Any, *args: Any, **options: Any) -> None:
+            original(connection, *args, **options)
+            _tell(connection, seen, connection.close)
+
+        return connect
+
+    yield module.Connection, "connect", wrap
+
+
 def _of_sqlalchemy(module: ModuleType) -> Iterator[Any]:
     """Watch what is taken from pools: connections that were opened before the test, too."""
 
@@ -284,6 +305,12 @@ def _opened_postgres(connection: Any) -> Iterator[Place]:
         yield place
 
 
+def _opened_mysql(connection: Any) -> Iterator[Place]:
+    place = of_mysql(connection) if connection.open else None
+    if place:
+        yield place
+
+
 def _opened_redis(client: Any) -> Iterator[Place]:
     # A client that only pretends, such as fakeredis', has connections of its own kind.
     for connection in redis_private.idle(client.connection_pool):
@@ -336,6 +363,7 @@ HOOKS: dict[str, Callable[[ModuleType], Iterator[Any]]] = {
     "psycopg2": _of_psycopg2,
     "asyncpg.connect_utils": _of_asyncpg,
     "sqlalchemy.pool": _of_sqlalchemy,
+    "pymysql.connections": _of_pymysql,
     "redis.connection": _of_redis,
     "redis.asyncio.connection": _of_async_redis,
     "kafka.net.manager": _of_kafka_python,
@@ -347,6 +375,7 @@ _OPENED: dict[str, Callable[[Any], Iterator[Place]]] = {
     "psycopg.AsyncConnection": _opened_postgres,
     "psycopg2.extensions.connection": _opened_postgres,
     "asyncpg.connection.Connection": _opened_postgres,
+    "pymysql.connections.Connection": _opened_mysql,
     "redis.client.Redis": _opened_redis,
     "redis.asyncio.client.Redis": _opened_redis,
     "kafka.producer.kafka.KafkaProducer": _opened_kafka,

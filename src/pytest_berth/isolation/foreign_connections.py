@@ -36,6 +36,7 @@ _LOOPBACK = {"localhost", "127.0.0.1", "::1"}
 # The databases that clients connect to only to make or drop others.
 _MAINTENANCE = {"postgres", "template1"}
 _USUAL = {"postgresql": 5432, "postgres": 5432, "redis": 6379, "rediss": 6379}
+_USUAL |= {"mysql": 3306, "mariadb": 3306}
 
 
 class ForeignServerWarning(pytest.PytestWarning):

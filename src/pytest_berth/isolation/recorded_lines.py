@@ -8,7 +8,7 @@ from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 from pytest_berth.isolation.recorder import CALL, Cut
-from pytest_berth.isolation.statement_hooks import SERVICE
+from pytest_berth.isolation.statement_hooks import DIALECTS
 from pytest_berth.shown_values import MASK, is_secret, masked, shown, word
 
 if TYPE_CHECKING:
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from pytest_berth.isolation.application_lines import Line
     from pytest_berth.isolation.recorder import Record
 
+_OF_STATEMENTS = frozenset(DIALECTS.values())
 _WIDEST = 160
 _LONGEST_VALUE = 40
 _LONGEST_PARAMETERS = 120
@@ -91,7 +92,7 @@ def _runs(records: Sequence[Record]) -> Iterator[Sequence[Record]]:
     """
 
     def key(record: Record) -> tuple[object, ...]:
-        alone = id(record) if record.error or record.service != SERVICE else 0
+        alone = id(record) if record.error or record.service not in _OF_STATEMENTS else 0
         return record.line, record.text, record.phase, record.connection, alone
 
     for _, alike in groupby(records, key):

@@ -1,4 +1,4 @@
-"""What the drivers of this process send to Postgres: told to a recorder, with the line it is by.
+"""What drivers of this process send to Postgres and MySQL: told to a recorder, with its line.
 
 SQLAlchemy's statements are taken where its dialects hand them to a driver, whichever that is; what
 it sends through a driver is not told again there. What is sent in C past these functions, such as
@@ -23,7 +23,9 @@ if TYPE_CHECKING:
     from pytest_berth.isolation.driver_hooks import Hooks
     from pytest_berth.isolation.recorder import Recorder
 
-SERVICE = "postgres"
+SERVICE, MYSQL = "postgres", "mysql"
+# The services that statements are sent to, by the names of SQLAlchemy's dialects.
+DIALECTS = {"postgresql": SERVICE, "mysql": MYSQL, "mariadb": MYSQL}
 
 
 def _told(
@@ -33,10 +35,11 @@ def _told(
     cursor: Any,
     given: tuple[Any, ...],
     error: BaseException | None = None,
+    service: str = SERVICE,
 ) -> None:
     statement, *parameters = given or ("",)
     recorder.add(
-        SERVICE,
+        service,
         statement,
         line,
         started,
@@ -47,7 +50,7 @@ def _told(
     )
 
 
-def _execute(original: Any, recorder: Recorder) -> Any:
+def _execute(original: Any, recorder: Recorder, service: str = SERVICE) -> Any:
     @wraps(original)
     def execute(cursor: Any, *args: Any, **options: Any) -> Any:
         __tracebackhide__ = True
@@ -59,15 +62,15 @@ def _execute(original: Any, recorder: Recorder) -> Any:
         try:
             result = original(cursor, *args, **options)
         except BaseException as error:
-            _told(recorder, line, started, cursor, given, error)
+            _told(recorder, line, started, cursor, given, error, service)
             raise
-        _told(recorder, line, started, cursor, given)
+        _told(recorder, line, started, cursor, given, None, service)
         return result
 
     return execute
 
 
-def _execute_async(original: Any, recorder: Recorder) -> Any:
+def _execute_async(original: Any, recorder: Recorder, service: str = SERVICE) -> Any:
     @wraps(original)
     async def told(line: Line, cursor: Any, *args: Any, **options: Any) -> Any:
         __tracebackhide__ = True
@@ -76,9 +79,9 @@ def _execute_async(original: Any, recorder: Recorder) -> Any:
         try:
             result = await original(cursor, *args, **options)
         except BaseException as error:
-            _told(recorder, line, started, cursor, given, error)
+            _told(recorder, line, started, cursor, given, error, service)
             raise
-        _told(recorder, line, started, cursor, given)
+        _told(recorder, line, started, cursor, given, None, service)
         return result
 
     return _with_line(original, recorder, told)
@@ -250,6 +253,10 @@ def _of_sqlalchemy(module: ModuleType) -> Iterator[tuple[Any, str, Any]]:
     yield module.DefaultDialect, "do_execute_no_params", _by_dialect
 
 
+def _of_sqlalchemy_mysql(module: ModuleType) -> Iterator[tuple[Any, str, Any]]:
+    yield module.MySQLDialect_mysqldb, "do_executemany", _by_dialect
+
+
 def _of_sqlalchemy_psycopg2(module: ModuleType) -> Iterator[tuple[Any, str, Any]]:
     yield module.PGDialect_psycopg2, "do_executemany", _by_dialect
 
@@ -258,7 +265,8 @@ def _by_dialect(original: Any, recorder: Recorder) -> Any:
     @wraps(original)
     def do_execute(dialect: Any, cursor: Any, *args: Any, **options: Any) -> Any:
         __tracebackhide__ = True
-        line = recorder.sender(sys._getframe(1)) if dialect.name == "postgresql" else None
+        service = DIALECTS.get(dialect.name, "")
+        line = recorder.sender(sys._getframe(1)) if service else None
         if line is None:
             return original(dialect, cursor, *args, **options)
         # Statement, parameters where there are any, and SQLAlchemy's context.
@@ -267,12 +275,21 @@ def _by_dialect(original: Any, recorder: Recorder) -> Any:
         try:
             result = original(dialect, cursor, *args, **options)
         except BaseException as error:
-            _told(recorder, line, started, cursor, given, error)
+            _told(recorder, line, started, cursor, given, error, service)
             raise
-        _told(recorder, line, started, cursor, given)
+        _told(recorder, line, started, cursor, given, None, service)
         return result
 
     return do_execute
+
+
+def _of_pymysql(module: ModuleType) -> Iterator[tuple[Any, str, Any]]:
+    """Watch `execute` only: `executemany` calls it."""
+    yield module.Cursor, "execute", partial(_execute, service=MYSQL)
+
+
+def _of_aiomysql(module: ModuleType) -> Iterator[tuple[Any, str, Any]]:
+    yield module.Cursor, "execute", partial(_execute_async, service=MYSQL)
 
 
 HOOKS: Hooks = {
@@ -283,4 +300,7 @@ HOOKS: Hooks = {
     "asyncpg.prepared_stmt": _of_prepared_asyncpg,
     "sqlalchemy.engine.default": _of_sqlalchemy,
     "sqlalchemy.dialects.postgresql.psycopg2": _of_sqlalchemy_psycopg2,
+    "pymysql.cursors": _of_pymysql,
+    "aiomysql.cursors": _of_aiomysql,
+    "sqlalchemy.dialects.mysql.mysqldb": _of_sqlalchemy_mysql,
 }

@@ -22,6 +22,7 @@ from pytest_berth.services.mysql.connections import quoted
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
+    from pytest_berth.services.mysql.changed_rows import Ask
     from pytest_berth.services.mysql.connections import Connection
     from pytest_berth.services.mysql.saved_rows import SavedRows
 
@@ -362,6 +363,25 @@ class Contents:
             for statement in saved.statements(copy):
                 self._connection.send(statement)
             self.copies[copy] = saved
+
+    def columns(self, table: str) -> Sequence[str]:
+        """Return the columns of a table that can be written to."""
+        return self._columns[table]
+
+    def keys(self, table: str) -> Sequence[str]:
+        """Return the columns of a table's primary key."""
+        return self._keys.get(table, ())
+
+    def written(self, ask: Ask) -> set[str]:
+        """Return the tables that were written to since they were last looked at, for a report."""
+        counts = _by_table(ask(self._counts_query)) if self._is_counted else None
+        changed = self._moved(counts)
+        return changed | self._cascaded(changed)
+
+    def altered(self, ask: Ask) -> list[str]:
+        """Return the names of what has another structure than the template, for a report."""
+        now = set(ask(_STRUCTURE.format(self._name)))
+        return sorted({str(line).partition("/")[0] for (line,) in now ^ set(self._structure)})
 
     def forget_copies(self, needed: Collection[str]) -> None:
         """Drop the copies that nothing is put back from any more."""

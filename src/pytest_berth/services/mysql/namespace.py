@@ -12,7 +12,16 @@ from pytest_berth.debug_log import ignoring
 from pytest_berth.isolation.fixture_layers import CapturedLayers
 from pytest_berth.run.once_per_run import once
 from pytest_berth.run.plugin_state import PLUGIN_STATE
-from pytest_berth.services.mysql import connections, requirements, run_databases, schema, urls
+from pytest_berth.services.mysql import (
+    changed_rows,
+    connections,
+    error_details,
+    open_transactions,
+    requirements,
+    run_databases,
+    schema,
+    urls,
+)
 from pytest_berth.services.mysql.contents import Contents
 from pytest_berth.services.mysql.rollback import Rollback, refuse_ended
 
@@ -25,8 +34,15 @@ if TYPE_CHECKING:
 
     from pytest_berth.api import Server, Worker
     from pytest_berth.isolation.fixture_layers import Place
+    from pytest_berth.services.mysql.changed_rows import Ask
     from pytest_berth.services.mysql.contents import Rows
     from pytest_berth.services.mysql.schema import Step
+
+# A report waits no longer for an answer.
+_REPORTED_WITHIN = 1.0
+_ASKS = "it asks for the password, which mysql_url has;"
+_UNCOMMITTED = f"{_ASKS} what a rolled-back test has written is not committed, and not seen there"
+_WHILE = f"{_ASKS} as long as the test is stopped (pytest --pdb): it is cleaned up behind it"
 
 
 class WorkerDatabase(Namespace):
@@ -167,6 +183,47 @@ class WorkerDatabase(Namespace):
         """Return, once, the tables that were written to."""
         found, self._contents.dirty = self._contents.dirty, set()
         return sorted(found)
+
+    def changes(self, item: pytest.Item) -> Sequence[str]:
+        """Tell which rows the test has added, changed and deleted."""
+        with self._asking() as ask:
+            return changed_rows.lines(ask, self._contents, self._before_test)
+
+    def left_behind(self, item: pytest.Item) -> Sequence[str]:
+        """Tell which transactions are open."""
+        with self._asking() as ask:
+            return list(open_transactions.lines(ask))
+
+    def explain(self, item: pytest.Item, error: BaseException) -> Sequence[str]:
+        """Tell what the server knows of an error: the row in the way, the nearest names."""
+        failed = error_details.find(item, error)
+        if failed is None:
+            return ()
+        with self._asking() as ask:
+            return error_details.lines(ask, failed, self._before_test)
+
+    def masked(self, item: pytest.Item, error: BaseException) -> Mapping[str, str]:
+        """Return what an error's message tells of secrets: the value of a key named like one."""
+        failed = error_details.find(item, error)
+        return error_details.masked(failed) if failed else {}
+
+    def shell(self, item: pytest.Item) -> str:
+        """Return the command line of the client, and what is to be seen by it."""
+        command = urls.client(self._server, self._database)
+        return f"{command}\n{_UNCOMMITTED if self._is_rolled_back else _WHILE}"
+
+    @property
+    def _before_test(self) -> Mapping[str, Rows]:
+        return self._layers.before_test or self._contents.held
+
+    @contextmanager
+    def _asking(self) -> Iterator[Ask]:
+        """Yield what sees all that the test has written, and waits for next to nothing."""
+        if self._is_rolled_back:
+            yield self._rollback.ask
+            return
+        with connections.connected(self._server, self._database, _REPORTED_WITHIN) as connection:
+            yield connection.rows
 
     def reopen(self, server: Server) -> None:
         """Go on with the server that takes the place of a lost one, with what fixtures wrote."""

@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pymysql
 from pymysql.constants import ER
 
+from pytest_berth.compat import pymysql_private
 from pytest_berth.errors import IsolationError
 from pytest_berth.services.mysql import connections
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from sqlalchemy import Connection, Engine
 
     from pytest_berth.api import Server
 
 _BEGINNING, _COMMITTED = "berth_beginning", "berth_committed"
+# A report waits no longer for an answer.
+_REPORTED_WITHIN = 1.0
 COMMITS = "@pytest.mark.berth_mysql(isolation='truncation')"
 
 
@@ -47,6 +52,15 @@ class OuterTransaction(pymysql.connections.Connection):
             if self.open:
                 super().rollback()
         return True
+
+    def ask(self, query: str) -> Sequence[Any]:
+        """Return the rows of a query of berth's own, between those of a test."""
+        with (
+            pymysql_private.answers_within(self, _REPORTED_WITHIN),
+            self.cursor(pymysql.cursors.Cursor) as cursor,
+        ):
+            cursor.execute(query)
+            return cursor.fetchall()
 
     def commit(self) -> None:
         """Let what was written stay until the test's end."""
@@ -100,6 +114,11 @@ class Rollback:
             self._open()
         assert self._outer, "it was just opened"
         self._outer.begin_test()
+
+    def ask(self, query: str) -> Sequence[Any]:
+        """Return the rows of a query, which sees what the running test has written."""
+        assert self._outer, "a test has begun"
+        return self._outer.ask(query)
 
     def end(self) -> bool:
         """Roll a test back, and tell whether all that it wrote was still there to be."""

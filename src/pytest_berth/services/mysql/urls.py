@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl, quote, unquote, urlencode, urlsplit
 
@@ -23,6 +24,13 @@ def url(server: Server, database: str, driver: str = DRIVER) -> str:
     scheme = f"mysql+{driver}" if driver else "mysql"
     query = f"?{urlencode(server.parameters, quote_via=quote)}" if server.parameters else ""
     return f"{scheme}://{given}@{host}:{server.port}/{quote(database, safe='')}{query}"
+
+
+def client(server: Server, database: str) -> str:
+    """Return the command line of the client, without the password."""
+    program = "mariadb" if "MariaDB" in server.version else "mysql"
+    at = f"--host={shlex.quote(server.host)} --port={server.port} --protocol=TCP"
+    return f"{program} {at} --user={shlex.quote(server.credentials.user)} --password {database}"
 
 
 def server(text: str, reason: str) -> Server:
