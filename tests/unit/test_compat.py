@@ -11,8 +11,10 @@ import socket
 import threading
 from contextlib import closing
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
+import aiomysql
 import asyncpg
 import pika.connection
 import psycopg
@@ -31,6 +33,7 @@ from sqlalchemy.orm import Session
 from pytest_berth import compat
 from pytest_berth.compat import (
     aiohttp_private,
+    aiomysql_private,
     asyncio_private,
     asyncpg_private,
     django_private,
@@ -248,6 +251,16 @@ def test_pymysql() -> None:
         assert vars(connection)["_read_timeout"] == 1
     assert vars(connection)["_read_timeout"] == 30
     assert "settimeout(self._read_timeout)" in inspect.getsource(pymysql.connections)
+
+
+def test_aiomysql() -> None:
+    source = inspect.getsource(aiomysql.Connection)
+    assert "self._reader, self._writer = await" in source
+    assert "return self._writer is None" in source
+    connection = SimpleNamespace(_writer=SimpleNamespace(transport="transport"))
+    assert aiomysql_private.transport(connection) == "transport"
+    aiomysql_private.forget_transport(connection)
+    assert aiomysql_private.transport(connection) is None
 
 
 def test_kafka_python() -> None:

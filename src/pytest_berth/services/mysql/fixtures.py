@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from sqlalchemy import Connection, Engine
+    from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncSession
     from sqlalchemy.orm import Session
 
     from pytest_berth.services.mysql.namespace import WorkerDatabase
@@ -48,6 +49,22 @@ def mysql_seed(pytestconfig: pytest.Config) -> object:
 
 
 @pytest.fixture(scope="session")
+def mysql_dsn(_mysql_namespace: WorkerDatabase) -> str:
+    """URL of this worker's database that names no driver: ``mysql://user:password@host:port/name``.
+
+    Scope: session. For other libraries than SQLAlchemy. A test that uses it gets the isolation
+    ``truncation``, as it may commit.
+    """
+    return _mysql_namespace.dsn
+
+
+@pytest.fixture
+def _mysql_dedicated_dsn(_mysql_isolation: None, _mysql_namespace: WorkerDatabase) -> str:
+    """`mysql_dsn` of a test that has a server of its own."""
+    return _mysql_namespace.dsn
+
+
+@pytest.fixture(scope="session")
 def mysql_engine(_mysql_namespace: WorkerDatabase) -> Engine:
     """SQLAlchemy engine (PyMySQL) of this worker's database.
 
@@ -83,4 +100,49 @@ def mysql_session(_mysql_isolation: None, _mysql_namespace: WorkerDatabase) -> I
     ``IntegrityError`` that the test catches leaves the session usable after ``rollback()``.
     """
     with _mysql_namespace.session() as session:
+        yield session
+
+
+@pytest.fixture(scope="session")
+def mysql_async_engine(_mysql_namespace: WorkerDatabase) -> AsyncEngine:
+    """SQLAlchemy's async engine (aiomysql) of this worker's database, for any event loop.
+
+    Scope: session. It has no pool. A test that uses it gets the isolation ``truncation``.
+    """
+    return _mysql_namespace.async_engine
+
+
+@pytest.fixture
+def _mysql_dedicated_async_engine(
+    _mysql_isolation: None, _mysql_namespace: WorkerDatabase
+) -> AsyncEngine:
+    """`mysql_async_engine` of a test that has a server of its own."""
+    return _mysql_namespace.async_engine
+
+
+@pytest.fixture
+def mysql_async_connection(
+    _mysql_isolation: None, _mysql_namespace: WorkerDatabase
+) -> Iterator[AsyncConnection]:
+    """SQLAlchemy's async connection to this worker's database; it opens at its first statement.
+
+    Scope: function. Its commits are real, and put back after the test: ``truncation``.
+    """
+    from pytest_berth.services.mysql import asynchronous
+
+    with asynchronous.connection(_mysql_namespace.async_engine) as connection:
+        yield connection
+
+
+@pytest.fixture
+def mysql_async_session(
+    _mysql_isolation: None, _mysql_namespace: WorkerDatabase
+) -> Iterator[AsyncSession]:
+    """SQLAlchemy's async session on this worker's database, with ``expire_on_commit=False``.
+
+    Scope: function. Its commits are real, and put back after the test: ``truncation``.
+    """
+    from pytest_berth.services.mysql import asynchronous
+
+    with asynchronous.session(_mysql_namespace.async_engine) as session:
         yield session

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import contextmanager
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import pymysql
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 
     import pytest
     from sqlalchemy import Connection, Engine
+    from sqlalchemy.ext.asyncio import AsyncEngine
     from sqlalchemy.orm import Session
 
     from pytest_berth.api import Server, Worker
@@ -83,6 +85,18 @@ class WorkerDatabase(Namespace):
         steps = [*schema.parse(lines, requirements.root(self._worker.config))]
         schema.run(steps, self._server, self._database)
 
+    @cached_property
+    def async_engine(self) -> AsyncEngine:
+        """SQLAlchemy's async engine of the database, for any event loop."""
+        from pytest_berth.services.mysql import asynchronous
+
+        return asynchronous.engine(urls.url(self._server, self._database, asynchronous.DRIVER))
+
+    @property
+    def dsn(self) -> str:
+        """URL of the database that names no driver."""
+        return urls.url(self._server, self._database, "")
+
     @contextmanager
     def connection(self) -> Iterator[Connection]:
         """Yield the rolled-back test's connection, or a new one for a test that commits."""
@@ -114,8 +128,8 @@ class WorkerDatabase(Namespace):
             IsolationError: A rolled-back test has ended its transaction.
         """
         kind = requirements.isolation_of(item).kind if item else "truncation"
-        if kind == "rollback":
-            with self._rolled_back():
+        if item and kind == "rollback":
+            with self._rolled_back(is_only_way=not requirements.other_ways_in(item)):
                 yield
         elif kind == "none" or self.dedicated:
             self._is_settled = False
@@ -135,7 +149,7 @@ class WorkerDatabase(Namespace):
             self._is_settled = True
 
     @contextmanager
-    def _rolled_back(self) -> Iterator[None]:
+    def _rolled_back(self, *, is_only_way: bool) -> Iterator[None]:
         is_whole = True
         with self._restored():
             self._rollback.begin()
@@ -145,7 +159,7 @@ class WorkerDatabase(Namespace):
             finally:
                 self._is_rolled_back = False
                 is_whole = self._rollback.end()
-                self._contents.rows_are_back = is_whole
+                self._contents.rows_are_back = is_whole and is_only_way
         if not is_whole:
             raise refuse_ended()
 

@@ -19,7 +19,14 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-COMMITTING_FIXTURES = ("mysql_url", "mysql_engine")
+COMMITTING_FIXTURES = (
+    "mysql_url",
+    "mysql_dsn",
+    "mysql_engine",
+    "mysql_async_engine",
+    "mysql_async_connection",
+    "mysql_async_session",
+)
 
 
 class Isolation(NamedTuple):
@@ -90,12 +97,20 @@ def _choose(item: pytest.Item) -> Isolation:
         return Isolation(asked, "asked for by the marker")
     if berth.settings[ISOLATION] != "auto" and asked is None:
         return Isolation(berth.settings[ISOLATION], f"set by {berth.settings.origin(ISOLATION)}")
+    other = other_ways_in(item)
+    if other:
+        return Isolation("truncation", other)
+    return Isolation("rollback", "mysql_session and mysql_connection are the only way in")
+
+
+def other_ways_in(item: pytest.Item) -> str:
+    """Tell by what else than the rolled-back connection a test reaches the database; or nothing."""
     fixtures = fixtures_reached(item, MYSQL)
     committing = [name for name in COMMITTING_FIXTURES if name in fixtures]
     if committing:
-        return Isolation("truncation", f"{committing[0]} is another way in")
-    if berth.exports_any(MYSQL):
-        return Isolation("truncation", "berth_export is another way in")
+        return f"{committing[0]} is another way in"
+    if item.config.stash[PLUGIN_STATE].exports_any(MYSQL):
+        return "berth_export is another way in"
     if MYSQL.isolation in fixtures:
-        return Isolation("truncation", f"{AUTOUSE.name} says that there are other ways in")
-    return Isolation("rollback", "mysql_session and mysql_connection are the only way in")
+        return f"{AUTOUSE.name} says that there are other ways in"
+    return ""

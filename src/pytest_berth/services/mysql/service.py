@@ -20,13 +20,22 @@ MYSQL = Service(
     options=ini.OPTIONS,
     extra="mysql",
     packages=("pymysql",),
-    fixtures=("mysql_engine", "mysql_connection", "mysql_session"),
+    fixtures=(
+        "mysql_engine",
+        "mysql_connection",
+        "mysql_session",
+        "mysql_async_engine",
+        "mysql_async_connection",
+        "mysql_async_session",
+        "mysql_dsn",
+    ),
     fixture_module="pytest_berth.services.mysql.fixtures",
     needs=("mysql_schema", "mysql_seed"),
     address_help="SQLAlchemy URL, as text, of this worker's database. A test that uses it gets the"
     " isolation\n    ``truncation``, as it may commit.",
     placeholders=(
         "mysql_url",
+        "mysql_dsn",
         "mysql_host",
         "mysql_port",
         "mysql_user",
@@ -42,6 +51,8 @@ MYSQL = Service(
             "mysql_server": "_mysql_dedicated_server",
             "mysql_url": "_mysql_dedicated_url",
             "mysql_engine": "_mysql_dedicated_engine",
+            "mysql_async_engine": "_mysql_dedicated_async_engine",
+            "mysql_dsn": "_mysql_dedicated_dsn",
         },
     ),
     compose=FromCompose(

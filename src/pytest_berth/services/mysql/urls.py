@@ -58,6 +58,7 @@ def values(server: Server, database: str) -> Mapping[str, object]:
     """Return the values of the placeholders of ``berth_export`` for a database."""
     return {
         "mysql_url": url(server, database),
+        "mysql_dsn": url(server, database, ""),
         "mysql_host": server.host,
         "mysql_port": server.port,
         "mysql_user": server.credentials.user,

@@ -9,12 +9,12 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_en
 from sqlalchemy.pool import NullPool, StaticPool
 from sqlalchemy.util import greenlet_spawn
 
+from pytest_berth.isolation.async_connections import connections
 from pytest_berth.services.postgres.asynchronous.loop_free_psycopg import LoopFree, OuterView
-from pytest_berth.services.postgres.asynchronous.open_connections import connections
 from pytest_berth.services.postgres.asynchronous.run_coroutine import at_once
 
 if TYPE_CHECKING:
-    from pytest_berth.services.postgres.asynchronous.open_connections import Resource
+    from pytest_berth.isolation.async_connections import Resource
     from pytest_berth.services.postgres.databases.database import Database
     from pytest_berth.services.postgres.databases.worker_database import IsolatedDatabase
 
