@@ -220,3 +220,24 @@ def test_what_the_server_does_not_count_is_put_back(seeded: Project) -> None:
     )
     result = seeded.run("-v")
     result.assert_outcomes(passed=2)
+
+
+def test_the_template_is_built_while_other_tests_run(seeded: Project) -> None:
+    """As the settings alone say what it holds."""
+    seeded.write(
+        test_it="""
+        from pytest_berth.run.plugin_state import PLUGIN_STATE
+        from pytest_berth.run.registry import Registry
+        from pytest_berth.waiting import wait_for
+        from checks import check
+
+        def test_first(pytestconfig):
+            registry = Registry(pytestconfig.stash[PLUGIN_STATE].run.directory)
+            assert wait_for(registry.done("mysql.template.mysql.0").exists, 60)
+
+        def test_second(mysql_connection):
+            check(mysql_connection)
+        """
+    )
+    result = seeded.run("-v")
+    result.assert_outcomes(passed=2)

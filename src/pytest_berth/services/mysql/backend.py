@@ -116,6 +116,12 @@ class MySQL(Backend):
         """Import what else its tests need."""
         import_module("pytest_berth.services.mysql.namespace")
 
+    def prebuild(self, server: Server, item: pytest.Item) -> None:
+        """Build the template where the settings alone say what it holds."""
+        from pytest_berth.services.mysql import namespace
+
+        namespace.build_ahead(server, item)
+
     def release(self, server: Server, run_id: str) -> None:
         """Drop the databases that a run has created on an external server."""
         from pytest_berth.services.mysql import run_databases

@@ -8,13 +8,11 @@ from pytest_berth.services.mysql.connections import quoted
 from pytest_berth.shown_values import shown
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from typing import Any
 
+    from pytest_berth.services.mysql.connections import Ask
     from pytest_berth.services.mysql.contents import Contents, Rows
-
-    # Sends a query, and returns its rows.
-    Ask = Callable[[str], Sequence[Sequence[Any]]]
 
 # Rows of each kind that are shown of a table; fewer where many tables were changed.
 _FEW_TABLES = 3

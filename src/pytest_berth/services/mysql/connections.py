@@ -12,9 +12,12 @@ from pytest_berth.errors import NotReadyError, StartError
 from pytest_berth.services.mysql.options import TOKEN
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from pytest_berth.api import Server
+
+    # Sends a query, and returns its rows.
+    Ask = Callable[[str], Sequence[Sequence[Any]]]
 
 # A server that is ready answers at once; what does not may be one of another kind.
 ANSWERS_WITHIN = 5.0

@@ -22,8 +22,7 @@ from pytest_berth.services.mysql.connections import quoted
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
-    from pytest_berth.services.mysql.changed_rows import Ask
-    from pytest_berth.services.mysql.connections import Connection
+    from pytest_berth.services.mysql.connections import Ask, Connection
     from pytest_berth.services.mysql.saved_rows import SavedRows
 
 _COUNTS = """
@@ -34,11 +33,18 @@ WHERE object_schema = {} AND count_write > 0
 # Whether the server counts depends on more of its settings than may be asked for: it is tried.
 _TRIED = "berth_tried"
 _TRY = f"CREATE TABLE {_TRIED} (value int); INSERT INTO {_TRIED} VALUES (1)"
-# Of what is in a database; other objects, such as users, are not looked at.
+# Of what is in a database.
 _OBJECTS = ("table", "index", "view", "trigger", "procedure", "function", "event", "sequence")
 _DDL = [f"Com_{verb}_{each}" for verb in ("create", "alter", "drop", "rename") for each in _OBJECTS]
+# Of what is beside databases.
+_BESIDE = [
+    *(f"Com_{verb}_{each}" for verb in ("create", "drop") for each in ("db", "user", "role")),
+    *("Com_alter_user", "Com_rename_user", "Com_grant", "Com_revoke", "Com_grant_role"),
+]
 _DDL_SENT = """
-SELECT SUM(variable_value) FROM {}.global_status WHERE variable_name IN ('Com_truncate', {})
+SELECT SUM(IF(variable_name IN ({2}), 0, variable_value)),
+  SUM(IF(variable_name IN ({2}), variable_value, 0))
+FROM {0}.global_status WHERE variable_name IN ('Com_truncate', {1}, {2})
 """
 _STRUCTURE = """
 SELECT CONCAT_WS('/', table_name, column_name, ordinal_position, column_default, is_nullable,
@@ -146,6 +152,14 @@ class Contents:
         database: Its name.
         template: The database that it is a clone of.
         kept: Name of the database for copies of rows; it is made when one is.
+
+    Attributes:
+        dirty: The tables that were put back.
+        copies: The rows of copies, by their quoted names.
+        rows_are_back: Whether what was written since was rolled back.
+        remade: Is called when the database was made anew.
+        place: The schema in which the server tells of itself.
+        sent_beside: How often something was sent that changes users or databases.
     """
 
     def __init__(self, connection: Connection, database: str, template: str, kept: str) -> None:
@@ -159,6 +173,7 @@ class Contents:
         self._counted: dict[str, Written] | None = None
         self._ddl_seen = 0
         self.copies: dict[str, SavedRows] = {}
+        self.sent_beside = 0
         self.dirty: set[str] = set()
         self.rows_are_back = False
         self.remade: Callable[[], None] = lambda: None
@@ -167,7 +182,10 @@ class Contents:
         place, is_counted = connection.rows(_ASKED)[0]
         self._counts_query = _COUNTS.format(self._name)
         self._is_counted = bool(is_counted) and self._counts_writes()
-        self._ddl_sent = _DDL_SENT.format(place, ", ".join(map(connection.escape, _DDL)))
+        self._ddl_sent = _DDL_SENT.format(
+            place, *(", ".join(map(connection.escape, kinds)) for kinds in (_DDL, _BESIDE))
+        )
+        self.place = place
         self._learn()
 
     @property
@@ -409,7 +427,8 @@ class Contents:
     def _look(self) -> tuple[dict[str, Written] | None, int]:
         """Return how often each table was written to, and how often DDL was sent."""
         asked = [self._counts_query] if self._is_counted else []
-        *counts, ((ddl,),) = self._connection.send(";".join([*asked, self._ddl_sent]))
+        *counts, ((ddl, beside),) = self._connection.send(";".join([*asked, self._ddl_sent]))
+        self.sent_beside = int(beside)
         return _by_table(counts[0]) if counts else None, int(ddl)
 
     def _counts_writes(self) -> bool:

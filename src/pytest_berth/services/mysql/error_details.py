@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     import pytest
 
-    from pytest_berth.services.mysql.changed_rows import Ask
+    from pytest_berth.services.mysql.connections import Ask
     from pytest_berth.services.mysql.contents import Rows
 
 _DUPLICATE = re.compile(r"Duplicate entry '(?P<entry>.*)' for key '(?P<key>.*?)'$", re.DOTALL)

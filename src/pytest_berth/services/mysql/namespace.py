@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from functools import cached_property
 from typing import TYPE_CHECKING
 
 import pymysql
 
 from pytest_berth.api import Namespace
+from pytest_berth.collection.requirements import overridden_in
 from pytest_berth.debug_log import ignoring
+from pytest_berth.isolation import recorder
 from pytest_berth.isolation.fixture_layers import CapturedLayers
 from pytest_berth.run.once_per_run import once
 from pytest_berth.run.plugin_state import PLUGIN_STATE
@@ -24,7 +26,10 @@ from pytest_berth.services.mysql import (
     urls,
 )
 from pytest_berth.services.mysql.contents import Contents
+from pytest_berth.services.mysql.options import SCHEMA, SEED
 from pytest_berth.services.mysql.rollback import Rollback, refuse_ended
+from pytest_berth.services.mysql.server_objects import ServerObjects
+from pytest_berth.services.mysql.service import MYSQL
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -36,7 +41,8 @@ if TYPE_CHECKING:
 
     from pytest_berth.api import Server, Worker
     from pytest_berth.isolation.fixture_layers import Place
-    from pytest_berth.services.mysql.changed_rows import Ask
+    from pytest_berth.isolation.recorder import Record
+    from pytest_berth.services.mysql.connections import Ask
     from pytest_berth.services.mysql.contents import Rows
     from pytest_berth.services.mysql.schema import Step
 
@@ -63,6 +69,7 @@ class WorkerDatabase(Namespace):
         self._template = run_databases.name(worker.run_id, run_databases.TEMPLATE)
         self._engine: Engine | None = None
         self._is_settled = False
+        self._sent_beside = 0
         self._use(server)
         self._layers = _Layers(self)
 
@@ -128,38 +135,49 @@ class WorkerDatabase(Namespace):
             IsolationError: A rolled-back test has ended its transaction.
         """
         kind = requirements.isolation_of(item).kind if item else "truncation"
-        if item and kind == "rollback":
-            with self._rolled_back(is_only_way=not requirements.other_ways_in(item)):
-                yield
-        elif kind == "none" or self.dedicated:
-            self._is_settled = False
+        with ExitStack() as stack:
+            if kind == "none" or self.dedicated:
+                self._is_settled = False
+            else:
+                stack.enter_context(self._restored(item))
+            if item:
+                schema.run(requirements.seeds_of(item), self._server, self._database)
+            if item and kind == "rollback":
+                stack.enter_context(self._rolled_back(item))
             yield
-        else:
-            with self._restored():
-                yield
 
     @contextmanager
-    def _restored(self) -> Iterator[None]:
+    def _restored(self, item: pytest.Item | None = None) -> Iterator[None]:
         self._layers.begin()
+        if self._objects and self._was_changed_beside():
+            self._objects.remember()
         self._is_settled = False
         try:
             yield
         finally:
             self._layers.end()
             self._is_settled = True
+            if self._objects and self._was_changed_beside():
+                self._objects.put_back(item.nodeid if item else "a test")
+
+    def _was_changed_beside(self) -> bool:
+        """Tell whether users, databases or global variables may have changed since last asked."""
+        sent, self._sent_beside = self._sent_beside, self._contents.sent_beside
+        found = recorder.of(self._worker.config)
+        records = found.records("mysql") if found else ()
+        return sent != self._sent_beside or any(map(_sets_global, records))
 
     @contextmanager
-    def _rolled_back(self, *, is_only_way: bool) -> Iterator[None]:
-        is_whole = True
-        with self._restored():
-            self._rollback.begin()
-            self._is_rolled_back = True
-            try:
-                yield
-            finally:
-                self._is_rolled_back = False
-                is_whole = self._rollback.end()
-                self._contents.rows_are_back = is_whole and is_only_way
+    def _rolled_back(self, item: pytest.Item) -> Iterator[None]:
+        self._rollback.begin()
+        self._is_rolled_back = True
+        is_whole = False
+        try:
+            yield
+        finally:
+            self._is_rolled_back = False
+            is_whole = self._rollback.end()
+            self._contents.rows_are_back = is_whole and not requirements.other_ways_in(item)
         if not is_whole:
             raise refuse_ended()
 
@@ -267,7 +285,10 @@ class WorkerDatabase(Namespace):
     def _use(self, server: Server) -> None:
         self._server = server
         self.url = urls.url(server, self._database)
-        self._build_template()
+        if self._worker.dedicated:
+            run_databases.build_template(server, self._template, self._steps)
+        else:
+            _build_once(self._worker.config, server, self._template, self._steps)
         with connections.connected(server) as connection:
             run_databases.create(connection, self._database)
             run_databases.clone(connection, self._template, self._database)
@@ -276,22 +297,22 @@ class WorkerDatabase(Namespace):
         self._contents.remade = self._forget_connections
         self._rollback = Rollback(server, self._database, self.url)
         self._is_rolled_back = False
-
-    def _build_template(self) -> None:
-        server, run = self._server, self._worker.config.stash[PLUGIN_STATE].run
-
-        def build() -> None:
-            run_databases.build_template(server, self._template, self._steps)
-
-        if self._worker.dedicated:
-            build()
-        else:
-            once(run.directory, f"mysql.template.{server.key}.{server.restarts}", build)
+        is_alone = bool(server.slot) or self._worker.workers == 1
+        self._objects: ServerObjects | None = None
+        if is_alone and server.source != "external" and not self._worker.dedicated:
+            place = self._contents.place
+            self._objects = ServerObjects(self._connection, place, self._worker.note)
+        self._sent_beside = self._contents.sent_beside
 
     def _forget_connections(self) -> None:
         self._rollback.close()
         if self._engine:
             self._engine.dispose()
+
+
+def _sets_global(record: Record) -> bool:
+    text = record.text.upper()
+    return "GLOBAL" in text and "SET" in text
 
 
 class _Layers(CapturedLayers):
@@ -304,6 +325,31 @@ class _Layers(CapturedLayers):
         return {rows.copy for baseline in baselines for rows in baseline.values()}
 
 
+def build_ahead(server: Server, item: pytest.Item) -> None:
+    """Build the template, while other tests run, if the settings alone say what it holds.
+
+    Functions wait for their test: those that run meanwhile may have replaced what is called.
+    """
+    if any(overridden_in(item, name) != MYSQL.fixture_module for name in MYSQL.needs):
+        return
+    config = item.config
+    settings, root = config.stash[PLUGIN_STATE].settings, requirements.root(config)
+    steps = [step for each in (SCHEMA, SEED) for step in schema.parse(settings[each], root)]
+    if not any(step.calls for step in steps):
+        template = run_databases.name(config.stash[PLUGIN_STATE].run.id, run_databases.TEMPLATE)
+        _build_once(config, server, template, steps)
+
+
+def _build_once(
+    config: pytest.Config, server: Server, template: str, steps: Sequence[Step]
+) -> None:
+    once(
+        config.stash[PLUGIN_STATE].run.directory,
+        f"mysql.template.{server.key}.{server.restarts}",
+        lambda: run_databases.build_template(server, template, steps),
+    )
+
+
 @contextmanager
 def opened(server: Server, worker: Worker) -> Iterator[WorkerDatabase]:
     """Open a worker's database.
@@ -312,8 +358,7 @@ def opened(server: Server, worker: Worker) -> Iterator[WorkerDatabase]:
         SchemaError: A line of schema or seeds failed.
     """
     root = requirements.root(worker.config)
-    names = ("mysql_schema", "mysql_seed")
-    steps = [step for name in names for step in schema.parse(worker.fixtures[name], root)]
+    steps = [step for name in MYSQL.needs for step in schema.parse(worker.fixtures[name], root)]
     database = WorkerDatabase(server, worker, steps)
     try:
         yield database

@@ -9,7 +9,7 @@ from pytest_berth.isolation.recorded_lines import without_texts
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from pytest_berth.services.mysql.changed_rows import Ask
+    from pytest_berth.services.mysql.connections import Ask
 
 _OPEN = """
 SELECT p.id, TIMESTAMPDIFF(SECOND, t.trx_started, NOW()), t.trx_rows_modified, t.trx_rows_locked,

@@ -100,20 +100,25 @@ class MySQLMarker(NamedTuple):
 
     isolation: str | None = None
     scope: str | None = None
+    seed: object = ()
 
 
-def berth_mysql(*, isolation: str | None = None, scope: str | None = None) -> MySQLMarker:
+def berth_mysql(
+    *, isolation: str | None = None, scope: str | None = None, seed: object = ()
+) -> MySQLMarker:
     """Take the arguments of ``@pytest.mark.berth_mysql``.
 
     Args:
         isolation: ``auto``, ``rollback``, ``truncation`` or ``none``.
         scope: ``test`` for a server of the test's own.
+        seed: A line as in ``berth_mysql_seed``, or several: written before the test, gone after it.
     """
-    return MySQLMarker(isolation, scope)
+    return MySQLMarker(isolation, scope, seed)
 
 
 MARKER = Marker(
     berth_mysql,
-    "berth_mysql(isolation=None, scope=None): how the test gets a clean MySQL: auto, rollback,"
-    " truncation or none; scope='test' gives it a server of its own",
+    "berth_mysql(isolation=None, scope=None, seed=()): how the test gets a clean MySQL: auto,"
+    " rollback, truncation or none; what it finds there besides the run's seeds; scope='test' gives"
+    " it a server of its own",
 )

@@ -12,12 +12,21 @@ from pytest_berth.config.options import AUTOUSE
 from pytest_berth.errors import SettingsError, nearest
 from pytest_berth.run.plugin_state import PLUGIN_STATE
 from pytest_berth.services.mysql import schema
-from pytest_berth.services.mysql.options import ISOLATION, ISOLATIONS, SCHEMA, SEED, berth_mysql
+from pytest_berth.services.mysql.options import (
+    ISOLATION,
+    ISOLATIONS,
+    SCHEMA,
+    SEED,
+    MySQLMarker,
+    berth_mysql,
+)
 from pytest_berth.services.mysql.service import MYSQL
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
+
+    from pytest_berth.services.mysql.schema import Step
 
 COMMITTING_FIXTURES = (
     "mysql_url",
@@ -67,6 +76,7 @@ def check(items: Sequence[pytest.Item]) -> None:
     """
     for item in items:
         isolation_of(item)
+        seeds_of(item)
     config = items[0].config
     settings = config.stash[PLUGIN_STATE].settings
     for option in (SCHEMA, SEED):
@@ -85,7 +95,7 @@ def root(config: pytest.Config) -> Path:
 
 
 def _choose(item: pytest.Item) -> Isolation:
-    asked = berth_mysql(**markers.read(item, berth_mysql)).isolation
+    asked = _marker(item).isolation
     if asked is not None and asked not in ISOLATIONS:
         raise SettingsError(
             f"unknown isolation {asked!r}.",
@@ -103,8 +113,27 @@ def _choose(item: pytest.Item) -> Isolation:
     return Isolation("rollback", "mysql_session and mysql_connection are the only way in")
 
 
+def seeds_of(item: pytest.Item) -> list[Step]:
+    """Return what a test's marker has written before the test.
+
+    Raises:
+        SettingsError: A line is wrong.
+    """
+    try:
+        return list(schema.parse(_marker(item).seed, root(item.config)))
+    except SettingsError as error:
+        place = f"@pytest.mark.berth_mysql(seed=...) at {item.nodeid}"
+        raise SettingsError(error.what, why=f"{error.why}\n{place}", remedy=error.remedy) from None
+
+
+def _marker(item: pytest.Item) -> MySQLMarker:
+    return berth_mysql(**markers.read(item, berth_mysql))
+
+
 def other_ways_in(item: pytest.Item) -> str:
     """Tell by what else than the rolled-back connection a test reaches the database; or nothing."""
+    if _marker(item).seed:
+        return "its marker's seed is committed"
     fixtures = fixtures_reached(item, MYSQL)
     committing = [name for name in COMMITTING_FIXTURES if name in fixtures]
     if committing:

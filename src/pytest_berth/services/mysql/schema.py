@@ -38,6 +38,11 @@ class Step(NamedTuple):
     files: tuple[Path, ...] = ()
     value: Any = None
 
+    @property
+    def calls(self) -> bool:
+        """Whether a function of the project is called."""
+        return not self.files and not hasattr(self.value, "create_all")
+
 
 def parse(item: object, root: Path) -> Iterator[Step]:
     """Yield the steps of a line, a path, a MetaData, a function, or a sequence of those.
