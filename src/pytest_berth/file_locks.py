@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _MOST = 3600.0
+# Seconds that a number is waited for.
+_SOON = 0.05
 if sys.platform != "win32":
     import fcntl
 
@@ -66,7 +68,63 @@ def locked(path: Path, *, blocking: bool = True, within: float = _MOST) -> Itera
             _REAL.close(descriptor)
 
 
+class SharedNumber:
+    """A number in a file that processes read, and add to, in turns; 0 at first.
+
+    It is held for moments only: where it is not had soon, it is not known.
+
+    Args:
+        path: The file, which is made; its directory has to be there.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    @contextmanager
+    def read(self) -> Iterator[int | None]:
+        """Yield the number, to which nobody adds meanwhile; None where it is not known."""
+        with _held(self._path, alone=False) as descriptor:
+            yield None if descriptor is None else _number(descriptor)
+
+    @contextmanager
+    def add(self, number: int) -> Iterator[None]:
+        """Add to the number when the context is left; nobody reads it meanwhile."""
+        with _held(self._path, alone=True) as descriptor:
+            yield
+            if descriptor is not None:
+                _REAL.write(descriptor, f"{_number(descriptor) + number:020}".encode(), 0)
+
+
+def _number(descriptor: int) -> int:
+    return int(_REAL.read(descriptor, 20, 0) or 0)
+
+
+@contextmanager
+def _held(path: Path, *, alone: bool) -> Iterator[int | None]:
+    if sys.platform == "win32":
+        yield None
+    else:
+        descriptor = _open(path)
+        try:
+            yield descriptor if _is_soon_taken(descriptor, alone=alone) else None
+        finally:
+            _REAL.lock(descriptor, fcntl.LOCK_UN)
+            _REAL.close(descriptor)
+
+
 if sys.platform != "win32":
+
+    def _is_soon_taken(descriptor: int, *, alone: bool) -> bool:
+        try:
+            wait_for(
+                lambda: _is_taken(descriptor, alone=alone),
+                _SOON,
+                interval=0.0002,
+                max_interval=0.002,
+            )
+        except TimeoutError:
+            return False
+        return True
 
     def _open(path: Path) -> int:
         try:
@@ -99,9 +157,10 @@ if sys.platform != "win32":
                 remedy="end that process where it hangs, and run again",
             ) from None
 
-    def _is_taken(descriptor: int) -> bool:
+    def _is_taken(descriptor: int, *, alone: bool = True) -> bool:
+        kind = fcntl.LOCK_EX if alone else fcntl.LOCK_SH
         try:
-            _REAL.lock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            _REAL.lock(descriptor, kind | fcntl.LOCK_NB)
         except BlockingIOError:
             return False
         return True

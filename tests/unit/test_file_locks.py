@@ -12,7 +12,7 @@ import pytest
 from filelock import Timeout
 
 from pytest_berth.errors import RunEndedError, TimedOutError
-from pytest_berth.file_locks import locked
+from pytest_berth.file_locks import SharedNumber, locked
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -92,3 +92,15 @@ def test_where_the_directory_goes_while_a_lock_is_waited_for_the_run_has_ended(
         path.parent.rmdir()
     waiting.join()
     assert len(outcome) == 1
+
+
+def test_a_number_is_added_to_while_nobody_reads_it(tmp_path: Path) -> None:
+    number, other = SharedNumber(tmp_path / "number"), SharedNumber(tmp_path / "number")
+    with number.read() as first, other.read() as second:
+        assert (first, second) == (0, 0)
+    with number.add(2), other.read() as unknown:
+        assert unknown is None
+    with number.read(), other.add(5):
+        pass  # not had: it stays what it was
+    with other.read() as last:
+        assert last == 2

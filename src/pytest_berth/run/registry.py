@@ -191,6 +191,10 @@ class Registry:
         """Return the file that says that work is done, or how it failed."""
         return self.directory / f"{work}.done"
 
+    def number(self, name: str) -> Path:
+        """Return the file of a number that all processes add to."""
+        return self.directory / f"{name}.number"
+
     def prebuilt(self, work: str) -> Path:
         """Return the file that says that a prestart has built a template, or tried to."""
         return self.directory / f"{work}.prebuilt"

@@ -241,3 +241,21 @@ def test_the_template_is_built_while_other_tests_run(seeded: Project) -> None:
     )
     result = seeded.run("-v")
     result.assert_outcomes(passed=2)
+
+
+def test_what_berth_sends_in_other_workers_databases_is_no_ddl_of_a_test(seeded: Project) -> None:
+    """Each AUTO_INCREMENT that is put back is one: else all workers would look at all tables."""
+    seeded.write(
+        test_it="""
+        def test_it(_mysql_namespace, mysql_engine):
+            contents = _mysql_namespace._contents
+            *_, seen = contents._look()
+            contents._send_ddl(["ALTER TABLE parents AUTO_INCREMENT = 9"])
+            assert contents._look()[1] == seen
+            with mysql_engine.begin() as connection:
+                connection.exec_driver_sql("ALTER TABLE parents AUTO_INCREMENT = 9")
+            assert contents._look()[1] == seen + 1
+        """
+    )
+    result = seeded.run("-v", "-p", "no:randomly")
+    result.assert_outcomes(passed=1)

@@ -9,6 +9,7 @@ and every table is looked at.
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pymysql
@@ -22,6 +23,7 @@ from pytest_berth.services.mysql.connections import quoted
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
+    from pytest_berth.file_locks import SharedNumber
     from pytest_berth.services.mysql.connections import Ask, Connection
     from pytest_berth.services.mysql.saved_rows import SavedRows
 
@@ -152,6 +154,7 @@ class Contents:
         database: Its name.
         template: The database that it is a clone of.
         kept: Name of the database for copies of rows; it is made when one is.
+        own_ddl: How much DDL berth has sent itself, in all workers' databases.
 
     Attributes:
         dirty: The tables that were put back.
@@ -162,16 +165,24 @@ class Contents:
         sent_beside: How often something was sent that changes users or databases.
     """
 
-    def __init__(self, connection: Connection, database: str, template: str, kept: str) -> None:
+    def __init__(
+        self,
+        connection: Connection,
+        database: str,
+        template: str,
+        kept: str,
+        own_ddl: SharedNumber,
+    ) -> None:
         self._connection = connection
         self._database = database
         self._template = template
         self._kept = kept
+        self._own_ddl = own_ddl
         self._has_kept = False
         self._made = 0
         self._held: dict[str, Rows] = {}
         self._counted: dict[str, Written] | None = None
-        self._ddl_seen = 0
+        self._ddl_seen: int | None = 0
         self.copies: dict[str, SavedRows] = {}
         self.sent_beside = 0
         self.dirty: set[str] = set()
@@ -244,9 +255,9 @@ class Contents:
         sent = ["START TRANSACTION", *(statement for _, statement in rows), "COMMIT", *moved]
         if asked:
             sent.append(self._connection.mogrify(_NUMBERS, (self._database, asked)))
-        results = self._connection.results(";".join(sent))
+        with self._own_ddl.add(len(moved)) if moved else nullcontext():
+            results = self._connection.results(";".join(sent))
         self._count(rows, [result.affected for result in results[1:]])
-        self._ddl_seen += len(moved)
         numbers = dict(results[-1].rows) if asked else {}
         self._send_ddl(
             [_alter(each, before[each]) for each in asked if numbers[each] != before[each].number]
@@ -265,10 +276,10 @@ class Contents:
             self._counted[table] = Written(times + rows, inserted + rows * is_insert)
 
     def _send_ddl(self, statements: Sequence[str]) -> None:
-        """Send statements of which each counts as one of DDL, and is nobody else's."""
+        """Send statements of which each counts as one of DDL, and is no test's."""
         if statements:
-            self._connection.send(";".join(statements))
-            self._ddl_seen += len(statements)
+            with self._own_ddl.add(len(statements)):
+                self._connection.send(";".join(statements))
 
     def _rows(self, table: str, before: Rows) -> list[str]:
         place, names = quoted(table), [quoted(each) for each in self._columns[table]]
@@ -297,7 +308,7 @@ class Contents:
         changed = self._moved(found)
         inserted = self._inserted(found)
         self._counted = found
-        if ddl != self._ddl_seen:
+        if ddl is None or ddl != self._ddl_seen:
             self._ddl_seen = ddl
             if self._read_structure() != self._structure:
                 debug("mysql: the structure of %s was changed: it is cloned anew", self._database)
@@ -424,12 +435,17 @@ class Contents:
         asked = tuple(self._numbered.intersection(tables))
         return dict(self._connection.rows(_NUMBERS, (self._database, asked))) if asked else {}
 
-    def _look(self) -> tuple[dict[str, Written] | None, int]:
-        """Return how often each table was written to, and how often DDL was sent."""
+    def _look(self) -> tuple[dict[str, Written] | None, int | None]:
+        """Return how often each table was written to, and how often DDL was sent, but for berth's.
+
+        Of DDL None is returned where it is not known.
+        """
         asked = [self._counts_query] if self._is_counted else []
-        *counts, ((ddl, beside),) = self._connection.send(";".join([*asked, self._ddl_sent]))
+        with self._own_ddl.read() as own:
+            *counts, ((ddl, beside),) = self._connection.send(";".join([*asked, self._ddl_sent]))
         self.sent_beside = int(beside)
-        return _by_table(counts[0]) if counts else None, int(ddl)
+        tables = _by_table(counts[0]) if counts else None
+        return tables, None if own is None else int(ddl) - own
 
     def _counts_writes(self) -> bool:
         """Tell whether the server counts what is written, and tells this account."""

@@ -11,10 +11,12 @@ import pymysql
 from pytest_berth.api import Namespace
 from pytest_berth.collection.requirements import overridden_in
 from pytest_berth.debug_log import ignoring
+from pytest_berth.file_locks import SharedNumber
 from pytest_berth.isolation import recorder
 from pytest_berth.isolation.fixture_layers import CapturedLayers
 from pytest_berth.run.once_per_run import once
 from pytest_berth.run.plugin_state import PLUGIN_STATE
+from pytest_berth.run.registry import Registry
 from pytest_berth.services.mysql import (
     changed_rows,
     connections,
@@ -293,7 +295,11 @@ class WorkerDatabase(Namespace):
             run_databases.create(connection, self._database)
             run_databases.clone(connection, self._template, self._database)
         self._connection = connections.connect(server, self._database)
-        self._contents = Contents(self._connection, self._database, self._template, self._kept)
+        registry = Registry(self._worker.config.stash[PLUGIN_STATE].run.directory)
+        own_ddl = SharedNumber(registry.number(f"mysql.ddl.{server.key}.{server.restarts}"))
+        self._contents = Contents(
+            self._connection, self._database, self._template, self._kept, own_ddl
+        )
         self._contents.remade = self._forget_connections
         self._rollback = Rollback(server, self._database, self.url)
         self._is_rolled_back = False
