@@ -268,3 +268,93 @@ def test_a_test_may_have_a_virtual_host_of_its_own(served: Project, outer: Outer
     seen = (served.root / "seen.txt").read_text().split()
     assert len(seen) == 4
     assert not outer.vhosts() & set(seen)
+
+
+def test_celery_declares_again_what_was_removed(served: Project) -> None:
+    """It remembers what it has declared on a connection, which is why that is closed."""
+    served.write(
+        test_it="""
+            import pytest
+            from celery import Celery
+
+            APPS = []
+
+            @pytest.mark.parametrize("number", range(3))
+            def test_it(number, rabbitmq_url):
+                APPS[:] = APPS or [Celery("shop", broker=rabbitmq_url)]
+                APPS[0].send_task("pack", [number])
+                with APPS[0].connection_for_read() as connection:
+                    queue = connection.SimpleQueue("celery")
+                    message = queue.get(timeout=10)
+                    assert message.payload[0] == [number]
+                    queue.close()
+        """
+    )
+    served.run().assert_outcomes(passed=3)
+
+
+def test_what_a_thread_sends_late_is_not_the_next_test_s(served: Project) -> None:
+    """It is removed before the next test begins."""
+    served.write(
+        shared=SEEDED,
+        conftest="""
+            import pytest
+
+            @pytest.hookimpl(trylast=True)
+            def pytest_runtest_teardown(item):
+                for late in getattr(item.module, "LATE", ()):
+                    late()
+        """,
+        test_it="""
+            import pytest
+            from shared import connect, seeded
+
+            LATE = []
+
+            def test_first(seeded, rabbitmq_url):
+                channel = connect(rabbitmq_url).channel()
+
+                def late():
+                    channel.queue_declare("late")
+                    channel.basic_publish("", "dead", b"late")
+                    channel.queue_declare("late", passive=True)
+
+                LATE.append(late)
+
+            def test_second(seeded, rabbitmq_channel):
+                LATE.clear()
+                declared = rabbitmq_channel.queue_declare("dead", passive=True)
+                assert declared.method.message_count == 0
+                connection = rabbitmq_channel.connection
+                with pytest.raises(Exception, match="NOT_FOUND"):
+                    connection.channel().queue_declare("late", passive=True)
+        """,
+    )
+    served.run().assert_outcomes(passed=2)
+
+
+def test_a_failing_test_shows_what_it_has_changed(served: Project) -> None:
+    """Queues, bindings, and messages that are there, or are not acknowledged."""
+    served.write(
+        shared=SEEDED,
+        test_it="""
+            from shared import seeded
+
+            def test_it(seeded, rabbitmq_channel):
+                rabbitmq_channel.queue_declare("new")
+                rabbitmq_channel.queue_bind("new", "orders", "#")
+                rabbitmq_channel.basic_publish("orders", "order.new", b"value")
+                rabbitmq_channel.basic_get("new")
+                raise RuntimeError("as it should")
+        """,
+    )
+    served.run().stdout.fnmatch_lines(
+        [
+            "*- rabbitmq: what the test changed -*",
+            "queue new: new",
+            "binding orders -> new: new",
+            "queue work: 4 messages ready, 3 before the test",
+            "*- rabbitmq: what the test left behind -*",
+            "queue new: 1 message not acknowledged",
+        ]
+    )

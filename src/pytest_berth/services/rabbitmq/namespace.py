@@ -10,7 +10,7 @@ from pika.exceptions import AMQPChannelError
 from pytest_berth.api import Namespace
 from pytest_berth.debug_log import ignoring
 from pytest_berth.errors import NoSourceError, NotRestoredError
-from pytest_berth.services.rabbitmq import management, urls, vhosts
+from pytest_berth.services.rabbitmq import look, management, urls, vhosts
 from pytest_berth.services.rabbitmq import options as ini
 from pytest_berth.services.rabbitmq.amqp import Connection
 from pytest_berth.services.rabbitmq.management import ApiRefusedError, Management
@@ -20,11 +20,15 @@ from pytest_berth.services.rabbitmq.vhosts import OwnVhosts
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
+    import pytest
+
     from pytest_berth.api import Server, Worker
+    from pytest_berth.services.rabbitmq.look import State
     from pytest_berth.services.rabbitmq.management import Request
-    from pytest_berth.services.rabbitmq.vhost_state import State
 
 EXTERNAL = "external"
+# A report waits no longer for an answer.
+_REPORTED_WITHIN = 1.0
 _REFUSED = (ApiRefusedError, AMQPChannelError)
 
 
@@ -41,6 +45,7 @@ class RabbitNamespace(Namespace):
         self._server = server
         self._run_id = worker.run_id
         self._vhost = worker.namespace
+        self._own_vhost = ""
         self._known: State = {}
         self._is_settled = self._is_fresh = False
         self.url = urls.url(server, self._vhost)
@@ -78,6 +83,23 @@ class RabbitNamespace(Namespace):
         found, self._state.dirty = self._state.dirty, set()
         return sorted(found)
 
+    def changes(self, item: pytest.Item) -> Sequence[str]:
+        """Tell what the test has declared, deleted and changed, and which messages there are."""
+        found = self._reported()
+        # A virtual host of a test's own has begun with nothing but the account's permission.
+        own = {key: value for key, value in found.definitions.items() if key[0] == look.PERMISSION}
+        return found.differences(own if self._own_vhost else self._known)
+
+    def left_behind(self, item: pytest.Item) -> Sequence[str]:
+        """Tell of messages that are not acknowledged."""
+        return self._reported().unacknowledged
+
+    def _reported(self) -> look.Look:
+        """Look by a connection of its own, which waits for next to nothing."""
+        is_ours = _proof(self._server, self._vhost, self._run_id)
+        with closing(Management(self._server, is_ours, _REPORTED_WITHIN)) as api:
+            return look.look_at(api, self._own_vhost or self._vhost)
+
     def reopen(self, server: Server) -> None:
         """Go on with the server that takes the place of a lost one: with a new virtual host."""
         self.close()
@@ -94,11 +116,12 @@ class RabbitNamespace(Namespace):
     @contextmanager
     def own_url(self) -> Iterator[str]:
         """Yield the URL of a virtual host of a test's own."""
-        name = self.own.take()
+        self._own_vhost = self.own.take()
         try:
-            yield urls.url(self._server, name)
+            yield urls.url(self._server, self._own_vhost)
         finally:
-            self.own.give_back(name)
+            self.own.give_back(self._own_vhost)
+            self._own_vhost = ""
 
     def _open(self) -> None:
         """Make the virtual host, and connect to it: that tells others that the run lives."""

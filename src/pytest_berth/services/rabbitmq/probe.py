@@ -63,6 +63,12 @@ def _version(server: Server) -> str:
             refused = error
         except ValueError as error:
             refused = ApiRefusedError(management.get("overview"), 200, str(error))
+        except ForeignServerError:
+            raise
+        except (OSError, http.client.HTTPException) as error:
+            place = urls.management_url(server)
+            told = f"the management API at {place}: {type(error).__name__}: {error}"
+            raise NotReadyError(told) from error
     if not is_external:
         raise NotReadyError(refused.why)
     if refused.status in _FORBIDDEN:

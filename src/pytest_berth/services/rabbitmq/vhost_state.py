@@ -1,33 +1,37 @@
-"""What a virtual host holds: a look at it, what differs from before, and how it is put back.
+"""How a virtual host is put back as it was.
 
-A look is three requests at once: the definitions (exchanges, bindings, policies, parameters), the
-queues with the numbers of their messages, and the permissions. All are exact. What is more is
-deleted; what is missing, or another, is imported as definitions. Messages that fixtures of a wider
-scope have published are taken once, and published anew after each test.
+What is more is deleted; what is missing, or another, is imported as definitions. Messages that
+fixtures of a wider scope have published are taken once, and published anew after each test.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from pytest_berth.services.rabbitmq import amqp, management
+from pytest_berth.services.rabbitmq.look import (
+    BINDING,
+    EXACT,
+    EXCHANGE,
+    MESSAGES,
+    PARAMETER,
+    PERMISSION,
+    POLICY,
+    QUEUE,
+    connections,
+    look_at,
+    named,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
     from pytest_berth.services.rabbitmq.amqp import Connection
+    from pytest_berth.services.rabbitmq.look import Key, Look, State
     from pytest_berth.services.rabbitmq.management import Management, Request
 
-# What kind of thing, and its name: ``("queue", "orders")``, ``("messages", "orders")``.
-Key = tuple[str, ...]
-State = Mapping[Key, Any]
-QUEUE, EXCHANGE, BINDING, POLICY = "queue", "exchange", "binding", "policy"
-PARAMETER, PERMISSION, MESSAGES = "parameter", "permission", "messages"
-_TOTALS = "disable_stats=true&enable_queue_totals=true"
-_EXACT = "disable_stats=true"
 _COUNTED = {"classic"}
 _STREAM = "stream"
 _SECTIONS = {
@@ -39,24 +43,6 @@ _SECTIONS = {
 }
 # Parameters that have a path of their own.
 _OWN_PATH = {"operator_policy": "operator-policies", "vhost-limits": "vhost-limits"}
-
-
-@dataclass(frozen=True)
-class Look:
-    """What a virtual host holds at a moment.
-
-    Attributes:
-        definitions: By key, as they are imported.
-        queues: What the API tells of each queue, by its name; those of one connection as well.
-    """
-
-    definitions: State
-    queues: Mapping[str, Mapping[str, Any]]
-
-    @property
-    def exclusive(self) -> list[str]:
-        """The queues that belong to a connection, and end with it."""
-        return [name for name, queue in self.queues.items() if queue.get("exclusive")]
 
 
 @dataclass
@@ -85,17 +71,7 @@ class VhostState:
         Raises:
             ApiRefusedError: It is gone, or not to be looked at any more.
         """
-        told, queues, permissions = self.management.ask_all(
-            [
-                management.get("definitions", self.vhost),
-                management.get("queues", self.vhost, query=_TOTALS),
-                management.get("vhosts", self.vhost, "permissions"),
-            ]
-        )
-        found = {queue["name"]: queue for queue in queues}
-        definitions = dict(_definitions(told, found))
-        definitions |= {(PERMISSION, each["user"]): each for each in permissions}
-        return Look(definitions, found)
+        return look_at(self.management, self.vhost)
 
     def capture(self) -> State:
         """Return all that it holds; messages are taken out, and published again."""
@@ -124,9 +100,10 @@ class VhostState:
         kept = [key for key, value in before.items() if look.definitions.get(key) == value]
         surplus = [key for key in look.definitions if key not in set(kept)]
         queues = [name for (kind, *rest) in kept if kind == QUEUE for name in rest]
-        exclusive = set(look.exclusive) - self._wide_queues
-        if queues or exclusive:
-            self._end_holders(look, queues, owned=bool(exclusive))
+        owned = set(look.exclusive) - self._wide_queues
+        declared = any(key[0] in {QUEUE, EXCHANGE} for key in surplus)
+        if queues or owned or declared:
+            self._end_connections(look, queues, needed=bool(owned or declared))
         self._remove(surplus)
         # Nothing tells how many messages a stream has, and nothing empties it.
         remade = [(QUEUE, name) for name in queues if refill and _is_stream(look, name)]
@@ -134,7 +111,7 @@ class VhostState:
         gone = {*remade, *({key for key in before if key[0] != MESSAGES} - set(kept))}
         self._import(before, gone)
         self._put_messages(before, queues, look, refill=refill)
-        self.dirty |= {_named(key) for key in {*surplus, *gone}} - set(map(_named, remade))
+        self.dirty |= {named(key) for key in {*surplus, *gone}} - set(map(named, remade))
 
     def _taken(self, channel: Any, queue: str) -> tuple[amqp.Message, ...]:
         declared = channel.queue_declare(queue, passive=True).method
@@ -147,20 +124,21 @@ class VhostState:
 
     def _connections(self) -> set[str]:
         """Return the names of the connections that are open to it."""
-        told = self.management.ask(management.get("connections", query=_EXACT))
-        return {each["name"] for each in told if each["vhost"] == self.vhost}
+        return connections(self.management, self.vhost)
 
-    def _end_holders(self, look: Look, queues: Iterable[str], *, owned: bool) -> None:
+    def _end_connections(self, look: Look, queues: Iterable[str], *, needed: bool) -> None:
         """Close the connections that tests have left open, where they may hold something.
 
-        That is a message which is not acknowledged, a consumer, or a queue of their own. Others may
-        be an application's, which will use them in its next test.
+        That is a message which is not acknowledged, a consumer, or a queue of their own. It is also
+        that something was declared: kombu and aio-pika remember that, and would not declare it
+        again on the same connection. Others may be an application's, which will use them in its
+        next test.
         """
         opened = self._connections() - self._wide
         self._left |= opened
-        if opened and (owned or self._is_held(look, queues)):
+        if opened and (needed or self._is_held(look, queues)):
             self.management.ask_all(
-                [management.delete("connections", name, query=_EXACT) for name in opened]
+                [management.delete("connections", name, query=EXACT) for name in opened]
             )
 
     def _is_held(self, look: Look, queues: Iterable[str]) -> bool:
@@ -227,7 +205,7 @@ class VhostState:
             if messages:
                 amqp.publish(channel, name, messages)
             if unlike[name] is not False:
-                self.dirty.add(_named((MESSAGES, name)))
+                self.dirty.add(named((MESSAGES, name)))
 
     def _is_unlike(self, look: Look, name: str, wanted: int) -> bool | None:
         """Tell whether a queue has another number of messages; None where only AMQP can tell."""
@@ -243,37 +221,6 @@ class VhostState:
 
 def _is_stream(look: Look, name: str) -> bool:
     return bool(look.queues[name].get("type") == _STREAM)
-
-
-def _definitions(
-    told: Mapping[str, Any], queues: Mapping[str, Mapping[str, Any]]
-) -> Iterator[tuple[Key, Any]]:
-    """Yield what a virtual host holds by key, without what belongs to a connection."""
-    for name, queue in queues.items():
-        if not queue.get("exclusive"):
-            names = ("name", "durable", "auto_delete", "arguments")
-            yield (QUEUE, name), {each: queue[each] for each in names}
-    for exchange in told.get("exchanges", ()):
-        yield (EXCHANGE, exchange["name"]), exchange
-    for binding in told.get("bindings", ()):
-        if binding["destination_type"] != QUEUE or not _is_exclusive(queues, binding):
-            yield _of_binding(binding), binding
-    for policy in told.get("policies", ()):
-        yield (POLICY, policy["name"]), policy
-    for parameter in told.get("parameters", ()):
-        if not parameter["value"]:
-            continue  # what is left of a limit that was taken away
-        yield (PARAMETER, parameter["component"], parameter["name"]), parameter
-
-
-def _is_exclusive(queues: Mapping[str, Mapping[str, Any]], binding: Mapping[str, Any]) -> bool:
-    return bool(queues.get(binding["destination"], {}).get("exclusive"))
-
-
-def _of_binding(binding: Mapping[str, Any]) -> Key:
-    names = ("source", "destination_type", "destination", "routing_key")
-    arguments = json.dumps(binding["arguments"], sort_keys=True)
-    return (BINDING, *(binding[name] for name in names), arguments)
 
 
 def _removals(vhost: str, key: Key) -> Iterator[Request]:
@@ -303,7 +250,3 @@ def _unbind(channel: Any, key: Key) -> None:
 def _ends(key: Key) -> set[Key]:
     """Return what a binding is from and to; nothing of other keys."""
     return {(EXCHANGE, key[1]), (key[2], key[3])} if key[0] == BINDING else set()
-
-
-def _named(key: Key) -> str:
-    return f"binding {key[1]} -> {key[3]}" if key[0] == BINDING else " ".join(key)
