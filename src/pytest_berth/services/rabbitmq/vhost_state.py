@@ -75,16 +75,19 @@ class VhostState:
 
     def capture(self) -> State:
         """Return all that it holds; messages are taken out, and published again."""
-        look = self.look()
+        look, opened = self.look(), self._connections()
         names = [name for (kind, *rest) in look.definitions if kind == QUEUE for name in rest]
+        if len(opened) == 1:  # it is berth's own, so that nobody consumes
+            names = [name for name in names if not _is_empty(look, name)]
         state = dict(look.definitions)
+        self._consumers.clear()
         if names:
             channel = self.connection.channel()
             for name in names:
                 messages = () if _is_stream(look, name) else self._taken(channel, name)
                 state |= {(MESSAGES, name): messages} if messages else {}
         # What tests have left open does not come to belong to fixtures.
-        self._wide = self._connections() - self._left
+        self._wide = opened - self._left
         self._wide_queues = set(look.exclusive)
         return state
 
@@ -217,6 +220,12 @@ class VhostState:
         if queue.get("type") not in _COUNTED:
             return None
         return bool(queue["messages"] != wanted)
+
+
+def _is_empty(look: Look, name: str) -> bool:
+    """Tell whether a queue is known to have no messages; the numbers of others are told late."""
+    queue = look.queues[name]
+    return queue.get("type") in _COUNTED and not queue["messages"]
 
 
 def _is_stream(look: Look, name: str) -> bool:
