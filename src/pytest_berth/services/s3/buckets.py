@@ -12,7 +12,7 @@ from xml.sax.saxutils import escape
 from pytest_berth.services.s3.connection import NOT_FOUND, OK, RefusedError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
     from pytest_berth.services.s3.connection import Answer, Connection
 
@@ -34,6 +34,8 @@ SETTINGS = (
     POLICY,
 )
 _AT_ONCE = 1000
+# So many keys are looked at one by one, where a bucket may have thousands.
+_FEW = 10
 # Of an object, what is sent again with its content.
 _KEPT_HEADERS = {
     "cache-control",
@@ -128,12 +130,31 @@ class Buckets:
             return None
         if settings is None:
             settings = self.settings(bucket)
-        return Held(settings, objects, frozenset(self._uploads(bucket)))
+        return Held(settings, objects, self.uploads(bucket))
 
-    def versions(self, bucket: str) -> dict[str, tuple[Version, ...]] | None:
-        """Return the versions of each key, the newest first; None where there is no such bucket."""
+    def versions_of(
+        self, bucket: str, keys: Collection[str]
+    ) -> dict[str, tuple[Version, ...]] | None:
+        """Return the versions of some keys, and perhaps of more: where they are few, of no more."""
+        if "" in keys or len(keys) > _FEW:
+            return self.versions(bucket)
+        found: dict[str, tuple[Version, ...]] = {}
+        for key in keys:
+            versions = self.versions(bucket, key)
+            if versions is None:
+                return None
+            found.update({key: versions[key]} if key in versions else {})
+        return found
+
+    def versions(self, bucket: str, prefix: str = "") -> dict[str, tuple[Version, ...]] | None:
+        """Return the versions of each key, the newest first; None where there is no such bucket.
+
+        Args:
+            bucket: Its name.
+            prefix: What the keys begin with.
+        """
         found: dict[str, list[Version]] = {}
-        for tree in self._pages(bucket, "versions", _VERSION_MARKERS):
+        for tree in self._pages(bucket, "versions", _VERSION_MARKERS, prefix):
             if tree is None:
                 return None
             is_encoded = _text(tree, "EncodingType") == "url"
@@ -152,6 +173,10 @@ class Buckets:
                 # Not every server lists delete markers among the versions.
                 known.insert(0 if _text(each, "IsLatest") == "true" else len(known), version)
         return {key: tuple(versions) for key, versions in found.items()}
+
+    def uploads(self, bucket: str) -> frozenset[tuple[str, str]]:
+        """Return the multipart uploads that are not complete: key and id."""
+        return frozenset(self._uploads(bucket))
 
     def read(self, bucket: str, key: str, version: Version) -> Content:
         """Return the content of a version, with its headers and tags."""
@@ -208,7 +233,7 @@ class Buckets:
         if objects is None:
             return
         self.delete_versions(bucket, _flat(objects))
-        self.abort(bucket, self._uploads(bucket))
+        self.abort(bucket, self.uploads(bucket))
         self.connection.ask("DELETE", bucket, absent=True)
 
     def put_settings(self, bucket: str, wanted: Mapping[str, bytes]) -> bool:
@@ -250,9 +275,9 @@ class Buckets:
                 yield unquote(key) if is_encoded else key, _text(each, "UploadId")
 
     def _pages(
-        self, bucket: str, what: str, markers: Mapping[str, str]
+        self, bucket: str, what: str, markers: Mapping[str, str], prefix: str = ""
     ) -> Iterator[ElementTree.Element | None]:
-        query = {what: "", "encoding-type": "url"}
+        query = {what: "", "encoding-type": "url", **({"prefix": prefix} if prefix else {})}
         while True:
             answer = self.connection.ask("GET", bucket, query=query, absent=True)
             if answer.status >= 300:

@@ -28,7 +28,7 @@ _READ = {"GET", "HEAD", "OPTIONS"}
 _KEY = re.compile(r"Credential=([^/,]+)/|^AWS ([^:]+):")
 _ADDRESS = re.compile(r"[\d.]+|\[[\da-f:]+\]|localhost")
 _REFUSED = b"<Error><Code>InvalidAccessKeyId</Code><Message>%s</Message></Error>"
-_ABOUT_KEYS = {"delete", "uploads"}
+_UPLOADS = {"uploads", "uploadId"}
 
 
 class Journal:
@@ -87,14 +87,20 @@ def _access_key(environ: dict[str, Any]) -> str:
 
 
 def _written(environ: dict[str, Any]) -> tuple[str, str, str]:
-    """Return bucket, kind and key of what a request may have written; no bucket: anything."""
+    """Return bucket, kind and key of what a request may have written.
+
+    The kind is ``bucket``, for what is set on it, ``object`` or ``upload``. No bucket stands for
+    all, and no key for any.
+    """
     bucket, _, key = _path(environ).lstrip("/").partition("/")
     host = environ.get("HTTP_HOST", "").rpartition(":")[0] or environ.get("HTTP_HOST", "")
     if not _ADDRESS.fullmatch(host) or bucket in {"", "moto-api"}:
         return "", "bucket", ""
     names = set(parse_qs(environ["QUERY_STRING"], keep_blank_values=True))
     is_form = environ["REQUEST_METHOD"] == "POST" and not names
-    is_object = bool(key) or is_form or bool(names & _ABOUT_KEYS)
+    if names & _UPLOADS:
+        return bucket, "upload", key
+    is_object = bool(key) or is_form or "delete" in names
     return bucket, "object" if is_object else "bucket", key
 
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from pytest_berth.services.s3.buckets import OBJECT_LOCK, VERSIONING, Held
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from pytest_berth.services.s3.buckets import Buckets, Content, Version
 
@@ -66,11 +66,16 @@ class WorkerBuckets:
         self.buckets = buckets
         self._begin()
 
-    def look(self) -> dict[tuple[str, ...], Any]:
-        """Return all that there is, by key; content is told from other content by its version."""
+    def look(self, *, settings: bool = True) -> dict[tuple[str, ...], Any]:
+        """Return all that there is, by key; content is told from other content by its version.
+
+        Args:
+            settings: Whether to ask for what is set on each bucket, which takes a request for
+                each thing that can be; else it counts as unchanged.
+        """
         told = self.buckets.connection.journal(self._position or 0)
         if told is None:
-            self._look_at_all()
+            self._look_at_all(settings=settings)
         elif self._position is None:
             self._position, _ = told
             self._look_at_all()
@@ -99,9 +104,11 @@ class WorkerBuckets:
         self._touched.clear()
         return found
 
-    def put_back(self, baseline: Mapping[tuple[str, ...], Any]) -> list[str]:
+    def put_back(
+        self, baseline: Mapping[tuple[str, ...], Any], *, settings: bool = True
+    ) -> list[str]:
         """Make everything as it was; return the names of the buckets that were not."""
-        found = self.look()
+        found = self.look(settings=settings)
         touched = {place for place in self._touched if (_OBJECT, *place) in baseline}
         if found == baseline and not touched:
             return []
@@ -117,30 +124,42 @@ class WorkerBuckets:
         self._touched.clear()
         return sorted(wrong)
 
-    def _look_at_all(self) -> None:
-        names = self._own_names()
-        found = {name: self.buckets.held(name) for name in names}
+    def _look_at_all(self, *, settings: bool = True) -> None:
+        found = {}
+        for name in self._own_names():
+            known = None if settings else self._held.get(name)
+            found[name] = self.buckets.held(name, known.settings if known else None)
         self._held = {name: held for name, held in found.items() if held}
 
     def _look_at(self, written: Iterable[tuple[str, str, str]]) -> None:
         """Look at what has been written; nobody's bucket stands for all of them."""
         entries = list(written)
-        changed = {bucket for bucket, _, _ in entries}
-        is_set = {bucket for bucket, kind, _ in entries if kind == _BUCKET}
         self._touched |= {(bucket, key) for bucket, _, key in entries if key}
+        is_set = any(kind == _BUCKET for _, kind, _ in entries)
         names = self._own_names() if is_set else list(self._held)
-        for name in self._held.keys() - set(names):
-            del self._held[name]
+        found = {}
         for name in names:
+            about = [each for each in entries if each[0] in {name, ""}]
             known = self._held.get(name)
-            if known and not changed & {name, ""}:
-                continue
-            settings = known.settings if known and not is_set & {name, ""} else None
-            held = self.buckets.held(name, settings)
-            if held:
-                self._held[name] = held
-            else:
-                self._held.pop(name, None)
+            found[name] = self._updated(name, known, about) if known else self.buckets.held(name)
+        self._held = {name: held for name, held in found.items() if held}
+
+    def _updated(
+        self, bucket: str, known: Held, written: Sequence[tuple[str, str, str]]
+    ) -> Held | None:
+        """Return what a bucket holds, where only what has been written can have changed."""
+        kinds = {kind for _, kind, _ in written}
+        if _BUCKET in kinds:
+            return self.buckets.held(bucket)
+        if not kinds:
+            return known
+        keys = {key for _, _, key in written}
+        found = self.buckets.versions_of(bucket, keys)
+        if found is None:
+            return None
+        others = {} if "" in keys else {k: v for k, v in known.objects.items() if k not in keys}
+        uploads = self.buckets.uploads(bucket) if _UPLOAD in kinds else known.uploads
+        return Held(known.settings, {**others, **found}, uploads)
 
     def _own_names(self) -> list[str]:
         names = self.buckets.names()
@@ -216,7 +235,8 @@ class WorkerBuckets:
         ]
         for key in () if has_versions else changed:
             self.buckets.write(bucket, key, self._contents[bucket, key, wanted[key][0]])
-        objects = self._written(bucket, {key: wanted[key] for key in changed}) if changed else left
+        written = self._written(bucket, {key: wanted[key] for key in changed})
+        objects = {**{key: left[key] for key in left if key not in changed}, **written}
         self._held[bucket] = Held(held.settings, objects, uploads)
 
     def _remove(self, bucket: str) -> None:
@@ -249,7 +269,7 @@ class WorkerBuckets:
         self, bucket: str, wanted: Mapping[str, tuple[Version, ...]]
     ) -> dict[str, tuple[Version, ...]]:
         """Note for which versions those stand that have just been written."""
-        found = self.buckets.versions(bucket) or {}
+        found = (self.buckets.versions_of(bucket, wanted) if wanted else None) or {}
         for key, versions in wanted.items():
             for now, then in zip(found.get(key, ()), versions, strict=False):
                 self._same[bucket, key, now] = then
