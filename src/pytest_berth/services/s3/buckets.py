@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import unquote, urlencode
 from xml.etree import ElementTree
@@ -133,18 +134,36 @@ class Buckets:
         return Held(settings, objects, self.uploads(bucket))
 
     def versions_of(
-        self, bucket: str, keys: Collection[str]
+        self, bucket: str, keys: Collection[str], *, has_versions: bool
     ) -> dict[str, tuple[Version, ...]] | None:
-        """Return the versions of some keys, and perhaps of more: where they are few, of no more."""
+        """Return the versions of some keys, of moto's; where the keys are many, of all.
+
+        Args:
+            bucket: Its name.
+            keys: The keys; an empty one stands for any.
+            has_versions: Whether there may be several of each.
+        """
         if "" in keys or len(keys) > _FEW:
             return self.versions(bucket)
         found: dict[str, tuple[Version, ...]] = {}
         for key in keys:
+            if not has_versions:
+                found.update(self._only_version(bucket, key))
+                continue
             versions = self.versions(bucket, key)
             if versions is None:
                 return None
             found.update({key: versions[key]} if key in versions else {})
         return found
+
+    def _only_version(self, bucket: str, key: str) -> dict[str, tuple[Version, ...]]:
+        """Return what a listing tells of a key: moto lists a thousand keys to tell of one."""
+        answer = self.connection.ask("HEAD", bucket, key, absent=True)
+        if answer.status == NOT_FOUND:
+            return {}
+        modified = parsedate_to_datetime(answer.headers["last-modified"])
+        told = modified.strftime("%Y-%m-%dT%H:%M:%S.000Z")
+        return {key: (Version("null", answer.headers["etag"].strip('"'), told),)}
 
     def versions(self, bucket: str, prefix: str = "") -> dict[str, tuple[Version, ...]] | None:
         """Return the versions of each key, the newest first; None where there is no such bucket.

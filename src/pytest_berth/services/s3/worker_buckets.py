@@ -56,6 +56,9 @@ class WorkerBuckets:
         """Create the buckets that are there before any test."""
         self._held.clear()
         self._touched.clear()
+        self._found: dict[tuple[str, ...], Any] = {}
+        # Whether berth itself has written since the last look.
+        self._is_mended = False
         self._position: int | None = None
         for name in self._names:
             self.buckets.create(name)
@@ -76,14 +79,19 @@ class WorkerBuckets:
         told = self.buckets.connection.journal(self._position or 0)
         if told is None:
             self._look_at_all(settings=settings)
+            self._found = dict(self._flat())
         elif self._position is None:
             self._position, _ = told
             self._look_at_all()
+            self._found = dict(self._flat())
         else:
             self._position, written = told
             if written:
                 self._look_at(written)
-        return dict(self._flat())
+            if written or self._is_mended:
+                self._found = dict(self._flat())
+        self._is_mended = False
+        return self._found
 
     def capture(self) -> dict[tuple[str, ...], Any]:
         """Return all that there is, and read what has not been read yet."""
@@ -112,6 +120,7 @@ class WorkerBuckets:
         touched = {place for place in self._touched if (_OBJECT, *place) in baseline}
         if found == baseline and not touched:
             return []
+        self._is_mended = True
         wrong = {key[1] for key in found.keys() | baseline if found.get(key) != baseline.get(key)}
         wrong |= {bucket for bucket, _ in touched}
         for bucket in sorted(wrong):
@@ -154,7 +163,8 @@ class WorkerBuckets:
         if not kinds:
             return known
         keys = {key for _, _, key in written}
-        found = self.buckets.versions_of(bucket, keys)
+        has_versions = _has_versions(known.settings)
+        found = self.buckets.versions_of(bucket, keys, has_versions=has_versions)
         if found is None:
             return None
         others = {} if "" in keys else {k: v for k, v in known.objects.items() if k not in keys}
@@ -235,7 +245,8 @@ class WorkerBuckets:
         ]
         for key in () if has_versions else changed:
             self.buckets.write(bucket, key, self._contents[bucket, key, wanted[key][0]])
-        written = self._written(bucket, {key: wanted[key] for key in changed})
+        again = {key: wanted[key] for key in changed}
+        written = self._written(bucket, again, has_versions=has_versions)
         objects = {**{key: left[key] for key in left if key not in changed}, **written}
         self._held[bucket] = Held(held.settings, objects, uploads)
 
@@ -262,18 +273,25 @@ class WorkerBuckets:
                     self.buckets.write(bucket, key, self._contents[bucket, key, version])
         if not self.buckets.put_settings(bucket, settings):
             raise SettingsDifferError(bucket)
-        objects = self._written(bucket, wanted)
+        objects = self._written(bucket, wanted, has_versions=_has_versions(settings))
         self._held[bucket] = Held(settings, objects, frozenset())
 
     def _written(
-        self, bucket: str, wanted: Mapping[str, tuple[Version, ...]]
+        self, bucket: str, wanted: Mapping[str, tuple[Version, ...]], *, has_versions: bool
     ) -> dict[str, tuple[Version, ...]]:
         """Note for which versions those stand that have just been written."""
-        found = (self.buckets.versions_of(bucket, wanted) if wanted else None) or {}
+        if not wanted:
+            return {}
+        is_told = self._position is not None
+        found = (
+            self.buckets.versions_of(bucket, wanted, has_versions=has_versions)
+            if is_told
+            else self.buckets.versions(bucket)
+        ) or {}
         for key, versions in wanted.items():
             for now, then in zip(found.get(key, ()), versions, strict=False):
                 self._same[bucket, key, now] = then
-        return found
+        return {key: found[key] for key in wanted if key in found}
 
 
 def _has_versions(settings: Mapping[str, bytes]) -> bool:
