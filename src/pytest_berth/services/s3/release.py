@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from pytest_berth.debug_log import ignoring
 from pytest_berth.services.s3 import urls
 from pytest_berth.services.s3.buckets import Buckets
-from pytest_berth.services.s3.connection import Connection
+from pytest_berth.services.s3.connection import Connection, RefusedError
 
 if TYPE_CHECKING:
     from pytest_berth.api import Server
@@ -23,6 +23,7 @@ def release(server: Server, run_id: str) -> None:
         with ignoring(OSError, HTTPException, why=gone):
             for name in buckets.names():
                 if name.startswith(urls.prefix(run_id)):
-                    buckets.remove(name)
+                    with ignoring(RefusedError, why=f"the bucket {name} stays"):
+                        buckets.remove(name)
     finally:
         connection.close()
