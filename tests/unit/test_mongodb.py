@@ -89,13 +89,17 @@ def test_a_new_server_of_a_container_is_made_the_only_member_of_its_set(
         assert probe.probe(server) == "8.0.4"
 
 
-def test_a_server_of_another_set_is_not_berths(connect: Callable[..., None]) -> None:
-    """Nothing but a question is sent to it."""
-    client = Answers(hello={**PRIMARY, "setName": "rs0"})
-    connect(client)
+@pytest.mark.parametrize("hello", [{**PRIMARY, "setName": "rs0"}, {"isWritablePrimary": True}])
+@pytest.mark.parametrize("source", ["container", "local"])
+def test_a_server_of_another_set_or_of_none_is_not_berths(
+    connect: Callable[..., None], hello: dict[str, Any], source: str
+) -> None:
+    """Nothing but a question is sent to it, also where it lets in anybody."""
+    client = Answers(hello=hello)
+    connect(Answers(hello=18) if source == "local" else client, client)
     with pytest.raises(StartError, match="is not berth's") as caught:
-        probe.probe(SERVER)
-    assert "'rs0'" in caught.value.why
+        probe.probe(replace(SERVER, source=source))
+    assert repr(hello.get("setName", "")) in caught.value.why
     assert client.sent == [("hello", 1)]
 
 
@@ -213,6 +217,8 @@ def test_as_little_is_written_as_can_be() -> None:
         assert found.inserted == before.documents
     assert plan(_collection(), before) == Plan([], {}, False, before.documents)
     assert plan(_collection(new), _collection()) == Plan([id_from(3)], {}, True, {})
+    series = replace(_collection({"at": 1}, {"at": 1}), kind="timeseries")
+    assert len(plan(_collection(), series).inserted) == 2
 
 
 @pytest.mark.parametrize(

@@ -46,7 +46,9 @@ class Collection:
 
     @cached_property
     def documents(self) -> Mapping[bytes, bytes]:
-        """The documents by their ids (`id_of`), in natural order."""
+        """The documents by their ids (`id_of`), in natural order; of time series by their place."""
+        if self.kind == "timeseries":  # its documents need not have ids
+            return {b"%d" % place: each for place, each in enumerate(split(self.data))}
         return {id_of(document): document for document in split(self.data)}
 
     @property

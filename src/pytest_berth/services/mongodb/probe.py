@@ -93,11 +93,12 @@ def _give_account(server: Server) -> None:
 
 
 def _require_ours(server: Server, hello: dict[str, Any]) -> None:
-    name = hello.get("setName", server.credentials.token)
-    if name != server.credentials.token:
+    """Refuse a server of another set, or of none; one that is in none yet refuses a wrong name."""
+    name = hello.get("setName", "")
+    if name != server.credentials.token and not hello.get("isreplicaset"):
         raise StartError(
             f"the server at {server.host}:{server.port} is not berth's.",
-            why=f"it says that it is of the replica set {name!r}: nothing was done on it",
+            why=f"it says that its replica set is {name!r}: nothing was done on it",
             remedy="end the other server, or run again: berth then starts one at another port",
         )
 
