@@ -80,7 +80,6 @@ ELASTICSEARCH = Distribution(
         "stack.templates.enabled": "false",
         "xpack.ml.enabled": "false",
         "xpack.watcher.enabled": "false",
-        "xpack.profiling.templates.enabled": "false",
     },
     {},
 )
