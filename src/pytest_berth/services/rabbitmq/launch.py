@@ -63,6 +63,8 @@ def local(settings: Settings, request: LocalRequest) -> LocalProcess:
     variables = {
         "HOME": str(directory),
         "ERL_CRASH_DUMP_BYTES": "0",
+        # Also for the node by which RabbitMQ starts epmd when it has run for a minute.
+        "ERL_FLAGS": "-start_epmd false",
         "RABBITMQ_ALLOW_INPUT": "true",  # without it, a shell stays beside the node
         "RABBITMQ_ADVANCED_CONFIG_FILE": str(directory / "advanced.config"),
         "RABBITMQ_CONF_ENV_FILE": os.devnull,
@@ -74,7 +76,7 @@ def local(settings: Settings, request: LocalRequest) -> LocalProcess:
         "RABBITMQ_LOGS": "-",
         "RABBITMQ_MNESIA_BASE": str(directory / "data"),
         "RABBITMQ_NODENAME": node,
-        "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": f"-sname {node} -start_epmd false"
+        "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": f"-sname {node}"
         f" -erl_epmd_port {distribution} -kernel inet_dist_use_interface {{127,0,0,1}}",
     }
     unset = [f"-u{name}" for name in os.environ if name.startswith(_HEEDED)]
