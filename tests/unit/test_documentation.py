@@ -352,6 +352,8 @@ def test_an_example_of_the_documentation_passes(name: str, tmp_path: Path) -> No
     )
 
     assert result.returncode == 0, result.stdout + result.stderr
-    assert "\nhint: " not in result.stdout
+    hints = [line for line in result.stdout.splitlines() if line.startswith("hint: ")]
+    # A busy machine takes long for what else takes no time.
+    assert not [line for line in hints if not re.search(r" took | takes ", line)]
     if " skipped" in result.stdout.splitlines()[-1]:
         pytest.skip(result.stdout)
