@@ -17,7 +17,7 @@ class User(Base):
 
     __tablename__ = "users"
     id: Mapped[int] = mapped_column(primary_key=True)
-    email: Mapped[str] = mapped_column(unique=True)
+    email: Mapped[str] = mapped_column(String(100), unique=True)
 
 
 for _number in range(int(os.environ["BENCHMARK_TABLES"]) - 1):

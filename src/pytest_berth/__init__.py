@@ -1,4 +1,4 @@
-"""Real Postgres, Redis and Kafka in pytest, and a clean slate for every test.
+"""Real servers in pytest, and a clean slate for every test.
 
 PYTEST_DONT_REWRITE: there are no assertions here, nor in the modules of this package.
 """
