@@ -32,8 +32,11 @@ EXAMPLES = (
     Path("examples/custom_service"),
     Path("examples/services"),
 )
-# Tests of an example whose image is not made for the suite, as that takes a minute.
-IF_PRESENT = {"tests/test_opensearch.py": "opensearchproject/opensearch:3"}
+# Tests of an example whose image is not made for the suite, as that takes minutes.
+IF_PRESENT = {
+    "tests/test_mongodb.py": "mongo:8",
+    "tests/test_opensearch.py": "opensearchproject/opensearch:3",
+}
 # Modules that are compiled anew in each of the suite's many processes would make it crawl.
 ENVIRONMENT = {"PYTHONDONTWRITEBYTECODE": None}
 # pytest-asyncio warns unless its own default is said aloud, and warnings are errors here.
