@@ -19,6 +19,7 @@ from importlib import import_module
 sys.modules["sqlalchemy"] = None
 aio = "pytest_berth.services.postgres.asynchronous."
 gives_it = {aio + name for name in ("open_connections", "asyncpg_engine", "psycopg_engine")}
+gives_it |= {"pytest_berth.isolation.async_connections", "pytest_berth.services.mysql.asynchronous"}
 for found in pkgutil.walk_packages(pytest_berth.__path__, "pytest_berth."):
     if found.name not in gives_it:
         import_module(found.name)

@@ -7,7 +7,6 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar, cast
 
 from pytest_berth.errors import ServiceError, SettingsError, nearest
-from pytest_berth.shown_values import masked
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -167,6 +166,8 @@ class ServiceLine(str):
 
     def __str__(self) -> str:
         """Return the line as it is shown."""
+        from pytest_berth.shown_values import masked
+
         return masked(self[:])
 
 

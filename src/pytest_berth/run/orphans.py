@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 from pytest_berth.config.options import may_outlive_run
 from pytest_berth.run import heartbeat, process_identity, registry
 from pytest_berth.run.reuse import records
-from pytest_berth.sources import labels, networks
+from pytest_berth.sources import labels
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -89,6 +89,8 @@ def sweep(source: Source, run: Run, progress: Progress) -> None:
 
 def containers(engine: Engine) -> Iterator[Orphan]:
     """Yield the containers of all runs on an engine, and then their networks."""
+    from pytest_berth.sources import networks
+
     # Without the details of each, which would cost a request, and fail where one is gone meanwhile.
     listed = engine.containers.list(all=True, filters={"label": labels.RUN}, sparse=True)
     of_runs = [_state_of_run(engine, each.attrs["Labels"]) for each in listed]

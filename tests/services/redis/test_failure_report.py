@@ -181,7 +181,7 @@ def test_what_a_test_leaves_open_and_what_it_ran_into(local: Project) -> None:
 
         def test_rights(client, redis_server):
             client.acl_setuser("app", enabled=True, passwords=["+hunter2"], keys=["app:*"],
-                               categories=["+@read", "+@connection"])
+                               categories=["+@read", "+@connection"], commands=["+select"])
             number = client.connection_pool.connection_kwargs["db"]
             port = redis_server.server.port
             with redis.Redis(
