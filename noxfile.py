@@ -162,7 +162,7 @@ def slow(session: nox.Session) -> None:
     """What `tests` leaves out: runs killed at random moments, repeats with other parameters."""
     session.install("-e", ".[all]", *_group("tests"))
     required = _provision(session)
-    usual = ("--timeout=900", "--numprocesses=3", "-m", "slow", *RETRIED)
+    usual = ("--timeout=900", "--durations=20", "--numprocesses=3", "-m", "slow", *RETRIED)
     session.run("pytest", *ALWAYS, *(session.posargs or usual), env={**ENVIRONMENT, **required})
 
 
@@ -207,7 +207,15 @@ def _run_suite(session: nox.Session, run: Run) -> None:
     required = _provision(session)
     # The order is random; pytest-randomly prints the seed that brings it back.
     # Tests wait for processes half of their time: two cores serve three.
-    usual = ("--timeout=900", "--numprocesses=3", "-m", "not slow", *RETRIED, *run.paths)
+    usual = (
+        "--timeout=900",
+        "--durations=40",
+        "--numprocesses=3",
+        "-m",
+        "not slow",
+        *RETRIED,
+        *run.paths,
+    )
     options = session.posargs or usual
     repaired = {"BERTH_TESTS_POSTGRES": run.postgres}
     session.run("pytest", *ALWAYS, *options, env={**ENVIRONMENT, **required, **repaired})
