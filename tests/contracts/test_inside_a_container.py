@@ -13,7 +13,7 @@ from docker.errors import APIError, ContainerError
 
 import pytest_berth
 from pytest_berth import wait_for
-from pytest_berth.run import orphans
+from pytest_berth.sources import labels
 from pytest_berth.sources.labels import INSIDE
 
 if TYPE_CHECKING:
@@ -27,9 +27,9 @@ OPTIONS = ["-p", "no:asyncio", "-p", "no:cacheprovider", "--berth-source=contain
 # Runs of the same user remove what dead runs have left, and other tests are such runs.
 USER = f"of-this-test-{os.urandom(4).hex()}"
 CONFTEST = f"""
-from pytest_berth.run import orphans
+from pytest_berth.sources import labels
 
-orphans._user = lambda: "{USER}"
+labels.user = lambda: "{USER}"
 """
 TEST = """
 from sqlalchemy import text
@@ -98,7 +98,7 @@ def test_what_a_thrown_away_container_has_left_is_removed_by_the_next_run(
         everything = client.containers.list(all=True, filters={"label": INSIDE}, sparse=True)
         return [each for each in everything if each.attrs["Labels"][INSIDE].startswith(job.id)]
 
-    monkeypatch.setattr(orphans, "_user", lambda: USER)
+    monkeypatch.setattr(labels, "user", lambda: USER)
     try:
         wait_for(lambda: [each for each in servers() if each.attrs["State"] == "running"], 60)
         stage.start("container")

@@ -15,10 +15,10 @@ import pytest
 from pytest_berth import wait_for
 from pytest_berth.api import Credentials, Server
 from pytest_berth.cli import commands
-from pytest_berth.run import orphans, process_identity
+from pytest_berth.run import process_identity
 from pytest_berth.run.reuse.records import Record, Records
 from pytest_berth.sources.container import removal
-from pytest_berth.sources.labels import HOST, INSIDE, OWNER, PROJECT, REUSE, RUN, USER
+from pytest_berth.sources.labels import HOST, INSIDE, OWNER, PROJECT, REUSE, RUN, USER, user
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -37,7 +37,7 @@ def create(client: docker.DockerClient) -> Iterator[Callable[..., Any]]:
 
     def begin(owner: object, **labels: str) -> Any:
         run_id = os.urandom(4).hex()
-        mine = {RUN: run_id, OWNER: json.dumps(owner), USER: _user()}
+        mine = {RUN: run_id, OWNER: json.dumps(owner), USER: user()}
         container = client.containers.create(IMAGE, labels={**mine, **labels})
         container.run_id = run_id
         created.append(container)
@@ -57,10 +57,6 @@ def exists(client: docker.DockerClient, container: Any) -> bool:
 def expect_gone(client: docker.DockerClient, container: Any) -> None:
     """Wait for a removal, which another run on this engine may have begun."""
     wait_for(lambda: not exists(client, container), 60, message=f"removal of {container.name}")
-
-
-def _user() -> str:
-    return orphans._user()
 
 
 @pytest.fixture

@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, cast
 
 import pytest
 
 from ini_settings import settings
 from pytest_berth.api import Credentials
 from pytest_berth.services.s3 import images, urls
+from pytest_berth.services.s3.buckets import Buckets
+from pytest_berth.services.s3.connection import Answer
 from pytest_berth.services.s3.options import IMAGE, URL
 from pytest_berth.services.s3.service import S3
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from pytest_berth.services.s3.connection import Connection
 
 ACCOUNT = Credentials("AKEY", "a-secret-key", "", token="berth-token")
 
@@ -107,3 +112,12 @@ def test_an_image_has_to_be_of_a_kind_that_is_known() -> None:
     assert IMAGE.parse(" rustfs/rustfs ") == "rustfs/rustfs"
     with pytest.raises(ValueError, match="seaweedfs, rustfs, minio"):
         IMAGE.parse("localstack/localstack")
+
+
+def test_keys_are_decoded_also_where_a_space_is_a_plus() -> None:
+    listed = b"""<ListVersionsResult><EncodingType>url</EncodingType><Version>
+        <Key>a+b%2Bc.txt</Key><VersionId>1</VersionId><IsLatest>true</IsLatest>
+        </Version></ListVersionsResult>"""
+    asked = SimpleNamespace(ask=lambda *_, **__: Answer(200, {}, listed))
+    found = Buckets(cast("Connection", asked)).versions("bucket")
+    assert list(found or ()) == ["a b+c.txt"]

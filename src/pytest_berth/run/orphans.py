@@ -9,9 +9,7 @@ container that the owner ran in has ended, which the engine knows. All else is l
 
 from __future__ import annotations
 
-import getpass
 import json
-import os
 import platform
 from dataclasses import dataclass
 from functools import cache
@@ -60,7 +58,7 @@ def labels_of(run: Run, settings: Settings) -> dict[str, str]:
     owner = process_identity.read(run.registry.owner)
     return {
         labels.OWNER: json.dumps(owner),
-        labels.USER: _user(),
+        labels.USER: labels.user(),
         labels.HOST: platform.node(),
         labels.PROJECT: str(settings.root),
         # Also where it is empty: an image made of a container hands labels down.
@@ -103,7 +101,7 @@ def containers(engine: Engine) -> Iterator[Orphan]:
             container.attrs["Names"][0].lstrip("/"),
             f"{found.get(labels.PROJECT, '?')} on {found.get(labels.HOST, '?')}",
             _state(of_run, container.id, found.get(labels.REUSE, ""), kept_in),
-            found.get(labels.USER) == _user(),
+            found.get(labels.USER) == labels.user(),
             container,
         )
 
@@ -114,7 +112,7 @@ def containers(engine: Engine) -> Iterator[Orphan]:
             network.name,
             f"{found.get(labels.PROJECT, '?')} on {found.get(labels.HOST, '?')}",
             _state_of_run(engine, found),
-            found.get(labels.USER) == _user(),
+            found.get(labels.USER) == labels.user(),
             networks.Network(engine, network.id),
         )
 
@@ -172,7 +170,3 @@ def _state_of(path: Path) -> str:
         return DEAD
     owner = process_identity.read(path)
     return ALIVE if owner and (owner.is_here or process_identity.is_held(path)) else UNKNOWN
-
-
-def _user() -> str:
-    return str(os.getuid()) if hasattr(os, "getuid") else getpass.getuser()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from pytest_berth.debug_log import ignoring
-from pytest_berth.sources.labels import PREFIX
+from pytest_berth.sources.labels import PREFIX, USER, user
 from pytest_berth.sources.snapshots import MOST, UNUSED
 from pytest_berth.waiting import wall_clock
 
@@ -82,8 +82,9 @@ def snapshot(engine: Engine, name: str) -> str:
 def store(container: Any, name: str) -> None:
     """Make a stopped container's files a snapshot, in the place of one of the same name."""
     # The container's own labels say whose it is, to us and to testcontainers' reaper. What starts
-    # from the image is not that run's.
+    # from the image is not that run's; the image is the user's.
     labels = dict.fromkeys(filter(_is_ours, container.labels), '""')
+    labels.pop(USER, None)
     labels |= {_SESSION: "none", SNAPSHOT: name, MADE: f"{wall_clock():.3f}"}
     changes = " ".join(f"{label}={value}" for label, value in labels.items())
     container.commit(REPOSITORY, name, changes=f"LABEL {changes}")
@@ -98,10 +99,11 @@ def forget(engine: Engine, name: str) -> None:
 
 
 def snapshots(engine: Engine) -> list[Any]:
-    """Return the images that hold snapshots, the newest first."""
+    """Return the images that hold snapshots of this user's, the newest first."""
     client = engine.client.client
     # Without the details of each, as another run may remove one between two questions.
-    listed = client.api.images(filters={"label": SNAPSHOT}, all=True)
+    ours = {"label": [SNAPSHOT, f"{USER}={user()}"]}
+    listed = client.api.images(filters=ours, all=True)
     return sorted(map(client.images.prepare_model, listed), key=made, reverse=True)
 
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import getpass
+import os
+
 PREFIX = "org.pytest-berth."
 # The run's id.
 RUN = f"{PREFIX}run"
@@ -16,3 +19,8 @@ PROJECT = f"{PREFIX}project"
 BESIDE = f"{PREFIX}beside"
 # Where the records of reused servers are; empty where none is reused.
 REUSE = f"{PREFIX}kept"
+
+
+def user() -> str:
+    """Return what `USER` says of the user that this process runs as."""
+    return str(os.getuid()) if hasattr(os, "getuid") else getpass.getuser()

@@ -13,7 +13,7 @@ SCHEMA = """
 CREATE TABLE parents (id int AUTO_INCREMENT PRIMARY KEY, name varchar(20) UNIQUE);
 CREATE TABLE children (
   id int AUTO_INCREMENT PRIMARY KEY, parent int NOT NULL,
-  FOREIGN KEY (parent) REFERENCES parents (id) ON DELETE CASCADE
+  CONSTRAINT of_parent FOREIGN KEY (parent) REFERENCES parents (id) ON DELETE CASCADE
 );
 CREATE TABLE sizes (name varchar(20) PRIMARY KEY, size float, twice float AS (size * 2), raw blob);
 CREATE TABLE keyless (value int);
@@ -60,6 +60,10 @@ def check(connection):
     assert [name for (name,) in connection.exec_driver_sql("SHOW TABLES")] == sorted(
         [*TABLES, "names"]
     )
+    rules = "SELECT delete_rule FROM information_schema.referential_constraints"
+    found = connection.exec_driver_sql(f"{rules} WHERE constraint_schema = DATABASE()").scalars()
+    assert list(found) == ["CASCADE"]
+    assert not connection.exec_driver_sql("SHOW EVENTS").all()
 """
 
 
@@ -101,6 +105,12 @@ def test_what_a_test_commits_is_put_back(seeded: Project) -> None:
             "table": ["CREATE TABLE further (id int)", "DROP TABLE audit"],
             "view": ["DROP VIEW all_names"],
             "routine": ["DROP TRIGGER noted", "DROP PROCEDURE wipe"],
+            "rule": [
+                "ALTER TABLE children DROP FOREIGN KEY of_parent",
+                "ALTER TABLE children ADD CONSTRAINT of_parent"
+                " FOREIGN KEY (parent) REFERENCES parents (id)",
+            ],
+            "event": ["CREATE EVENT daily ON SCHEDULE EVERY 1 DAY DO DELETE FROM audit"],
         }
 
         @pytest.mark.parametrize("what", DONE)
@@ -132,7 +142,30 @@ def test_what_a_test_commits_is_put_back(seeded: Project) -> None:
         """,
     )
     result = seeded.run("-v")
-    result.assert_outcomes(passed=34)
+    result.assert_outcomes(passed=38)
+
+
+def test_what_refuses_to_be_put_back_is_an_error_and_nobody_sees_it(project: Project) -> None:
+    project.ini("berth_mysql_schema = schema.sql")
+    (project.root / "schema.sql").write_text(
+        "CREATE TABLE kept (id int PRIMARY KEY);\n"
+        "CREATE TRIGGER no BEFORE DELETE ON kept FOR EACH ROW SIGNAL SQLSTATE '45000'"
+        " SET message_text = 'audited rows stay';\n"
+    )
+    project.write(
+        test_it="""
+        import pytest
+
+        @pytest.mark.parametrize("number", range(2))
+        def test_it(mysql_engine, number):
+            with mysql_engine.begin() as connection:
+                assert not connection.exec_driver_sql("SELECT * FROM kept").all()
+                connection.exec_driver_sql("INSERT INTO kept VALUES (1)")
+        """
+    )
+    result = project.run()
+    result.assert_outcomes(passed=2, errors=2)
+    result.stdout.fnmatch_lines(["*cannot be put back*", "*why: audited rows stay"])
 
 
 def test_what_a_rolled_back_test_commits_is_gone(seeded: Project) -> None:

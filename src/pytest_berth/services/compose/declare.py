@@ -11,6 +11,7 @@ import re
 import shlex
 from dataclasses import replace
 from graphlib import CycleError, TopologicalSorter
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -359,7 +360,12 @@ def _copied(service: Mapping[str, Any]) -> tuple[dict[str, Path], list[str]]:
         if source.is_file():
             found[target] = source
         elif source.is_dir() and mount["read_only"]:
-            below = [each for each in source.rglob("*") if each.is_file()]
+            try:
+                files = (each for each in source.rglob("*") if each.is_file())
+                below = [*islice(files, _MOST_FILES + 1)]
+            except OSError as error:
+                left.append(f"volumes.{target} (it cannot be read: {error.strerror})")
+                continue
             if len(below) > _MOST_FILES or sum(each.stat().st_size for each in below) > _MOST_BYTES:
                 left.append(f"volumes.{target} (it is large)")
             else:

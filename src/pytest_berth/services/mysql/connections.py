@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 # A server that is ready answers at once; what does not may be one of another kind.
 ANSWERS_WITHIN = 5.0
+_LOCKED_WITHIN = 10
 _SSL = "ssl_"
 _REFUSED = {ER.ACCESS_DENIED_ERROR, ER.HOST_NOT_PRIVILEGED, ER.DBACCESS_DENIED_ERROR}
 
@@ -102,6 +103,8 @@ def connect(
     )
     try:
         _require_ours(connection, server)
+        # The server's own may be a day: what waits for a lock of others has to end.
+        connection.rows(f"SET lock_wait_timeout = {_LOCKED_WITHIN}")
         if database:
             connection.select_db(database)
     except BaseException:

@@ -58,10 +58,15 @@ SELECT CONCAT_WS('/', table_name, constraint_name, constraint_type)
 FROM information_schema.table_constraints WHERE table_schema = {0} UNION ALL
 SELECT CONCAT_WS('/', table_name, view_definition) FROM information_schema.views
 WHERE table_schema = {0} UNION ALL
-SELECT CONCAT_WS('/', trigger_name, event_object_table, action_statement)
+SELECT CONCAT_WS('/', trigger_name, event_object_table, action_timing, event_manipulation,
+  action_statement)
 FROM information_schema.triggers WHERE trigger_schema = {0} UNION ALL
 SELECT CONCAT_WS('/', routine_type, routine_name, routine_definition)
-FROM information_schema.routines WHERE routine_schema = {0}
+FROM information_schema.routines WHERE routine_schema = {0} UNION ALL
+SELECT CONCAT_WS('/', table_name, constraint_name, referenced_table_name, update_rule, delete_rule)
+FROM information_schema.referential_constraints WHERE constraint_schema = {0} UNION ALL
+SELECT CONCAT_WS('/', event_name, event_definition, interval_value, interval_field, execute_at,
+  status) FROM information_schema.events WHERE event_schema = {0}
 """
 # MySQL tells its status where it counts, MariaDB where it tells of structure.
 _ASKED = """
@@ -107,6 +112,8 @@ _SESSION = (
     # MySQL alone reads this: it would tell where AUTO_INCREMENT stood a day ago.
     " /*!80000 , information_schema_stats_expiry = 0 */"
 )
+# Numbers of errors that the client makes, and not the server.
+_OF_CLIENT = range(2000, 3000)
 _ATTEMPTS = 3
 
 
@@ -467,15 +474,15 @@ class Contents:
             try:
                 work()
                 return
-            except pymysql.OperationalError as error:
-                if error.args[0] not in _LOCKED:
+            except pymysql.MySQLError as error:
+                code = error.args[0] if error.args else None
+                if not code or code in _OF_CLIENT:  # the connection is lost
                     raise
-                if not left:
-                    raise _not_restored(error) from error
                 self._connection.send("ROLLBACK")
+                if code not in _LOCKED or not left:
+                    self._counted = None  # so that every table is looked at when it is tried again
+                    raise _not_restored(error) from error
                 self._end_transactions()
-            except (pymysql.IntegrityError, pymysql.ProgrammingError, pymysql.DataError) as error:
-                raise _not_restored(error) from error
 
     def _end_transactions(self) -> None:
         """End what else is connected to the database and has a transaction open."""
@@ -497,7 +504,7 @@ def _by_table(rows: Iterable[Any]) -> dict[str, Written]:
     return {table: Written(int(times), int(inserted)) for table, times, inserted in rows}
 
 
-def _not_restored(error: pymysql.Error) -> NotRestoredError:
+def _not_restored(error: pymysql.MySQLError) -> NotRestoredError:
     return NotRestoredError(
         "the MySQL database cannot be put back as it was before the test.",
         why=str(error.args[-1]),

@@ -26,6 +26,8 @@ FIT_FOR_TESTS = {
     "skip_log_bin": "",
     "skip_name_resolve": "",
     "loose_mysqlx": "OFF",
+    # Events of the template would change what its clones are restored from.
+    "event_scheduler": "OFF",
     # MariaDB makes itself a key at each start from 11.4 on, which takes seconds.
     "loose_ssl": "OFF",
     "loose_auto_generate_certs": "OFF",

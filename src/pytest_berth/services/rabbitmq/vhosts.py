@@ -152,6 +152,8 @@ class OwnVhosts:
         for future in self._ahead:
             future.add_done_callback(self._drop)
         self._thread.shutdown()
+        for error in filter(None, (each.exception() for each in self._removed)):
+            debug("rabbitmq: a test's virtual host stays: %r", error)
         self._api.close()
 
     def _drop(self, made: Future[str]) -> None:

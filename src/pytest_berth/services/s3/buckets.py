@@ -6,7 +6,7 @@ import base64
 import hashlib
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, NamedTuple
-from urllib.parse import unquote, urlencode
+from urllib.parse import unquote_plus, urlencode
 from xml.etree import ElementTree
 from xml.sax.saxutils import escape
 
@@ -51,6 +51,10 @@ _KEPT_HEADERS = {
 # What a page of a listing begins with, and what the page before calls it.
 _VERSION_MARKERS = {"key-marker": "NextKeyMarker", "version-id-marker": "NextVersionIdMarker"}
 _UPLOAD_MARKERS = {"key-marker": "NextKeyMarker", "upload-id-marker": "NextUploadIdMarker"}
+# Markers that are keys, and so encoded as keys are.
+_KEYS = {"key-marker"}
+# XML would read it as a line's end.
+_KEPT = {"\r": "&#13;"}
 _BYPASS = {"x-amz-bypass-governance-retention": "true"}
 _LOCKED = {"x-amz-bucket-object-lock-enabled": "true"}
 
@@ -181,7 +185,7 @@ class Buckets:
                 kind = _kind(each)
                 if kind not in {"Version", "DeleteMarker"}:
                     continue
-                key = unquote(_text(each, "Key")) if is_encoded else _text(each, "Key")
+                key = unquote_plus(_text(each, "Key")) if is_encoded else _text(each, "Key")
                 version = Version(
                     _text(each, "VersionId") or "null",
                     _text(each, "ETag").strip('"'),
@@ -221,7 +225,7 @@ class Buckets:
     def delete_versions(self, bucket: str, versions: Iterable[tuple[str, Version]]) -> None:
         """Delete versions, and delete markers, for good."""
         named = [
-            f"<Object><Key>{escape(key)}</Key><VersionId>{version.id}</VersionId></Object>"
+            f"<Object><Key>{escape(key, _KEPT)}</Key><VersionId>{version.id}</VersionId></Object>"
             for key, version in versions
         ]
         for start in range(0, len(named), _AT_ONCE):
@@ -291,7 +295,7 @@ class Buckets:
             is_encoded = tree is not None and _text(tree, "EncodingType") == "url"
             for each in _all(tree, "Upload") if tree is not None else ():
                 key = _text(each, "Key")
-                yield unquote(key) if is_encoded else key, _text(each, "UploadId")
+                yield unquote_plus(key) if is_encoded else key, _text(each, "UploadId")
 
     def _pages(
         self, bucket: str, what: str, markers: Mapping[str, str], prefix: str = ""
@@ -306,8 +310,10 @@ class Buckets:
             yield tree
             if _text(tree, "IsTruncated") != "true":
                 return
+            is_encoded = _text(tree, "EncodingType") == "url"
             for marker, name in markers.items():
-                query[marker] = unquote(_text(tree, name))
+                told = _text(tree, name)
+                query[marker] = unquote_plus(told) if is_encoded and marker in _KEYS else told
 
 
 def _flat(objects: Mapping[str, tuple[Version, ...]]) -> Iterator[tuple[str, Version]]:
