@@ -8,8 +8,9 @@ import gc
 import inspect
 import sys
 import weakref
+from importlib.machinery import ModuleSpec
 from pathlib import Path
-from types import SimpleNamespace
+from types import ModuleType, SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import asyncpg
@@ -181,3 +182,19 @@ def test_coroutine_functions_of_drivers_are_still_known_as_such() -> None:
         watch.stop()
     assert not set(replaced) & set(before)
     assert functions() == before
+
+
+def test_a_driver_that_a_thread_is_importing_is_watched_when_it_is_there(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    module = ModuleType("half_there")
+    module.__spec__ = ModuleSpec("half_there", None)
+    monkeypatch.setitem(sys.modules, "half_there", module)
+    asked = []
+    watch = driver_hooks.Watch(Recorder({}), {"half_there": lambda it: asked.append(it) or ()})
+    module.__spec__._initializing = True  # type: ignore[attr-defined]
+    assert not watch.start()
+    assert asked == []
+    module.__spec__._initializing = False  # type: ignore[attr-defined]
+    assert watch.start()
+    assert asked == [module]

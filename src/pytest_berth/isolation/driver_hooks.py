@@ -65,11 +65,19 @@ class Watch:
         self._hooks = HOOKS if hooks is None else hooks
         self._replaced: dict[tuple[Any, str], tuple[Any, Any]] = {}
 
-    def start(self) -> None:
-        """Watch the drivers that are loaded by now; may be called again for further ones."""
+    def start(self) -> bool:
+        """Watch the drivers that are loaded by now; may be called again for further ones.
+
+        Returns:
+            Whether that is all: a thread may be importing one, whose parts are not there yet.
+        """
         self.is_on = True
+        is_all = True
         for name, hooks in self._hooks.items():
             module = sys.modules.get(name)
+            if getattr(getattr(module, "__spec__", None), "_initializing", False):
+                is_all = False
+                continue
             for owner, attribute, wrap in hooks(module) if module else ():
                 if (owner, attribute) not in self._replaced:
                     original = vars(owner)[attribute]
@@ -78,6 +86,7 @@ class Watch:
                         new = asyncio_private.marked_as_coroutine(new)
                     setattr(owner, attribute, new)
                     self._replaced[owner, attribute] = original, new
+        return is_all
 
     def stop(self) -> None:
         """Watch no more; what somebody else has replaced meanwhile is left to him."""

@@ -224,8 +224,8 @@ class Recorder:
         """Watch the drivers that are loaded by now."""
         # Most tests import nothing.
         if len(sys.modules) != self._modules:
-            self._modules = len(sys.modules)
-            self._watch.start()
+            known = len(sys.modules)
+            self._modules = known if self._watch.start() else 0
 
     def stop(self) -> None:
         """Watch no more."""
