@@ -24,6 +24,7 @@ from testcontainers.core.container import DockerContainer
 
 from pytest_berth.sources import images
 from pytest_berth.sources.container_engine import Engine
+from pytest_berth.sources.labels import USER, user
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -157,16 +158,21 @@ def test_a_snapshot_that_another_run_removes_while_they_are_listed_is_no_error(
     name = f"postgres-{os.urandom(4).hex()}-a"
     nothing = io.BytesIO()
     tarfile.open(fileobj=nothing, mode="w").close()
-    labels = f"LABEL {images.SNAPSHOT}={name} {images.MADE}={time.time()}"
-    client.api.import_image_from_data(nothing.getvalue(), images.REPOSITORY, name, changes=[labels])
+    marks = f"LABEL {images.SNAPSHOT}={name} {images.MADE}={time.time()}"
+    for tag, owner in ((name, user()), (f"{name}-of-others", "somebody-else")):
+        nothing.seek(0)
+        labels = [f"{marks} {USER}={owner}"]
+        client.api.import_image_from_data(nothing.read(), images.REPOSITORY, tag, changes=labels)
     with monkeypatch.context() as patch:
         # As if all of them were gone when the engine is asked for more about one.
         patch.setattr(type(client.images), "get", Mock(side_effect=ImageNotFound("gone")))
         testcontainers_client: Any = SimpleNamespace(client=client)
         engine = Engine(testcontainers_client, on_this_host=True)
         found = [tag for image in images.snapshots(engine) for tag in image.tags]
-    client.images.remove(f"{images.REPOSITORY}:{name}")
+    for tag in (name, f"{name}-of-others"):
+        client.images.remove(f"{images.REPOSITORY}:{tag}")
     assert f"{images.REPOSITORY}:{name}" in found
+    assert f"{images.REPOSITORY}:{name}-of-others" not in found
 
 
 def test_a_container_that_the_engine_has_stopped_says_so(stage: Stage) -> None:
