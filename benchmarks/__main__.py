@@ -30,7 +30,7 @@ from benchmarks.report import Table, markdown, show
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-PAGE = Path("docs/benchmarks.md")
+PAGE = Path("docs/explanation/benchmarks.md")
 PICTURES = "pictures"
 WIDTH = 120
 PARTS = (

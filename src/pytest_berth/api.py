@@ -4,7 +4,7 @@ There are two halves. A `Service` is the descriptor: it is always loaded, so it 
 names, defaults and where the rest is. A `Backend` is loaded when a selected test needs the service:
 it launches servers, asks whether they answer, and opens a `Namespace` for each worker. Three
 methods of a backend must be there, `container`, `probe` and `open`; each other one is a capability
-whose default says "cannot". ``docs/adding-a-service.md`` builds a service step by step.
+whose default says "cannot". ``docs/tutorials/adding-a-service.md`` builds a service step by step.
 """
 
 from __future__ import annotations

@@ -7,7 +7,7 @@ from pathlib import Path
 from limit_tables import kafka, postgres, redis
 from limit_tables.table import markdown
 
-PATH = Path(__file__).parents[2] / "docs/limits.md"
+PATH = Path(__file__).parents[2] / "docs/reference/limits.md"
 TABLES = (*postgres.TABLES, postgres.COMMIT, redis.TABLE, kafka.TABLE)
 HEAD = """\
 # What is kept apart, and what is not
@@ -37,7 +37,8 @@ put back, the test fails; stays, the test fails
 refused
 : The server does not do it in a transaction.
 
-What no table shows is told with [isolation](isolation.md), [Redis](redis.md) and [Kafka](kafka.md).
+What no table shows is told with [isolation](../explanation/isolation.md), [Redis](redis.md) and
+[Kafka](kafka.md).
 """
 
 

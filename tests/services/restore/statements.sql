@@ -423,7 +423,7 @@ INSERT INTO pg_catalog.pg_enum SELECT 99999, enumtypid, 9, 'odd' FROM pg_catalog
 DELETE FROM pg_catalog.pg_description WHERE objoid = 'item'::regclass
 UPDATE pg_catalog.pg_database SET datconnlimit = 7 WHERE datname = '{db}'
 
-# What event triggers are not told of; of objects of the system it is not noticed (docs/isolation.md)
+# What event triggers are not told of; of objects of the system it is not noticed (docs/explanation/isolation.md)
 [17] SET event_triggers = off ;; CREATE TABLE more (x int)
 [17] SET event_triggers = off ;; DROP TABLE double
 [17] SET event_triggers = off ;; ALTER TABLE item RENAME COLUMN note TO remark

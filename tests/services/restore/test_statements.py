@@ -28,7 +28,7 @@ MAJOR = os.environ.get("BERTH_TESTS_POSTGRES", "17")
 SAMPLES = {"truncation": 16, "database": 6, "rollback": 6}
 WITHIN = 7200 if PAIRS else 280
 # These end the transaction of a rolled-back test, which is refused and told; or PostgreSQL itself
-# does not roll them back (docs/isolation.md).
+# does not roll them back (docs/explanation/isolation.md).
 NOT_ROLLED_BACK = re.compile("BEGIN|COMMIT|PREPARE|origin_advance")
 
 

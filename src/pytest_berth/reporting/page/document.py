@@ -1,4 +1,4 @@
-"""The document of a run, in the form that ``docs/run-report.md`` describes.
+"""The document of a run, in the form that ``docs/how-to/run-report.md`` describes.
 
 Made of what can be written as JSON. A change of what a name means, or of a name, makes another
 `VERSION`; a name more does not.
