@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from typing import TYPE_CHECKING
+from uuid import UUID
 
 import pytest
 
@@ -16,6 +17,7 @@ from pytest_berth.services.kafka import (
     launch,
     names,
     pinned_artifacts,
+    topics,
 )
 from pytest_berth.services.kafka import options as ini
 from pytest_berth.services.kafka.group_coordinator import coordinated
@@ -237,3 +239,29 @@ def _install(home: Path, version: str) -> None:
     program.parent.mkdir(parents=True)
     program.touch(mode=0o755)
     (home / "release").write_text(f'IMPLEMENTOR="x"\nJAVA_VERSION="{version}"\n')
+
+
+def test_offsets_are_asked_for_again_while_a_broker_does_not_know_that_it_leads(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    found = {
+        name: topics.Topic(name, UUID(int=1), {0: leader}, 1)
+        for name, leader in {"there": 1, "without a leader": -1}.items()
+    }
+    looks: list[str] = []
+    refused = [errors.NotLeaderForPartitionError("orders"), errors.LeaderNotAvailableError()]
+
+    def offsets(_: object, led: list[topics.Topic], at: int) -> dict[str, topics.Offsets]:
+        if refused:
+            raise refused.pop()
+        return {topic.name: {0: 7 if at == topics.LATEST else 2} for topic in led}
+
+    def look() -> dict[str, topics.Topic]:
+        looks.append("again")
+        return found
+
+    monkeypatch.setattr(topics, "offsets", offsets)
+    extents = topics.extents(object(), look)  # type: ignore[arg-type]  # no broker is asked
+    assert (extents.starts, extents.ends) == ({"there": {0: 2}}, {"there": {0: 7}})
+    assert extents.topics == found
+    assert len(looks) == 3

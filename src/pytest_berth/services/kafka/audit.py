@@ -25,13 +25,13 @@ def of_worker(brokers: Brokers, is_own: Callable[[str], bool], spared: Collectio
         is_own: Tells by its name whether a topic or a group is the worker's.
         spared: Topics that are deleted later.
     """
-    there = _topics(brokers, lambda name: is_own(name) and name not in spared)
-    led = [topic for topic in there.values() if topic.is_led]
-    starts = topics.offsets(brokers, led, topics.EARLIEST)
-    ends = topics.offsets(brokers, led, topics.LATEST)
+    extents = topics.extents(
+        brokers, lambda: _topics(brokers, lambda name: is_own(name) and name not in spared)
+    )
+    there = extents.topics
     found: Found = {f"records in topic {name}": None for name in there}
-    for name, at in ends.items():
-        records = sum(end - starts[name][part] for part, end in at.items())
+    for name, at in extents.ends.items():
+        records = sum(end - extents.starts[name][part] for part, end in at.items())
         found[f"records in topic {name}"] = f"{records} of them"
     found |= {f"group {name}": "" for name in Groups(brokers).all() if is_own(name)}
     return found | _described(there)

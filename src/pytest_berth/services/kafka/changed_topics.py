@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from pytest_berth.services.kafka.topics import Offsets, Topic
 
 _MOST_READ, _FIRST = 10, 5
-_READ_WITHIN, _READ_BYTES = 0.5, 64 << 10
+_READ_WITHIN, _READ_BYTES = 5.0, 64 << 10
 _VALUE, _KEY, _HEADER = 200, 60, 60
 
 
@@ -31,15 +31,16 @@ def lines(brokers: Brokers, before: Before | None, is_ours: Callable[[str], bool
             topics held nothing.
         is_ours: Whether a topic is the worker's.
     """
-    there = {name: each for name, each in topics.find(brokers).items() if is_ours(name)}
-    led = [topic for topic in there.values() if topic.is_led]
-    starts = topics.offsets(brokers, led, topics.EARLIEST)
-    ends = topics.offsets(brokers, led, topics.LATEST)
+    extents = topics.extents(
+        brokers,
+        lambda: {name: each for name, each in topics.find(brokers).items() if is_ours(name)},
+    )
+    there, starts = extents.topics, extents.starts
     marks = before.marks if before else {}
     gone = sorted(name for name in marks.keys() - there.keys() if is_ours(name))
     told = [f"- topic {name}" for name in gone]
     changed: dict[str, Offsets] = {}
-    for name, end in sorted(ends.items()):
+    for name, end in sorted(extents.ends.items()):
         mark = marks.get(name)
         is_new = mark is None or mark.id != there[name].id
         begin = starts[name] if is_new or mark is None else {**starts[name], **mark.offsets}

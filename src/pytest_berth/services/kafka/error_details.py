@@ -144,12 +144,12 @@ def _exists(asked: Asked) -> Iterator[str]:
 
 
 def _offsets(asked: Asked) -> Iterator[str]:
-    there = topics.find(asked.brokers, asked.topics) if asked.topics else {}
-    starts = topics.offsets(asked.brokers, there.values(), topics.EARLIEST)
-    ends = topics.offsets(asked.brokers, there.values(), topics.LATEST)
-    for name, parts in starts.items():
+    extents = topics.extents(
+        asked.brokers, lambda: topics.find(asked.brokers, asked.topics) if asked.topics else {}
+    )
+    for name, parts in extents.starts.items():
         for part, at in parts.items():
-            end = ends[name][part]
+            end = extents.ends[name][part]
             yield f"topic {name}, partition {part}: from {at}, the next to come is {end}"
     yield from _group(asked)
 

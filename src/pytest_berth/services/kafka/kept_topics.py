@@ -49,17 +49,18 @@ def keep(
         name: What no other failure is called.
         until: Until when it stays, in seconds since 1970.
     """
-    there = {each: topic for each, topic in topics.find(brokers).items() if each in wanted}
-    led = [topic for topic in there.values() if topic.is_led]
-    starts = topics.offsets(brokers, led, topics.EARLIEST)
-    ends = topics.offsets(brokers, led, topics.LATEST)
+    extents = topics.extents(
+        brokers,
+        lambda: {each: topic for each, topic in topics.find(brokers).items() if each in wanted},
+    )
     found = []
-    for topic in led:
-        begin = _begin(topic, marks.get(topic.name), starts[topic.name])
-        if any(end > begin.get(part, 0) for part, end in ends[topic.name].items()):
-            kept = f"{topics.KEPT}{until:.0f}-{name}-{topic.name}"[:_LONGEST]
-            count = _copy(brokers, topic, kept, begin, ends[topic.name])
-            offsets = sum(end - begin.get(part, 0) for part, end in ends[topic.name].items())
+    for original, ends in extents.ends.items():
+        topic = extents.topics[original]
+        begin = _begin(topic, marks.get(original), extents.starts[original])
+        if any(end > begin.get(part, 0) for part, end in ends.items()):
+            kept = f"{topics.KEPT}{until:.0f}-{name}-{original}"[:_LONGEST]
+            count = _copy(brokers, topic, kept, begin, ends)
+            offsets = sum(end - begin.get(part, 0) for part, end in ends.items())
             found.append(Kept(kept, _MISSING.format(offsets - count) if count < offsets else ""))
     return found
 

@@ -104,10 +104,12 @@ class Cleaning:
         position = broker_state.position(self.brokers) if self.is_ours else -1
         fixed = topics.describe(self.brokers, self.fixed)
         self._empty(fixed)
-        there = topics.find(self.brokers)
-        led = [topic for topic in there.values() if topic.is_led]
-        ends = topics.offsets(self.brokers, led, topics.LATEST)
-        marks = {name: Mark(there[name].id, offsets) for name, offsets in ends.items()}
+        (marks,) = wait_for(
+            lambda: (self._marks(),),
+            _APPLIED_WITHIN,
+            ignore=topics.NOT_YET,
+            message="the offsets of topics",
+        )
         groups = Groups(self.brokers)
         if fixed:
             groups.forget(_partitions(fixed.values()))
@@ -119,6 +121,13 @@ class Cleaning:
             broker_state.look(self.brokers) if self.is_alone else None,
             position,
         )
+
+    def _marks(self) -> dict[str, Mark]:
+        """Return where every topic ends that can be read."""
+        there = topics.find(self.brokers)
+        led = [topic for topic in there.values() if topic.is_led]
+        ends = topics.offsets(self.brokers, led, topics.LATEST)
+        return {name: Mark(there[name].id, offsets) for name, offsets in ends.items()}
 
     def end(self, before: Before) -> None:
         """Put everything back; what fails of it does not keep the rest from it.

@@ -19,10 +19,10 @@ from pytest_berth.services.kafka.kafka_python import (
     errors,
 )
 from pytest_berth.services.kafka.record import Record
-from pytest_berth.waiting import now, wait_for
+from pytest_berth.waiting import now, pause, wait_for
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from pytest_berth.services.kafka.brokers import Brokers
     from pytest_berth.services.kafka.topics import Offsets, Topic
@@ -32,7 +32,7 @@ _COMMITTED = consumer_messages.IsolationLevel.READ_COMMITTED
 _WAITS_MS, _WAITS_BRIEFLY_MS = 100, 10
 _MOST_BYTES = 50 << 20
 _MOST_OF_A_PARTITION = 8 << 20
-_SETTLES_WITHIN = 10.0
+_SETTLES_WITHIN, _ASKS_AGAIN_AFTER = 10.0, 0.005
 
 
 @dataclass(frozen=True)
@@ -85,7 +85,7 @@ class Reader:
             remaining = deadline - now()
             if remaining <= 0:
                 return
-            yield from self._fetch(topic, position, remaining)
+            yield from self._fetch(topic, position, remaining)[0]
 
     def read_to(
         self, topic: str, offsets: Mapping[int, int], ends: Mapping[int, int], timeout: float
@@ -94,7 +94,7 @@ class Reader:
         position = {part: at for part, at in offsets.items() if at < ends.get(part, 0)}
         deadline, found = now() + timeout, list[Record]()
         while position and now() < deadline:
-            found += self._fetch(topic, position, deadline - now())
+            found += self._fetch(topic, position, deadline - now())[0]
             position = {part: at for part, at in position.items() if at < ends[part]}
         return [record for record in found if record.offset < ends[record.partition]]
 
@@ -111,9 +111,12 @@ class Reader:
         deadline, found = now() + timeout, list[Record]()
         while position and len(found) < most and now() < deadline:
             before = dict(position)
-            found += self._fetch(topic, position, deadline - now())
-            if position == before:
+            records, have_answered = self._fetch(topic, position, deadline - now())
+            found += records
+            if have_answered and position == before:
                 break  # what comes next is not committed
+            if not have_answered:
+                pause(_ASKS_AGAIN_AFTER)
             position = {part: at for part, at in position.items() if at < ends[part]}
         return [record for record in found if record.offset < ends[record.partition]][:most]
 
@@ -124,24 +127,35 @@ class Reader:
 
         return wait_for(ask, _SETTLES_WITHIN, ignore=topics.NOT_YET)[topic]
 
-    def _fetch(self, topic: str, position: dict[int, int], within: float) -> Iterable[Record]:
-        """Return what there is now, and move the position on."""
+    def _fetch(
+        self, topic: str, position: dict[int, int], within: float
+    ) -> tuple[list[Record], bool]:
+        """Return what there is now, and whether all partitions have answered; move the position on.
+
+        A broker that has just been given a partition answers for it a little later.
+        """
         found = self.topic(topic)
+        if found is None:
+            return [], True
         wanted: dict[int, list[int]] = {}
         for part in position:
-            leader = found.leaders.get(part) if found else None
+            leader = found.leaders.get(part)
             if leader is not None:
                 wanted.setdefault(leader, []).append(part)
         longest = _WAITS_MS if len(wanted) < 2 else _WAITS_BRIEFLY_MS
         records: list[Record] = []
+        refused = position.keys() - {part for parts in wanted.values() for part in parts}
         for node, parts in wanted.items():
             # What is there already has come after the first wait.
             waits = 0 if records else max(1, min(longest, int(within * 1000)))
             answer = self.brokers.ask(_request(topic, position, parts, waits, self.most), node)
             for response in answer.responses:
                 for partition in response.partitions:
-                    records += self._unpack(topic, position, partition)
-        return records
+                    if errors.for_code(partition.error_code) in topics.NOT_YET:
+                        refused |= {partition.partition_index}
+                    else:
+                        records += self._unpack(topic, position, partition)
+        return records, not refused
 
     def _unpack(self, topic: str, position: dict[int, int], found: Any) -> list[Record]:
         part = found.partition_index
@@ -150,8 +164,6 @@ class Reader:
         except errors.OffsetOutOfRangeError:
             # Its records were deleted, or it was made anew.
             position[part] = self.starts(topic).get(part, 0)
-            return []
-        except topics.NOT_YET:
             return []
         unpacked = Fetcher.PartitionRecords(
             position[part],

@@ -64,6 +64,21 @@ class Topic:
         return self.leaders.keys() == other.leaders.keys()
 
 
+@dataclass(frozen=True)
+class Extents:
+    """Topics, and where the records of those that can be read begin and end.
+
+    Attributes:
+        topics: The topics by name, also those of which a partition has no broker.
+        starts: The offset of the first record that is kept, by topic and partition.
+        ends: The offset of the next record to come, by topic and partition.
+    """
+
+    topics: Mapping[str, Topic]
+    starts: Mapping[str, Offsets]
+    ends: Mapping[str, Offsets]
+
+
 def find(brokers: Brokers, names: Iterable[str] | None = None) -> dict[str, Topic]:
     """Return those of the topics that exist, without their settings; all if *None*.
 
@@ -283,6 +298,28 @@ def offsets(brokers: Brokers, topics: Collection[Topic], at: int) -> dict[str, O
 
     by_leader(topics, fill)
     return {name: dict(sorted(each.items())) for name, each in found.items()}
+
+
+def extents(brokers: Brokers, look: Callable[[], Mapping[str, Topic]]) -> Extents:
+    """Return where the records of topics begin and end.
+
+    A broker that has just been given a partition refuses to answer for it until it knows; then the
+    topics are looked at again, too: they may have gone, or have another leader.
+
+    Args:
+        brokers: Where.
+        look: Finds the topics.
+
+    Raises:
+        TimeoutError: A broker refuses for 10 s.
+    """
+
+    def ask() -> Extents:
+        there = look()
+        led = [topic for topic in there.values() if topic.is_led]
+        return Extents(there, offsets(brokers, led, EARLIEST), offsets(brokers, led, LATEST))
+
+    return wait_for(ask, _WITHIN, ignore=NOT_YET, message="the offsets of topics")
 
 
 def delete_records(
