@@ -25,7 +25,7 @@ from pytest_berth.services.kafka.kafka_python import errors
 from pytest_berth.services.kafka.record import Record, encode, encode_headers
 from pytest_berth.services.kafka.service import KAFKA
 from pytest_berth.services.kafka.urls import bootstrap, server
-from pytest_berth.sources import java
+from pytest_berth.sources import java, programs
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -173,7 +173,7 @@ def test_java_is_taken_from_java_home_first(
     _install(tmp_path / "path", "25.0.2+10")
     monkeypatch.setenv("JAVA_HOME", str(tmp_path / "home"))
     monkeypatch.setenv("PATH", str(tmp_path / "path/bin"))
-    monkeypatch.setattr(java, "is_root", lambda: False)
+    monkeypatch.setattr(programs, "is_root", lambda: False)
     found = java.find("Kafka", "kafka")
     assert (found.origin, found.version, found.has_aot_cache) == ("JAVA_HOME", "21.0.4", False)
 
@@ -185,7 +185,7 @@ def test_a_java_that_is_too_old_is_passed_over(
     _install(tmp_path / "path", "25.0.2")
     monkeypatch.setenv("JAVA_HOME", str(tmp_path / "home"))
     monkeypatch.setenv("PATH", str(tmp_path / "path/bin"))
-    monkeypatch.setattr(java, "is_root", lambda: False)
+    monkeypatch.setattr(programs, "is_root", lambda: False)
     found = java.find("Kafka", "kafka")
     assert (found.origin, found.major, found.has_aot_cache) == ("PATH", 25, True)
 

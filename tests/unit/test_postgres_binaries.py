@@ -15,7 +15,7 @@ import pytest
 
 from pytest_berth.errors import ArtifactError, NoSourceError
 from pytest_berth.services.postgres.server import binaries, pinned_binaries
-from pytest_berth.sources import os_account
+from pytest_berth.sources import os_account, programs
 from pytest_berth.sources.artifacts import Artifact
 
 if TYPE_CHECKING:
@@ -155,7 +155,7 @@ def test_roots_own_binaries_are_not_taken_as_the_servers_user_cannot_run_them(
 ) -> None:
     install(machine / "usr/lib/postgresql/17/bin", "17.6")
     (machine / "usr").chmod(0o700)
-    monkeypatch.setattr(binaries, "is_root", lambda: True)
+    monkeypatch.setattr(programs, "is_root", lambda: True)
     assert binaries.installed("17") is None
 
 
@@ -173,7 +173,7 @@ def test_roots_own_binaries_are_not_taken_as_the_servers_user_cannot_run_them(
 def test_every_platform_has_its_pinned_artifact(
     system: str, machine_name: str, libc: str, name: str
 ) -> None:
-    pin = binaries.artifact("17", system=system, machine=machine_name, libc=libc)
+    pin = binaries.pinned("17", system=system, machine=machine_name, libc=libc)
     assert pin is not None
     assert pin.name == f"embedded-postgres-binaries-{name}"
     assert pin.version.startswith("17.")
@@ -181,15 +181,15 @@ def test_every_platform_has_its_pinned_artifact(
 
 @pytest.mark.parametrize("wanted", ["13", "14", "15", "16", "17", "18"])
 def test_every_major_is_pinned_for_linux(wanted: str) -> None:
-    pin = binaries.artifact(wanted, system="Linux", machine="x86_64", libc="glibc")
+    pin = binaries.pinned(wanted, system="Linux", machine="x86_64", libc="glibc")
     assert pin is not None
     exact = pinned_binaries.version(pin)
-    assert binaries.artifact(exact, system="Linux", machine="x86_64", libc="glibc") == pin
+    assert binaries.pinned(exact, system="Linux", machine="x86_64", libc="glibc") == pin
 
 
 def test_an_unknown_machine_has_no_artifact() -> None:
-    assert binaries.artifact("17", system="Linux", machine="s390x") is None
-    assert binaries.artifact("17", system="FreeBSD", machine="amd64") is None
+    assert binaries.pinned("17", system="Linux", machine="s390x") is None
+    assert binaries.pinned("17", system="FreeBSD", machine="amd64") is None
 
 
 def test_pins_are_whole() -> None:
@@ -226,7 +226,7 @@ def test_a_failed_download_also_names_the_installation(machine: Path) -> None:
 def test_a_cache_that_servers_cannot_read_is_an_error_before_the_download(
     monkeypatch: pytest.MonkeyPatch, machine: Path
 ) -> None:
-    monkeypatch.setattr(binaries, "is_root", lambda: True)
+    monkeypatch.setattr(programs, "is_root", lambda: True)
     machine.chmod(0o700)
     with pytest.raises(ArtifactError, match="could not read their binaries") as raised:
         find("17", machine / "cache")
@@ -237,7 +237,7 @@ def test_a_download_that_does_not_run_here_is_an_error(
     monkeypatch: pytest.MonkeyPatch, machine: Path
 ) -> None:
     pin = Artifact("org.example:postgres:17.6.0", "0" * 64, 1)
-    monkeypatch.setattr(binaries, "artifact", lambda wanted: pin)
+    monkeypatch.setattr(binaries, "pinned", lambda wanted: pin)
     script(machine / pin.directory / "bin/postgres", "echo 'libicu is missing' >&2; exit 127")
     with pytest.raises(ArtifactError, match=r"PostgreSQL 17\.6 does not run") as raised:
         find("17", machine)

@@ -7,9 +7,12 @@ another one, by one process at a time, and renamed.
 from __future__ import annotations
 
 import errno
+import json
 import shutil
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache as cached
+from importlib import resources
 from typing import TYPE_CHECKING
 
 from pytest_berth.api import LocalPart
@@ -27,7 +30,7 @@ if TYPE_CHECKING:
     from pytest_berth.api import Progress
     from pytest_berth.sources.downloads import Mirror
 
-__all__ = ["Artifact", "cache_directory", "fetch"]
+__all__ = ["Artifact", "cache_directory", "fetch", "pinned_by"]
 
 PARTIAL = ".partial"
 _TO_DO = {
@@ -76,6 +79,13 @@ class Artifact:
     def directory(self) -> str:
         """Name of its directory in the cache; another checksum means another directory."""
         return f"{self.name}-{self.version}-{self.sha256[:12]}"
+
+
+@cached
+def pinned_by(package: str) -> tuple[Artifact, ...]:
+    """Return the artifacts of a package's file ``pins.json``, which the tools write."""
+    text = resources.files(package).joinpath("pins.json").read_text(encoding="utf-8")
+    return tuple(Artifact(coordinates, **pin) for coordinates, pin in json.loads(text).items())
 
 
 def fetch(

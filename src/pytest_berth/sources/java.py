@@ -13,8 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pytest_berth.errors import NoSourceError
-from pytest_berth.sources.artifact_cache import is_open
-from pytest_berth.sources.os_account import is_root
+from pytest_berth.sources.programs import is_closed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -129,6 +128,6 @@ def _obstacle(program: Path) -> str:
     major = int(re.split(r"\D", version)[0])
     if major < OLDEST:
         return f"is Java {major}"
-    if is_root() and not is_open(program.resolve().parent):
+    if is_closed(program.resolve().parent):
         return "is closed to the unprivileged user that the server runs as"
     return ""

@@ -20,10 +20,10 @@ from pytest_berth.debug_log import ignoring
 from pytest_berth.errors import StartError
 from pytest_berth.sources import (
     data_directories,
-    installed_programs,
     os_account,
     owned_directories,
     ports,
+    programs,
     shared_memory,
     snapshots,
 )
@@ -142,7 +142,7 @@ class Local:
 
     def identity(self, service: Service) -> Sequence[str] | None:
         """Return the programs, their settings, and what they inherit."""
-        return (*service.backend.local_identity(self.settings), *installed_programs.inherited())
+        return (*service.backend.local_identity(self.settings), *programs.inherited())
 
     def sweep(self, spared: Collection[Server] = ()) -> None:
         """End every process that works in a directory of this run, and remove these."""

@@ -42,7 +42,7 @@ def test_only_the_default_is_content_with_any_version(
         program.write_text(f"#!/bin/sh\necho '{line}'\n")
         program.chmod(0o755)
     for directory in (tmp_path, *tmp_path.parents[:-1]):
-        directory.chmod(0o755)
+        directory.chmod(directory.stat().st_mode | 0o055)
     path = ":".join(str(tmp_path / each) for each in ("old", "seven", "valkey"))
     monkeypatch.setenv("PATH", f"{path}:/usr/bin:/bin")
     monkeypatch.setattr(binaries, "PLACES", {})

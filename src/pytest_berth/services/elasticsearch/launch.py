@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from pytest_berth.api import Container, LocalProcess
 from pytest_berth.errors import NoSourceError
-from pytest_berth.sources import installed_programs
+from pytest_berth.sources.programs import file_fingerprints, is_closed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -118,9 +118,6 @@ def container(
 
 def local_obstacle(distribution: Distribution, wanted: str) -> BerthError | None:
     """Tell why no installed distribution can be run here; None when one can."""
-    from pytest_berth.sources.artifact_cache import is_open
-    from pytest_berth.sources.os_account import is_root
-
     unfit = []
     for home in _homes(distribution):
         version = _version(distribution, home)
@@ -128,7 +125,7 @@ def local_obstacle(distribution: Distribution, wanted: str) -> BerthError | None
             continue
         if wanted and not _fits(version, wanted):
             unfit.append(f"{home} has version {version}, and {wanted} is asked for")
-        elif is_root() and not is_open(home):
+        elif is_closed(home):
             unfit.append(f"{home} is closed to the unprivileged user that the server runs as")
         else:
             return None
@@ -150,7 +147,7 @@ def local_identity(distribution: Distribution, values: Mapping[str, str]) -> lis
     """Return what makes one local process differ from another."""
     programs = (home / "bin" / distribution.name for home in _homes(distribution))
     settings = (f"{name}={value}" for name, value in values.items())
-    return [*installed_programs.file_fingerprints(programs), *settings]
+    return [*file_fingerprints(programs), *settings]
 
 
 def local(

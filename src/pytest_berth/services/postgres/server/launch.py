@@ -13,7 +13,7 @@ from pytest_berth.config.options import ARTIFACT_MIRROR
 from pytest_berth.errors import BerthError, NotReadyError, StartError
 from pytest_berth.services.postgres import options as ini
 from pytest_berth.services.postgres.server import connections
-from pytest_berth.sources import installed_programs
+from pytest_berth.sources import programs
 
 if TYPE_CHECKING:
     from pytest_berth.api import LocalRequest, Server
@@ -79,29 +79,15 @@ def container(settings: Settings, credentials: Credentials) -> Container:
 def local_obstacle(settings: Settings) -> BerthError | None:
     """Tell why there are neither installed binaries nor an artifact for this machine."""
     from pytest_berth.services.postgres.server import binaries
-    from pytest_berth.sources.artifacts import cache_directory
 
-    version = settings[ini.VERSION]
-    if binaries.installed(version):
-        return None
-    if binaries.artifact(version) is None:
-        return binaries.missing(version)
-    try:
-        cache_directory()
-    except BerthError as error:
-        return error
-    return None
+    return programs.local_obstacle(binaries, settings[ini.VERSION])
 
 
 def local_parts(settings: Settings) -> list[LocalPart]:
     """Return the installed binaries, or the pinned ones."""
     from pytest_berth.services.postgres.server import binaries
 
-    found = binaries.installed(settings[ini.VERSION])
-    if found:
-        return [LocalPart(f"PostgreSQL {found.version} ({found.directory})")]
-    pin = binaries.artifact(settings[ini.VERSION])
-    return [pin.part] if pin else []
+    return programs.local_parts(binaries, settings[ini.VERSION])
 
 
 def local(settings: Settings, request: LocalRequest) -> LocalProcess:
@@ -140,15 +126,11 @@ def local(settings: Settings, request: LocalRequest) -> LocalProcess:
 def local_shape(settings: Settings) -> list[str]:
     """Return what makes one process differ from another: binaries and settings."""
     from pytest_berth.services.postgres.server import binaries
-    from pytest_berth.sources.artifact_cache import cache_directory
 
-    version = settings[ini.VERSION]
-    pin = binaries.artifact(version)
-    pinned = [cache_directory() / pin.directory] if pin else []
-    found = installed_programs.file_fingerprints([*binaries.programs(), *pinned])
+    found = programs.local_identity(binaries, settings[ini.VERSION])
     # The token is another one with each start.
     arguments = _arguments(settings, replace(credentials(), token=""))
-    return [version, *found, *_INITDB, _LETTERS_HERE, *arguments]
+    return [*found, *_INITDB, _LETTERS_HERE, *arguments]
 
 
 def probe(server: Server) -> str:

@@ -5,20 +5,21 @@
 
 from __future__ import annotations
 
-import json
 import platform
 import re
-from functools import cache
-from importlib import resources
+from typing import TYPE_CHECKING
 
-from pytest_berth.sources.artifacts import Artifact
+from pytest_berth.sources.artifacts import pinned_by
+
+if TYPE_CHECKING:
+    from pytest_berth.sources.artifacts import Artifact
 
 _NAME = "embedded-postgres-binaries-"
 _SYSTEMS = {"Linux": "linux", "Darwin": "darwin", "Windows": "windows"}
 _MACHINES = {"x86_64": "amd64", "amd64": "amd64", "aarch64": "arm64v8", "arm64": "arm64v8"}
 
 
-def artifact(
+def pinned(
     wanted: str,
     *,
     system: str | None = None,
@@ -56,11 +57,9 @@ def pinned_versions() -> list[str]:
     return [version(each) for each in sorted(pins(), key=_order) if each.name == name]
 
 
-@cache
 def pins() -> tuple[Artifact, ...]:
     """Return all pinned artifacts, of every platform."""
-    text = resources.files(__package__ or "").joinpath("pins.json").read_text(encoding="utf-8")
-    return tuple(Artifact(coordinates, **pin) for coordinates, pin in json.loads(text).items())
+    return pinned_by(__package__ or "")
 
 
 def version(artifact: Artifact) -> str:
