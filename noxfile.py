@@ -43,7 +43,7 @@ ENVIRONMENT = {"PYTHONDONTWRITEBYTECODE": None}
 ALWAYS = ("-o", "asyncio_default_fixture_loop_scope=function")
 IN_CI = os.environ.get("CI", "").lower() not in {"", "0", "false"}
 # Where the whole machine stalls for a moment, servers answer late: told as "R".
-RETRIED = ("--reruns=1",) * IN_CI
+RETRIED = ("--reruns=2", "--reruns-delay=3") * IN_CI
 # What touches the packages that berth needs; the rest of the suite runs with the newest ones.
 FLOORS = (
     "tests/unit",
