@@ -2,12 +2,7 @@
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
-
 from pytest_berth import __doc__ as summary
-
-sys.path.insert(0, str(Path(__file__).parent / "_extensions"))
 
 project = "pytest-berth"
 html_title = project
@@ -15,7 +10,7 @@ html_short_title = summary
 author = "The pytest-berth developers"
 copyright = author  # noqa: A001
 
-extensions = ["myst_parser", "berth_settings"]
+extensions = ["myst_parser"]
 exclude_patterns = ["_build", "examples"]
 myst_enable_extensions = ["deflist"]
 myst_heading_anchors = 3

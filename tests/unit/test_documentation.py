@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import importlib.util
 import inspect
 import os
 import re
@@ -14,6 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import reference_tables
+import write_docs
 
 from limit_tables import page as limits
 from pytest_berth import errors
@@ -81,6 +82,12 @@ def page(name: str) -> str:
     return path.read_text("utf-8")
 
 
+def pages(*names: str) -> str:
+    """Return the text of several pages, by their names or patterns."""
+    found = sorted(path for name in names for path in DOCS.rglob(f"{name}.md"))
+    return "\n".join(path.read_text("utf-8") for path in found)
+
+
 def cells(text: str) -> list[list[str]]:
     """Return the cells of all rows of tables that begin with code."""
     rows = [line for line in text.splitlines() if line.startswith("| `")]
@@ -105,25 +112,35 @@ def signature_of(found: Any) -> inspect.Signature:
     return inspect.signature(inspect.unwrap(found))
 
 
-def load_settings_table() -> Any:
-    """Return the module that makes the tables of settings."""
-    path = DOCS / "_extensions/settings_table.py"
-    spec = importlib.util.spec_from_file_location(path.stem, path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+@pytest.mark.parametrize("path", write_docs.pages(), ids=lambda path: path.name)
+def test_what_is_made_on_a_page_is_current(path: Path) -> None:
+    text = path.read_text("utf-8")
+
+    assert text == write_docs.made(text), "python tools/write_docs.py"
 
 
 def test_every_setting_is_in_the_generated_tables() -> None:
-    table = load_settings_table()
-    shown = [cell for group in table.GROUPS.values() for cell in cells(table.table(group))]
+    groups = reference_tables.groups()
+    shown = [cell for group in groups for cell in cells(reference_tables.settings(group))]
 
-    assert [row[0] for row in shown] == [f"`{option.name}`" for option in OPTIONS]
-    assert all(len(row) == len(table.HEAD) for row in shown)
-    for group in table.GROUPS:
-        assert f"```{{berth-settings}} {group}\n" in page("settings")
+    assert {row[0] for row in shown} == {f"`{option.name}`" for option in OPTIONS}
+    assert all(len(row) == len(reference_tables.SETTINGS) for row in shown)
+    for group in groups:
+        assert f"<!-- made: settings {group} -->\n" in page("settings")
+
+
+def test_every_fixture_marker_and_command_is_in_the_generated_tables() -> None:
+    for service in discovery.ours():
+        made = f"<!-- made: fixtures {service.name} -->\n"
+        assert made in page("fixtures") + page("all-fixtures")
+    assert "<!-- made: markers -->\n" in page("markers")
+    assert "\n## pytest-berth doctor\n" in page("command-line")
+
+
+def test_no_page_needs_the_builder_to_be_read() -> None:
+    used = re.compile(r"^```\{(?!toctree)", re.MULTILINE)
+
+    assert [path.name for path in PAGES if used.search(path.read_text("utf-8"))] == []
 
 
 @pytest.mark.parametrize("path", PAGES, ids=lambda path: path.name)
@@ -266,17 +283,17 @@ def test_the_page_of_limits_is_what_its_tests_try() -> None:
 
 
 def test_every_message_has_its_entry() -> None:
-    explained = set(re.findall(r"^`(.*)`$", page("troubleshooting"), re.MULTILINE))
+    explained = set(re.findall(r"^`(.*)`$", pages("troubleshooting", "messages-*"), re.MULTILINE))
     missing = sorted(messages() - explained)
 
-    assert not missing, "troubleshooting.md does not explain: " + "; ".join(missing)
+    assert not missing, "docs/reference/messages-*.md do not explain: " + "; ".join(missing)
 
 
 def test_every_entry_is_of_a_message_that_there_is() -> None:
-    explained = set(re.findall(r"^`(.*)`$", page("troubleshooting"), re.MULTILINE))
+    explained = set(re.findall(r"^`(.*)`$", pages("troubleshooting", "messages-*"), re.MULTILINE))
     gone = sorted(explained - messages())
 
-    assert not gone, "troubleshooting.md explains what nothing says: " + "; ".join(gone)
+    assert not gone, "docs/reference/messages-*.md explain what nothing says: " + "; ".join(gone)
 
 
 def messages() -> set[str]:

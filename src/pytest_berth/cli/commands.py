@@ -163,8 +163,8 @@ def forget_snapshots(*, unused_for: float = 0.0, dry: bool = False) -> None:
                 images.remove(engine, image, force=True)
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Run the command line."""
+def make_parser() -> argparse.ArgumentParser:
+    """Return the parser of the command line, with a parser for each command."""
     parser = argparse.ArgumentParser(prog="pytest-berth", description=__doc__)
     version = f"%(prog)s {metadata.version('pytest-berth')}"
     parser.add_argument("--version", action="version", version=version)
@@ -239,8 +239,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     command.add_argument("--early", action="store_true", help="also before its time is over")
     command.set_defaults(run=_end)
     completion.add(commands)
+    return parser
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command line."""
     words, instead = _apart(sys.argv[1:] if arguments is None else arguments)
-    given = parser.parse_args(words, argparse.Namespace(instead=instead))
+    given = make_parser().parse_args(words, argparse.Namespace(instead=instead))
     try:
         given.run(given)
     except BerthError as error:
