@@ -75,21 +75,22 @@ def _run(given: argparse.Namespace) -> None:
 
 
 def _end(found: Project, name: str) -> None:
-    """End the servers that are up, for new ones in their place.
+    """End the servers that are up, for new ones in their place; no program can join meanwhile.
 
     Raises:
         DevelopmentError: A program uses them.
     """
-    for there in development.of_user():
-        if (there.project, there.name) != (str(found.root), name):
-            continue
-        if there.users:
-            raise DevelopmentError(
-                "the development servers are in use.",
-                why=f"by the process{'es' * (len(there.users) > 1)} {', '.join(there.users)}",
-                remedy="end these first, or take others: --name another",
-            )
-        there.end()
+    with development.lock(found.root, name, within=development.STARTED_WITHIN):
+        for there in development.of_user():
+            if (there.project, there.name) != (str(found.root), name):
+                continue
+            if there.users:
+                raise DevelopmentError(
+                    "the development servers are in use.",
+                    why=f"by the process{'es' * (len(there.users) > 1)} {', '.join(there.users)}",
+                    remedy="end these first, or take others: --name another",
+                )
+            there.end()
 
 
 def _become(program: str, command: Sequence[str], there: Development) -> None:

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 NAME = "default"
 _USER = "user"
-_STARTED_WITHIN = 3600.0
+STARTED_WITHIN = 3600.0
 _DONE_WITHIN = 120.0
 
 
@@ -209,7 +209,7 @@ def ensure(
     Raises:
         DevelopmentError: They are up, and lack one of the services; or they could not be started.
     """
-    with lock(found.root, name, within=_STARTED_WITHIN):
+    with lock(found.root, name, within=STARTED_WITHIN):
         there = _find(found.root, name)
         if there is None:
             there = _start(found, services, progress, name, keep)
