@@ -3,23 +3,25 @@
 from __future__ import annotations
 
 import json
+import threading
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, cast
 
 import pytest
 
 from ini_settings import settings
-from pytest_berth.api import Credentials
+from pytest_berth.api import Credentials, Server
 from pytest_berth.services.s3 import images, urls
 from pytest_berth.services.s3.buckets import Buckets
-from pytest_berth.services.s3.connection import Answer
+from pytest_berth.services.s3.connection import Answer, ClosingServerError, Connection
 from pytest_berth.services.s3.options import IMAGE, URL
 from pytest_berth.services.s3.service import S3
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
-
-    from pytest_berth.services.s3.connection import Connection
 
 ACCOUNT = Credentials("AKEY", "a-secret-key", "", token="berth-token")
 
@@ -121,3 +123,71 @@ def test_keys_are_decoded_also_where_a_space_is_a_plus() -> None:
     asked = SimpleNamespace(ask=lambda *_, **__: Answer(200, {}, listed))
     found = Buckets(cast("Connection", asked)).versions("bucket")
     assert list(found or ()) == ["a b+c.txt"]
+
+
+class Served(ThreadingHTTPServer):
+    """A server that tells berth's token, and notes by which connection it was asked for what."""
+
+    daemon_threads = True
+
+    def __init__(self, closed: int) -> None:
+        super().__init__(("127.0.0.1", 0), Asked)
+        self.closed = closed
+        self.asked: list[tuple[int, str]] = []
+
+
+class Asked(BaseHTTPRequestHandler):
+    """Answers; the connection is closed after as many answers as the server says."""
+
+    protocol_version = "HTTP/1.1"
+    server: Served
+
+    def do_GET(self) -> None:
+        """Answer."""
+        self.server.asked.append((self.client_address[1], self.command))
+        body = json.dumps({"token": ACCOUNT.token, "now": 0, "written": []}).encode()
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(body)))
+        if len(self.server.asked) % self.server.closed == 0:
+            self.send_header("Connection", "close")
+        self.end_headers()
+        self.wfile.write(body)
+
+    do_DELETE = do_GET  # noqa: N815  its name there
+
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002  its name there
+        """Log nothing."""
+
+
+@contextmanager
+def served(closed: int) -> Iterator[tuple[Served, Connection]]:
+    """Serve, and connect to it as to a local server of berth's."""
+    server = Served(closed)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    host, port = str(server.server_address[0]), server.server_address[1]
+    connection = Connection(Server("s3", "local", host, port, ACCOUNT), "us-east-1")
+    try:
+        yield server, connection
+    finally:
+        connection.close()
+        server.shutdown()
+        server.server_close()
+
+
+def test_nothing_is_sent_but_by_a_connection_that_has_proved_itself() -> None:
+    with served(closed=3) as (server, connection):
+        for _ in range(3):
+            connection.ask("DELETE", "bucket")
+        connection.journal(0)
+    asked: dict[int, list[str]] = {}
+    for port, method in server.asked:
+        asked.setdefault(port, []).append(method)
+    # The server has closed the first connection after the proof and two requests.
+    assert list(asked.values()) == [["GET", "DELETE", "DELETE"], ["GET", "DELETE", "GET"]]
+
+
+def test_a_server_that_closes_each_connection_is_not_asked_for_anything_after_the_proof() -> None:
+    with served(closed=1) as (server, connection):
+        with pytest.raises(ClosingServerError, match="closes each connection with its answer"):
+            connection.ask("DELETE", "bucket")
+        assert [method for _, method in server.asked] == ["GET"]

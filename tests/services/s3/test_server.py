@@ -26,3 +26,39 @@ def test_it_runs_as_pytest_does_and_shows_no_key(moto: Project) -> None:
         """
     )
     moto.run().assert_outcomes(passed=1)
+
+
+def test_connections_stay_open_and_each_answer_is_whole(moto: Project) -> None:
+    moto.write(
+        test_it="""
+        import http.client, json
+
+        def test_it(s3_server, s3_client, s3_bucket):
+            s3_client.put_bucket_acl(Bucket=s3_bucket, ACL="public-read-write")
+            connection = http.client.HTTPConnection(s3_server.host, s3_server.port, timeout=20)
+            connection.auto_open = 0
+            connection.connect()
+            path = f"/{s3_bucket}/key"
+
+            def ask(method, path, body=None, **headers):
+                connection.request(method, path, body, headers)
+                answer = connection.getresponse()
+                return answer.status, answer.read()
+
+            # None of these reads what the next one has sent, nor waits for more.
+            assert ask("PUT", path, b"value", Expect="100-continue")[0] == 200
+            assert ask("GET", path) == (200, b"value")
+            assert ask("HEAD", path) == (200, b"")
+            assert ask("GET", "/-berth/journal?0")[0] == 200
+            assert ask("GET", f"/{s3_bucket}/none", b"not asked for")[0] == 404
+            assert ask("GET", path, Range="bytes=1-2") == (206, b"al")
+            assert ask("DELETE", path) == (204, b"")
+            assert ask("PUT", path, iter([b"in ", b"pieces"]))[0] == 200
+            assert connection.sock is None, "what follows the last piece is not read"
+            connection.connect()
+            assert ask("GET", path) == (200, b"in pieces")
+            ask("GET", path, Connection="close")
+            assert connection.sock is None
+        """
+    )
+    moto.run().assert_outcomes(passed=1)

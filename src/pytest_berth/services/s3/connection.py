@@ -39,6 +39,16 @@ class ForeignServerError(ConnectionError):
         )
 
 
+class ClosingServerError(ConnectionError):
+    """A server of berth's closes the connection on which it has proved that it is berth's."""
+
+    def __init__(self, server: Server) -> None:
+        super().__init__(
+            f"the server at {server.host}:{server.port} closes each connection with its answer: on"
+            " the next one another server may answer, so nothing was done on it"
+        )
+
+
 class RefusedError(Exception):
     """The server does not do what it was asked to.
 
@@ -67,7 +77,8 @@ class Answer(NamedTuple):
 class Connection:
     """One connection to a server, made anew where the server has closed it.
 
-    On each new one a server of ours has to prove that it is ours, before anything else is asked.
+    On each new one a server of ours has to prove that it is ours, before anything else is asked
+    on it.
     One whose address another server has taken does not know our access key, or takes any secret;
     moto, which knows no secrets, tells its token.
 
@@ -84,6 +95,7 @@ class Connection:
         self._server = server
         self._region = region
         self._http = kind(server.host, server.port, timeout=answers_within)
+        self._http.auto_open = 0  # each one is asked first whose server it leads to
         self._endpoint = urls.endpoint(server)
         account = server.credentials
         self._signer = self._signed_by(account.password)
@@ -120,6 +132,7 @@ class Connection:
         Raises:
             RefusedError: The server answers with an error.
             ForeignServerError: It is another one.
+            ClosingServerError: It does not keep the connection that it has proved itself on.
         """
         path = f"/{bucket}" + (f"/{quote(key, safe=_NO_KEY)}" if key else "")
         path += f"?{urlencode(query, quote_via=quote, safe='-_.~')}" if query else ""
@@ -142,7 +155,7 @@ class Connection:
         try:
             told = self._journal(since)
         except (HTTPException, ConnectionError):
-            self._http.close()
+            self._connect()
             told = self._journal(since)
         self._require(told.get("token") == self._server.credentials.token)
         return told["now"], [tuple(each) for each in told["written"]]
@@ -154,18 +167,30 @@ class Connection:
         try:
             return self._send(self._signer, method, path, body, headers)
         except (HTTPException, ConnectionError):
-            self._http.close()
             self._connect()
             return self._send(self._signer, method, path, body, headers)
 
     def _connect(self) -> None:
+        self._http.close()
+        self._http.connect()
         if self._server.source == "external":
             return  # names of buckets tell there what is ours
+        try:
+            self._prove()
+        except BaseException:
+            self._http.close()
+            raise
+        if self._http.sock is None:
+            raise ClosingServerError(self._server)
+
+    def _prove(self) -> None:
         if self._server.source == "local":
             self._require(self._journal(0).get("token") == self._server.credentials.token)
             return
         wrong = self._signed_by(secrets.token_hex(20))
         self._require(self._send(wrong, "GET", "/").status == FORBIDDEN)
+        if self._http.sock is None:
+            raise ClosingServerError(self._server)
         self._require(self._send(self._signer, "GET", "/").status != FORBIDDEN)
 
     def _require(self, proven: bool) -> None:

@@ -6,19 +6,25 @@ another access key than the server's are refused, so that a wrong one does not p
 Its journal has a line for each request that may have written something: bucket, kind, key. Berth
 reads from where it last read to, and so need not look at all that there is. A request is noted when
 it has been carried out, and before its client hears of it.
+
+werkzeug's own server closes each connection with its answer. Here connections stay open: on that on
+which the server has told who it is, berth deletes.
 """
 
 from __future__ import annotations
 
+import io
 import json
 import re
 import sys
+import traceback
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, unquote
 
 from moto.moto_server import werkzeug_app
 from werkzeug.serving import WSGIRequestHandler, make_server
+from werkzeug.test import run_wsgi_app
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -29,6 +35,7 @@ _KEY = re.compile(r"Credential=([^/,]+)/|^AWS ([^:]+):")
 _ADDRESS = re.compile(r"[\d.]+|\[[\da-f:]+\]|localhost")
 _REFUSED = b"<Error><Code>InvalidAccessKeyId</Code><Message>%s</Message></Error>"
 _UPLOADS = {"uploads", "uploadId"}
+_NO_CONTENT = {204, 304}
 
 
 class Journal:
@@ -112,6 +119,47 @@ class Requests(WSGIRequestHandler):
     """What reads requests: clients may send several over one connection."""
 
     protocol_version = "HTTP/1.1"
+    # An answer is written in two pieces: the second one does not wait until the first has arrived.
+    disable_nagle_algorithm = True
+
+    def run_wsgi(self) -> None:
+        """Serve a request: read all of it, and answer with a length.
+
+        werkzeug's own reads on until the client has closed the connection.
+        """
+        environ = self.make_environ()
+        environ["wsgi.input"] = io.BytesIO(self._body(environ))
+        try:
+            chunks, status, headers = run_wsgi_app(self.server.app, environ, buffered=True)
+        except Exception:  # whatever it is, the client is answered
+            self.server.log("error", "Error on request:\n%s", traceback.format_exc())
+            self.send_error(500)
+            return
+        self._answer(status, headers.to_wsgi_list(), b"".join(chunks))
+
+    def _body(self, environ: dict[str, Any]) -> bytes:
+        body = environ["wsgi.input"]
+        if environ.get("wsgi.input_terminated"):
+            self.close_connection = True  # what may follow the last chunk is not read
+            return bytes(body.read())
+        return bytes(body.read(int(environ.get("CONTENT_LENGTH") or 0)))
+
+    def _answer(self, status: str, headers: list[tuple[str, str]], body: bytes) -> None:
+        code = int(status[:3])
+        self.send_response(code, status[4:])
+        told = {name.lower(): value for name, value in headers}
+        has_body = self.command != "HEAD" and code not in _NO_CONTENT
+        if has_body and "content-length" not in told:
+            headers = [*headers, ("Content-Length", str(len(body)))]
+        elif has_body and told["content-length"] != str(len(body)):
+            self.close_connection = True  # the client would wait for what is missing
+        for name, value in headers:
+            self.send_header(name, value)
+        if self.close_connection:
+            self.send_header("Connection", "close")
+        self.end_headers()
+        if has_body:
+            self.wfile.write(body)
 
     def log_request(self, code: int | str = "-", size: int | str = "-") -> None:
         """Log a request, unless it is berth's own."""
