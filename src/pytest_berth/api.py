@@ -531,6 +531,9 @@ class Namespace:
     def leave(self, fixture: object, name: str) -> None:
         """Put back what a fixture of a wider scope wrote, as it has ended."""
 
+    def note_end(self, fixture: object) -> None:
+        """Note that a fixture of a wider scope has ended, before `leave`; also on a lost server."""
+
 
 class Backend:
     """What a service does: it launches servers, asks whether they answer, opens namespaces.

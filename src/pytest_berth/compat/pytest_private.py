@@ -49,6 +49,16 @@ def item_of(request: pytest.FixtureRequest) -> pytest.Item:
     return item
 
 
+def forget_set_up(fixture: Any) -> None:
+    """Let a fixture be set up anew by the next test that needs it.
+
+    A hook that fails leaves it half set up: pytest would fail later tests by an assertion of its
+    own, or, up to version 9.0, give them the value of a fixture that has ended.
+    """
+    fixture.cached_result = None
+    fixture._finalizers.clear()
+
+
 def active_fixtures(item: Any) -> Collection[str]:
     """Return the names of a test's fixtures, also of those that it has asked for while it runs."""
     names: Collection[str] = item._request.fixturenames

@@ -2,13 +2,14 @@
 
 At the bottom lies what fixtures of the session wrote, above it what those of packages, modules and
 classes wrote, on top what the test writes. When the fixtures of a layer have ended, the data is put
-back as it was before the first of them.
+back as it was before the first of them. Where that fails, it is tried again before the next test or
+fixture begins, which fails in its turn as long as it cannot be done.
 """
 
 from __future__ import annotations
 
 import sys
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
@@ -70,11 +71,18 @@ class Layers(Generic[B]):
 
     _layers: list[Layer[B]] = field(default_factory=list, init=False, repr=False)
     _held: list[B] = field(default_factory=list, init=False, repr=False)
+    # What the data has still to be put back to: one baseline at most.
+    _owed: list[B] = field(default_factory=list, init=False, repr=False)
 
     @property
     def before(self) -> list[tuple[str, B]]:
         """What was there before each layer, by its kind: ``module``, ``class``; last ``test``."""
         return [(layer.place.kind, layer.before) for layer in self._layers]
+
+    @property
+    def baselines(self) -> list[B]:
+        """All that the data may still be put back to."""
+        return [*self._held, *(layer.before for layer in self._layers), *self._owed]
 
     @property
     def is_in_test(self) -> bool:
@@ -85,7 +93,11 @@ class Layers(Generic[B]):
         """Begin a test's layer.
 
         Fixtures of a wider scope have written by now: what they wrote stays below it.
+
+        Raises:
+            IsolationError: What has ended before cannot be put back.
         """
+        self.pay()
         self._lay(self._settle())
 
     @property
@@ -111,7 +123,11 @@ class Layers(Generic[B]):
         """Let a fixture of a wider scope write.
 
         It may come late, when narrower layers lie there already: what it writes belongs below.
+
+        Raises:
+            IsolationError: What has ended before cannot be put back.
         """
+        self.pay()
         above = [layer for layer in self._layers if layer.place.depth > place.depth]
         below = self._layers[: len(self._layers) - len(above)]
         joined = self._join(below, place, owner)
@@ -136,18 +152,42 @@ class Layers(Generic[B]):
         Raises:
             IsolationError: A transaction was left open, or the schema was changed.
         """
+        self.note_end(owner)
+        self.pay()
+
+    def note_end(self, owner: object) -> None:
+        """Note that a fixture, or the test, has ended: what it wrote is put back later."""
         for layer in self._layers:
             layer.owners.discard(owner)
         over: Layer[B] | None = None
         while self._layers and not self._layers[-1].owners:
             over = self._layers.pop()
         if over:
-            self._return_to(over.before)
+            self._owed = [over.before]
+
+    def pay(self) -> None:
+        """Put back what is over, and has not been put back yet.
+
+        Raises:
+            IsolationError: It cannot be put back, so that no test can begin.
+        """
+        for before in list(self._owed):
+            self._return_to(before)
+            self._owed.clear()
 
     def forget_test(self) -> None:
         """Drop the layer of a test that could not be put back, as its data is gone."""
         self._layers = [layer for layer in self._layers if layer.place is not _TEST]
         self._held.clear()
+
+    def _refill(self, known: B) -> None:
+        """Let a new server hold what is owed, or else what was known last.
+
+        Args:
+            known: What was known last, without what the last test wrote.
+        """
+        self._owed = self._owed or [known]
+        self.pay()
 
     def _lay(self, before: B) -> None:
         self._layers.append(Layer(_TEST, before, {object()}))
@@ -213,13 +253,23 @@ class Unwinding:
             return (yield)
         node = request.node
         place = Place(node, len(node.listchain()), alone=hasattr(request, "param"))
-        with self.entering(place, fixturedef):
+        with ExitStack() as stack:
+            try:
+                stack.enter_context(self.entering(place, fixturedef))
+            except BaseException:
+                # It was not set up at all: the next test that needs it tries again.
+                pytest_private.forget_set_up(fixturedef)
+                raise
             return (yield)
 
     def pytest_fixture_post_finalizer(self, fixturedef: Any) -> None:
         """Put back what is over."""
         if fixturedef.scope != "function":
-            self.leave(fixturedef, fixturedef.argname)
+            try:
+                self.leave(fixturedef, fixturedef.argname)
+            except BaseException:
+                pytest_private.forget_set_up(fixturedef)
+                raise
 
     def _concerns(self, fixturedef: Any, request: pytest.FixtureRequest) -> bool:
         if fixturedef.func.__module__.startswith("pytest_berth."):
@@ -242,7 +292,7 @@ class CapturedLayers(Layers["Mapping[Any, Any]"]):
     def refill(self) -> None:
         """Put on a new server what fixtures had written; what the last test wrote is gone."""
         self.forget_test()
-        self._return_to(self._known)
+        self._refill(self._known)
 
     def _settle(self) -> Mapping[Any, Any]:
         self._known = dict(self.namespace.capture())

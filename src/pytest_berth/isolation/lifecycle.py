@@ -94,6 +94,7 @@ class OpenNamespace:
 
     def leave(self, fixture: object, name: str) -> None:
         """Put back what a fixture of a wider scope wrote, as it has ended."""
+        (self._layers or self.namespace).note_end(fixture)
         if not self._is_lost():
             with self._replaced_when_useless():
                 if self._layers:

@@ -37,7 +37,7 @@ class DatabaseLayers(Layers[Contents]):
     def refill(self) -> None:
         """Put on a new server what fixtures had written; what the last test wrote is gone."""
         self.forget_test()
-        self._return_to(self.known)
+        self._refill(self.known)
 
     def _settle(self) -> Contents:
         if not self.is_swept:

@@ -137,6 +137,7 @@ class WorkerDatabase(Namespace):
             IsolationError: A rolled-back test has ended its transaction.
         """
         kind = requirements.isolation_of(item).kind if item else "truncation"
+        self._layers.pay()
         with ExitStack() as stack:
             if kind == "none" or self.dedicated:
                 self._is_settled = False
@@ -206,6 +207,10 @@ class WorkerDatabase(Namespace):
         self._is_settled = False
         with self._layers.entering(place, fixture):
             yield
+
+    def note_end(self, fixture: object) -> None:
+        """Note that a fixture of a wider scope has ended: nobody is to see what it wrote."""
+        self._layers.note_end(fixture)
 
     def leave(self, fixture: object, name: str) -> None:
         """Put back what a fixture of a wider scope wrote, as it has ended."""
@@ -327,7 +332,7 @@ class _Layers(CapturedLayers):
     @property
     def copies(self) -> set[str]:
         """The copies of tables that something may be put back from."""
-        baselines = [*(layer.before for layer in self._layers), *self._held, self._known]
+        baselines = [*self.baselines, self._known]
         return {rows.copy for baseline in baselines for rows in baseline.values()}
 
 

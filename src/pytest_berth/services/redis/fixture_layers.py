@@ -43,9 +43,10 @@ class KeyLayers(Layers[Baseline]):
         )
         for layer in self._layers:
             layer.before = layer.before.on_another(began, there)
+        self._owed = [before.on_another(began, there) for before in self._owed]
         self.known = self.known.on_another(began, there)
         self.untouched = self.untouched.on_another(began, there)
-        self._return_to(self.known)
+        self._refill(self.known)
 
     def _settle(self) -> Baseline:
         self.known = restore.capture(self.databases, self.known)

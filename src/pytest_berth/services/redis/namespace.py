@@ -107,6 +107,10 @@ class RedisNamespace(Namespace):
         with self._layers.entering(place, fixture):
             yield
 
+    def note_end(self, fixture: object) -> None:
+        """Note that a fixture of a wider scope has ended: nobody is to see what it wrote."""
+        self._layers.note_end(fixture)
+
     def leave(self, fixture: object, name: str) -> None:
         """Put back what a fixture of a wider scope wrote, as it has ended."""
         with self._told():

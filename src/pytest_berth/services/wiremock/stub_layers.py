@@ -30,10 +30,11 @@ class StubLayers(Layers[Baseline]):
         """Put on a server that has taken the place of a lost one what fixtures had written."""
         before = self.before_test or self.known
         self.forget_test()
-        self._return_to(before)
+        self._refill(before)
 
     def begin(self) -> None:
         """Begin a test: without requests that were received before it."""
+        self.pay()
         if self.expects_changes:
             self.known = self.stubs.look(self.known, forget_requests=True)
             self.expects_changes = False

@@ -229,6 +229,8 @@ class IsolatedDatabase:
         if self._spoilt or self._is_cut_off() or self._has_crashed_unseen(isolation):
             self._recover()
         self._was_used = True
+        if self._truncation:
+            self._truncation.pay()
         with ExitStack() as stack:
             try:
                 self._enter(stack, isolation, seeds)

@@ -73,6 +73,10 @@ class Truncation:
         """Put back what a fixture of a wider scope wrote, as it has ended."""
         self._put_back(lambda: self.layers.leave(fixture), f"the fixture {name}")
 
+    def pay(self) -> None:
+        """Put back what could not be put back when a fixture or a test had ended."""
+        self._put_back(self.layers.pay, "a fixture that has ended")
+
     def sweep(self) -> None:
         """Put back what has come after the last test's end."""
         self._put_back(self.layers.sweep, "what outlived a test")
@@ -190,6 +194,7 @@ class DatabaseLayers(Layers[Baseline]):
         self._current = None
         self._layers.clear()
         self._held.clear()
+        self._owed.clear()
         self._live.clear()
         self.connection.close()
 
@@ -216,6 +221,7 @@ class DatabaseLayers(Layers[Baseline]):
         except restore.LeftOpen as error:
             self._current = None
             if error.restored:
+                self._owed.clear()
                 self._remember(error.restored.baseline)
             raise
         self.wrote = restored.baseline is not before
@@ -265,7 +271,7 @@ class DatabaseLayers(Layers[Baseline]):
 
     def _release(self) -> None:
         """Drop the copies that nobody needs any more."""
-        used = [*self._held, *(layer.before for layer in self._layers)]
+        used = self.baselines
         used += [self._current] if self._current else []
         needed = {each.prepared.prefix for each in used}
         for prefix in self._live.keys() - needed:
