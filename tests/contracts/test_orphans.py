@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from dataclasses import replace
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -169,6 +170,7 @@ def test_prune_asks_before_it_removes_what_nobody_can_prove_to_be_dead(
 ) -> None:
     container = create(dead._replace(machine="another-boot pid:[4026531836]"))
     monkeypatch.setattr("builtins.input", lambda question: answer)
+    monkeypatch.setattr("sys.stdin", SimpleNamespace(isatty=lambda: True))
     commands.main(["prune", container.run_id])
     assert exists(client, container) == stays
 

@@ -10,7 +10,7 @@ import psycopg
 import pytest
 import redis
 
-from pytest_berth.cli import commands
+from pytest_berth.cli.end import end
 from pytest_berth.run.reuse import records
 from pytest_berth.services.kafka import urls as kafka_urls
 from pytest_berth.services.kafka.clients import Clients
@@ -54,7 +54,7 @@ def end_all() -> list[Record]:
     """End what is kept, from the process that has started it; return what stays."""
     there = records.of_user()
     for record in there.all():
-        commands.end(there.directory, record.name, early=True)
+        end(there.directory, record.name, early=True)
     return there.all()
 
 
@@ -202,7 +202,7 @@ def test_a_server_that_cannot_be_cleaned_is_left_to_what_has_failed_on_it(
     (record,) = [each for each in records.of_user().all() if each.kept_until]
     with connected(record.server) as connection:
         connection.execute("TABLE behind")
-    assert not commands.end(records.of_user().directory, record.name, early=False)
+    assert not end(records.of_user().directory, record.name, early=False)
     second.manager.stop()
 
 

@@ -211,6 +211,7 @@ def test_programs_stay_executable_and_nobody_else_may_write(get: Get) -> None:
     modes = {p.name: stat.S_IMODE(p.stat().st_mode) for p in (tree, *tree.rglob("*"))}
     assert modes.pop("server") == 0o755
     assert modes.pop("data") == 0o644
+    assert modes.pop(owned_directories.RECORD) == 0o600
     assert set(modes.values()) == {0o755}
 
 

@@ -13,7 +13,7 @@ import psutil
 import pytest
 
 from pytest_berth.api import Credentials, Server
-from pytest_berth.cli import commands
+from pytest_berth.cli import commands, leftovers
 from pytest_berth.run import process_identity
 from pytest_berth.run.process_identity import Process
 from pytest_berth.run.registry import OWNER, Registry
@@ -86,14 +86,14 @@ def test_a_directory_that_another_process_removes_meanwhile_does_not_end_the_swe
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    later, manager_of = ended(Run("4567cdef", "main")), commands._manager
+    later, manager_of = ended(Run("4567cdef", "main")), leftovers.manager
 
     def manager(directory: Path) -> Manager:
         if directory == run.directory:
             shutil.rmtree(directory)
         return manager_of(directory)
 
-    monkeypatch.setattr(commands, "_manager", manager)
+    monkeypatch.setattr(leftovers, "manager", manager)
 
     commands.main(["sweep", str(run.directory), str(later.directory)])
 

@@ -20,7 +20,9 @@ import pytest
 from filelock import Timeout
 
 from pytest_berth.api import Credentials, Server, Service
-from pytest_berth.cli import commands
+from pytest_berth.cli import commands, leftovers
+from pytest_berth.cli.end import end
+from pytest_berth.cli.lines import Lines
 from pytest_berth.config.options import OPTIONS, defaults, duration
 from pytest_berth.run import orphans, process_identity, reaper
 from pytest_berth.run.registry import OWNER, REAPER
@@ -151,12 +153,12 @@ def test_the_record_of_a_former_version_is_read_and_its_server_ended_at_its_time
     there.write(lasting)
     old = former(there, lasting)
     assert there.all() == [old]
-    assert not commands.end(there.directory, record.name, early=False)
+    assert not end(there.directory, record.name, early=False)
 
     there.write(record)
     old = former(there, record)
     assert there.all() == [old]
-    assert commands.end(there.directory, record.name, early=False)
+    assert end(there.directory, record.name, early=False)
     assert there.all() == []
     assert not (tmp_path / DATA).exists()
 
@@ -176,7 +178,7 @@ def test_a_server_of_a_former_version_whose_run_was_killed_is_stopped_not_left(
     former(there, record)
     settings = defaults(tmp_path, (*OPTIONS, *kafka.options))
 
-    Reuse(run, settings, commands.Lines(), Sources(settings, run.id)).leave(kafka, server)
+    Reuse(run, settings, Lines(), Sources(settings, run.id)).leave(kafka, server)
 
     assert there.all() == []
     assert not (tmp_path / DATA).exists()
@@ -197,7 +199,7 @@ def test_what_somebody_has_planted_is_not_looked_at(
     there.directory.symlink_to(planted)
 
     assert records.all_of_user() == []
-    assert not commands.end(there.directory, record.name, early=True)
+    assert not end(there.directory, record.name, early=True)
     with pytest.raises(PermissionError):
         records.of_user()
     assert Records(planted).all() == [record]
@@ -234,18 +236,18 @@ def test_only_what_is_over_and_not_in_use_is_ended(
     there: Records, record: Record, tmp_path: Path
 ) -> None:
     there.write(used(record, tmp_path / "berth-0000-run"))
-    assert not commands.end(there.directory, record.name, early=True)
+    assert not end(there.directory, record.name, early=True)
 
     there.write(replace(record, ends=time.time() + 60))
-    assert not commands.end(there.directory, record.name, early=False)
+    assert not end(there.directory, record.name, early=False)
 
     there.write(record)
     with there.lock(record.name), pytest.MonkeyPatch.context() as patch:
         patch.setattr("pytest_berth.run.reuse.expiry._LOCKED_WITHIN", 0)
-        assert not commands.end(there.directory, record.name, early=True)
+        assert not end(there.directory, record.name, early=True)
     assert there.all() == [record]
 
-    assert commands.end(there.directory, record.name, early=False)
+    assert end(there.directory, record.name, early=False)
     assert there.all() == []
     assert not (tmp_path / DATA).exists()
 
@@ -259,7 +261,7 @@ def test_a_broker_that_has_taken_the_place_of_ours_is_not_emptied_and_ours_is_fo
 ) -> None:
     kafka, run = emptied_kafka(), Run("0123abcd", "main")
     settings = defaults(tmp_path, (*OPTIONS, *kafka.options))
-    reuse = Reuse(run, settings, commands.Lines(), Sources(settings, run.id))
+    reuse = Reuse(run, settings, Lines(), Sources(settings, run.id))
     monkeypatch.setattr(Reuse, "_name", lambda *_: record.name)
 
     def take_over(port: int) -> Server | None:
@@ -291,8 +293,8 @@ def test_ps_shows_what_is_kept_and_prune_ends_what_is_over_or_named(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    monkeypatch.setattr(commands.orphans, "containers", lambda _: [])
-    monkeypatch.setattr(commands, "connect", lambda: None)
+    monkeypatch.setattr(leftovers.orphans, "containers", lambda _: [])
+    monkeypatch.setattr(leftovers, "connect", lambda: None)
     lasting = replace(record, ends=time.time() + 600)
     there.write(lasting)
 

@@ -9,7 +9,7 @@ import sys
 from contextlib import closing
 from typing import TYPE_CHECKING
 
-from pytest_berth.cli.development_commands import add_name, seconds, sound_project
+from pytest_berth.cli.arguments import add_name, seconds, sound_project
 from pytest_berth.cli.lines import Bars
 from pytest_berth.config.options import KEEP
 from pytest_berth.errors import DevelopmentError

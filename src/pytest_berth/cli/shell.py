@@ -15,6 +15,7 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pytest_berth.cli.arguments import add_name
 from pytest_berth.debug_log import ignoring
 from pytest_berth.errors import NotKeptError
 from pytest_berth.reporting import kept_summary
@@ -25,10 +26,40 @@ from pytest_berth.services import discovery
 from pytest_berth.standalone import development, project
 
 if TYPE_CHECKING:
+    import argparse
     from collections.abc import Sequence
 
     from pytest_berth.api import Client, Server, Service
     from pytest_berth.run.reuse.kept_states import KeptState
+
+
+def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the command."""
+    command = commands.add_parser(
+        "shell",
+        help="open a shell in a development server, or in what stays of a failed test",
+        epilog="examples: pytest-berth shell postgres; pytest-berth shell postgres -- pg_dump;"
+        " pytest-berth shell --failed test_total",
+    )
+    where = command.add_mutually_exclusive_group()
+    where.add_argument(
+        "--failed",
+        metavar="NODEID",
+        nargs="?",
+        const="",
+        help="the test, or a part of its id; left out, the only one that is kept",
+    )
+    where.add_argument("--peek", action="store_true", help="in a test that a debugger waits in")
+    command.add_argument("--service", default="", help="which, by service or by name, of several")
+    command.add_argument("--print", action="store_true", help="only print the command")
+    command.add_argument(
+        "command",
+        nargs="*",
+        help="a service, where neither --failed nor --peek is given; behind `--`: a command to run"
+        " there in the client's place",
+    )
+    add_name(command)
+    command.set_defaults(run=_run)
 
 
 def open_failed(
@@ -213,3 +244,13 @@ def main(part: str | None, service: str, *, prints: bool, instead: Sequence[str]
     except NotKeptError as error:
         print(f"berth: {error}", file=sys.stderr)
         sys.exit(1)
+
+
+def _run(given: argparse.Namespace) -> None:
+    if given.failed is None and not given.peek:
+        words = [each for each in (given.service, *given.command) if each]
+        instead = [*words[1:], *given.instead]
+        word = words[0] if words else ""
+        sys.exit(open_development(word, given.name, prints=given.print, instead=instead))
+    instead = [*given.command, *given.instead]
+    main(given.failed, given.service, prints=given.print, instead=instead)

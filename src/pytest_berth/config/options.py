@@ -16,8 +16,11 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
 _SIZES = ((3600, "h"), (60, "m"), (1, "s"))
-_UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
-_DURATION = r"(?P<number>\d+(?:\.\d+)?)\s*(?P<unit>[smhd])|0+"
+_UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
+_DURATION = (
+    r"(?P<number>\d+(?:\.\d+)?)\s*"
+    r"(?:(?P<unit>[smhdw])|(?P<word>sec(?:ond)?|min(?:ute)?|h(?:ou)?r|day|week)s?)|0+"
+)
 _PASSWORD = (
     r"(?P<before>://[^:/?#@\s]*:).*(?=@)|(?P<scheme>://)[^:/?#@\s]+(?=@)"
     r"|(?P<name>[?&]password=)[^&\s]*"
@@ -205,16 +208,17 @@ def count(value: str) -> int:
 
 
 def duration(value: str) -> timedelta:
-    """Take a time such as ``15m``, ``90s`` or ``1.5h``; ``0`` needs no unit."""
+    """Take a time such as ``15m``, ``90s``, ``1.5h`` or ``30 days``; ``0`` needs no unit."""
     match = re.fullmatch(_DURATION, value.strip())
     if not match:
         number = re.fullmatch(r"\s*(\d+)\s*", value)
         meant = f"did you mean {number[1]}m or {number[1]}s? " if number else ""
         raise ValueError(f"{meant}use a number with its unit: 90s, 15m or 1h; 0 for not at all")
-    if not match["unit"]:
+    if not match["number"]:
         return timedelta()
+    unit = (match["unit"] or match["word"])[0]
     try:
-        return timedelta(**{_UNITS[match["unit"]]: float(match["number"])})
+        return timedelta(**{_UNITS[unit]: float(match["number"])})
     except OverflowError:
         raise ValueError("use a time that comes to an end, such as 15m") from None
 

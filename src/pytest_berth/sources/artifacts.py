@@ -8,16 +8,17 @@ from __future__ import annotations
 
 import errno
 import json
+import os
 import shutil
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache as cached
 from importlib import resources
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from pytest_berth.api import LocalPart
-from pytest_berth.debug_log import ignoring
-from pytest_berth.errors import ArtifactError
+from pytest_berth.debug_log import debug, ignoring
+from pytest_berth.errors import ArtifactError, BerthError
 from pytest_berth.sources import owned_directories
 from pytest_berth.sources.artifact_cache import CACHE_VARIABLE, cache_directory, make, stranger
 
@@ -111,6 +112,7 @@ def fetch(
     target = cache / artifact.directory
     if target.is_dir():
         _require_trust(artifact, target)
+        _note_use(target)
         return target
     # urllib and its kin cost 25 ms, which nobody should pay whose binaries are there.
     from pytest_berth.sources.downloads import Mirror
@@ -124,6 +126,60 @@ def fetch(
                 _install(artifact, unpack, target, source, progress)
     _require_trust(artifact, target)
     return target
+
+
+class Stored(NamedTuple):
+    """The downloads that are in the cache.
+
+    Attributes:
+        ours: Directories that this user has downloaded, which is proven.
+        unproven: Others that may be downloads: of a former version, or of another user.
+    """
+
+    ours: list[Path]
+    unproven: list[Path]
+
+
+def stored() -> Stored:
+    """Return the downloads that are in the cache; what else is there is not looked at."""
+    found = Stored([], [])
+    try:
+        there = sorted(cache_directory().iterdir())
+    except (BerthError, OSError) as error:
+        debug("there are no downloads: %s", error)
+        return found
+    for path in there:
+        # A lock beside it is made before it is downloaded, and stays.
+        if path.is_dir() and _lock_path(path).exists():
+            is_ours = owned_directories.is_ours(path, "", [path.parent])
+            (found.ours if is_ours else found.unproven).append(path)
+    return found
+
+
+def used(path: Path) -> float:
+    """Return when a run has used a download last, in seconds since 1970."""
+    return (path / owned_directories.RECORD).stat().st_mtime
+
+
+def forget(path: Path) -> None:
+    """Remove a download of this user's; the next run that needs it fetches it again.
+
+    Raises:
+        filelock.Timeout: Another process downloads it.
+    """
+    with _lock(path).acquire(timeout=0):
+        if owned_directories.is_ours(path, "", [path.parent]):
+            # From one moment to the next nobody finds it; where this process is killed, the rest
+            # goes with the next download.
+            going = path.with_name(path.name + PARTIAL)
+            path.rename(going)
+            owned_directories.remove(going)
+
+
+def _note_use(target: Path) -> None:
+    """Note that a download is used, where this user has made it and can."""
+    with ignoring(OSError, why=f"{target} is another user's, or of a former version"):
+        os.utime(target / owned_directories.RECORD)
 
 
 def _require_trust(artifact: Artifact, target: Path) -> None:
@@ -157,6 +213,7 @@ def _install(
         _download(artifact, jar, mirror, progress)
         unpack(jar, tree)
         open_to_readers(tree)
+        owned_directories.mark(tree, target.name)
         tree.rename(target)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
@@ -199,7 +256,11 @@ def _alone(cache: Path, artifact: Artifact, progress: Progress) -> Iterator[None
 def _lock(target: Path) -> BaseFileLock:
     from filelock import FileLock
 
-    return FileLock(target.with_name(f"{target.name}.lock"))
+    return FileLock(_lock_path(target))
+
+
+def _lock_path(target: Path) -> Path:
+    return target.with_name(f"{target.name}.lock")
 
 
 def _sweep(cache: Path) -> None:

@@ -129,6 +129,19 @@ def remove(engine: Engine, image: Any, *, force: bool = False) -> None:
         engine.client.client.images.remove(name, force=force)
 
 
+def users(engine: Engine, image: Any) -> list[str]:
+    """Return the names of the containers that were started from an image."""
+    of_image = {"ancestor": image.id}
+    listed = engine.client.client.api.containers(all=True, filters=of_image)
+    return sorted(each["Names"][0].lstrip("/") for each in listed)
+
+
+def own_size(engine: Engine, image: Any) -> int:
+    """Return the bytes that a snapshot adds to the image that its server was started from."""
+    newest, *_ = engine.client.client.api.history(image.id)
+    return int(newest["Size"])
+
+
 def _is_ours(label: str) -> bool:
     return label.startswith(PREFIX)
 

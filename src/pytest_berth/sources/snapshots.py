@@ -186,6 +186,11 @@ class StoredSnapshot:
         if _is_ours(self.path):
             owned_directories.remove(self.path)
 
+    def discard(self) -> None:
+        """Remove the snapshot, or a part of one, when no run copies from it or to it."""
+        with self._lock():
+            self.forget()
+
     def _prune(self) -> None:
         group, long_ago = self.name.rpartition("-")[0], wall_clock() - UNUSED
         there = sorted(directories(), key=used, reverse=True)
