@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import psutil
 
+import shared_segments
 from pytest_berth.run import process_identity
 from pytest_berth.sources import owned_directories
 
@@ -64,3 +65,5 @@ def _end_servers(directory: Path) -> None:
         if directory in (working, *working.parents):
             with suppress(psutil.NoSuchProcess):
                 each.kill()
+                each.wait(60)
+    shared_segments.release(directory)

@@ -18,7 +18,8 @@ import psutil
 import psycopg
 import pytest
 
-from pytest_berth.sources import local
+import shared_segments
+from pytest_berth.sources import local, os_account
 from pytest_berth.sources.container import ContainerSource
 from pytest_berth.sources.os_account import is_root
 from pytest_berth.waiting import wait_for
@@ -100,24 +101,64 @@ def test_a_server_may_be_gone_before_it_is_stopped(starting: str, stage: Stage) 
     assert not any(remains().values())
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells who has made what")
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux lists it")
+@pytest.mark.parametrize("kind", ["mmap", "posix"])
 def test_a_killed_local_server_leaves_no_shared_memory(
-    stage: Stage, require_source: Callable[[str], None]
+    stage: Stage, require_source: Callable[[str], None], kind: str
+) -> None:
+    require_source("local")
+    chosen = [] if kind == "mmap" else ["dynamic_shared_memory_type=posix"]
+    berthed = stage.start("local", berth_pg_settings=chosen)
+    assert berthed.query("SHOW dynamic_shared_memory_type") == kind, "mmap is below its data"
+    segments = shared_segments.noted(Path(berthed.server.handle["directory"]))
+    mapped = _mapped(berthed.server.handle["pid"])
+    assert bool(mapped) == (kind == "posix")
+    _kill(berthed)
+    assert shared_segments.left(segments)
+    assert all(path.exists() for path in mapped)
+    berthed.manager.stop()
+    assert not shared_segments.left(segments)
+    assert not any(path.exists() for path in mapped)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux lists it")
+def test_neither_does_what_is_killed_while_it_makes_the_data(
+    stage: Stage, require_source: Callable[[str], None], tmp_path: Path
 ) -> None:
     require_source("local")
     berthed = stage.start("local")
-    assert berthed.query("SHOW dynamic_shared_memory_type") == "mmap", "that is below its data"
-    pid = str(berthed.server.handle["pid"])
-
-    def segments() -> list[str]:
-        lines = Path("/proc/sysvipc/shm").read_text().splitlines()
-        return [line for line in lines if line.split()[4] == pid]
-
-    assert segments()
-    _kill(berthed)
-    assert segments()
+    directory = Path(berthed.server.handle["directory"])
+    program = psutil.Process(berthed.server.handle["pid"]).exe()
+    berthed.source.kill(berthed.server)
+    first = shared_segments.noted(directory)
+    data = str(directory / berthed.server.handle["data"])
+    # As initdb does, which chooses memory of this kind, and notes the process otherwise.
+    options = ["-c", "dynamic_shared_memory_type=posix", "-c", "exit_on_error=true"]
+    single = subprocess.Popen(
+        [program, "--single", "-D", data, *options, "template1"],
+        cwd=data,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        **os_account.identity(),
+    )
+    segments = wait_for(
+        lambda: _mapped(single.pid) and shared_segments.noted(directory) - first, 60
+    )
+    mapped = _mapped(single.pid)
+    single.kill()
+    single.communicate()
+    assert shared_segments.left(segments)
+    assert mapped
     berthed.manager.stop()
-    assert not segments()
+    assert not shared_segments.left({*first, *segments})
+    assert not any(path.exists() for path in mapped)
+
+
+def _mapped(pid: int) -> set[Path]:
+    """Return the shared objects that a process has opened."""
+    paths = (Path(each.path) for each in psutil.Process(pid).memory_maps(grouped=False))
+    return {path for path in paths if path.name.startswith("PostgreSQL.")}
 
 
 def test_a_server_may_be_removed_before_it_is_stopped(starting: str, stage: Stage) -> None:
@@ -127,6 +168,7 @@ def test_a_server_may_be_removed_before_it_is_stopped(starting: str, stage: Stag
         berthed.container().remove(force=True, v=True)
     else:
         _kill(berthed)
+        shared_segments.release(Path(berthed.server.handle["directory"]))
         shutil.rmtree(berthed.server.handle["directory"])
     assert berthed.source.exit_status(berthed.server)
     assert berthed.source.log(berthed.server, 0)

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 import psutil
 import pytest
 
+import shared_segments
 from marks import slow
 from pytest_berth import wait_for
 from pytest_berth.run import heartbeat
@@ -88,6 +89,9 @@ def place() -> Iterator[Path]:
 
 
 def _is_removed(path: Path) -> bool:
+    if any("postgres" in each for each in processes(path)):
+        return False
+    shared_segments.release(path)
     shutil.rmtree(path, ignore_errors=True)
     return not path.exists()
 
@@ -269,9 +273,12 @@ def test_a_dead_run_of_another_container_is_swept_when_its_locks_are_free(
     run.process.wait()
     wait_for(lambda: not any("postgres" in each for each in processes(place)), 60)
     assert run.leftovers()
+    segments = shared_segments.left(shared_segments.noted(place))
+    assert segments
     be_silent(run)
     project.run("--berth-source=local", "test_quick.py", TMPDIR=str(place))
     expect_nothing_left(run, run_id)
+    assert not shared_segments.left(segments), "its servers had other process ids there"
 
 
 def test_a_living_run_of_another_container_is_left_alone(

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING
 import psutil
 import pytest
 
+import shared_segments
 from pytest_berth import wait_for
 from pytest_berth.run import heartbeat, orphans
 from pytest_berth.run.registry import OWNER
@@ -100,6 +101,7 @@ def place() -> Iterator[Path]:
 
 
 def _is_removed(path: Path) -> bool:
+    shared_segments.release(path)
     shutil.rmtree(path, ignore_errors=True)
     return not path.exists()
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 import pytest
@@ -18,8 +19,10 @@ from pytest_berth.services.kafka import (
     names,
     pinned_artifacts,
     topics,
+    transactions,
 )
 from pytest_berth.services.kafka import options as ini
+from pytest_berth.services.kafka.consumer_groups import Groups
 from pytest_berth.services.kafka.group_coordinator import coordinated
 from pytest_berth.services.kafka.kafka_python import errors
 from pytest_berth.services.kafka.record import Record, encode, encode_headers
@@ -232,6 +235,59 @@ def test_a_question_about_groups_is_asked_again_until_there_is_a_coordinator() -
     refusals.append(errors.GroupAuthorizationFailedError())
     with pytest.raises(errors.GroupAuthorizationFailedError):
         coordinated(ask)
+
+
+class Scripted:
+    """A cluster of one broker that gives the answers it is told to, in their order."""
+
+    def __init__(self, *answers: Any) -> None:
+        self.answers = list(answers)
+
+    def metadata(self, topics: object) -> Any:
+        return SimpleNamespace(topics=[SimpleNamespace(error_code=0)])
+
+    def nodes(self) -> list[int]:
+        return [1]
+
+    def ask(self, request: object, node: int) -> Any:
+        return self.answers.pop(0)
+
+
+def test_open_transactions_are_asked_for_again_until_the_broker_knows_them() -> None:
+    loading = errors.CoordinatorLoadInProgressError.errno
+    topic = SimpleNamespace(topic="orders")
+
+    def listed(error: int, *names: str) -> Any:
+        states = [SimpleNamespace(transactional_id=name) for name in names]
+        return SimpleNamespace(error_code=error, transaction_states=states)
+
+    def described(**codes: int) -> Any:
+        states = [
+            SimpleNamespace(transactional_id=name, error_code=code, topics=[topic])
+            for name, code in codes.items()
+        ]
+        return SimpleNamespace(transaction_states=states)
+
+    brokers: Any = Scripted(
+        listed(loading),
+        listed(0, "a", "b"),
+        described(a=0, b=errors.NotCoordinatorError.errno),
+        listed(0, "a", "b"),
+        described(a=0, b=errors.TransactionalIdNotFoundError.errno),
+    )
+    assert transactions.find_open(brokers) == {"a": ["orders"]}
+    assert not brokers.answers
+
+
+def test_groups_are_deleted_once_their_coordinator_is_there() -> None:
+    def answer(error: type[errors.BrokerResponseError]) -> Any:
+        return SimpleNamespace(results=[SimpleNamespace(error_code=error.errno, group_id="a")])
+
+    brokers: Any = Scripted(
+        answer(errors.CoordinatorLoadInProgressError), answer(errors.NonEmptyGroupError)
+    )
+    Groups(brokers).delete(["a"])
+    assert not brokers.answers
 
 
 def _install(home: Path, version: str) -> None:

@@ -6,7 +6,6 @@ import dataclasses
 import errno
 import os
 import shlex
-import shutil
 import signal
 import subprocess
 import tempfile
@@ -42,6 +41,7 @@ if TYPE_CHECKING:
 _LOG = "server.log"
 _PREFIX = "berth-server-"
 _STOP_WITHIN = 10
+_AT_MOST = 5
 _FULL = (os.strerror(errno.ENOSPC), os.strerror(errno.EDQUOT), "Check free disk space")
 _NO_PLACE = {errno.ENOSPC, errno.EDQUOT, errno.EROFS}
 _TELLS_WITHIN = 2.0
@@ -84,7 +84,8 @@ class Local:
                 _prepare(command, directory)
             handle = _launch(spec, directory)
         except BaseException as error:
-            shutil.rmtree(directory)
+            # What has been interrupted may have children that still write there.
+            self._remove_all(directory.name)
             if isinstance(error, OSError) and error.errno in _NO_PLACE:
                 raise data_directories.unusable(directory.parent, str(error)) from error
             raise
@@ -155,17 +156,14 @@ class Local:
         return f"{_PREFIX}{self.run_id}-"
 
     def _remove_all(self, pattern: str, spared: Collection[str] = ()) -> None:
-        import psutil
-
         kept = {Path(each).resolve() for each in spared}
         for directory in (
             found for place in data_directories.everywhere() for found in place.glob(pattern)
         ):
             if directory.resolve() in kept or not _is_ours(directory):
                 continue
-            for process in psutil.process_iter(["cwd"]):
-                if _is_below(process.info["cwd"], directory):
-                    _end(process, "SIGKILL")
+            # Again, as a program may have started another one meanwhile.
+            any(not _kill_below(directory) for _ in range(_AT_MOST))
             shared_memory.release(directory)
             owned_directories.remove(directory)
 
@@ -226,6 +224,20 @@ class Local:
         owned_directories.mark(path)
         os_account.give(path)
         return path
+
+
+def _kill_below(directory: Path) -> bool:
+    """Kill every process that works in a directory; tell whether there were any."""
+    import psutil
+
+    found = [
+        process
+        for process in psutil.process_iter(["cwd"])
+        if _is_below(process.info["cwd"], directory)
+    ]
+    for process in found:
+        _end(process, "SIGKILL")
+    return bool(found)
 
 
 def _options(spec: LocalProcess) -> list[str]:

@@ -190,10 +190,7 @@ class Groups:
     def delete(self, names: Iterable[str]) -> None:
         """Delete groups; one that has consumers stays."""
         for node, own in self._by_coordinator(names).items():
-            request = admin_messages.DeleteGroupsRequest(groups_names=own)
-            for each in self.brokers.ask(request, node).results:
-                if errors.for_code(each.error_code) not in _LEFT_ALONE:
-                    require(each.error_code, each.group_id)
+            coordinated(lambda node=node, own=own: self._delete(node, own))  # type: ignore[misc]  # both are bound
 
     def commits(
         self, names: Collection[str], topics: Mapping[str, list[int]]
@@ -248,6 +245,12 @@ class Groups:
         described = coordinated(ask)
         state = described.group_state.lower()
         return Group(listed.name, listed.kind or _CLASSIC, state, members(described))
+
+    def _delete(self, node: int, names: list[str]) -> None:
+        request = admin_messages.DeleteGroupsRequest(groups_names=names)
+        for each in self.brokers.ask(request, node).results:
+            if errors.for_code(each.error_code) not in _LEFT_ALONE:
+                require(each.error_code, each.group_id)
 
     def _fetch(
         self, node: int, names: list[str], topics: Mapping[str, list[int]]

@@ -58,20 +58,34 @@ def find_open(brokers: Brokers) -> dict[str, list[str]]:
         return {}
     found: dict[str, list[str]] = {}
     for node in brokers.nodes():
-        request = admin_messages.ListTransactionsRequest(
-            state_filters=_OPEN, producer_id_filters=[], duration_filter=-1
-        )
         try:
-            answer = brokers.ask(request, node)
+            found |= coordinated(lambda node=node: _open_at(brokers, node))  # type: ignore[misc]  # node is bound
         except errors.IncompatibleBrokerVersion:
             return {}  # a broker that tells nobody
-        names = [each.transactional_id for each in answer.transaction_states]
-        if names:
-            described = brokers.ask(
-                admin_messages.DescribeTransactionsRequest(transactional_ids=names), node
-            )
-            for each in described.transaction_states:
-                found[each.transactional_id] = [topic.topic for topic in each.topics]
+    return found
+
+
+def _open_at(brokers: Brokers, node: int) -> dict[str, list[str]]:
+    """Return those of a broker, which knows none of them until it has read what it coordinates."""
+    listed = brokers.ask(
+        admin_messages.ListTransactionsRequest(
+            state_filters=_OPEN, producer_id_filters=[], duration_filter=-1
+        ),
+        node,
+    )
+    require(listed.error_code)
+    names = [each.transactional_id for each in listed.transaction_states]
+    if not names:
+        return {}
+    described = brokers.ask(
+        admin_messages.DescribeTransactionsRequest(transactional_ids=names), node
+    )
+    found = {}
+    for each in described.transaction_states:
+        # One that has ended meanwhile may be forgotten already.
+        if each.error_code != errors.TransactionalIdNotFoundError.errno:
+            require(each.error_code, each.transactional_id)
+            found[each.transactional_id] = [topic.topic for topic in each.topics]
     return found
 
 
