@@ -40,7 +40,7 @@ __all__ = ["ServiceConformance"]
 _OTHERS = re.compile(r"(BERTH|PYTEST)_[A-Z_]*|CI")
 _KEPT = {"BERTH_CACHE", "BERTH_ARTIFACT_MIRROR"}
 _TIMEOUT = 600.0
-# Workers that start their servers first; where one has failed, the other waits for nothing.
+# Workers that start their servers first; where a test of one has failed, the other fails, too.
 _MEET_WITHIN = 120.0
 _ENDS_WITHIN = 60.0
 _PROBLEMS = pytest.StashKey["dict[str, Mapping[str, str]]"]()
@@ -48,6 +48,10 @@ _CONFTEST = """
 import os, pathlib
 import pytest
 from pytest_berth.run.plugin_state import PLUGIN_STATE
+
+def pytest_runtest_logreport(report):
+    if report.failed:
+        pathlib.Path("a-test-has-failed").touch()
 
 def pytest_runtest_teardown(item):
     berth = item.config.stash[PLUGIN_STATE]
@@ -274,15 +278,20 @@ class ServiceConformance:
             import pytest
             from pytest_berth import wait_for
 
-            turns = []
+            turns, has_failed = [], pathlib.Path("a-test-has-failed").exists
 
             def reach(step, worker):
                 pathlib.Path(f"{{step}}-{{worker}}").touch()
 
+            def wait_until(step, worker):
+                is_reached = pathlib.Path(f"{{step}}-{{worker}}").exists
+                wait_for(lambda: is_reached() or has_failed(), {_MEET_WITHIN})
+                assert is_reached(), "a test of the other worker has failed"
+
             def meet(step, worker):
                 reach(step, worker)
                 for each in ("gw0", "gw1"):
-                    wait_for(pathlib.Path(f"{{step}}-{{each}}").exists, {_MEET_WITHIN})
+                    wait_until(step, each)
 
             @pytest.mark.parametrize("number", range(8))
             def test_it({any_source.names}, number, worker_id):
@@ -299,7 +308,7 @@ class ServiceConformance:
                         {self.write}
                     meet("both have written", worker_id)
                     if worker_id == "gw1":
-                        wait_for(pathlib.Path("first is clean-gw0").exists, {_MEET_WITHIN})
+                        wait_until("first is clean", "gw0")
                         assert {self.read}
                 elif worker_id == "gw0":
                     reach("first is clean", worker_id)

@@ -13,6 +13,7 @@ from filelock import Timeout
 
 from pytest_berth.errors import RunEndedError, TimedOutError
 from pytest_berth.file_locks import SharedNumber, locked
+from pytest_berth.waiting import wait_for
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -86,10 +87,14 @@ def test_where_the_directory_goes_while_a_lock_is_waited_for_the_run_has_ended(
             outcome.append(error)
 
     with locked(path):
+        opened = len(os.listdir("/dev/fd"))
         waiting = threading.Thread(target=wait)
         waiting.start()
-        path.unlink()
-        path.parent.rmdir()
+        wait_for(lambda: len(os.listdir("/dev/fd")) > opened, 60)
+        # At once, as the file could be made anew otherwise.
+        gone = path.parent.rename(tmp_path / "gone")
+        (gone / path.name).unlink()
+        gone.rmdir()
     waiting.join()
     assert len(outcome) == 1
 
