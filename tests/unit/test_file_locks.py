@@ -6,7 +6,7 @@ import os
 import sys
 import threading
 import time
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 from filelock import Timeout
@@ -14,9 +14,6 @@ from filelock import Timeout
 from pytest_berth.errors import RunEndedError, TimedOutError
 from pytest_berth.file_locks import SharedNumber, locked
 from pytest_berth.waiting import wait_for
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="there, filelock does it all")
 
@@ -87,16 +84,20 @@ def test_where_the_directory_goes_while_a_lock_is_waited_for_the_run_has_ended(
             outcome.append(error)
 
     with locked(path):
-        opened = len(os.listdir("/dev/fd"))
+        opened = _descriptors()
         waiting = threading.Thread(target=wait)
         waiting.start()
-        wait_for(lambda: len(os.listdir("/dev/fd")) > opened, 60)
+        wait_for(lambda: _descriptors() > opened, 60)
         # At once, as the file could be made anew otherwise.
         gone = path.parent.rename(tmp_path / "gone")
         (gone / path.name).unlink()
         gone.rmdir()
     waiting.join()
     assert len(outcome) == 1
+
+
+def _descriptors() -> int:
+    return len(list(Path("/dev/fd").iterdir()))
 
 
 def test_a_number_is_added_to_while_nobody_reads_it(tmp_path: Path) -> None:

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 ANSWERS_WITHIN = 20.0
 # So many answers fit into what the system takes in before anybody reads.
 _AT_ONCE = 32
+FORBIDDEN = {http.HTTPStatus.UNAUTHORIZED, http.HTTPStatus.FORBIDDEN}
 # The server closes a connection after a number of requests, or a minute without one.
 _CLOSED = (ConnectionError, http.client.BadStatusLine)
 
@@ -257,14 +258,26 @@ class _Answers(io.BufferedReader):
         """Do nothing: the connection is closed by its socket."""
 
 
-def of_started(server: Server) -> Callable[[Callable[[Request], Any]], bool]:
-    """Return what tells a server that berth has started: by its token, the cluster's name."""
+def of_started(
+    server: Server, *, starts: bool = False
+) -> Callable[[Callable[[Request], Any]], bool]:
+    """Return what tells a server that berth has started: by its token, the cluster's name.
+
+    Args:
+        server: The server.
+        starts: Whether it may be on its way: its API answers before it knows all its resources,
+            and such a refusal is raised.
+    """
     token = server.credentials.token
 
     def is_ours(ask: Callable[[Request], Any]) -> bool:
         try:
             return bool(token) and ask(get("cluster-name"))["name"] == token
-        except (ApiRefusedError, TypeError, KeyError, ValueError):
-            return False  # another server refuses berth's account, or is something else
+        except ApiRefusedError as error:
+            if starts and error.status not in FORBIDDEN:
+                raise
+            return False  # another server refuses berth's account
+        except (TypeError, KeyError, ValueError):
+            return False  # it is something else
 
     return is_ours

@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from pytest_berth.api import Server
 
 _ANSWERS_WITHIN = 5.0
-_FORBIDDEN = {http.HTTPStatus.UNAUTHORIZED, http.HTTPStatus.FORBIDDEN}
 
 
 def probe(server: Server) -> str:
@@ -55,7 +54,7 @@ def probe(server: Server) -> str:
 
 def _version(server: Server) -> str:
     is_external = server.source == "external"
-    is_ours = (lambda ask: True) if is_external else management.of_started(server)
+    is_ours = (lambda ask: True) if is_external else management.of_started(server, starts=True)
     with closing(Management(server, is_ours, _ANSWERS_WITHIN)) as api:
         try:
             return str(api.ask(management.get("overview"))["rabbitmq_version"])
@@ -71,7 +70,7 @@ def _version(server: Server) -> str:
             raise NotReadyError(told) from error
     if not is_external:
         raise NotReadyError(refused.why)
-    if refused.status in _FORBIDDEN:
+    if refused.status in management.FORBIDDEN:
         place = f"{server.host}:{server.port}"
         raise NoSourceError(
             f"the RabbitMQ at {place} refuses the account of berth_rabbitmq_url.",
