@@ -232,7 +232,8 @@ class _Connection:
         return json.loads(content) if content else None
 
     def close(self) -> None:
-        """Close it."""
+        """Close it, and what reads from it, as the socket stays open until then."""
+        self._answers.raw.close()
         self._made.close()
 
     def _written(self, request: Request) -> bytes:
