@@ -352,7 +352,22 @@ def test_the_readme_shows_the_test_of_the_order_flow_in_full() -> None:
     assert len(text.splitlines()) <= 40
 
 
-@pytest.mark.parametrize("name", ["first", "seeds", "export", "clients", "toml", "migrating"])
+NEEDS_PYTEST_9 = pytest.mark.skipif(pytest.version_tuple < (9,), reason="TOML of pytest 9")
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "first",
+        "seeds",
+        "export",
+        "clients",
+        "toml",
+        pytest.param("toml_native", marks=NEEDS_PYTEST_9),
+        pytest.param("pytest_toml", marks=NEEDS_PYTEST_9),
+        "migrating",
+    ],
+)
 def test_an_example_of_the_documentation_passes(name: str, tmp_path: Path) -> None:
     project = shutil.copytree(EXAMPLES / name, tmp_path / name)
     plain = {key: text for key, text in os.environ.items() if not key.startswith("PYTEST_")}
