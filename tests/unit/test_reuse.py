@@ -330,10 +330,7 @@ def test_a_look_at_the_engine_reads_the_records_once_when_it_is_known_which_runs
 
     listed = [container("0000"), container("0001")]
     networks = SimpleNamespace(list=lambda **_: [])
-    engine = SimpleNamespace(
-        containers=SimpleNamespace(list=lambda **_: listed),
-        client=SimpleNamespace(client=SimpleNamespace(networks=networks)),
-    )
+    engine = SimpleNamespace(containers=SimpleNamespace(list=lambda **_: listed), networks=networks)
     monkeypatch.setattr(Records, "all", counted)
     monkeypatch.setattr(orphans, "_state_of_run", ends_now)
 

@@ -349,6 +349,13 @@ SNAPSHOTS: Option[str] = Option(
     "auto",
     "whether servers start from the data of earlier ones: auto (default; not in CI), on or off",
 )
+WAIT_AT_END: Option[str] = Option(
+    "berth_wait_at_end",
+    choice("auto", "on", "off"),
+    "auto",
+    "whether pytest waits until its containers are removed: auto (default; where a reaper might end"
+    " with it, as in CI), on, or off: the run's reaper removes them",
+)
 KEEP: Option[timedelta] = Option(
     "berth_keep",
     duration,
@@ -439,6 +446,7 @@ OPTIONS: tuple[Option[Any], ...] = (
     COMPOSE_PROFILES,
     START_TIMEOUT,
     SNAPSHOTS,
+    WAIT_AT_END,
     KEEP,
     KEEP_FAILED,
     REPORT_LINES,

@@ -70,9 +70,7 @@ def sweep(source: Source, run: Run, progress: Progress) -> None:
     """Remove the containers of this user's provably dead runs, if the source has an engine."""
     if source.name != "container":
         return
-    from docker.errors import DockerException
-    from requests.exceptions import RequestException
-
+    from pytest_berth.sources import engine_errors
     from pytest_berth.sources.container import ContainerSource, removal
 
     assert isinstance(source, ContainerSource), "its name says so"
@@ -81,7 +79,7 @@ def sweep(source: Source, run: Run, progress: Progress) -> None:
             if found.is_ours and found.state == DEAD and found.run_id != run.id:
                 with removal():
                     found.handle.remove(force=True, v=True)
-    except (DockerException, RequestException) as error:
+    except engine_errors.any_of_engine() as error:
         progress.note(f"what dead runs have left on the engine could not be removed: {error}")
 
 

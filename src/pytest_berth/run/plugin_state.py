@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pytest_berth.config.options import EXPORT, HINTS, MISSING
+from pytest_berth.config.options import EXPORT, HINTS, MISSING, WAIT_AT_END
+from pytest_berth.debug_log import debug
 from pytest_berth.errors import (
     ArtifactError,
     BerthError,
@@ -159,8 +160,20 @@ class PluginState:
         self.after_tests.close()
         self.at_end.close()
         if self.has_manager or self.run.has_directory:
-            self.manager.stop()
+            self.manager.stop(waits=self._waits_at_end())
             self.on_waiting()
+
+    def _waits_at_end(self) -> bool:
+        """Tell whether the end of this run's containers is waited for."""
+        choice = self.settings[WAIT_AT_END]
+        if choice != "auto":
+            return choice == "on"
+        from pytest_berth.run import hand_over
+
+        why = hand_over.why_waited(os.environ)
+        if why:
+            debug("the end of containers is waited for: %s", why)
+        return bool(why)
 
     def _export(self) -> None:
         """Export the addresses of servers yet to be started.

@@ -12,7 +12,7 @@ import sys
 import threading
 from collections import deque
 from concurrent.futures import Future, wait
-from contextlib import nullcontext
+from contextlib import contextmanager, nullcontext
 from functools import wraps
 from typing import TYPE_CHECKING, Any
 
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from pytest_berth.run.plugin_state import PluginState
 
 _LOOK_EVERY = 0.1
+_SWITCH_EVERY = 0.0002
 _ENDS_WITHIN = 30.0
 _FAKES_WAIT_FOR = 600.0
 _THREADS = "berth-start-"
@@ -170,10 +171,26 @@ def start(berth: PluginState, session: pytest.Session) -> None:
         return
     running = {service.name for service, _ in needed if berth.prestart.finds_reusable(service)}
     _keep_out_of_logs(session.config, berth)
-    for service, item in needed:
-        berth.prestart.begin(service, item)
-    berth.prestart.hold_fakes_off()
-    berth.prestart.load([service for service, _ in reversed(needed)], session.items, running)
+    with _threads_in_turn():
+        for service, item in needed:
+            berth.prestart.begin(service, item)
+        berth.prestart.hold_fakes_off()
+        berth.prestart.load([service for service, _ in reversed(needed)], session.items, running)
+
+
+@contextmanager
+def _threads_in_turn() -> Iterator[None]:
+    """Let the interpreter change threads often.
+
+    A thread that starts a server hardly computes, and mostly waits: for a file, an engine, a
+    process. Each time it would get its turn again only after 5 ms of this thread's imports.
+    """
+    usual = sys.getswitchinterval()
+    sys.setswitchinterval(_SWITCH_EVERY)
+    try:
+        yield
+    finally:
+        sys.setswitchinterval(usual)
 
 
 def _will_run(session: pytest.Session) -> bool:

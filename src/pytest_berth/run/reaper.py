@@ -18,9 +18,18 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pytest_berth.run import heartbeat, registry, suspended_servers
-from pytest_berth.run.process_identity import Process, is_held, is_own_directory, read
+from pytest_berth.debug_log import ignoring
+from pytest_berth.run import hand_over, heartbeat, registry, suspended_servers
+from pytest_berth.run.process_identity import (
+    Process,
+    is_held,
+    is_own_directory,
+    read,
+    this_process,
+    write,
+)
 from pytest_berth.run.registry import Registry
+from pytest_berth.sources import owned_directories
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -77,14 +86,21 @@ def main(path: str) -> None:
         _guard(place)
     owner = read(Registry(directory).owner)
     if owner:
+        _register(directory)
         _wait(owner, directory)
-    if owner and directory.exists():
+    if owner and directory.exists() and not _completes(directory):
         subprocess.run(
             _command(directory),
             stdin=subprocess.DEVNULL,
             env=_environment(directory),
             check=False,
         )
+
+
+def _register(directory: Path) -> None:
+    """Tell the run's owner that its reaper lives."""
+    with ignoring(OSError, why="the run has ended"):
+        write(Registry(directory).reaper, this_process())
 
 
 def _orphaned(place: Path) -> Iterator[Path]:
@@ -131,7 +147,12 @@ def _wait(owner: Process, directory: Path) -> None:
         descriptor = None
     beaten = time.monotonic()
     watch = suspended_servers.Watch(directory)
+    handed_over, is_tried = Registry(directory).handed_over, False
     while directory.exists() and not owner.is_gone():
+        # The owner's process may live on: one that runs pytest again and again.
+        if handed_over.exists() and not is_tried:
+            is_tried = True
+            _completes(directory)
         if time.monotonic() - beaten > heartbeat.EVERY:
             heartbeat.beat(directory)
             beaten = time.monotonic()
@@ -140,6 +161,14 @@ def _wait(owner: Process, directory: Path) -> None:
             time.sleep(_LOOK_OFTEN)  # nothing to wait for: Linux before 5.3, macOS, Windows
         else:
             select.select([descriptor], [], [], _LOOK_EVERY)
+
+
+def _completes(directory: Path) -> bool:
+    """Remove what the run has left to its reaper; return whether that was all of it."""
+    is_complete = Registry(directory).handed_over.exists() and hand_over.complete(directory)
+    if is_complete:
+        owned_directories.remove(directory)
+    return is_complete
 
 
 def _environment(directory: Path) -> dict[str, str]:

@@ -12,6 +12,8 @@ server's key (``postgres``, ``redis-gw1``), WORK the name of work that is done o
 | ``put-off`` | who sweeps up | the reaper of a later run | a line for each failed removal |
 | ``heartbeat`` | the reaper | other runs | touched every five seconds while the run lives |
 | ``reaper.log`` | the reaper | developers | what the reaper says |
+| ``reaper.json`` | the reaper | the owner | the reaper lives |
+| ``handed-over`` | the owner, at the end | the reaper | containers that it is to remove |
 | ``worker-ID.json`` | an xdist worker | who sweeps up, other workers | the worker lives |
 | ``ID.finished`` | an xdist worker | other workers | its tests have ended |
 | ``progress`` | workers | the controller | lines for the terminal |
@@ -85,6 +87,7 @@ REAPER = "reaper"
 RECORD_FORMAT = 3
 REGISTER = "register"
 _PUT_OFF = "put-off"
+_HANDED_OVER = "handed-over"
 _RUN, _REUSE = "berth-", "berth-kept-"
 # What was called otherwise up to format 2, of runs and of records: a server's fields, its handle's.
 _FORMER = {"kept": "reuse_record", "thawed": "from_snapshot", "adopted": "reattached"}
@@ -96,6 +99,7 @@ _NAMES = {
     *(OWNER, "berth-made-this.json", "ended", _PUT_OFF, "heartbeat", f"{REAPER}.log"),
     *("progress", "usage-error", "hints", "failed-kept", "unit-tests"),
     *("development.json", "development.log"),
+    *(f"{REAPER}.json", _HANDED_OVER, f"{_HANDED_OVER}.part"),
 }
 _PATTERNS = (
     r"worker-\w+\.json",
@@ -134,6 +138,8 @@ class Registry:
         self.put_off = directory / _PUT_OFF
         self.heartbeat = directory / "heartbeat"
         self.reaper_log = directory / f"{REAPER}.log"
+        self.reaper = directory / f"{REAPER}.json"
+        self.handed_over = directory / _HANDED_OVER
         self.progress = directory / "progress"
         self.usage_error = directory / "usage-error"
         self.hints = directory / "hints"

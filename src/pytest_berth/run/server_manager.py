@@ -10,12 +10,12 @@ from pytest_berth.api import key
 from pytest_berth.collection import server_scopes
 from pytest_berth.debug_log import debug
 from pytest_berth.errors import BerthError, RunEndedError, TimedOutError
-from pytest_berth.run import orphans, reaper
+from pytest_berth.run import hand_over, orphans, reaper
 from pytest_berth.run.once_per_run import lock, once, raise_remembered, remember
 from pytest_berth.run.registry import REAPER
 from pytest_berth.run.reuse.handover import Reuse
 from pytest_berth.run.server_start import Starter
-from pytest_berth.sources import snapshots
+from pytest_berth.sources import ports, snapshots
 from pytest_berth.sources.choose import FALLBACK, Sources, choose
 from pytest_berth.waiting import wait_for
 
@@ -41,6 +41,7 @@ class Manager:
     _servers: dict[str, Server] = field(default_factory=dict)
     _ended: list[Server] = field(default_factory=list)
     _locks: dict[str, threading.RLock] = field(default_factory=dict)
+    _is_handed_over: bool = False
 
     def __post_init__(self) -> None:
         self.registry = self.run.registry
@@ -181,11 +182,40 @@ class Manager:
         """Return the source that the server came from."""
         return self.starter.source(server.source)
 
-    def stop(self) -> None:
-        """Stop every server that this run has started, and forget the run; may be called twice."""
-        if not (self.run.is_owner and self.run.has_directory):
+    def stop(self, *, waits: bool = True) -> None:
+        """Stop every server that this run has started, and forget the run; may be called twice.
+
+        Args:
+            waits: Whether to wait until containers are removed; else the run's reaper removes
+                those that nothing else is to be done with.
+        """
+        if not (self.run.is_owner and self.run.has_directory) or self._is_handed_over:
             return
         servers = list(self.registry.all("launched"))
+        left = [] if waits else self._for_reaper(servers)
+        self._stop_all([server for server in servers if server not in left])
+        for server in left:
+            self._try("kept for later runs", self._take_snapshot, server)
+        if self.registry.any_starting():
+            self._sweep_sources()
+        if left:
+            self.run.end()
+            hand_over.leave(self.run.directory, left)
+            self._is_handed_over = True
+        else:
+            self.run.remove()
+
+    def _for_reaper(self, servers: Sequence[Server]) -> list[Server]:
+        """Return the servers whose containers the reaper can remove, where there is a reaper."""
+        left = [
+            server
+            for server in servers
+            # The next run may want a port that is fixed.
+            if hand_over.is_simple(server) and not ports.fixed(self._service(server), self.settings)
+        ]
+        return left if left and hand_over.has_reaper(self.run.directory) else []
+
+    def _stop_all(self, servers: Sequence[Server]) -> None:
         if len(servers) > 1:
             from concurrent.futures import ThreadPoolExecutor
 
@@ -194,9 +224,6 @@ class Manager:
                 list(pool.map(self._stop, servers))
         elif servers:
             self._stop(servers[0])
-        if self.registry.any_starting():
-            self._sweep_sources()
-        self.run.remove()
 
     def sweep(self, *, patient: bool = True) -> None:
         """Remove everything that a run has left whose owner is gone.

@@ -14,9 +14,17 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_berth.api import Backend, Credentials, Server
 from pytest_berth.config.options import RYUK
-from pytest_berth.debug_log import debug
+from pytest_berth.debug_log import debug, ignoring
 from pytest_berth.errors import BerthError, NoSourceError, StartError
-from pytest_berth.sources import images, networks, ports, ryuk, snapshots
+from pytest_berth.sources import (
+    engine_errors,
+    images,
+    networks,
+    ports,
+    ryuk,
+    snapshots,
+    socket_engine,
+)
 from pytest_berth.sources.container_engine import (
     Engine,
     EngineUnreachableError,
@@ -63,12 +71,19 @@ class ContainerSource:
         """The engine, connected to when first needed, by one thread for all."""
         with self._connecting:
             if self._engine is None:
-                self._engine = connect()
+                self._engine = self._by_socket() or connect()
             return self._engine
 
     def load(self) -> None:
-        """Import the engine's client, where there can be an engine."""
-        load_client()
+        """Import the engine's client, where there can be an engine that is not asked without."""
+        with ignoring(EngineUnreachableError, why="then no client can be used"):
+            if not self._by_socket():
+                load_client()
+
+    def _by_socket(self) -> Engine | None:
+        # Ryuk is testcontainers'.
+        place = None if self.settings[RYUK] else socket_engine.place()
+        return socket_engine.connect(place) if place else None
 
     def obstacle(self, service: Service, progress: Progress) -> BerthError | None:
         """Tell why no container can serve: no engine, or no image, which is pulled if need be."""
@@ -105,13 +120,11 @@ class ContainerSource:
         return image_name(service.backend.container(self.settings, account).image)
 
     def _image_obstacle(self, service: Service, progress: Progress) -> BerthError | None:
-        from docker.errors import DockerException
-
         image = self.image(service)
         try:
             if not images.present(self.engine, image):
                 images.pull(self.engine, image, progress)
-        except DockerException as error:
+        except engine_errors.any_of_client() as error:
             return NoSourceError(
                 f"the image {image} is not present and could not be pulled.",
                 why=_brief(error),
@@ -134,8 +147,6 @@ class ContainerSource:
 
     def start(self, service: Service, plan: Server, progress: Progress) -> Server:
         """Create and start the container."""
-        from docker.errors import DockerException
-
         spec = service.backend.container(self.settings, plan.credentials)
         spec = dataclasses.replace(spec, image=image_name(spec.image))
         spec, stored_as, from_snapshot = self._with_snapshot(service, plan, spec)
@@ -147,7 +158,8 @@ class ContainerSource:
             network = networks.join(
                 self.engine, container.id, plan, self._name(plan), self._labels(spec.image)
             )
-            container.put_archive("/", _archive(spec.files))
+            if spec.files:
+                container.put_archive("/", _archive(spec.files))
             container.start()
             host = self.engine.host(container.id)
             port = self.engine.port(container.id, spec.port)
@@ -156,7 +168,7 @@ class ContainerSource:
                 container.put_archive("/", _archive(spec.late_files(host, port)))
         except BaseException as error:
             # testcontainers finds no port where the container has ended at once.
-            failed = isinstance(error, (DockerException, ConnectionError))
+            failed = isinstance(error, (*engine_errors.any_of_client(), ConnectionError))
             problem = _not_started(plan, error, container) if failed else error
             container.remove(force=True, v=True)
             networks.remove_of(self.engine, self._name(plan))
@@ -171,6 +183,7 @@ class ContainerSource:
             "run": self.run_id,
             "network": network,
             "reaper": reaper,
+            "socket": self.engine.socket,
             "snapshot_file": spec.snapshot_file.path if spec.snapshot_file else "",
         }
         detail = f"{plan.detail}, from a snapshot" if from_snapshot else plan.detail
@@ -282,24 +295,19 @@ class ContainerSource:
 
     def log(self, server: Server, since: float) -> str:
         """Return what the container printed since a position in its log."""
-        from docker.errors import DockerException
-
         try:
             lines = self._container(server).logs(**({"since": since} if since else {}))
-        except DockerException as error:
+        except engine_errors.any_of_client() as error:
             return f"(the log of the container could not be read: {_brief(error)})"
         return str(lines.decode(errors="replace"))
 
     def exit_status(self, server: Server) -> str | None:
         """Describe how the container ended, None while it runs."""
-        from docker.errors import DockerException, NotFound
-        from requests.exceptions import RequestException
-
         try:
             state = self._container(server).attrs["State"]
-        except NotFound:
+        except engine_errors.not_found():
             return "the container was removed"
-        except (DockerException, RequestException) as error:
+        except engine_errors.any_of_engine() as error:
             debug("%s: the engine itself does not answer: %s", server.key, _brief(error))
             return None
         if state["Status"] in {"created", "running", "restarting"}:
@@ -317,8 +325,6 @@ class ContainerSource:
 
     def suspension(self, server: Server) -> str:
         """Tell whether the container is paused, or one of its processes stopped; nothing else."""
-        from docker.errors import APIError, NotFound
-
         from pytest_berth.sources import engine_socket
 
         try:
@@ -327,7 +333,7 @@ class ContainerSource:
                 return "the container was paused"
             processes = container.top(ps_args=engine_socket.STATES)
             is_held = engine_socket.has_stopped(processes)
-        except (APIError, NotFound):
+        except engine_errors.api():
             return ""  # it has ended; not every engine tells of processes
         return "a process of the container was stopped (SIGSTOP)" if is_held else ""
 
@@ -349,14 +355,12 @@ class ContainerSource:
         if path:
             return path, engine_socket.image_id(path, image)
         engine, name = self.engine, image_name(image)
-        from docker.errors import DockerException
-        from requests.exceptions import RequestException
 
         try:
             found = images.identity(engine, name) if images.present(engine, name) else ""
-        except (DockerException, RequestException) as error:
+        except engine_errors.any_of_engine() as error:
             raise EngineUnreachableError(_brief(error)) from error
-        return str(engine.client.client.api.base_url), found
+        return engine.address, found
 
     def _reserve(self) -> int:
         reservation = ports.reserve()
@@ -422,11 +426,9 @@ def _archive(files: Mapping[str, bytes]) -> bytes:
 @contextmanager
 def removal() -> Iterator[None]:
     """Ignore the error that the container is gone, or is being removed by another process."""
-    from docker.errors import APIError
-
     try:
         yield
-    except APIError as error:
+    except engine_errors.api() as error:
         if error.status_code not in {HTTPStatus.NOT_FOUND, HTTPStatus.CONFLICT}:
             raise
 
@@ -436,14 +438,13 @@ def _remove(find: Callable[[], Any]) -> None:
 
     Somebody else may be removing it: its name and its port are taken until that has ended.
     """
-    from docker.errors import APIError, NotFound
 
     def is_gone() -> bool:
         try:
             find().remove(force=True, v=True)
-        except NotFound:
+        except engine_errors.not_found():
             return True
-        except APIError as error:
+        except engine_errors.api() as error:
             if error.status_code != HTTPStatus.CONFLICT:
                 raise
             return False

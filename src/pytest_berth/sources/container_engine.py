@@ -5,14 +5,16 @@ from __future__ import annotations
 import os
 import re
 import socket
+import sys
 import traceback
 import warnings
-from dataclasses import dataclass
 from importlib import import_module
 from ipaddress import ip_network
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
+
+from pytest_berth.sources import engine_errors
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -20,11 +22,13 @@ if TYPE_CHECKING:
     from testcontainers.core.docker_client import DockerClient
 
 SOCKET = "/var/run/docker.sock"
-_CONFIGURATION = (".docker/config.json", ".testcontainers.properties")
+PROPERTIES = ".testcontainers.properties"
+CONTEXTS = ".docker/config.json"
+_CONFIGURATION = (CONTEXTS, PROPERTIES)
 # A machine that does not answer is given up soon; a busy engine behind its socket is not.
 _REMOTE_ANSWERS_WITHIN = 0.8
 _LOCAL_ANSWERS_WITHIN = 5.0
-_WORK_WITHIN = 60
+WORK_WITHIN = 60
 # Engines bind files of theirs into each container, from a directory of its id.
 _OUR_CONTAINER = re.compile(r"containers/([0-9a-f]{64})/\S*(?:hostname|hosts|resolv\.conf) ")
 _LOOPBACK = {"localhost", "127.0.0.1", "::1"}
@@ -38,17 +42,29 @@ class RegistryLoginError(EngineUnreachableError):
     """The engine answers, but testcontainers' login to a registry fails."""
 
 
-@dataclass(frozen=True)
 class Engine:
     """An engine that answers.
 
-    Attributes:
-        client: testcontainers' client, which knows contexts, properties files and ssh.
+    Args:
+        client: testcontainers' client.
         on_this_host: Whether a port published on 127.0.0.1 can be reached from here.
+
+    Attributes:
+        on_this_host: Likewise.
+        socket: The path of its socket, where requests go over it without docker-py.
     """
 
-    client: DockerClient
-    on_this_host: bool
+    def __init__(self, client: DockerClient | None, *, on_this_host: bool) -> None:
+        self._client = client
+        self.on_this_host = on_this_host
+        self.socket = ""
+
+    @property
+    def client(self) -> DockerClient:
+        """The client of testcontainers, which knows contexts, properties files and ssh."""
+        if self._client is None:
+            self._client = connected_client()
+        return self._client
 
     @property
     def containers(self) -> Any:
@@ -56,9 +72,29 @@ class Engine:
         return self.client.client.containers
 
     @property
+    def images(self) -> Any:
+        """docker-py's collection of images."""
+        return self.client.client.images
+
+    @property
+    def networks(self) -> Any:
+        """docker-py's collection of networks."""
+        return self.client.client.networks
+
+    @property
+    def address(self) -> str:
+        """Where the engine is, as it is asked."""
+        return str(self.client.client.api.base_url)
+
+    def list_images(self, filters: Mapping[str, Any]) -> list[Any]:
+        """Return images by their labels, without the details of each: one may go meanwhile."""
+        listed = self.client.client.api.images(filters=filters, all=True)
+        return list(map(self.images.prepare_model, listed))
+
+    @property
     def is_on_this_machine(self) -> bool:
         """Whether it is reached by a socket or pipe of this machine, also from a container."""
-        address = urlsplit(self.client.client.api.base_url)
+        address = urlsplit(self.address)
         return address.scheme == "http+docker" and address.hostname in {"localhost", "localnpipe"}
 
     def our_container(self) -> str:
@@ -67,8 +103,6 @@ class Engine:
         Returns:
             Its id and the time of its start; empty where it is none of this engine's.
         """
-        from docker.errors import NotFound
-
         try:
             mounts = Path("/proc/self/mountinfo").read_text()
         except OSError:
@@ -76,25 +110,23 @@ class Engine:
         match = _OUR_CONTAINER.search(mounts)
         try:
             return _life(self.containers.get(match[1])) if match else ""
-        except NotFound:
+        except engine_errors.not_found():
             return ""
 
     def has_ended(self, life: str) -> bool:
         """Tell whether a container has ended, or was started anew, since `our_container`."""
-        from docker.errors import NotFound
-
         try:
             return _life(self.containers.get(life.partition(" ")[0])) != life
-        except NotFound:
+        except engine_errors.not_found():
             return True
 
     def host(self, container_id: str) -> str:
         """Return the address under which a container's ports are reached from here."""
+        if self.on_this_host:
+            return "127.0.0.1"
         from testcontainers.core.config import ConnectionMode
 
         mode = self.client.get_connection_mode()
-        if self.on_this_host:
-            return "127.0.0.1"
         if mode == ConnectionMode.bridge_ip:
             return self.client.bridge_ip(container_id)
         if mode == ConnectionMode.gateway_ip:
@@ -103,10 +135,10 @@ class Engine:
 
     def known_host(self) -> str | None:
         """Return that address if it is known before a container exists."""
-        from testcontainers.core.config import ConnectionMode
-
         if self.on_this_host:
             return "127.0.0.1"
+        from testcontainers.core.config import ConnectionMode
+
         if self.client.get_connection_mode() == ConnectionMode.docker_host:
             return self.client.host()
         return None
@@ -131,7 +163,7 @@ def _life(container: Any) -> str:
 
 
 def load_client() -> None:
-    """Import the engine's client, unless nothing says that there is an engine."""
+    """Import testcontainers' client, unless nothing says that there is an engine."""
     if not _nothing_says_that_there_is_one():
         import_module("testcontainers.core.docker_client")
 
@@ -145,6 +177,17 @@ def connect() -> Engine:
     """
     if _nothing_says_that_there_is_one():
         raise EngineUnreachableError(f"there is no {SOCKET}, and DOCKER_HOST is not set")
+    client = connected_client()
+    return Engine(client, on_this_host=_on_this_host(client))
+
+
+def connected_client() -> DockerClient:
+    """Return testcontainers' client of an engine that answers.
+
+    Raises:
+        EngineUnreachableError: None answers.
+        RegistryLoginError: One does, but not the registry of ``DOCKER_AUTH_CONFIG``.
+    """
     from docker.errors import DockerException
     from requests.exceptions import RequestException
     from testcontainers.core.docker_client import get_docker_host
@@ -160,8 +203,8 @@ def connect() -> Engine:
     except (DockerException, RequestException, OSError) as error:
         _close(error)
         raise EngineUnreachableError(str(error)) from error
-    client.client.api.timeout = _WORK_WITHIN
-    return Engine(client, on_this_host=_on_this_host(client))
+    client.client.api.timeout = WORK_WITHIN
+    return client
 
 
 def _client(timeout: float) -> DockerClient:
@@ -206,22 +249,20 @@ def _on_this_host(client: DockerClient) -> bool:
     if testcontainers_config.tc_host_override or not inside_container():
         return client.host() in _LOOPBACK
     # Inside a container, testcontainers takes an engine behind a socket for the outer host's.
-    return urlsplit(client.client.api.base_url).hostname in _LOOPBACK and _shares_our_network(
-        client
+    return urlsplit(client.client.api.base_url).hostname in _LOOPBACK and shares_our_network(
+        client.client.networks
     )
 
 
-def _shares_our_network(client: DockerClient) -> bool:
-    """Tell, inside a container, whether the engine runs in this very container.
+def shares_our_network(networks: Any) -> bool:
+    """Tell, inside a container, whether the engine with these networks runs in this very container.
 
     So it is in dev containers that bring an engine of their own. The engine's bridge then is an
     interface of ours, and only an address of ours can be bound.
     """
-    from docker.errors import NotFound
-
     try:
-        bridge = client.client.networks.get("bridge").attrs
-    except NotFound:
+        bridge = networks.get("bridge").attrs
+    except engine_errors.not_found():
         return False
     return any(_is_our_address(_gateway(entry)) for entry in bridge["IPAM"]["Config"] or ())
 
@@ -243,7 +284,16 @@ def _is_our_address(address: str) -> bool:
 
 def image_name(image: str) -> str:
     """Return the image's name with testcontainers' prefix, an organisation's mirror."""
+    if is_plain():
+        return image
     from testcontainers.core.config import testcontainers_config
 
     # Versions before 4.14 have none.
     return getattr(testcontainers_config, "hub_image_name_prefix", "") + image
+
+
+def is_plain() -> bool:
+    """Tell whether testcontainers has no settings: no variable, no file, none of a program's."""
+    set_by_variables = any(name.startswith("TESTCONTAINERS_") for name in os.environ)
+    set_by_file = (Path.home() / PROPERTIES).exists()
+    return not (set_by_variables or set_by_file or "testcontainers.core.config" in sys.modules)

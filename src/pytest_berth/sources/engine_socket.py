@@ -1,7 +1,7 @@
-"""Asks an engine behind a local socket about images and containers, without its client.
+"""Requests over an engine's local socket, without its client.
 
-It goes without the engine's client: to load that takes longer than all that a run does with a
-server which is there already, and the reaper has the standard library only.
+To load docker-py and testcontainers takes longer than all that a run does with a server which is
+there already, and the reaper has the standard library only.
 """
 
 from __future__ import annotations
@@ -15,7 +15,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from pytest_berth.sources.container_engine import SOCKET, EngineUnreachableError
+from pytest_berth.sources.container_engine import (
+    CONTEXTS,
+    PROPERTIES,
+    SOCKET,
+    EngineUnreachableError,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -23,19 +28,18 @@ if TYPE_CHECKING:
 STATES = "-eo pid,stat"
 _ANSWERS_WITHIN = 5.0
 _SCHEME = "unix://"
-_PROPERTIES = ".testcontainers.properties"
-_CONTEXTS = ".docker/config.json"
 
 
 class _Connection(HTTPConnection):
     """A connection over a unix socket."""
 
     path = ""
+    within = _ANSWERS_WITHIN
 
     def connect(self) -> None:
         """Connect to the socket."""
         self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        self.sock.settimeout(_ANSWERS_WITHIN)
+        self.sock.settimeout(self.within)
         self.sock.connect(self.path)
 
 
@@ -44,7 +48,7 @@ def socket_path() -> str | None:
     chosen = {name for name in os.environ if name.startswith(("DOCKER_", "TESTCONTAINERS_"))}
     address = os.environ.get("DOCKER_HOST", f"{_SCHEME}{SOCKET}")
     settled = chosen <= {"DOCKER_HOST"} and address.startswith(_SCHEME)
-    if not settled or (Path.home() / _PROPERTIES).exists() or _has_context():
+    if not settled or (Path.home() / PROPERTIES).exists() or _has_context():
         return None
     path = address.removeprefix(_SCHEME)
     return path if hasattr(socket, "AF_UNIX") and Path(path).exists() else None
@@ -80,26 +84,53 @@ def has_stopped(listed: Mapping[str, Any]) -> bool:
 
 def _ask(path: str, what: str) -> dict[str, Any]:
     """Return an engine's answer, empty where it does not know what it was asked about."""
-    connection = _Connection("localhost")
-    connection.path = path
     try:
-        connection.request("GET", what)
-        answer = connection.getresponse()
-        content = answer.read()
-        if answer.status == HTTPStatus.NOT_FOUND:
-            return {}
-        if answer.status != HTTPStatus.OK:
-            raise EngineUnreachableError(content.decode(errors="replace")[:500])
-        return dict(json.loads(content))
+        status, content = request(path, "GET", what)
     except (OSError, HTTPException) as error:
         raise EngineUnreachableError(str(error)) from error
+    if status == HTTPStatus.NOT_FOUND:
+        return {}
+    if status != HTTPStatus.OK:
+        raise EngineUnreachableError(content.decode(errors="replace")[:500])
+    return dict(json.loads(content))
+
+
+def request(
+    path: str,
+    method: str,
+    what: str,
+    body: bytes | None = None,
+    *,
+    kind: str = "application/json",
+    within: float = _ANSWERS_WITHIN,
+) -> tuple[int, bytes]:
+    """Send a request, and return the status and the content of the answer.
+
+    Args:
+        path: The engine's socket.
+        method: Of HTTP.
+        what: Path and query of the request.
+        body: What is sent along.
+        kind: What kind of content that is.
+        within: For how many seconds it is waited for.
+
+    Raises:
+        OSError: The engine does not answer.
+        http.client.HTTPException: It does, but not in HTTP.
+    """
+    connection = _Connection("localhost")
+    connection.path, connection.within = path, within
+    try:
+        connection.request(method, what, body, {"Content-Type": kind} if body is not None else {})
+        answer = connection.getresponse()
+        return answer.status, answer.read()
     finally:
         connection.close()
 
 
 def _has_context() -> bool:
     try:
-        known = json.loads((Path.home() / _CONTEXTS).read_text(encoding="utf-8"))
+        known = json.loads((Path.home() / CONTEXTS).read_text(encoding="utf-8"))
         return known.get("currentContext", "default") not in {"", "default"}
     except FileNotFoundError:
         return False

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from pytest_berth.debug_log import ignoring
+from pytest_berth.sources import engine_errors
 from pytest_berth.sources.labels import PREFIX, USER, user
 from pytest_berth.sources.snapshots import MOST, UNUSED
 from pytest_berth.waiting import wall_clock
@@ -23,11 +24,9 @@ MADE = f"{PREFIX}made"
 
 def present(engine: Engine, image: str) -> bool:
     """Tell whether the engine has the image."""
-    from docker.errors import ImageNotFound
-
     try:
-        engine.client.client.images.get(image)
-    except ImageNotFound:
+        engine.images.get(image)
+    except engine_errors.not_found():
         return False
     return True
 
@@ -66,16 +65,14 @@ def _sums(events: Iterable[dict[str, Any]], failure: type[Exception]) -> Iterabl
 
 def identity(engine: Engine, image: str) -> str:
     """Return the id of an image, whatever its tag is."""
-    return str(engine.client.client.images.get(image).id)
+    return str(engine.images.get(image).id)
 
 
 def snapshot(engine: Engine, name: str) -> str:
     """Return the id of the image that holds a snapshot, empty when there is none."""
-    from docker.errors import ImageNotFound
-
     try:
-        return str(engine.client.client.images.get(f"{REPOSITORY}:{name}").id)
-    except ImageNotFound:
+        return str(engine.images.get(f"{REPOSITORY}:{name}").id)
+    except engine_errors.not_found():
         return ""
 
 
@@ -92,30 +89,24 @@ def store(container: Any, name: str) -> None:
 
 def forget(engine: Engine, name: str) -> None:
     """Remove a snapshot, if it is there."""
-    from docker.errors import APIError
-
-    with ignoring(APIError, why=f"the snapshot {name} is gone, or in use"):
-        engine.client.client.images.remove(f"{REPOSITORY}:{name}", force=True)
+    with ignoring(*engine_errors.api(), why=f"the snapshot {name} is gone, or in use"):
+        engine.images.remove(f"{REPOSITORY}:{name}", force=True)
 
 
 def snapshots(engine: Engine) -> list[Any]:
     """Return the images that hold snapshots of this user's, the newest first."""
-    client = engine.client.client
     # Without the details of each, as another run may remove one between two questions.
     ours = {"label": [SNAPSHOT, f"{USER}={user()}"]}
-    listed = client.api.images(filters=ours, all=True)
-    return sorted(map(client.images.prepare_model, listed), key=made, reverse=True)
+    return sorted(engine.list_images(ours), key=made, reverse=True)
 
 
 def prune(engine: Engine, name: str) -> None:
     """Remove all but the newest snapshots of the same service and project, and old ones of all."""
-    from docker.errors import APIError
-
     found = snapshots(engine)
     group, long_ago = f"{name.rpartition('-')[0]}-", wall_clock() - UNUSED
     ours = [image for image in found if image.attrs["Labels"][SNAPSHOT].startswith(group)]
     for old in {*ours[MOST:], *(image for image in found if made(image) < long_ago)}:
-        with ignoring(APIError, why="a run may be using the snapshot"):
+        with ignoring(*engine_errors.api(), why="a run may be using the snapshot"):
             remove(engine, old)
 
 
@@ -126,7 +117,7 @@ def remove(engine: Engine, image: Any, *, force: bool = False) -> None:
     """
     own = [tag for tag in image.tags if tag.startswith(f"{REPOSITORY}:")]
     for name in own or ([image.id] if not image.tags else []):
-        engine.client.client.images.remove(name, force=force)
+        engine.images.remove(name, force=force)
 
 
 def users(engine: Engine, image: Any) -> list[str]:

@@ -11,6 +11,7 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pytest_berth.debug_log import debug, ignoring
+from pytest_berth.sources import engine_errors
 from pytest_berth.sources.labels import BESIDE, RUN
 from pytest_berth.waiting import wait_for
 
@@ -59,7 +60,7 @@ def join(engine: Engine, container: str, plan: Server, name: str, labels: Mappin
     if not beside:
         return ""
     keys = json.dumps({alias: key for alias, (key, _) in beside.items()})
-    made = engine.client.client.networks.create(_named(name), labels={**labels, BESIDE: keys})
+    made = engine.networks.create(_named(name), labels={**labels, BESIDE: keys})
     aliases: dict[str, list[str]] = {}
     for alias, (_, other) in beside.items():
         aliases.setdefault(other, []).append(alias)
@@ -80,12 +81,12 @@ def _rejoin(engine: Engine, container: str, key: str, run_id: str) -> None:
 
 def of_run(engine: Engine, run_id: str) -> list[Any]:
     """Return the networks of a run."""
-    return list(engine.client.client.networks.list(filters={"label": f"{RUN}={run_id}"}))
+    return list(engine.networks.list(filters={"label": f"{RUN}={run_id}"}))
 
 
 def of_runs(engine: Engine) -> list[Any]:
     """Return the networks of all runs."""
-    return list(engine.client.client.networks.list(filters={"label": RUN}))
+    return list(engine.networks.list(filters={"label": RUN}))
 
 
 def remove_of(engine: Engine, container: str) -> None:
@@ -100,17 +101,17 @@ def remove(engine: Engine, network: str) -> None:
     """
 
     def is_gone() -> bool:
-        from docker.errors import APIError, NotFound
-
         try:
-            found = engine.client.client.networks.get(network)
+            found = engine.networks.get(network)
             for container in found.attrs.get("Containers") or ():
-                with ignoring(APIError, why=f"{container} has left the network, or is gone"):
+                with ignoring(
+                    *engine_errors.api(), why=f"{container} has left the network, or is gone"
+                ):
                     found.disconnect(container, force=True)
             found.remove()
-        except NotFound:
+        except engine_errors.not_found():
             return True
-        except APIError as error:
+        except engine_errors.api() as error:
             if error.status_code not in {HTTPStatus.FORBIDDEN, HTTPStatus.CONFLICT}:
                 raise
             debug("the network %s is in use: %s", network, error)

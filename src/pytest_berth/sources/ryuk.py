@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from pytest_berth.compat import testcontainers_private
 from pytest_berth.debug_log import ignoring
 from pytest_berth.errors import NoSourceError, StartError
+from pytest_berth.sources import engine_errors
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -97,7 +98,5 @@ def join(reaper: Mapping[str, Any]) -> socket.socket | None:
 
 def stop(engine: Engine, reaper: Mapping[str, Any]) -> None:
     """Remove the reaper of a run that has come to its end."""
-    from docker.errors import NotFound
-
-    with ignoring(NotFound, why="the reaper is gone already"):
+    with ignoring(*engine_errors.not_found(), why="the reaper is gone already"):
         engine.containers.get(reaper["container"]).remove(force=True, v=True)

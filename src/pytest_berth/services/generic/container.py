@@ -7,6 +7,7 @@ from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 
 from pytest_berth.errors import NotRestoredError, ServiceError
+from pytest_berth.sources import engine_errors
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -91,11 +92,9 @@ def of(engine: Engine, server: Server) -> RunningContainer:
 @contextmanager
 def _told() -> Iterator[None]:
     """Raise a failed connection in place of the engine's error: the container is gone, or ends."""
-    from docker.errors import APIError
-
     try:
         yield
-    except APIError as error:
+    except engine_errors.api() as error:
         raise ConnectionError(f"the engine says: {error.explanation or error}") from error
 
 

@@ -1,0 +1,124 @@
+"""The end of a run is not waited for: its reaper removes the containers, pytest goes on.
+
+An engine takes a quarter of a second, and more, to remove a container. pytest waits for that only
+where the reaper may not live long enough, or is not there any more: in CI, whose jobs are ended
+with all their processes; in a container that ends with pytest; as a service, of which nothing
+outlives the main process. The run's directory stays until all is removed, so that what a reaper
+leaves which is killed at it, the next run's removes.
+
+Standard library only, and little of this package: the reaper imports it in isolation.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from http import HTTPStatus
+from http.client import HTTPException
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pytest_berth.debug_log import debug
+from pytest_berth.run import process_identity
+from pytest_berth.run.registry import Registry
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from pytest_berth.api import Server
+
+# Besides CI: what systems set that end a job's processes without setting that.
+_OF_JOBS = (
+    *("CI", "BUILD_NUMBER", "JENKINS_URL", "TEAMCITY_VERSION", "TF_BUILD"),
+    *("SLURM_JOB_ID", "PBS_JOBID", "LSB_JOBID", "KUBERNETES_SERVICE_HOST"),
+)
+# In a server's handle: the engine's socket, where requests go over it.
+SOCKET = "socket"
+_CONTAINERS = ("/.dockerenv", "/run/.containerenv")
+_SERVICE = ".service"
+_REMOVED_WITHIN = 60.0
+
+
+def why_waited(environment: Mapping[str, str]) -> str:
+    """Return why a reaper may end together with this process; empty where it outlives it."""
+    for name in _OF_JOBS:
+        if environment.get(name, "").lower() not in {"", "0", "false"}:
+            return f"{name} is set"
+    if any(map(os.path.exists, _CONTAINERS)) and 1 in _ancestors():
+        return "pytest may be what its container was started for"
+    if _is_a_service():
+        return "pytest runs as a service"
+    return ""
+
+
+def has_reaper(directory: Path) -> bool:
+    """Tell whether the reaper of a run lives, and can be left something to do."""
+    reaper = process_identity.read(Registry(directory).reaper)
+    return reaper is not None and reaper.is_here and not reaper.is_gone()
+
+
+def is_simple(server: Server) -> bool:
+    """Tell whether a server is a container that only has to be removed, by a request of ours."""
+    handle = server.handle
+    is_more = server.reuse_record or handle.get("network") or handle.get("reaper")
+    return bool(handle.get(SOCKET)) and not is_more
+
+
+def leave(directory: Path, servers: Sequence[Server]) -> None:
+    """Leave containers to the run's reaper; the run must not do anything afterwards.
+
+    Args:
+        directory: The run's directory.
+        servers: The containers' servers.
+    """
+    left = [[each.handle[SOCKET], each.handle["container"]] for each in servers]
+    path = Registry(directory).handed_over
+    partial = path.with_suffix(".part")
+    partial.write_text(json.dumps(left))
+    partial.replace(path)
+    debug("left to the reaper: %s", ", ".join(each.key for each in servers))
+
+
+def complete(directory: Path) -> bool:
+    """Remove, in the reaper, the containers that a run has left to it.
+
+    Returns:
+        Whether all are gone; else something is left, for the run's sweeping.
+    """
+    try:
+        left = json.loads(Registry(directory).handed_over.read_text())
+        return all(_is_removed(socket, container) for socket, container in left)
+    except (OSError, ValueError, HTTPException) as error:
+        debug("what was left to the reaper stays: %s", error)
+        return False
+
+
+def _is_removed(socket: str, container: str) -> bool:
+    from pytest_berth.sources import engine_socket
+
+    what = f"/containers/{container}?force=1&v=1"
+    status, _ = engine_socket.request(socket, "DELETE", what, within=_REMOVED_WITHIN)
+    return status in {HTTPStatus.NO_CONTENT, HTTPStatus.NOT_FOUND}
+
+
+def _ancestors() -> set[int]:
+    """Return the ids of the processes that this one descends from, in its own pid namespace."""
+    found: set[int] = set()
+    pid = os.getpid()
+    while pid and pid not in found:
+        found.add(pid)
+        try:
+            # The name, in parentheses, may hold anything.
+            pid = int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+        except (OSError, ValueError, IndexError):
+            return found
+    return found
+
+
+def _is_a_service() -> bool:
+    """Tell whether systemd ends all processes of this one's group with its main process."""
+    try:
+        lines = Path("/proc/self/cgroup").read_text().splitlines()
+    except OSError:
+        return False
+    return any(line.endswith(_SERVICE) for line in lines)
