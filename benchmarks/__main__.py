@@ -17,6 +17,7 @@ from benchmarks import (
     diagnostics,
     idle,
     per_test,
+    phases,
     private,
     repair,
     services,
@@ -35,6 +36,7 @@ PICTURES = "pictures"
 WIDTH = 120
 PARTS = (
     "whole",
+    "phases",
     "starts",
     "shortcuts",
     "per-test",
@@ -104,6 +106,9 @@ def _measure(options: argparse.Namespace, machine: Machine) -> Iterator[Table]:
             rounds=options.rounds,
             tables=options.tables,
             tests=options.tests,
+        ),
+        "phases": lambda parent: phases.measure(
+            machine, parent, rounds=options.rounds, tables=options.tables
         ),
         "starts": lambda parent: starts.measure(
             parent,

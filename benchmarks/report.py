@@ -29,6 +29,7 @@ class Table:
         rows: The cells.
         notes: What a reader has to know about single rows.
         bars: What of it is drawn, too.
+        drawing: Something else that is drawn, in lines of text.
     """
 
     title: str
@@ -37,6 +38,7 @@ class Table:
     rows: Sequence[Sequence[str]]
     notes: Sequence[str] = ()
     bars: Sequence[Bar] = ()
+    drawing: str = ""
 
     @property
     def slug(self) -> str:
@@ -55,6 +57,8 @@ def show(table: Table, console: Console) -> None:
     console.print(shown)
     if table.bars:
         console.print(chart.text(table.bars), markup=False, highlight=False, soft_wrap=True)
+    if table.drawing:
+        console.print(table.drawing, markup=False, highlight=False, soft_wrap=True)
     for note in table.notes:
         console.print(f"- {note}", markup=False, highlight=False, soft_wrap=True)
 
@@ -72,6 +76,8 @@ def markdown(table: Table, pictures: str) -> str:
     if table.bars:
         parts.append(f"![{table.title}: the medians as bars]({pictures}/{table.slug}.png)")
         parts.append(f"```text\n{chart.text(table.bars)}\n```")
+    if table.drawing:
+        parts.append(f"```text\n{table.drawing}\n```")
     if table.notes:
         parts.append("\n".join(f"- {note}" for note in table.notes))
     return "\n\n".join(part for part in parts if part)

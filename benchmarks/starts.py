@@ -67,6 +67,8 @@ def _project(
     kept: bool = False,
 ) -> Project:
     ini = f"berth_source = {source}\nberth_start_ahead = {str(ahead).lower()}\n"
+    # As on a developer's machine, also where this runs in a container.
+    ini += "berth_wait_at_end = off\n"
     ini += "berth_keep = 10m\n" * kept
     end = ("--berth-stop",) * kept
     environment = {

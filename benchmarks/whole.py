@@ -54,6 +54,15 @@ def measure(machine: Machine, parent: Path, *, rounds: int, tables: int, tests: 
     )
 
 
+def phased(machine: Machine, tables: int) -> list[Project]:
+    """Return the ways to get a server whose phases are told, and the run without any."""
+    found, _ = _candidates(machine, tables)
+    ours = {
+        f"{name}{way}" for name in _OURS.values() for way in ("", *(f", {each}" for each in _WAYS))
+    }
+    return [project for project in found if project.name in {FLOOR, *ours}]
+
+
 def _wall(project: Project, directory: Path, tests: int) -> float:
     return run(project, directory, environment={"BENCHMARK_TESTS": str(tests)}).wall
 
@@ -116,6 +125,8 @@ def _ours(source: str, machine: Machine, common: dict[str, str]) -> Project:
         "berth_pg_schema = models:Base.metadata\n"
         f"berth_source = {source}\n"
         f"berth_pg_version = {machine.major}\n"
+        # As on a developer's machine, also where this runs in a container.
+        "berth_wait_at_end = off\n"
     )
     environment = {**common, **_path(machine)}
     plugins = frozenset({"berth"})
