@@ -231,8 +231,8 @@ def _provision(session: nox.Session) -> dict[str, str]:
 
 @nox.session(python=NEWEST.python.path)
 def lint(session: nox.Session) -> None:
-    """Ruff, mypy and the direction of imports."""
-    session.install("-e", ".[all]", *_group("lint"))
+    """Ruff, mypy, the direction of imports, and whether the documentation can be built."""
+    session.install("-e", ".[all]", *_group("lint"), *_group("docs"))
     session.run("ruff", "check", ".")
     session.run("ruff", "format", "--check", ".")
     session.run("mypy")
@@ -240,6 +240,7 @@ def lint(session: nox.Session) -> None:
     # What is measured, in benchmarks/project, needs the packages of all peers.
     session.run("mypy", "--exclude=^benchmarks/project/", "benchmarks", "tools")
     session.run("lint-imports")
+    session.run("sphinx-build", "-q", "-W", "--keep-going", "docs", "docs/_build/html")
 
 
 @nox.session(python=NEWEST.python.path)
@@ -260,9 +261,26 @@ def demo(session: nox.Session) -> None:
 
 @nox.session(python=NEWEST.python.path)
 def docs(session: nox.Session) -> None:
-    """Build the documentation; a warning is an error."""
+    """Check pages, links and excerpts, and build the documentation; a warning is an error.
+
+    With ``-- external``, links to other sites are asked for, too.
+    """
     session.install("-e", ".[all]", *_group("docs"))
+    tests = ("tests/unit/test_documentation_links.py", "tests/unit/test_documentation.py")
+    session.run("pytest", *tests, "-k", "not example", "--override-ini=addopts=")
     session.run("sphinx-build", "-W", "--keep-going", "docs", "docs/_build/html")
+    if "external" in session.posargs:
+        session.run("sphinx-build", "-b", "linkcheck", "docs", "docs/_build/links")
+
+
+@nox.session(python=NEWEST.python.path)
+def notes(session: nox.Session) -> None:
+    """Print the next release's notes; with a version, ``nox -s notes -- 0.2.0``, write them."""
+    session.install(*(each for each in _group("docs") if each.startswith("towncrier")))
+    version = session.posargs[0] if session.posargs else "Unreleased"
+    session.run(
+        "towncrier", "build", "--yes" if session.posargs else "--draft", "--version", version
+    )
 
 
 @nox.session(python=NEWEST.python.path)

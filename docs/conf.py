@@ -2,7 +2,17 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
 from pytest_berth import __doc__ as summary
+
+if TYPE_CHECKING:
+    from sphinx.application import Sphinx
+
+ROOT = Path(__file__).parents[1]
 
 project = "pytest-berth"
 html_title = project
@@ -10,9 +20,37 @@ html_short_title = summary
 author = "The pytest-berth developers"
 copyright = author  # noqa: A001
 
-extensions = ["myst_parser"]
+extensions = ["myst_parser", "sphinx_copybutton", "sphinxext.opengraph"]
 exclude_patterns = ["_build", "examples"]
+suppress_warnings = ["myst.xref_missing"]  # to files that are no pages: the link test is for these
 myst_enable_extensions = ["deflist"]
 myst_heading_anchors = 3
 nitpicky = True
-html_theme = "furo"
+copybutton_prompt_text = "$ "
+ogp_site_url = "https://pytest-berth.readthedocs.io/en/stable/"
+ogp_image = "https://pytest-berth.readthedocs.io/en/stable/_static/card.png"
+ogp_use_first_image = False
+ogp_social_cards = {"enable": False}
+html_theme = "furo"  # it has a search, and a dark mode that follows the reader's system
+html_baseurl = ogp_site_url
+html_static_path = ["_static"]
+html_theme_options = {
+    "source_repository": "https://github.com/pytest-berth/pytest-berth/",
+    "source_branch": "main",
+    "source_directory": "docs/",
+}
+
+
+def setup(app: Sphinx) -> None:
+    """Show on the page of changes what the next release will have."""
+    app.connect("source-read", add_draft)
+
+
+def add_draft(_: Sphinx, page: str, source: list[str]) -> None:
+    """Add what towncrier makes of the fragments in ``news/`` to the page of changes."""
+    if page == "changelog":
+        command = [sys.executable, "-m", "towncrier", "build", "--draft", "--version", "Unreleased"]
+        made = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True)
+        source[0] += "\n" + made.stdout.replace("](docs/", "](").replace(
+            "](CONTRIBUTING", "](contributing"
+        )

@@ -9,12 +9,14 @@ from pathlib import Path, PurePosixPath
 ORDER = {
     "tutorials": "quickstart order-flow adding-a-service",
     "how-to": "migrating frameworks asyncio schema export fixed-names any-container compose xdist"
-    " ci debugging keep-failed queries broken-tests run-report",
+    " external-server ci debugging debugging-services ten-mistakes keep-failed queries broken-tests"
+    " run-report",
     "reference": "settings fixtures all-fixtures markers api command-line command services redis"
     " mongodb mysql s3 wiremock elasticsearch kafka rabbitmq limits troubleshooting"
     " messages-settings messages-servers messages-schema messages-isolation messages-command"
     " messages-documents messages-redis-kafka",
-    "explanation": "isolation sources architecture benchmarks",
+    "explanation": "isolation truncation sources kept-servers safety speed benchmarks architecture"
+    " runs clean-slate",
 }
 """The parts, and the order of their pages; those that are not named come last."""
 

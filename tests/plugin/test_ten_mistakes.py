@@ -1,6 +1,6 @@
 """Ten mistakes of real applications, planted in a small shop: the report has the cause of each.
 
-docs/how-to/debugging.md tells of them under "Ten mistakes".
+docs/how-to/ten-mistakes.md tells of them.
 """
 
 from __future__ import annotations
