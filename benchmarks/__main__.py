@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
 PAGE = Path("docs/explanation/benchmarks.md")
-PICTURES = "pictures"
+PICTURES = "../pictures"
 WIDTH = 120
 PARTS = (
     "whole",
@@ -47,7 +47,12 @@ PARTS = (
     "diagnostics",
     "idle",
 )
-INTRODUCTION = """# Benchmarks
+# What the figures say, by hand: to be looked at again whenever the page is written.
+FINDING = Path(__file__).with_name("finding.md").read_text("utf-8")
+INTRODUCTION = f"""# Benchmarks
+
+{FINDING}
+## How to measure
 
 ```console
 $ pip install nox

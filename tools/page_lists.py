@@ -7,10 +7,10 @@ import re
 from pathlib import Path, PurePosixPath
 
 ORDER = {
-    "tutorials": "quickstart order-flow adding-a-service",
-    "how-to": "migrating frameworks asyncio schema export fixed-names any-container compose xdist"
-    " external-server ci debugging debugging-services ten-mistakes keep-failed queries broken-tests"
-    " run-report",
+    "tutorials": "quickstart fastapi-suite django-suite from-nothing order-flow adding-a-service",
+    "how-to": "migrating real-suites frameworks asyncio schema databases export fixed-names"
+    " any-container compose xdist external-server ci engines debugging debugging-services"
+    " ten-mistakes keep-failed queries broken-tests run-report",
     "reference": "settings fixtures all-fixtures markers api command-line command services redis"
     " mongodb mysql s3 wiremock elasticsearch kafka rabbitmq limits troubleshooting"
     " messages-settings messages-servers messages-schema messages-isolation messages-command"

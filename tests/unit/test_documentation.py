@@ -383,6 +383,9 @@ NEEDS_PYTEST_9 = pytest.mark.skipif(pytest.version_tuple < (9,), reason="TOML of
         pytest.param("toml_native", marks=NEEDS_PYTEST_9),
         pytest.param("pytest_toml", marks=NEEDS_PYTEST_9),
         "migrating",
+        "several_databases",
+        "split_variables",
+        "from_nothing",
     ],
 )
 def test_an_example_of_the_documentation_passes(name: str, tmp_path: Path) -> None:

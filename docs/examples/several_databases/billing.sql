@@ -1,0 +1,1 @@
+CREATE TABLE invoices (id int GENERATED ALWAYS AS IDENTITY PRIMARY KEY, total numeric NOT NULL);
