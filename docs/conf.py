@@ -31,6 +31,11 @@ ogp_site_url = "https://pytest-berth.readthedocs.io/en/stable/"
 ogp_image = "https://pytest-berth.readthedocs.io/en/stable/_static/card.png"
 ogp_use_first_image = False
 ogp_social_cards = {"enable": False}
+linkcheck_timeout = 10
+linkcheck_ignore = [
+    r"https://github\.com/pytest-berth/.*/(security/advisories|issues)/new",  # asks for an account
+    r"https://pytest-berth\.readthedocs\.io/.*",  # what is being built
+]
 html_theme = "furo"  # it has a search, and a dark mode that follows the reader's system
 html_baseurl = ogp_site_url
 html_static_path = ["_static"]

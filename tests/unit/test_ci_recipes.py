@@ -16,7 +16,9 @@ from pytest_berth.cli import commands
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-RECIPES = sorted((Path(__file__).parents[2] / "docs/examples/ci").iterdir())
+ROOT = Path(__file__).parents[2]
+WORKFLOWS = sorted((ROOT / ".github/workflows").iterdir())
+RECIPES = sorted((ROOT / "docs/examples/ci").iterdir())
 PROGRAMS = {"export", "pip", "pytest", "pytest-berth", "python"}
 
 
@@ -55,6 +57,21 @@ def test_the_commands_of_a_recipe_can_be_read(recipe: Path) -> None:
 
 @pytest.mark.parametrize("recipe", RECIPES, ids=lambda recipe: recipe.name)
 def test_the_page_shows_the_recipe(recipe: Path) -> None:
-    page = Path(__file__).parents[2] / "docs/how-to/ci.md"
+    page = ROOT / "docs/how-to/ci.md"
 
     assert f"<!-- made: file docs/examples/ci/{recipe.name} -->\n" in page.read_text("utf-8")
+
+
+@pytest.mark.parametrize("workflow", WORKFLOWS, ids=lambda workflow: workflow.name)
+def test_a_workflow_of_ours_names_sessions_that_there_are(workflow: Path) -> None:
+    chores = (ROOT / "noxfile.py").read_text("utf-8")
+    text = workflow.read_text("utf-8")
+    sessions = re.findall(r"\bsession: (\w+)", text)
+    sessions += [
+        name for each in re.findall(r"session: \[(.*)\]", text) for name in each.split(", ")
+    ]
+
+    assert yaml.safe_load(text)["jobs"]
+    assert [name for name in sessions if f"def {name}(" not in chores] == []
+    for line in found_in(yaml.safe_load(re.sub(r"\$\{\{.*?\}\}", "1", text))):
+        subprocess.run(["bash", "-n", "-c", line], check=True)

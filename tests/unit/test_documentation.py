@@ -72,6 +72,12 @@ OPTIONS = (
 )
 # Read by the cache, the run and this suite, before or without pytest's settings.
 OTHER_VARIABLES = {"BERTH_CACHE"}
+FROM = (
+    "from_pytest_postgresql",
+    "from_pytest_databases",
+    "from_pytest_docker",
+    "from_testcontainers",
+)
 MOST_WORDS = 1500
 """In prose; a page that grows beyond it is to be split. Lists of messages are not read in order."""
 # Messages that consist of another's text, and the abstract ones.
@@ -360,6 +366,19 @@ def test_the_readme_shows_the_files_of_the_first_example(name: str, language: st
     text = (EXAMPLES / "first" / name).read_text("utf-8")
 
     assert f"```{language}\n{text}```" in (ROOT / "README.md").read_text("utf-8")
+
+
+def test_the_readme_counts_the_lines_of_the_examples_of_migrating() -> None:
+    examples = EXAMPLES / "migrating"
+    before = [
+        sum(len(path.read_text("utf-8").splitlines()) for path in place.glob("before_*"))
+        for place in map(examples.joinpath, FROM)
+    ]
+
+    row = " | ".join(map(str, before))
+    assert f"[the same example](docs/how-to/migrating.md) | 6 to 12 | {row} | - |" in (
+        ROOT / "README.md"
+    ).read_text("utf-8")
 
 
 def test_the_readme_shows_the_test_of_the_order_flow_in_full() -> None:
