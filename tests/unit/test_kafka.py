@@ -27,6 +27,7 @@ from pytest_berth.services.kafka.group_coordinator import coordinated
 from pytest_berth.services.kafka.kafka_python import errors
 from pytest_berth.services.kafka.record import Record, encode, encode_headers
 from pytest_berth.services.kafka.service import KAFKA
+from pytest_berth.services.kafka.topic_reader import Reader
 from pytest_berth.services.kafka.urls import bootstrap, server
 from pytest_berth.sources import java, programs
 
@@ -321,3 +322,20 @@ def test_offsets_are_asked_for_again_while_a_broker_does_not_know_that_it_leads(
     assert (extents.starts, extents.ends) == ({"there": {0: 2}}, {"there": {0: 7}})
     assert extents.topics == found
     assert len(looks) == 3
+
+
+def test_however_short_it_is_read_each_partition_answers_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    found = {"there": topics.Topic("there", UUID(int=1), {0: 1}, 1)}
+    monkeypatch.setattr(topics, "find", lambda brokers, names: found)
+
+    def answer(error: type[errors.BrokerResponseError]) -> Any:
+        kept: dict[str, Any] = {"records": None, "aborted_transactions": None}
+        partition = SimpleNamespace(partition_index=0, error_code=error.errno, **kept)
+        return SimpleNamespace(responses=[SimpleNamespace(partitions=[partition])])
+
+    refusals = [errors.NotLeaderForPartitionError, errors.LeaderNotAvailableError]
+    brokers: Any = Scripted(*map(answer, refusals), answer(errors.NoError))
+    assert not list(Reader(brokers).read("there", {0: 0}, 0, lambda: False))
+    assert not brokers.answers

@@ -170,7 +170,7 @@ class ContainerSource:
             # testcontainers finds no port where the container has ended at once.
             failed = isinstance(error, (*engine_errors.any_of_client(), ConnectionError))
             problem = _not_started(plan, error, container) if failed else error
-            container.remove(force=True, v=True)
+            _remove(lambda: container)
             networks.remove_of(self.engine, self._name(plan))
             raise problem from error
         if self.engine.maps_ports and not self.engine.on_this_host:
@@ -458,10 +458,14 @@ def _has_container(service: Service) -> bool:
 
 
 def _not_started(plan: Server, error: BaseException, container: Any) -> StartError:
+    from docker.errors import DockerException
+
     remedy = "the engine's message, or the end of the log, says what is wrong"
     if plan.port:
         remedy += f";\nwhere port {plan.port} is taken, free it, or run again for another"
-    log = container.logs(tail=_LOG_LINES).decode(errors="replace").strip()
+    log = ""
+    with ignoring(DockerException, why="the container is gone"):
+        log = container.logs(tail=_LOG_LINES).decode(errors="replace").strip()
     why = f"{_brief(error)}\nthe end of its log:\n{log}" if log else _brief(error)
     return StartError(
         f"the container of {plan.detail} could not be started.", why=why, remedy=remedy

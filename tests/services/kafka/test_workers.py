@@ -68,24 +68,6 @@ def test_the_bootstrap_servers_are_exported(on_broker: Project, kafka_bootstrap:
     on_broker.run().assert_outcomes(passed=1)
 
 
-def test_one_broker_serves_all_workers(project: Project) -> None:
-    project.plugins = ("xdist", "xdist.looponfail")
-    project.ini("berth_kafka_source = local")
-    project.write(
-        test_it="""
-        import pytest
-
-        @pytest.mark.parametrize("number", range(4))
-        def test_it(kafka_probe, kafka_topic, kafka_server, number):
-            kafka_probe.publish(kafka_topic, str(number))
-            assert kafka_probe.expect_one(kafka_topic).text() == str(number)
-        """
-    )
-    result = project.run("-n", "2")
-    result.assert_outcomes(passed=4)
-    assert len([line for line in result.outlines if line.startswith("kafka 4.1.0 ready")]) == 1
-
-
 def test_the_scope_worker_gives_each_worker_a_broker(project: Project) -> None:
     project.plugins = ("xdist", "xdist.looponfail")
     project.write(test_busy=BUSY)

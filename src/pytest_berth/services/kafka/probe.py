@@ -201,7 +201,8 @@ class Probe:
     def mark(self, topic: str) -> None:
         """Begin to read the topic after what is in it now."""
         real = self._isolated.topic(topic)
-        found = self._reader.topic(real)
+        # Also one whose partitions have no leader yet: its end is waited for.
+        found = topics.find(self._isolated.clients.brokers, [real]).get(real)
         if found:
             self._isolated.marks[real] = Mark(found.id, self._reader.ends(real))
 

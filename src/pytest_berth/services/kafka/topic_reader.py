@@ -74,18 +74,25 @@ class Reader:
     ) -> Iterator[Record]:
         """Yield records as they come, until there are enough or the time is over.
 
+        However short it is, each partition answers once: a broker that is busy, or has just been
+        given a partition, answers later.
+
         Args:
             topic: The topic.
             offsets: Where to begin, by partition; those that are left out are not read.
             timeout: Seconds to wait for further records.
             enough: Asked whenever there is nothing to read at the moment, and before that.
         """
-        deadline, position = now() + timeout, dict(offsets)
+        begun, position, have_answered = now(), dict(offsets), False
         while not enough():
-            remaining = deadline - now()
-            if remaining <= 0:
+            remaining = begun + timeout - now()
+            if remaining <= 0 and (have_answered or remaining <= -_SETTLES_WITHIN):
                 return
-            yield from self._fetch(topic, position, remaining)[0]
+            records, answered = self._fetch(topic, position, remaining)
+            have_answered |= answered
+            yield from records
+            if not records:
+                pause(_ASKS_AGAIN_AFTER)
 
     def read_to(
         self, topic: str, offsets: Mapping[int, int], ends: Mapping[int, int], timeout: float
@@ -94,7 +101,10 @@ class Reader:
         position = {part: at for part, at in offsets.items() if at < ends.get(part, 0)}
         deadline, found = now() + timeout, list[Record]()
         while position and now() < deadline:
-            found += self._fetch(topic, position, deadline - now())[0]
+            records, _ = self._fetch(topic, position, deadline - now())
+            if not records:
+                pause(_ASKS_AGAIN_AFTER)
+            found += records
             position = {part: at for part, at in position.items() if at < ends[part]}
         return [record for record in found if record.offset < ends[record.partition]]
 
