@@ -258,6 +258,9 @@ class _Answers(io.BufferedReader):
     def close(self) -> None:
         """Do nothing: the connection is closed by its socket."""
 
+    def flush(self) -> None:
+        """Do nothing, also when that is closed: an answer that never came says so at its end."""
+
 
 def of_started(
     server: Server, *, starts: bool = False
