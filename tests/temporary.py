@@ -14,6 +14,7 @@ import psutil
 import shared_segments
 from pytest_berth.run import process_identity
 from pytest_berth.sources import owned_directories
+from pytest_berth.waiting import wait_for
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -42,10 +43,9 @@ def home() -> Iterator[Path]:
         yield directory
     finally:
         os.close(descriptor)
-        shutil.rmtree(directory, ignore_errors=True)
-        if directory.exists():  # something writes there still
-            _end_servers(directory)
-            shutil.rmtree(directory)
+        _end_servers(directory)
+        # Reapers and helpers of runs may be at it, too.
+        wait_for(lambda: _is_removed(directory), 60, message=f"removal of {directory}")
 
 
 @contextmanager
@@ -59,7 +59,13 @@ def open_home() -> Iterator[Path]:
         yield place
 
 
+def _is_removed(directory: Path) -> bool:
+    shutil.rmtree(directory, ignore_errors=True)
+    return not directory.exists()
+
+
 def _end_servers(directory: Path) -> None:
+    directory = directory.resolve()
     for each in psutil.process_iter(["cwd"]):
         working = Path(each.info["cwd"] or "/")
         if directory in (working, *working.parents):
