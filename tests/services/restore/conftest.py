@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import subprocess
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -82,7 +83,7 @@ def _serving(programs: Path, home: Path) -> Iterator[str]:
         wait_for(lambda: _answers(dsn), 60, ignore=psycopg.OperationalError)
         yield dsn
     finally:
-        server.terminate()
+        server.send_signal(signal.SIGINT)  # whoever is connected still
         server.wait(60)
 
 

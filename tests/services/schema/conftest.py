@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import textwrap
@@ -110,7 +111,7 @@ def postgres() -> Iterator[Postgres]:
             )
             yield server
         finally:
-            process.terminate()
+            process.send_signal(signal.SIGINT)  # whoever is connected still
             wait_for(lambda: process.poll() is not None, timeout=60)
             reserved.lock.release()
 
