@@ -416,7 +416,7 @@ def test_an_example_of_the_documentation_passes(name: str, tmp_path: Path) -> No
     result = subprocess.run(
         command,
         cwd=project,
-        env={**plain, "BERTH_MISSING": missing},
+        env={**plain, "BERTH_MISSING": missing, "BERTH_START_TIMEOUT": "240"},
         capture_output=True,
         text=True,
         timeout=280,
