@@ -166,12 +166,12 @@ def test_a_run_imports_only_what_its_source_and_its_tests_need(
             from imported import loaded
 
             def test_pg(pg_session):
-                assert loaded("sources.local", "services.postgres.schema.parse_lines")
+                assert loaded("sources.local", "schema.parse_lines")
                 assert not loaded("sources.container")  # nor `container_engine`
                 assert not loaded("sources.external")
                 assert not loaded("services.redis.namespace", "services.kafka.namespace")
                 kinds = ("alembic", "python_attribute", "command", "python_objects", "sql_files")
-                assert not loaded(*(f"services.postgres.schema.{kind}" for kind in kinds))
+                assert not loaded(*(f"schema.{kind}" for kind in kinds))
                 assert not loaded("services.postgres.restore.")
                 assert not loaded("services.postgres.databases.database_pool")
         """,

@@ -191,8 +191,8 @@ def test_sqlalchemy() -> None:
         assert connection.execute(sqlalchemy.text("SELECT 1")).scalar() == 1
     assert issubclass(sqlalchemy_private.pool_entries(), sqlalchemy.pool.ConnectionPoolEntry)
     statement = sqlalchemy.DDL("SELECT 1").execute_if(callable_=_yes)
-    assert sqlalchemy_private.condition(statement, is_two=True).callable_ is _yes
-    assert sqlalchemy_private.condition(sqlalchemy.DDL("SELECT 1"), is_two=True) is None
+    assert sqlalchemy_private.condition(statement).callable_ is _yes
+    assert sqlalchemy_private.condition(sqlalchemy.DDL("SELECT 1")) is None
     engine.dispose()
 
 

@@ -21,6 +21,7 @@ from pytest_berth import errors
 from pytest_berth.config import markers
 from pytest_berth.config import options as core_options
 from pytest_berth.isolation import service_fixtures as made_fixtures
+from pytest_berth.schema import alembic
 from pytest_berth.services import discovery
 from pytest_berth.services.elasticsearch import fixtures as elasticsearch_fixtures
 from pytest_berth.services.elasticsearch.service import ELASTICSEARCH
@@ -34,7 +35,6 @@ from pytest_berth.services.opensearch import fixtures as opensearch_fixtures
 from pytest_berth.services.opensearch.service import OPENSEARCH
 from pytest_berth.services.postgres import fixtures, options
 from pytest_berth.services.postgres.isolation.choice import COMMITTING_FIXTURES
-from pytest_berth.services.postgres.schema import alembic
 from pytest_berth.services.postgres.service import POSTGRES
 from pytest_berth.services.rabbitmq import fixtures as rabbitmq_fixtures
 from pytest_berth.services.rabbitmq import options as rabbitmq_options

@@ -16,7 +16,7 @@ from pytest_berth.services.postgres.isolation import choice, rollback_connection
 from pytest_berth.services.postgres.options import ASYNC_DRIVER, OPTIONS
 from pytest_berth.services.postgres.restore import BaselineLost, LeftOpen, SchemaChanged
 from pytest_berth.services.postgres.restore.transactions import refusals_named
-from pytest_berth.services.postgres.schema import steps
+from pytest_berth.services.postgres.schema.dialect import POSTGRES
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -56,7 +56,7 @@ def raised(error: BerthError) -> Callable[[], None]:
     "work",
     [
         lambda: rollback_connection.refuse("autocommit"),
-        lambda: steps.refuse_transaction("seed.sql", "it commits"),
+        lambda: POSTGRES.refuse_transaction("seed.sql", "it commits"),
         with_asyncpg,
         reset_without_rights,
         waiting_for_oneself,

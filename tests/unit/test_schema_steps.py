@@ -12,8 +12,9 @@ import pytest
 import sqlalchemy as sa
 
 from pytest_berth.errors import SchemaError, SettingsError
-from pytest_berth.services.postgres.schema import Target, parse, psql, run_program
-from pytest_berth.services.postgres.schema.steps import tail
+from pytest_berth.schema import run_program
+from pytest_berth.schema.steps import tail
+from pytest_berth.services.postgres.schema import Target, parse, psql
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

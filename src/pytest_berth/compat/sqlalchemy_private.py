@@ -1,12 +1,16 @@
-"""SQLAlchemy's private names."""
+"""SQLAlchemy's private names, and what its versions name differently."""
 
 from __future__ import annotations
 
 import os
-from importlib import import_module
+import re
+from contextlib import contextmanager
+from functools import cache
+from importlib import import_module, metadata
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from types import FrameType
 
     from sqlalchemy import Connection, Engine
@@ -47,9 +51,30 @@ def pool_entries() -> type:
     return found
 
 
-def condition(statement: Any, *, is_two: bool) -> Any:
+def condition(statement: Any) -> Any:
     """Return the condition of a DDL statement; in version 1.4 the statement itself has it."""
-    return getattr(statement, "_ddl_if", None) if is_two else statement
+    return getattr(statement, "_ddl_if", statement)
+
+
+@cache
+def version() -> tuple[int, ...]:
+    """Return the numbers of the installed version; nothing where there is none."""
+    try:
+        found = metadata.version("sqlalchemy")
+    except metadata.PackageNotFoundError:
+        return ()
+    return tuple(map(int, re.findall(r"\d+", found)[:3]))
+
+
+@contextmanager
+def committing(connection: Connection) -> Iterator[None]:
+    """Commit at the end what a new connection has done meanwhile."""
+    if hasattr(connection, "commit"):
+        yield
+        connection.commit()
+    else:  # version 1.4
+        with connection.begin():
+            yield
 
 
 def loaded_relationship(frame: FrameType) -> str:

@@ -139,3 +139,36 @@ def allow_reset(prefix: str, what: str) -> Option[tuple[str, ...]]:
         f"names (globs) of {what} may be deleted",
         type="linelist",
     )
+
+
+def schema(prefix: str) -> Option[tuple[str, ...]]:
+    """Return the option that says what makes a database's schema."""
+    return Option(
+        f"berth_{prefix}_schema",
+        lines,
+        (),
+        "what makes the schema: package.module:Base.metadata, *.sql, alembic: alembic.ini,"
+        " command:",
+        type="linelist",
+    )
+
+
+def seed(prefix: str) -> Option[tuple[str, ...]]:
+    """Return the option that says what every test finds in a database."""
+    return Option(
+        f"berth_{prefix}_seed",
+        lines,
+        (),
+        "what every test finds in the database: package.module:function, *.sql, command: ...",
+        type="linelist",
+    )
+
+
+def alembic_drift(prefix: str) -> Option[str]:
+    """Return the option that says whether models and migrations have to agree."""
+    return Option(
+        f"berth_{prefix}_alembic_drift",
+        choice("ignore", "error"),
+        "ignore",
+        "error: models that differ from the migrations are an error (default ignore)",
+    )

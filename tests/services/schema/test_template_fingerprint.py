@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 import pytest
 from sqlalchemy import DDL, Boolean, Column, Enum, Integer, MetaData, Table, event
 
-from pytest_berth.services.postgres.schema import parse, template_fingerprint
+from pytest_berth.schema import fingerprint as template_fingerprint
+from pytest_berth.services.postgres.schema import parse
 
 if TYPE_CHECKING:
     from pathlib import Path

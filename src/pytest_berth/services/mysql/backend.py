@@ -118,9 +118,9 @@ class MySQL(Backend):
 
     def prebuild(self, server: Server, item: pytest.Item) -> None:
         """Build the template where the settings alone say what it holds."""
-        from pytest_berth.services.mysql import namespace
+        from pytest_berth.services.mysql import template
 
-        namespace.build_ahead(server, item)
+        template.build_ahead(server, item)
 
     def release(self, server: Server, run_id: str) -> None:
         """Drop the databases that a run has created on an external server."""

@@ -9,12 +9,10 @@ from typing import TYPE_CHECKING
 import pymysql
 
 from pytest_berth.api import Namespace
-from pytest_berth.collection.requirements import overridden_in
 from pytest_berth.debug_log import ignoring
 from pytest_berth.file_locks import SharedNumber
 from pytest_berth.isolation import recorder
 from pytest_berth.isolation.fixture_layers import CapturedLayers
-from pytest_berth.run.once_per_run import once
 from pytest_berth.run.plugin_state import PLUGIN_STATE
 from pytest_berth.run.registry import Registry
 from pytest_berth.services.mysql import (
@@ -25,10 +23,10 @@ from pytest_berth.services.mysql import (
     requirements,
     run_databases,
     schema,
+    template,
     urls,
 )
 from pytest_berth.services.mysql.contents import Contents
-from pytest_berth.services.mysql.options import SCHEMA, SEED
 from pytest_berth.services.mysql.rollback import Rollback, refuse_ended
 from pytest_berth.services.mysql.server_objects import ServerObjects
 from pytest_berth.services.mysql.service import MYSQL
@@ -44,9 +42,10 @@ if TYPE_CHECKING:
     from pytest_berth.api import Server, Worker
     from pytest_berth.isolation.fixture_layers import Place
     from pytest_berth.isolation.recorder import Record
+    from pytest_berth.run.plugin_state import PluginState
+    from pytest_berth.schema import Step
     from pytest_berth.services.mysql.connections import Ask
     from pytest_berth.services.mysql.contents import Rows
-    from pytest_berth.services.mysql.schema import Step
 
 # A report waits no longer for an answer.
 _REPORTED_WITHIN = 1.0
@@ -91,8 +90,7 @@ class WorkerDatabase(Namespace):
             SettingsError: A line is none of the known forms.
             SchemaError: A line failed.
         """
-        steps = [*schema.parse(lines, requirements.root(self._worker.config))]
-        schema.run(steps, self._server, self._database)
+        self._apply(schema.parse(self._berth.settings, lines))
 
     @cached_property
     def async_engine(self) -> AsyncEngine:
@@ -144,7 +142,7 @@ class WorkerDatabase(Namespace):
             else:
                 stack.enter_context(self._restored(item))
             if item:
-                schema.run(requirements.seeds_of(item), self._server, self._database)
+                self._apply(requirements.seeds_of(item))
             if item and kind == "rollback":
                 stack.enter_context(self._rolled_back(item))
             yield
@@ -292,15 +290,13 @@ class WorkerDatabase(Namespace):
     def _use(self, server: Server) -> None:
         self._server = server
         self.url = urls.url(server, self._database)
-        if self._worker.dedicated:
-            run_databases.build_template(server, self._template, self._steps)
-        else:
-            _build_once(self._worker.config, server, self._template, self._steps)
+        build = template.build if self._worker.dedicated else template.build_once
+        build(self._berth, server, self._steps)
         with connections.connected(server) as connection:
             run_databases.create(connection, self._database)
             run_databases.clone(connection, self._template, self._database)
         self._connection = connections.connect(server, self._database)
-        registry = Registry(self._worker.config.stash[PLUGIN_STATE].run.directory)
+        registry = Registry(self._berth.run.directory)
         own_ddl = SharedNumber(registry.number(f"mysql.ddl.{server.key}.{server.restarts}"))
         self._contents = Contents(
             self._connection, self._database, self._template, self._kept, own_ddl
@@ -314,6 +310,13 @@ class WorkerDatabase(Namespace):
             place = self._contents.place
             self._objects = ServerObjects(self._connection, place, self._worker.note)
         self._sent_beside = self._contents.sent_beside
+
+    @property
+    def _berth(self) -> PluginState:
+        return self._worker.config.stash[PLUGIN_STATE]
+
+    def _apply(self, steps: Sequence[Step]) -> None:
+        template.run(self._berth, steps, self._server, self._database)
 
     def _forget_connections(self) -> None:
         self._rollback.close()
@@ -336,31 +339,6 @@ class _Layers(CapturedLayers):
         return {rows.copy for baseline in baselines for rows in baseline.values()}
 
 
-def build_ahead(server: Server, item: pytest.Item) -> None:
-    """Build the template, while other tests run, if the settings alone say what it holds.
-
-    Functions wait for their test: those that run meanwhile may have replaced what is called.
-    """
-    if any(overridden_in(item, name) != MYSQL.fixture_module for name in MYSQL.needs):
-        return
-    config = item.config
-    settings, root = config.stash[PLUGIN_STATE].settings, requirements.root(config)
-    steps = [step for each in (SCHEMA, SEED) for step in schema.parse(settings[each], root)]
-    if not any(step.calls for step in steps):
-        template = run_databases.name(config.stash[PLUGIN_STATE].run.id, run_databases.TEMPLATE)
-        _build_once(config, server, template, steps)
-
-
-def _build_once(
-    config: pytest.Config, server: Server, template: str, steps: Sequence[Step]
-) -> None:
-    once(
-        config.stash[PLUGIN_STATE].run.directory,
-        f"mysql.template.{server.key}.{server.restarts}",
-        lambda: run_databases.build_template(server, template, steps),
-    )
-
-
 @contextmanager
 def opened(server: Server, worker: Worker) -> Iterator[WorkerDatabase]:
     """Open a worker's database.
@@ -368,8 +346,8 @@ def opened(server: Server, worker: Worker) -> Iterator[WorkerDatabase]:
     Raises:
         SchemaError: A line of schema or seeds failed.
     """
-    root = requirements.root(worker.config)
-    steps = [step for name in MYSQL.needs for step in schema.parse(worker.fixtures[name], root)]
+    berth = worker.config.stash[PLUGIN_STATE]
+    steps = schema.parse(berth.settings, [worker.fixtures[name] for name in MYSQL.needs])
     database = WorkerDatabase(server, worker, steps)
     try:
         yield database

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 from pytest_berth.config import common_options as common
 from pytest_berth.config.descriptor import Marker
-from pytest_berth.config.options import Option, choice, lines
+from pytest_berth.config.options import Option, choice
 
 ISOLATIONS = ("auto", "rollback", "truncation", "none")
 SCHEMES = ("mysql", "mariadb")
@@ -61,20 +61,9 @@ SETTINGS = common.server_settings(
 )
 SCOPE = common.scope("mysql", "server")
 PORT = common.port("mysql", "server", 3307)
-SCHEMA: Option[tuple[str, ...]] = Option(
-    "berth_mysql_schema",
-    lines,
-    (),
-    "what makes the schema: package.module:Base.metadata, package.module:function, *.sql",
-    type="linelist",
-)
-SEED: Option[tuple[str, ...]] = Option(
-    "berth_mysql_seed",
-    lines,
-    (),
-    "what every test finds in the database: package.module:function, *.sql",
-    type="linelist",
-)
+SCHEMA = common.schema("mysql")
+SEED = common.seed("mysql")
+ALEMBIC_DRIFT = common.alembic_drift("mysql")
 ISOLATION: Option[str] = Option(
     "berth_mysql_isolation",
     choice(*ISOLATIONS),
@@ -91,6 +80,7 @@ OPTIONS: tuple[Option[Any], ...] = (
     SETTINGS,
     SCHEMA,
     SEED,
+    ALEMBIC_DRIFT,
     ISOLATION,
 )
 

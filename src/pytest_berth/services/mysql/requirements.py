@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
@@ -11,6 +12,7 @@ from pytest_berth.config import markers
 from pytest_berth.config.options import AUTOUSE
 from pytest_berth.errors import SettingsError, nearest
 from pytest_berth.run.plugin_state import PLUGIN_STATE
+from pytest_berth.schema.check import checked, require_one_definition
 from pytest_berth.services.mysql import schema
 from pytest_berth.services.mysql.options import (
     ISOLATION,
@@ -24,9 +26,8 @@ from pytest_berth.services.mysql.service import MYSQL
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from pathlib import Path
 
-    from pytest_berth.services.mysql.schema import Step
+    from pytest_berth.schema import Step
 
 COMMITTING_FIXTURES = (
     "mysql_url",
@@ -77,21 +78,12 @@ def check(items: Sequence[pytest.Item]) -> None:
     for item in items:
         isolation_of(item)
         seeds_of(item)
-    config = items[0].config
-    settings = config.stash[PLUGIN_STATE].settings
+    berth = items[0].config.stash[PLUGIN_STATE]
     for option in (SCHEMA, SEED):
-        try:
-            list(schema.parse(settings[option], root(config)))
-        except SettingsError as error:
-            place = f"{option.name}, set by {settings.origin(option)}"
-            raise SettingsError(
-                error.what, why=f"{error.why}\n{place}", remedy=error.remedy
-            ) from None
-
-
-def root(config: pytest.Config) -> Path:
-    """Return the directory that paths of schema and seeds are relative to: the ini file's."""
-    return config.inipath.parent if config.inipath else config.rootpath
+        place = f"{option.name}, set by {berth.settings.origin(option)}"
+        checked(berth.settings[option], partial(schema.parse, berth.settings), place)
+    for fixture in MYSQL.needs:
+        require_one_definition(items, fixture)
 
 
 def _choose(item: pytest.Item) -> Isolation:
@@ -113,17 +105,15 @@ def _choose(item: pytest.Item) -> Isolation:
     return Isolation("rollback", "mysql_session and mysql_connection are the only way in")
 
 
-def seeds_of(item: pytest.Item) -> list[Step]:
+def seeds_of(item: pytest.Item) -> Sequence[Step]:
     """Return what a test's marker has written before the test.
 
     Raises:
         SettingsError: A line is wrong.
     """
-    try:
-        return list(schema.parse(_marker(item).seed, root(item.config)))
-    except SettingsError as error:
-        place = f"@pytest.mark.berth_mysql(seed=...) at {item.nodeid}"
-        raise SettingsError(error.what, why=f"{error.why}\n{place}", remedy=error.remedy) from None
+    parse = partial(schema.parse, item.config.stash[PLUGIN_STATE].settings)
+    place = f"@pytest.mark.berth_mysql(seed=...) at {item.nodeid}"
+    return checked(_marker(item).seed, parse, place)
 
 
 def _marker(item: pytest.Item) -> MySQLMarker:

@@ -12,15 +12,12 @@ import pymysql
 from pymysql.constants import ER
 
 from pytest_berth.errors import IsolationError
-from pytest_berth.services.mysql import connections, schema
+from pytest_berth.services.mysql import connections
 from pytest_berth.services.mysql.connections import quoted
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from pytest_berth.api import Server
     from pytest_berth.services.mysql.connections import Connection
-    from pytest_berth.services.mysql.schema import Step
 
 TEMPLATE = "template"
 _DENIED = {ER.DBACCESS_DENIED_ERROR, ER.ACCESS_DENIED_ERROR, ER.SPECIFIC_ACCESS_DENIED_ERROR}
@@ -76,17 +73,6 @@ def drop_all(server: Server, run_id: str) -> None:
     with connections.connected(server) as connection:
         for (found,) in connection.rows(_OF_RUN, (len(prefix), prefix)):
             drop(connection, found)
-
-
-def build_template(server: Server, database: str, steps: Sequence[Step]) -> None:
-    """Make the database that others are cloned from.
-
-    Raises:
-        SchemaError: A step failed.
-    """
-    with connections.connected(server) as connection:
-        create(connection, database)
-    schema.run(steps, server, database)
 
 
 def columns(connection: Connection, database: str) -> dict[str, list[str]]:

@@ -15,6 +15,12 @@ USUAL_PORT = 3306
 DRIVER = "pymysql"
 
 
+# By which programs of MySQL's and MariaDB's, and many applications, find a database.
+VARIABLES = ("MYSQL_HOST", "MYSQL_TCP_PORT", "MYSQL_USER", "MYSQL_PWD", "MYSQL_DATABASE")
+# What else leads programs to another server, or to options of the user's.
+FOREIGN = frozenset({*VARIABLES, "MYSQL_UNIX_PORT", "MYSQL_HOME", "MYSQL_GROUP_SUFFIX"})
+
+
 def url(server: Server, database: str, driver: str = DRIVER) -> str:
     """Return a SQLAlchemy URL as text; without a driver, one that most other readers take."""
     account = server.credentials
@@ -52,6 +58,18 @@ def server(text: str, reason: str) -> Server:
         reason=reason,
         parameters=dict(parse_qsl(parts.query)),
     )
+
+
+def of_database(text: str) -> tuple[Server, str]:
+    """Return server and database that a URL of `url` names."""
+    return server(text, reason=""), unquote(urlsplit(text).path.lstrip("/"))
+
+
+def variables(server: Server, database: str) -> Mapping[str, str]:
+    """Return the environment variables by which programs find a database."""
+    account = server.credentials
+    found = (server.host, str(server.port), account.user, account.password, database)
+    return dict(zip(VARIABLES, found, strict=True))
 
 
 def values(server: Server, database: str) -> Mapping[str, object]:

@@ -135,20 +135,8 @@ DATABASE_NAME: Option[str] = Option(
 PORT = common.port("pg", "server", 5433)
 SETTINGS = common.server_settings("pg", "server", "work_mem = 64MB", _SETTLED.__contains__)
 ALLOW_RESET = common.allow_reset("pg", "databases on an external server whose data")
-SCHEMA: Option[tuple[str, ...]] = Option(
-    "berth_pg_schema",
-    lines,
-    (),
-    "what makes the schema: package.module:Base.metadata, *.sql, alembic: alembic.ini, command:",
-    type="linelist",
-)
-SEED: Option[tuple[str, ...]] = Option(
-    "berth_pg_seed",
-    lines,
-    (),
-    "what every test finds in the database: package.module:function, *.sql, command: ...",
-    type="linelist",
-)
+SCHEMA = common.schema("pg")
+SEED = common.seed("pg")
 DATABASES: Option[tuple[Named, ...]] = Option(
     "berth_pg_databases",
     _databases,
@@ -156,12 +144,7 @@ DATABASES: Option[tuple[Named, ...]] = Option(
     "further databases: lines such as billing = billing.models:Base.metadata; tests/billing.sql",
     type="linelist",
 )
-ALEMBIC_DRIFT: Option[str] = Option(
-    "berth_pg_alembic_drift",
-    choice("ignore", "error"),
-    "ignore",
-    "error: models that differ from the migrations are an error (default ignore)",
-)
+ALEMBIC_DRIFT = common.alembic_drift("pg")
 FINGERPRINT: Option[tuple[str, ...]] = Option(
     "berth_pg_fingerprint",
     words,

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 import pytest
 
-from pytest_berth.collection.requirements import fixtures_reached, overridden_in, wider_users
+from pytest_berth.collection.requirements import fixtures_reached, wider_users
 from pytest_berth.config import markers
 from pytest_berth.config.options import may_outlive_run
 from pytest_berth.errors import SettingsError, nearest
 from pytest_berth.run.plugin_state import PLUGIN_STATE
+from pytest_berth.schema.check import checked, require_one_definition
 from pytest_berth.services.postgres import sqlalchemy_compat
 from pytest_berth.services.postgres.advice import TRUNCATION
 from pytest_berth.services.postgres.databases import template
@@ -30,7 +31,7 @@ from pytest_berth.services.postgres.service import POSTGRES
 from pytest_berth.sources import snapshots
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
     from pytest_berth.run.plugin_state import PluginState
     from pytest_berth.services.postgres.schema import Step
@@ -121,32 +122,15 @@ def check(items: Sequence[pytest.Item]) -> None:
     berth = items[0].config.stash[PLUGIN_STATE]
     fixed_names.check(berth)
     berth.stash[template.RESTORES] = any(map(is_repaired, items))
+    parse = partial(template.parse, berth)
     for option in (SCHEMA, SEED):
-        for step in template.parse(berth, berth.settings[option]):
-            with _naming(f"{option.name}, set by {berth.settings.origin(option)}"):
-                step.check()
+        place = f"{option.name}, set by {berth.settings.origin(option)}"
+        checked(berth.settings[option], parse, place)
     for name, lines in berth.settings[DATABASES]:
-        with _naming(f"{name} in {DATABASES.name}, set by {berth.settings.origin(DATABASES)}"):
-            for step in template.parse(berth, *lines):
-                step.check()
+        place = f"{name} in {DATABASES.name}, set by {berth.settings.origin(DATABASES)}"
+        checked(lines, parse, place)
     for fixture in template.FIXTURES:
-        _require_one_definition(items, fixture)
-
-
-def _require_one_definition(items: Sequence[pytest.Item], fixture: str) -> None:
-    """A run has one template: the fixtures that say what it holds cannot differ among tests."""
-    found: dict[str, pytest.Item] = {}
-    for item in items:
-        place = overridden_in(item, fixture)
-        # A test of the server alone has none before it runs.
-        if place:
-            found.setdefault(place, item)
-    if len(found) > 1:
-        raise SettingsError(
-            f"{fixture} is overridden for some of the tests only.",
-            why=", ".join(f"{item.nodeid} gets it from {place}" for place, item in found.items()),
-            remedy="override it once, in the top conftest.py",
-        )
+        require_one_definition(items, fixture)
 
 
 def _require_narrow_scopes(item: pytest.Item, isolation: Isolation) -> None:
@@ -185,18 +169,5 @@ def _read(item: pytest.Item, berth: PluginState) -> Requirements:
 
 
 def _seeds(item: pytest.Item, berth: PluginState, seed: object) -> tuple[Step, ...]:
-    with _naming(f"@pytest.mark.berth_pg(seed=...) at {item.nodeid}"):
-        steps = template.parse(berth, seed)
-        for step in steps:
-            step.check()
-    return steps
-
-
-@contextmanager
-def _naming(place: str) -> Iterator[None]:
-    """Add to a settings error where the wrong value was written."""
-    try:
-        yield
-    except SettingsError as error:
-        why = "\n".join(filter(None, [error.why, place]))
-        raise SettingsError(error.what, why=why, remedy=error.remedy) from None
+    place = f"@pytest.mark.berth_pg(seed=...) at {item.nodeid}"
+    return tuple(checked(seed, partial(template.parse, berth), place))

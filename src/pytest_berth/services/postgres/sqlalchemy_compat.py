@@ -5,38 +5,26 @@ Version 2 works with psycopg 3. Version 1.4 does not know that driver, and works
 
 from __future__ import annotations
 
-import re
-from contextlib import contextmanager
-from functools import cache
-from importlib import import_module, metadata
+from importlib import import_module
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
+from pytest_berth.compat import sqlalchemy_private
 from pytest_berth.errors import BerthError, MissingExtraError, PackageError
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator
+    from collections.abc import Collection
 
     from sqlalchemy import Connection, Engine
     from sqlalchemy.orm import Session
 
+version = sqlalchemy_private.version
 FIXTURES = ("pg_engine", "pg_connection", "pg_session")
 ASYNC_FIXTURES = ("pg_async_engine", "pg_async_connection", "pg_async_session")
 _TWO = (2, 0)
 # Of the connections behind a pool's, and of pools for asyncio, older ones do not tell.
 _OLDEST, _OLDEST_FOR_ASYNCIO = (1, 4, 26), (2, 0, 16)
 _WITHOUT = "pg_url, pg_dsn, pg_server and berth_export work without it"
-PLAIN = "or annotate the function's parameter with psycopg.Connection, to be given one"
-
-
-@cache
-def version() -> tuple[int, ...]:
-    """Return the numbers of the installed version; nothing where there is none."""
-    try:
-        found = metadata.version("sqlalchemy")
-    except metadata.PackageNotFoundError:
-        return ()
-    return tuple(map(int, re.findall(r"\d+", found)[:3]))
 
 
 def is_two() -> bool:
@@ -131,17 +119,6 @@ def session(bind: Connection | Engine) -> Session:
     if is_two():
         return Session(bind, join_transaction_mode="create_savepoint")
     return Session(bind)
-
-
-@contextmanager
-def committing(connection: Connection) -> Iterator[None]:
-    """Commit at the end what a new connection has done meanwhile."""
-    if is_two():
-        yield
-        connection.commit()
-    else:
-        with connection.begin():
-            yield
 
 
 def _dotted(numbers: tuple[int, ...]) -> str:

@@ -11,10 +11,11 @@ import pytest
 
 from pytest_berth.collection.requirements import overridden_in
 from pytest_berth.config import exports
-from pytest_berth.config.options import KEEP, mask
+from pytest_berth.config.options import KEEP
 from pytest_berth.run.once_per_run import lock, once
 from pytest_berth.run.plugin_state import PLUGIN_STATE
-from pytest_berth.services.postgres import schema, urls
+from pytest_berth.schema.apply import apply as apply_steps
+from pytest_berth.services.postgres import libpq_environment, schema, urls
 from pytest_berth.services.postgres.databases import (
     external_templates,
     run_databases,
@@ -78,7 +79,7 @@ def target(berth: PluginState, server: Server, database: str, name: str = "") ->
         },
         root=berth.settings.root,
         secrets=(server.credentials.password,) if server.credentials.password else (),
-        is_ours=server.source != "external",
+        foreign=() if server.source == "external" else libpq_environment.VARIABLES,
     )
 
 
@@ -188,7 +189,7 @@ def run(berth: PluginState, steps: tuple[Step, ...], server: Server, database: s
     Raises:
         SchemaError: A step failed.
     """
-    _run(berth, steps, target(berth, server, database))
+    apply_steps(berth, POSTGRES.name, steps, target(berth, server, database))
 
 
 def _make(
@@ -263,7 +264,8 @@ def _fill(
     if steps:
         place = target(berth, server, database, name)
         began = now()
-        _run(berth, steps, dataclasses.replace(place, inherited=environment))
+        place = dataclasses.replace(place, inherited=environment)
+        apply_steps(berth, POSTGRES.name, steps, place)
         _hint_fingerprint(berth, server, steps, now() - began)
     # What an empty template holds is soon found out, where a later run needs to know.
     if berth.stash.get(RESTORES, False) or (steps and lasts):
@@ -317,15 +319,3 @@ def _store_baseline(berth: PluginState, server: Server, name: str) -> None:
 
     with connections.connect(server, name) as connection:
         restore.store(connection, lock_timeout=berth.settings[LOCK_TIMEOUT])
-
-
-def _run(berth: PluginState, steps: tuple[Step, ...], place: Target) -> None:
-    progress = berth.progress
-    try:
-        for step in steps:
-            line = mask(place.redact(step.line))
-            progress.phase(POSTGRES.name, f"schema and seeds: {line}")
-            with berth.run.timeline.measured("step", POSTGRES.name, detail=line):
-                step.run(place)
-    finally:
-        progress.phase(POSTGRES.name, "")

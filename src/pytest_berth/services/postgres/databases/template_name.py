@@ -12,8 +12,8 @@ import re
 from importlib import metadata
 from typing import TYPE_CHECKING
 
+from pytest_berth.schema import fingerprint
 from pytest_berth.services.postgres.options import FINGERPRINT
-from pytest_berth.services.postgres.schema import template_fingerprint
 
 if TYPE_CHECKING:
     from pytest_berth.api import Server
@@ -29,14 +29,14 @@ PATTERN = f"^{_PREFIX}[0-9a-f]{{{_DIGITS}}}$"
 def of(berth: PluginState, server: Server, steps: tuple[Step, ...]) -> str | None:
     """Return the name of the template that steps make; None where that cannot be known."""
     settings = berth.settings
-    found = template_fingerprint.of(steps, settings[FINGERPRINT], settings.root)
+    found = fingerprint.of(steps, settings[FINGERPRINT], settings.root)
     if found is None:
         return None
     # Roles cannot drop each other's databases, locks are those of the connected database, and
     # what a template tells of itself depends on this package.
     account, version = server.credentials, metadata.version("pytest-berth")
     parts = [found, account.user, account.database, version]
-    return f"{_PREFIX}{template_fingerprint.digest(parts)[:_DIGITS]}"
+    return f"{_PREFIX}{fingerprint.digest(parts)[:_DIGITS]}"
 
 
 def fingerprint_in(name: str) -> str:

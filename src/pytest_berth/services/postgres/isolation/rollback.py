@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
 from psycopg import sql
 
+from pytest_berth.compat import sqlalchemy_private
 from pytest_berth.errors import IsolationError
 from pytest_berth.services.postgres import sqlalchemy_compat
 from pytest_berth.services.postgres.isolation import rollback_connection
@@ -90,7 +91,7 @@ class Rollback:
         try:
             self.running = outer
             with engine.connect() as self.connection:
-                with sqlalchemy_compat.committing(self.connection):
+                with sqlalchemy_private.committing(self.connection):
                     for step in seeds:
                         step.run_in(self.connection)
                 yield

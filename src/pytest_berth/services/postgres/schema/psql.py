@@ -9,13 +9,13 @@ import shutil
 from typing import TYPE_CHECKING
 
 from pytest_berth.errors import SchemaError, SettingsError
-from pytest_berth.services.postgres.schema import run_program
-from pytest_berth.services.postgres.schema.steps import tail
+from pytest_berth.schema import run_program
+from pytest_berth.schema.steps import tail
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from pytest_berth.services.postgres.schema.steps import Target
+    from pytest_berth.schema.steps import Target
 
 PLACES = (
     "/usr/lib/postgresql/*/bin",

@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     import psycopg
     import sqlalchemy
 
+    from pytest_berth.schema.steps import Target
     from pytest_berth.services.postgres.schema.sql_script import Script
-    from pytest_berth.services.postgres.schema.steps import Target
 
 REMEDIES = {
     "25001": "the statements of a file share a transaction: put this one into a file of its own",

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from pytest_berth.errors import SettingsError
-from pytest_berth.services.postgres.schema import python_objects
-from pytest_berth.services.postgres.schema.steps import suggest
+from pytest_berth.schema import python_objects
+from pytest_berth.schema.steps import suggest
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 
     import sqlalchemy
 
-    from pytest_berth.services.postgres.schema.steps import Step, Target
+    from pytest_berth.schema.dialect import Dialect
+    from pytest_berth.schema.steps import Step, Target
 
 
 @dataclass(frozen=True)
@@ -31,6 +32,7 @@ class Attribute:
     module: str
     path: str
     root: Path
+    dialect: Dialect
 
     @property
     def calls_suite(self) -> bool:
@@ -65,7 +67,7 @@ class Attribute:
                 value = getattr(value, name)
             except AttributeError as error:
                 raise self._no_attribute(value, name) from error
-        step = python_objects.step_for(value, self.line)
+        step = python_objects.step_for(value, self.line, self.dialect)
         if step is None:
             raise python_objects.not_usable(self.line, value)
         return step

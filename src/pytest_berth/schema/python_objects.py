@@ -12,31 +12,21 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from pytest_berth.compat import sqlalchemy_private
 from pytest_berth.debug_log import debug, ignoring
 from pytest_berth.errors import BerthError, SchemaError, SettingsError
-from pytest_berth.services.postgres import sqlalchemy_compat
-from pytest_berth.services.postgres.advice import COMMITS
-from pytest_berth.services.postgres.schema import template_fingerprint
-from pytest_berth.services.postgres.schema.steps import FORMS
+from pytest_berth.schema import fingerprint
+from pytest_berth.schema.steps import FORMS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator
 
-    import psycopg
     import sqlalchemy
 
-    from pytest_berth.services.postgres.schema.steps import Step, Target
+    from pytest_berth.schema.dialect import Dialect
+    from pytest_berth.schema.steps import Step, Target
 
-# By SQLSTATE: what a server says when something is missing that models do not create.
-MISSING = {
-    "3F000": "create the schema in a line before it, such as a .sql file with "
-    "CREATE SCHEMA IF NOT EXISTS ...",
-    "42704": "if an extension brings it, create the extension in a line before it, such as a "
-    ".sql file with CREATE EXTENSION IF NOT EXISTS ...",
-    "42883": "if an extension brings it, create the extension in a line before it, such as a "
-    ".sql file with CREATE EXTENSION IF NOT EXISTS ...",
-}
-NOT_USERS = (Path(__file__).parents[3], Path(sysconfig.get_path("stdlib")))
+NOT_USERS = (Path(__file__).parents[1], Path(sysconfig.get_path("stdlib")))
 
 
 @dataclass(frozen=True)
@@ -45,6 +35,7 @@ class Tables:
 
     line: str
     metadata: sqlalchemy.MetaData = field(repr=False)
+    dialect: Dialect = field(repr=False)
     calls_suite: ClassVar[bool] = False
 
     @property
@@ -54,20 +45,20 @@ class Tables:
 
     def fingerprint(self) -> str | None:
         """Return the fingerprint of the statements."""
-        return template_fingerprint.metadata(self.metadata)
+        return fingerprint.metadata(self.metadata, self.dialect)
 
     def check(self) -> None:
         """Look at SQLAlchemy only: modules that are imported later may still add tables."""
-        sqlalchemy_compat.require(repr(self.line))
+        self.dialect.require_sqlalchemy(repr(self.line))
 
     def run(self, target: Target) -> None:
         """Create the tables."""
-        with _explained(self.line, target), _connection(target) as connection:
+        with _explained(self.line, self.dialect, target), _connection(target) as connection:
             self._create(connection)
 
     def run_in(self, connection: sqlalchemy.Connection) -> None:
         """Create the tables inside a transaction."""
-        with _explained(self.line):
+        with _explained(self.line, self.dialect):
             self._create(connection)
 
     def _create(self, connection: sqlalchemy.Connection) -> None:
@@ -87,6 +78,7 @@ class Function:
 
     line: str
     function: Callable[..., object] = field(repr=False)
+    dialect: Dialect = field(repr=False)
     calls_suite: ClassVar[bool] = True
     tables: ClassVar[tuple[str, ...]] = ()
 
@@ -95,8 +87,10 @@ class Function:
 
     def check(self) -> None:
         """Look whether it can be called with one argument, and does its work when called."""
-        if not self._takes_psycopg:
-            sqlalchemy_compat.require(repr(self.line), instead=sqlalchemy_compat.PLAIN)
+        if not self._takes_drivers:
+            kind = f"{self.dialect.driver}.Connection"
+            plain = f"or annotate the function's parameter with {kind}, to be given one"
+            self.dialect.require_sqlalchemy(repr(self.line), instead=plain)
         if _is_lazy(self.function):
             raise SettingsError(
                 f"{self.line!r} cannot be called for a schema or a seed.",
@@ -116,37 +110,38 @@ class Function:
 
     def run(self, target: Target) -> None:
         """Call the function; what it did is committed."""
-        connect = _psycopg_connection if self._takes_psycopg else _connection
-        with _explained(self.line, target), connect(target) as connection:
+        connect = self.dialect.connect if self._takes_drivers else _connection
+        with _explained(self.line, self.dialect, target), connect(target) as connection:
             self.function(connection)
 
     def run_in(self, connection: sqlalchemy.Connection) -> None:
         """Call the function inside a transaction, which it must leave open."""
         before = connection.get_transaction()
-        given = connection.connection.driver_connection if self._takes_psycopg else connection
-        with _explained(self.line):
+        given = connection.connection.driver_connection if self._takes_drivers else connection
+        with _explained(self.line, self.dialect):
             self.function(given)
         if before is not None and not before.is_active:
             raise SchemaError(
                 f"{self.line!r} ended the transaction of the test.",
                 why="it called commit() or rollback() on the connection that it was given",
-                remedy=f"leave that to the caller, or mark the test with {COMMITS}",
+                remedy=f"leave that to the caller, or mark the test with {self.dialect.commits}",
             )
 
     @property
-    def _takes_psycopg(self) -> bool:
-        """Whether it takes a psycopg connection: by its annotation, or for want of others."""
-        return not sqlalchemy_compat.version() or _annotated(self.function).startswith("psycopg.")
+    def _takes_drivers(self) -> bool:
+        """Whether it takes a driver's connection: by its annotation, or for want of others."""
+        named = f"{self.dialect.driver}."
+        return not self.dialect.has_sqlalchemy() or _annotated(self.function).startswith(named)
 
 
-def step_for(value: object, line: str) -> Step | None:
+def step_for(value: object, line: str, dialect: Dialect) -> Step | None:
     """Return the step for a MetaData, for what has one (a declarative base), or a callable."""
     # Where nobody has imported SQLAlchemy, there is no MetaData.
     known: Any = sys.modules.get("sqlalchemy")
     for candidate in (value, getattr(value, "metadata", None)) if known else ():
         if isinstance(candidate, known.MetaData):
-            return Tables(line, candidate)
-    return Function(line, value) if callable(value) else None
+            return Tables(line, candidate, dialect)
+    return Function(line, value, dialect) if callable(value) else None
 
 
 def name_of(value: object) -> str:
@@ -192,18 +187,10 @@ def _connection(target: Target) -> Iterator[sqlalchemy.Connection]:
     # No pool: a template database that somebody is connected to cannot be cloned.
     engine = create_engine(target.url, poolclass=NullPool)
     try:
-        with engine.connect() as connection, sqlalchemy_compat.committing(connection):
+        with engine.connect() as connection, sqlalchemy_private.committing(connection):
             yield connection
     finally:
         engine.dispose()
-
-
-@contextmanager
-def _psycopg_connection(target: Target) -> Iterator[psycopg.Connection[Any]]:
-    import psycopg
-
-    with psycopg.connect(target.dsn) as connection:
-        yield connection
 
 
 def _annotated(function: Callable[..., object]) -> str:
@@ -218,18 +205,17 @@ def _annotated(function: Callable[..., object]) -> str:
 
 
 @contextmanager
-def _explained(line: str, target: Target | None = None) -> Iterator[None]:
+def _explained(line: str, dialect: Dialect, target: Target | None = None) -> Iterator[None]:
     try:
         yield
     except BerthError:
         raise
     except Exception as error:
         why = describe(error, target.root if target else None)
-        state = getattr(getattr(error, "orig", error), "sqlstate", "")
         raise SchemaError(
             f"{line!r} failed.",
             why=target.redact(why) if target else why,
-            remedy=MISSING.get(state, ""),
+            remedy=dialect.remedy(getattr(error, "orig", error)),
         ) from error
 
 

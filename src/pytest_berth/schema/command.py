@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from pytest_berth.errors import SchemaError, SettingsError
-from pytest_berth.services.postgres.schema import run_program
-from pytest_berth.services.postgres.schema.steps import refuse_transaction, tail
+from pytest_berth.schema import run_program
+from pytest_berth.schema.steps import tail
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 
     import sqlalchemy
 
-    from pytest_berth.services.postgres.schema.steps import Target
+    from pytest_berth.schema.dialect import Dialect
+    from pytest_berth.schema.steps import Target
 
 
 @dataclass(frozen=True)
@@ -31,6 +32,7 @@ class Command:
     line: str
     words: tuple[str, ...]
     root: Path
+    dialect: Dialect
     calls_suite: ClassVar[bool] = False
     tables: ClassVar[tuple[str, ...]] = ()
 
@@ -61,7 +63,8 @@ class Command:
 
     def run_in(self, connection: sqlalchemy.Connection) -> None:
         """Refuse: another process has a connection, and a transaction, of its own."""
-        refuse_transaction(self.line, "a command works through a connection of its own")
+        why = "a command works through a connection of its own"
+        self.dialect.refuse_transaction(self.line, why)
 
     def _program(self, environment: Mapping[str, str]) -> str:
         program = self.words[0]
@@ -81,6 +84,6 @@ class Command:
             f"{target.redact(self.line)!r} {done.how}.",
             why=printed,
             remedy=f"run it by hand in {self.root}: {target.redact(shlex.join(self.words))}\n"
-            "it is given the database as PGHOST, PGPORT, PGUSER, PGPASSWORD, PGDATABASE, and as "
-            "the variables of berth_export",
+            f"it is given the database as {self.dialect.variables}, and as the variables of"
+            " berth_export",
         )

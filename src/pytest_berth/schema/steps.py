@@ -5,12 +5,10 @@ from __future__ import annotations
 import os
 import re
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, NoReturn, Protocol
+from typing import TYPE_CHECKING, Protocol
 from urllib.parse import quote
 
-from pytest_berth.errors import SettingsError, nearest
-from pytest_berth.services.postgres import libpq_environment
-from pytest_berth.services.postgres.advice import COMMITS
+from pytest_berth.errors import nearest
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping
@@ -34,13 +32,13 @@ class Target:
 
     Attributes:
         url: SQLAlchemy URL, with password.
-        dsn: libpq URI, with password.
-        environment: Variables for programs: what ``berth_export`` sets, and libpq's.
+        dsn: The same for clients that know no drivers of SQLAlchemy's, with password.
+        environment: Variables for programs: what ``berth_export`` sets, and those of clients.
         root: Directory that paths are relative to, and where programs run.
         secrets: Texts that no message may show.
         inherited: What programs inherit: this process's environment, as it was at the beginning of
             the tests where these run meanwhile.
-        is_ours: Whether berth has started the server: libpq's variables lead to others.
+        foreign: Variables that lead to other servers, and are not inherited.
     """
 
     url: str = field(repr=False)
@@ -49,14 +47,13 @@ class Target:
     root: Path
     secrets: tuple[str, ...] = field(default=(), repr=False)
     inherited: Mapping[str, str] = field(default_factory=lambda: dict(os.environ), repr=False)
-    is_ours: bool = False
+    foreign: Collection[str] = ()
 
     def variables(self) -> dict[str, str]:
         """Return the whole environment of a program that works on this database."""
-        inherited = (
-            libpq_environment.without_variables(self.inherited) if self.is_ours else self.inherited
-        )
-        return {**inherited, **self.environment}
+        inherited = self.inherited.items()
+        kept = {name: value for name, value in inherited if name not in self.foreign}
+        return {**kept, **self.environment}
 
     def redact(self, text: str) -> str:
         """Return *text* with ``***`` in place of every secret, also where it is URL-quoted."""
@@ -113,15 +110,6 @@ class Step(Protocol):
             SchemaError: It failed.
             SettingsError: It cannot work inside a transaction that is rolled back.
         """
-
-
-def refuse_transaction(line: str, why: str) -> NoReturn:
-    """Tell that a seed cannot be rolled back together with its test."""
-    raise SettingsError(
-        f"the seed {line!r} cannot work inside the transaction of a test.",
-        why=why,
-        remedy=f"move the line to berth_pg_seed, or mark the test with {COMMITS}",
-    )
 
 
 def suggest(name: str, valid: Iterable[str], otherwise: str) -> str:

@@ -2,7 +2,7 @@
 
 Files count by their contents, a MetaData by the statements that it compiles to. What a function or
 a program does cannot be known, as it may import or read anything: there is no fingerprint then,
-unless ``berth_pg_fingerprint`` names the files that it depends on.
+unless the setting ``berth_<prefix>_fingerprint`` names the files that it depends on.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_berth.compat import sqlalchemy_private
 from pytest_berth.debug_log import debug
-from pytest_berth.services.postgres import sqlalchemy_compat
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
     import sqlalchemy
 
-    from pytest_berth.services.postgres.schema.steps import Step
+    from pytest_berth.schema.dialect import Dialect
+    from pytest_berth.schema.steps import Step
 
 _COMPILED = {"__pycache__"}
 
@@ -59,7 +59,7 @@ def files(paths: Iterable[Path], root: Path) -> str:
     return digest(parts)
 
 
-def metadata(tables: sqlalchemy.MetaData) -> str | None:
+def metadata(tables: sqlalchemy.MetaData, dialect: Dialect) -> str | None:
     """Return the fingerprint of a MetaData: the statements that create it.
 
     Returns:
@@ -75,11 +75,11 @@ def metadata(tables: sqlalchemy.MetaData) -> str | None:
 
     if any(_calls_suite(listener) for listener in _listeners(tables)):
         return None
-    engine = create_mock_engine(f"postgresql+{sqlalchemy_compat.driver()}://", note)
+    engine = create_mock_engine(f"{dialect.scheme()}://", note)
     try:
         tables.create_all(engine, checkfirst=False)
     except (SQLAlchemyError, AttributeError) as error:
-        debug("postgres: a listener, or a type, wants a real connection: %s", error)
+        debug("schema: a listener, or a type, wants a real connection: %s", error)
         return None
     return digest(statements)
 
@@ -100,7 +100,7 @@ def migrations(ini: Path) -> str | None:
         with _aside():
             scripts = ScriptDirectory.from_config(Config(str(ini)))
     except CommandError as error:
-        debug("postgres: %s has no fingerprint: %s", ini, error)
+        debug("schema: %s has no fingerprint: %s", ini, error)
         return None
     places = [Path(scripts.dir), *map(Path, scripts.version_locations or ())]
     return files([ini, *_below(places)], ini.parent)
@@ -134,7 +134,7 @@ def _calls_suite(listener: object) -> bool:
     # Version 1.4 has another name for it, and its conditions are its own attributes.
     element = getattr(schema, "ExecutableDDLElement", None) or schema.DDLElement
     if isinstance(listener, element):
-        condition = sqlalchemy_private.condition(listener, is_two=sqlalchemy_compat.is_two())
+        condition = sqlalchemy_private.condition(listener)
         return bool(condition and condition.callable_)
     method: Any = listener.func if isinstance(listener, partial) else listener
     # A method of an Enum or the like; SQLAlchemy 2.0 wraps it, so that it can be pickled.

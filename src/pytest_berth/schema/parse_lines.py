@@ -11,10 +11,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pytest_berth.errors import SettingsError, nearest
-from pytest_berth.services.postgres.schema.steps import ALEMBIC_SUFFIXES, FORMS
+from pytest_berth.schema.steps import ALEMBIC_SUFFIXES, FORMS
 
 if TYPE_CHECKING:
-    from pytest_berth.services.postgres.schema.steps import Step
+    from pytest_berth.schema.dialect import Dialect
+    from pytest_berth.schema.steps import Step
 
 # Texts, as compiling them takes longer than most runs have use for.
 PREFIX = r"(?s)(?P<word>[\w-]+)(?:\s+in\s+(?P<place>[^:]*?))?\s*:(?P<rest>\s.*|)$"
@@ -24,28 +25,31 @@ PREFIXES = ("alembic", "command")
 GLUED = r"(?s)(?P<prefix>(?:alembic|command(?:\s+in\s+[^:]*?)?)\s*:)(?P<rest>\S.*)"
 
 
-def parse(item: object, root: Path, *, check_drift: bool = False) -> tuple[Step, ...]:
+def parse(
+    item: object, root: Path, dialect: Dialect, *, check_drift: bool = False
+) -> tuple[Step, ...]:
     """Return the steps of a line, an object or a sequence of those.
 
     Args:
         item: A line as text, a path, a MetaData, a callable, or a sequence of items.
         root: Directory that paths are relative to: the ini file's.
+        dialect: The kind of database that the steps are for.
         check_drift: Whether a difference between models and migrations is an error.
 
     Raises:
         SettingsError: It is none of these.
     """
     if isinstance(item, str):
-        return (_line(item.strip(), root, check_drift=check_drift),)
+        return (_line(item.strip(), root, dialect, check_drift=check_drift),)
     if isinstance(item, Path):
-        return (_path(item, root),)
+        return (_path(item, root, dialect),)
     if isinstance(item, Sequence):
-        nested = [parse(each, root, check_drift=check_drift) for each in item]
+        nested = [parse(each, root, dialect, check_drift=check_drift) for each in item]
         return tuple(step for steps in nested for step in steps)
-    return (_object(item),)
+    return (_object(item, dialect),)
 
 
-def _line(line: str, root: Path, *, check_drift: bool) -> Step:
+def _line(line: str, root: Path, dialect: Dialect, *, check_drift: bool) -> Step:
     prefixed = re.match(PREFIX, line)
     if prefixed and prefixed["word"] == "alembic" and prefixed["place"] is not None:
         raise SettingsError(
@@ -54,12 +58,12 @@ def _line(line: str, root: Path, *, check_drift: bool) -> Step:
             remedy=f"write for example: alembic: {prefixed['place']}/alembic.ini",
         )
     if prefixed and prefixed["word"] in PREFIXES:
-        return _prefixed(line, prefixed, root, check_drift=check_drift)
+        return _prefixed(line, prefixed, root, dialect, check_drift=check_drift)
     if line.lower().endswith(".sql"):
-        return _files(line, line, root)
+        return _files(line, line, root, dialect)
     named = re.fullmatch(ATTRIBUTE, line)
     if named and _is_attribute(named["module"], named["path"]):
-        return _attribute(line, named, root)
+        return _attribute(line, named, root, dialect)
     raise SettingsError(
         f"the line {line!r} is none that makes a schema.",
         why=_reason(line, prefixed),
@@ -67,7 +71,9 @@ def _line(line: str, root: Path, *, check_drift: bool) -> Step:
     )
 
 
-def _prefixed(line: str, match: re.Match[str], root: Path, *, check_drift: bool) -> Step:
+def _prefixed(
+    line: str, match: re.Match[str], root: Path, dialect: Dialect, *, check_drift: bool
+) -> Step:
     word, rest = match["word"], match["rest"].strip()
     if not rest:
         example = "alembic: alembic.ini" if word == "alembic" else "command: flyway migrate"
@@ -77,38 +83,38 @@ def _prefixed(line: str, match: re.Match[str], root: Path, *, check_drift: bool)
             remedy=f"write for example: {example}",
         )
     if word == "alembic":
-        return _alembic(line, rest, root, check_drift=check_drift)
-    return _command(line, rest, root / (match["place"] or ""))
+        return _alembic(line, rest, root, dialect, check_drift=check_drift)
+    return _command(line, rest, root / (match["place"] or ""), dialect)
 
 
-def _object(value: object) -> Step:
-    from pytest_berth.services.postgres.schema import python_objects
+def _object(value: object, dialect: Dialect) -> Step:
+    from pytest_berth.schema import python_objects
 
     line = python_objects.name_of(value)
-    step = python_objects.step_for(value, line)
+    step = python_objects.step_for(value, line, dialect)
     if step is None:
         raise python_objects.not_usable(line, value)
     return step
 
 
-def _attribute(line: str, named: re.Match[str], root: Path) -> Step:
-    from pytest_berth.services.postgres.schema.python_attribute import Attribute
+def _attribute(line: str, named: re.Match[str], root: Path, dialect: Dialect) -> Step:
+    from pytest_berth.schema.python_attribute import Attribute
 
-    return Attribute(line, named["module"], named["path"], root)
-
-
-def _alembic(line: str, ini: str, root: Path, *, check_drift: bool) -> Step:
-    from pytest_berth.services.postgres.schema.alembic import Alembic
-
-    return Alembic(line, ini, root, check_drift)
+    return Attribute(line, named["module"], named["path"], root, dialect)
 
 
-def _command(line: str, text: str, directory: Path) -> Step:
-    from pytest_berth.services.postgres.schema import run_program
-    from pytest_berth.services.postgres.schema.command import Command
+def _alembic(line: str, ini: str, root: Path, dialect: Dialect, *, check_drift: bool) -> Step:
+    from pytest_berth.schema.alembic import Alembic
+
+    return Alembic(line, ini, root, dialect, check_drift)
+
+
+def _command(line: str, text: str, directory: Path, dialect: Dialect) -> Step:
+    from pytest_berth.schema import run_program
+    from pytest_berth.schema.command import Command
 
     try:
-        return Command(line, tuple(run_program.split(text)), directory)
+        return Command(line, tuple(run_program.split(text)), directory, dialect)
     except ValueError as error:
         raise SettingsError(
             f"the line {line!r} cannot be split into words.",
@@ -117,7 +123,7 @@ def _command(line: str, text: str, directory: Path) -> Step:
         ) from error
 
 
-def _path(path: Path, root: Path) -> Step:
+def _path(path: Path, root: Path, dialect: Dialect) -> Step:
     shown = str(path.relative_to(root)) if path.is_relative_to(root) else str(path)
     if path.suffix.lower() != ".sql":
         raise SettingsError(
@@ -125,13 +131,13 @@ def _path(path: Path, root: Path) -> Step:
             why="only .sql files are sent as they are",
             remedy=f"use one of:\n{FORMS}",
         )
-    return _files(shown, str(path), root)
+    return _files(shown, str(path), root, dialect)
 
 
-def _files(line: str, pattern: str, root: Path) -> Step:
-    from pytest_berth.services.postgres.schema.sql_files import SqlFiles
+def _files(line: str, pattern: str, root: Path, dialect: Dialect) -> Step:
+    from pytest_berth.schema.sql_files import SqlFiles
 
-    return SqlFiles(line, pattern, root)
+    return SqlFiles(line, pattern, root, dialect)
 
 
 def _is_attribute(module: str, path: str) -> bool:

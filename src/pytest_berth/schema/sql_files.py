@@ -7,16 +7,16 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from pytest_berth.errors import SettingsError
-from pytest_berth.services.postgres.schema import psql, send_sql, template_fingerprint
-from pytest_berth.services.postgres.schema.sql_script import Script
-from pytest_berth.services.postgres.schema.steps import refuse_transaction, suggest
+from pytest_berth.schema import fingerprint
+from pytest_berth.schema.steps import suggest
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     import sqlalchemy
 
-    from pytest_berth.services.postgres.schema.steps import Target
+    from pytest_berth.schema.dialect import Dialect
+    from pytest_berth.schema.steps import Target
 
 
 @dataclass(frozen=True)
@@ -26,37 +26,31 @@ class SqlFiles:
     line: str
     pattern: str
     root: Path
+    dialect: Dialect
     calls_suite: ClassVar[bool] = False
     tables: ClassVar[tuple[str, ...]] = ()
 
     def fingerprint(self) -> str | None:
-        """Return the fingerprint of the files; none where psql may read others, or run programs."""
-        if any(script.needs_psql for script in self._scripts()):
+        """Return the fingerprint of the files; none where one may read others, or run programs."""
+        files = self.files()
+        if not all(self.dialect.stands_alone(path, self.root) for path in files):
             return None
-        return template_fingerprint.files(self.files(), self.root)
+        return fingerprint.files(files, self.root)
 
     def check(self) -> None:
-        """Look whether there is a file, and psql where one needs it."""
-        for script in self._scripts():
-            if script.needs_psql:
-                psql.program(script.name)
+        """Look whether there is a file, and what one needs to be sent."""
+        for path in self.files():
+            self.dialect.check_file(path, self.root)
 
     def run(self, target: Target) -> None:
-        """Send each file, or let psql do it."""
-        for script in self._scripts():
-            if script.needs_psql:
-                psql.run(script.path, script.name, target)
-            else:
-                send_sql.send_alone(script, target)
+        """Send each file."""
+        for path in self.files():
+            self.dialect.send_file(path, target)
 
     def run_in(self, connection: sqlalchemy.Connection) -> None:
         """Send each file inside a transaction."""
-        for script in self._scripts():
-            if script.needs_psql:
-                refuse_transaction(self.line, f"{script.name} needs psql: COPY or backslash lines")
-            if script.controls_transactions:
-                refuse_transaction(self.line, f"{script.name} begins or ends transactions itself")
-            send_sql.send_inside(script, connection)
+        for path in self.files():
+            self.dialect.send_file_in(path, self.root, self.line, connection)
 
     def files(self) -> list[Path]:
         """Return the files.
@@ -73,9 +67,6 @@ class SqlFiles:
         if not files:
             raise self._nothing(literal)
         return files
-
-    def _scripts(self) -> list[Script]:
-        return [Script.read(path, self.root) for path in self.files()]
 
     def _nothing(self, literal: Path) -> SettingsError:
         there = [path.name for path in literal.parent.glob("*.sql")]

@@ -13,11 +13,9 @@ from importlib import metadata
 from typing import TYPE_CHECKING, ClassVar
 
 from pytest_berth.errors import SchemaError, SettingsError
-from pytest_berth.services.postgres import sqlalchemy_compat
-from pytest_berth.services.postgres.schema import run_alembic, run_program, template_fingerprint
-from pytest_berth.services.postgres.schema.steps import (
+from pytest_berth.schema import fingerprint, run_alembic, run_program
+from pytest_berth.schema.steps import (
     ALEMBIC_SUFFIXES,
-    refuse_transaction,
     suggest,
     tail,
 )
@@ -27,12 +25,13 @@ if TYPE_CHECKING:
 
     import sqlalchemy
 
-    from pytest_berth.services.postgres.schema.steps import Target
+    from pytest_berth.schema.dialect import Dialect
+    from pytest_berth.schema.steps import Target
 
 USE_TARGET = (
     "let env.py take the URL from config.get_main_option('sqlalchemy.url'), or from an "
     "environment variable that berth sets:\n"
-    "berth_export = DATABASE_URL = {pg_url}"
+    "berth_export = DATABASE_URL = {{{prefix}_url}}"
 )
 WHAT = {
     run_alembic.ELSEWHERE: "does not migrate the test database: it connects to another one.",
@@ -47,7 +46,7 @@ REMEDY = {
     run_alembic.SILENT: "let env.py call context.configure(connection=...) and "
     "context.run_migrations()",
     run_alembic.DRIFT: 'alembic revision --autogenerate -m "..."; or set '
-    "berth_pg_alembic_drift = ignore",
+    "berth_{prefix}_alembic_drift = ignore",
 }
 
 
@@ -58,13 +57,14 @@ class Alembic:
     line: str
     path: str
     root: Path
+    dialect: Dialect
     check_drift: bool = False
     calls_suite: ClassVar[bool] = False
     tables: ClassVar[tuple[str, ...]] = ()
 
     def fingerprint(self) -> str | None:
         """Return the fingerprint of all migrations; none where the models are compared, too."""
-        return None if self.check_drift else template_fingerprint.migrations(self._file)
+        return None if self.check_drift else fingerprint.migrations(self._file)
 
     def check(self) -> None:
         """Look for the file, and for Alembic."""
@@ -87,12 +87,19 @@ class Alembic:
                 remedy="pip install alembic",
             ) from error
 
-        sqlalchemy_compat.require(repr(self.line))
+        self.dialect.require_sqlalchemy(repr(self.line))
 
     def run(self, target: Target) -> None:
         """Upgrade to the heads, and look whether they arrived in the target."""
         self.check()
-        task = {"url": target.url, "drift": self.check_drift, "path": [*filter(None, sys.path)]}
+        task = {
+            "url": target.url,
+            "drift": self.check_drift,
+            "path": [*filter(None, sys.path)],
+            "backends": self.dialect.backends,
+            "modules": dict(self.dialect.modules),
+            "identity": self.dialect.identity,
+        }
         # Every user of the machine can read a command line, but only the owner an environment.
         environment = target.variables() | {run_alembic.TASK: json.dumps(task)}
         command = [sys.executable, "-u", run_alembic.__file__, self._file.name]
@@ -102,7 +109,7 @@ class Alembic:
 
     def run_in(self, connection: sqlalchemy.Connection) -> None:
         """Refuse: another process has a connection, and a transaction, of its own."""
-        refuse_transaction(self.line, "Alembic works through a connection of its own")
+        self.dialect.refuse_transaction(self.line, "Alembic works through a connection of its own")
 
     @property
     def _file(self) -> Path:
@@ -113,7 +120,7 @@ class Alembic:
         return SchemaError(
             f"{self.line!r} {what}",
             why=tail(target.redact(done.output)) or "it printed nothing",
-            remedy=REMEDY.get(done.code, ""),
+            remedy=REMEDY.get(done.code, "").format(prefix=self.dialect.prefix),
         )
 
 
