@@ -10,7 +10,7 @@ whose default says "cannot". ``docs/tutorials/adding-a-service.md`` builds a ser
 from __future__ import annotations
 
 import shutil
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 from urllib.parse import quote, unquote, urlsplit
@@ -680,6 +680,14 @@ class Backend:
     def describe_isolation(self, item: pytest.Item) -> str:
         """Describe how a test gets its clean slate, and why so, for reports."""
         return "reset after each test"
+
+    def limited(self, item: pytest.Item) -> AbstractContextManager[object]:
+        """Hold a test to limits of its marker that may ask for the service only while it runs.
+
+        Entered when the test is set up, left when it is torn down. A test that reaches the service
+        by its fixtures is held to them by its isolation.
+        """
+        return nullcontext()
 
     def load_drivers(self) -> None:
         """Import its packages; they are there."""

@@ -124,7 +124,9 @@ def test_what_would_be_faster_is_told_and_berth_hints_silences_all(local: Projec
     cached = local.root / ".pytest_cache/v/berth/starts"
     cached.parent.mkdir(parents=True)
     cached.write_text(json.dumps({"postgres": [wall_clock() - 20, wall_clock() - 10]}))
-    schema, start, reading = hints(local.run())
+    result = local.run("--berth-json=run.json")
+    schema, start, reading = hints(result)
+    assert json.loads((local.root / "run.json").read_text())["hints"] == hints(result)
     assert schema.startswith("postgres: schema and seeds took 0.")
     assert schema.endswith(
         " s, and will in each run: berth_snapshots = off (BERTH_SNAPSHOTS); with auto, later runs"

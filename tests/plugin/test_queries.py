@@ -97,6 +97,16 @@ TESTS = """
         raise ValueError
 
     @pytest.mark.berth_pg(max_queries=1)
+    def test_asked_for_while_it_runs(request):
+        session = request.getfixturevalue("pg_session")
+        session.execute(text("SELECT 1"))
+        session.execute(text("SELECT 2"))
+
+    @pytest.mark.berth_pg(max_queries=1)
+    def test_asked_for_while_it_runs_and_few(request):
+        request.getfixturevalue("pg_session").execute(text("SELECT 1"))
+
+    @pytest.mark.berth_pg(max_queries=1)
     def test_marked_and_few(filled, pg_session):
         pg_session.execute(text("SELECT 1"))
 
@@ -133,12 +143,13 @@ def test_they_are_counted_listed_and_limited_and_many_of_a_kind_are_hinted_at(
     project.ini("berth_pg_schema = models:Base.metadata", "addopts = -p no:cacheprovider")
     project.write(models=MODELS, application=APPLICATION, test_it=TESTS)
     result = project.run("-vv", "-n2", "--tb=short", "-rf")
-    result.assert_outcomes(failed=6, passed=4)
+    result.assert_outcomes(failed=7, passed=5)
     result.stdout.fnmatch_lines_random(
         [
             "*PASSED (postgres rollback: *) test_it.py::test_counted*",
             "*PASSED (postgres truncation: *) test_it.py::test_own_engine*",
             "FAILED*test_it.py::test_too_few - *0 statements sent, exactly 1 expected.",
+            "FAILED*::test_asked_for_while_it_runs - *2 statements sent, at most 1 allowed.",
             "FAILED*test_it.py::test_its_own_failure_is_told - ValueError",
             "FAILED*test_it.py::TestOfUnittest::test_it - *1 statement sent, at most 0 allowed.",
         ]

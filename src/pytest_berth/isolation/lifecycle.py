@@ -9,7 +9,7 @@ is reopened on the one in its place before the next test, or the next fixture, w
 from __future__ import annotations
 
 import os
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -27,6 +27,7 @@ from pytest_berth.run.plugin_state import PLUGIN_STATE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
+    from contextlib import AbstractContextManager
 
     from pytest_berth.api import Namespace, Server, Service
     from pytest_berth.isolation.fixture_layers import Place
@@ -308,6 +309,13 @@ def isolated(item: pytest.Item, service: Service, namespace: Namespace) -> Itera
     else:
         with known[service.name].isolate(item) as given:
             yield given
+
+
+def limited(item: pytest.Item, service: Service) -> AbstractContextManager[object]:
+    """Hold a test that may ask for a service only while it runs to limits of its marker."""
+    if item.get_closest_marker(service.marker.name) is None:
+        return nullcontext()
+    return service.backend.limited(item)
 
 
 @contextmanager

@@ -78,9 +78,10 @@ def _of_test(service: Service) -> Iterator[tuple[str, Any]]:
             yield handed
 
     def late_isolation(**given: Any) -> Iterator[None]:
-        from pytest_berth.isolation.lifecycle import late
+        from pytest_berth.isolation.lifecycle import late, limited
 
-        with late(given[_CONFIG], service):
+        request = given["request"]
+        with limited(request.node, service), late(request.config, service):
             yield
 
     def server(**given: Any) -> Iterator[Any]:
@@ -105,7 +106,7 @@ def _of_test(service: Service) -> Iterator[tuple[str, Any]]:
     names = ["request", service.namespace]
     yield _fixture(service.isolation, isolation, "function", names, about, "object")
     about = "The clean slate of a test that may ask for the service only while it runs."
-    yield _fixture(service.late_isolation, late_isolation, "function", [_CONFIG], about, "None")
+    yield _fixture(service.late_isolation, late_isolation, "function", ["request"], about, "None")
     if service.namespace in own:
         about = f"`{{}}` for a test that has a {service.noun} of its own."
         names = [_CONFIG, f"{prefix}_server", *service.needs]

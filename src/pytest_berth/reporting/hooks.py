@@ -140,7 +140,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         from pytest_berth.reporting import run_hints
 
         failed = bool(terminalreporter.stats.keys() & {"failed", "error"})
-        found = (*berth.hints, *run_hints.of_run(berth, config, failed=failed))
+        found = run_hints.all_of(berth, config, failed=failed)
         told += [f"hint: {text}" for text in found]
     terminalreporter.write_sep("=", "berth")
     for line in told:

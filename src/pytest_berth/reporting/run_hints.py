@@ -8,7 +8,10 @@ from __future__ import annotations
 
 import warnings
 from collections import defaultdict
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
+
+import pytest
 
 from pytest_berth.config.options import EXPORT, FOREIGN, KEEP, RYUK, SNAPSHOTS
 from pytest_berth.debug_log import ignoring
@@ -17,8 +20,6 @@ from pytest_berth.waiting import wall_clock
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-
-    import pytest
 
     from pytest_berth.api import Server, Service
     from pytest_berth.run.plugin_state import PluginState
@@ -32,6 +33,19 @@ _ENOUGH = 5
 _OFTEN, _WITHIN = 3, 3600.0
 _STARTS = "berth/starts"
 _AT_RUN_TIME = "at run time"
+
+
+_OF_RUN = pytest.StashKey[Sequence[str]]()
+
+
+def all_of(berth: PluginState, config: pytest.Config, *, failed: bool) -> list[str]:
+    """Return the hints of a run whose tests have ended: those of its tests, and those of `of_run`.
+
+    Page and summary tell the same ones: they are found out once.
+    """
+    if _OF_RUN not in berth.stash:
+        berth.stash[_OF_RUN] = [*of_run(berth, config, failed=failed)]
+    return [*berth.hints, *berth.stash[_OF_RUN]]
 
 
 def of_run(berth: PluginState, config: pytest.Config, *, failed: bool) -> Iterator[str]:

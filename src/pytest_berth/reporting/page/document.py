@@ -17,7 +17,7 @@ import pytest
 
 from pytest_berth.config.options import HINTS, KEEP_FAILED
 from pytest_berth.isolation.application_lines import is_library
-from pytest_berth.reporting import kept_summary
+from pytest_berth.reporting import kept_summary, run_hints
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -83,10 +83,17 @@ class Document:
             "timeline": [_event(event) for event in events if event.what not in _OF_TESTS | _FACTS],
             "tests": tests,
             "failures": self._failures,
-            "hints": list(self._berth.hints) if self._berth.settings[HINTS] else [],
+            "hints": self._hints(session) if self._berth.settings[HINTS] else [],
             "kept": kept_summary.lines(self._berth) if self._berth.settings[KEEP_FAILED] else [],
             "tables": _tables(events),
         }
+
+    def _hints(self, session: pytest.Session) -> list[str]:
+        if not self._berth.served:
+            return list(self._berth.hints)
+        bad = {"error", "failed"}
+        failed = any(test["outcome"] in bad for test in self._tests.values())
+        return run_hints.all_of(self._berth, session.config, failed=failed)
 
     def _run(self, session: pytest.Session, exit_status: int) -> dict[str, Any]:
         stopped = session.shouldfail or session.shouldstop

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from contextlib import nullcontext
 from importlib import import_module
 from typing import TYPE_CHECKING
 
@@ -104,6 +105,13 @@ class Postgres(Backend):
         from pytest_berth.services.postgres import requirements
 
         return requirements.describe_isolation(item)
+
+    def limited(self, item: pytest.Item) -> AbstractContextManager[object]:
+        """Hold a test to the number of statements that its marker allows."""
+        from pytest_berth.services.postgres import queries, requirements
+
+        most = requirements.requirements_of(item).max_queries
+        return nullcontext() if most is None else queries.limited(item.config, most)
 
     def load_drivers(self) -> None:
         """Import its packages, and SQLAlchemy's dialect where the suite has imported that."""
