@@ -5,6 +5,8 @@ A run in which nothing is set, and no test may need a server, gets by without: s
 
 from __future__ import annotations
 
+import os
+import signal
 import sys
 from functools import cache
 from typing import TYPE_CHECKING, Any
@@ -64,7 +66,7 @@ def _activate(config: pytest.Config, parser: pytest.Parser | None) -> PluginStat
     config.stash[loading.SETTINGS] = values
     config.stash[PLUGIN_STATE] = berth
     # pytest_unconfigure is not called where a conftest file or the command line ends the run.
-    config.add_cleanup(berth.end)
+    config.add_cleanup(lambda: _end(berth))
     config.pluginmanager.register(sys.modules[__name__], _NAME)
     return berth
 
@@ -223,9 +225,22 @@ def pytest_unconfigure(config: pytest.Config) -> None:
         from pytest_berth.reporting import progress
 
         with progress.hide_output(config):
-            berth.end()
+            _end(berth)
     else:
+        _end(berth)
+
+
+def _end(berth: PluginState) -> None:
+    """Stop what the run has started; at Ctrl-C, leave what is not stopped yet to the reaper."""
+    if berth.is_left_to_reaper:
+        return
+    try:
         berth.end()
+    except KeyboardInterrupt:
+        berth.is_left_to_reaper = True
+        # The reaper waits for the end of this process, which threads that stop servers may delay.
+        signal.signal(signal.SIGINT, lambda *_: os._exit(pytest.ExitCode.INTERRUPTED))
+        berth.progress.note("interrupted while servers were ended: the reaper ends the rest")
 
 
 def _start_reporting(config: pytest.Config) -> Progress:

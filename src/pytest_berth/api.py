@@ -724,6 +724,21 @@ class Backend:
         """Return the command that opens a shell in what `Namespace.keep` has named."""
         raise NotImplementedError(f"{type(self).__name__} has no client()")
 
+    def prompt(self, values: Mapping[str, str]) -> Mapping[str, object]:
+        """Return variables for a Python prompt: clients of the usual packages, by their names.
+
+        It is what ``pytest-berth shell`` opens where the program of `client` is not there. What has
+        a ``close()`` is closed afterwards.
+
+        Args:
+            values: The values of the service's placeholders, by name.
+
+        Raises:
+            Exception: The package is not installed, or the server does not answer; the prompt then
+                has the values only.
+        """
+        return {}
+
     def discard_kept(self, server: Server, name: str) -> None:
         """Remove what `Namespace.keep` has named, if it provably was made by that."""
         raise NotImplementedError(f"{type(self).__name__} has no discard_kept()")

@@ -495,21 +495,31 @@ class ServiceConformance:
         each_source.require_nothing_left()
 
     def test_the_application_is_told_the_address(self, any_source: Project) -> None:
-        """``berth_export`` knows it before the server is started."""
+        """``berth_export`` knows it before the server is started; a prompt's clients open it."""
         address = self.service.address
         any_source.write(
             f"""
             import os
+            from pytest_berth.run.plugin_state import PLUGIN_STATE
 
             EARLY = os.environ["APP_ADDRESS"]
 
             def test_it({address}):
                 assert EARLY
                 assert EARLY.rpartition("@")[2] == {address}.rpartition("@")[2]
+
+            def test_a_prompt({address}, pytestconfig):
+                berth = pytestconfig.stash[PLUGIN_STATE]
+                service = next(e for e in berth.services if e.name == {self.service.name!r})
+                place = (berth.server(service), berth.settings, berth.run.id, berth.run.worker)
+                told = service.backend.placeholders(*place)
+                clients = service.backend.prompt({{name: str(told[name]) for name in told}})
+                for client in reversed(clients.values()):
+                    getattr(client, "close", str)()
             """,
             lines=[f"berth_export = APP_ADDRESS = {{{address}}}"],
         )
-        any_source.run().assert_outcomes(passed=1)
+        any_source.run().assert_outcomes(passed=2)
 
     def test_a_missing_package_is_told(self, any_source: Project) -> None:
         """By the tests that need it, with what to install."""

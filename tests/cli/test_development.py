@@ -152,10 +152,28 @@ def test_servers_are_up_beside_tests_and_other_projects_until_they_are_ended(
     assert 'MODE="it\'s here"\n' in place.command("env", "--dotenv")
     assert place.command("url", "pg_dsn").strip() == environment["DATABASE_URL"]
     assert place.command("url", "postgres").startswith("postgresql+psycopg://")
+    assert place.command("url", "{pg_url:asyncpg}").startswith("postgresql+asyncpg://")
+    assert "did you mean 'pg_dsn'?" in place.command("url", "pg_dns", status=1)
+    assert "did you mean 'postgres'?" in place.command("url", "psotgres", status=1)
+    assert "takes one, the driver's name" in place.command("url", "pg_port:smtp", status=1)
     assert "ready to accept connections" in place.command("logs", "pg")
     asked = "import psycopg; print(psycopg.connect().info.dbname)"
     assert place.command("shell", "pg", "--", sys.executable, "-c", asked).startswith("berth_")
     assert all(is_known(path.name) for path in directory.iterdir())
+
+    # What the project's file says by now is what programs are told.
+    project.models("berth_export = DSN = {pg_url:asyncpg}", f"berth_source = {source}")
+    assert place.command("up") == up
+    assert place.command("env").startswith("export DSN=postgresql+asyncpg://")
+    told = (
+        "--",
+        sys.executable,
+        "-c",
+        "import os; print(*(n in os.environ for n in ('DSN', 'MODE')))",
+    )
+    assert place.command("run", *told) == "True False\n"
+    project.models("berth_export = DSN = {pg_urll}", f"berth_source = {source}")
+    assert "did you mean 'pg_url'?" in place.command("env", status=1)
 
     place.command("down")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
 from importlib import metadata
 from typing import TYPE_CHECKING
@@ -58,6 +59,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         print(f"berth: {error}", file=sys.stderr)
         sys.exit(1)
     except KeyboardInterrupt:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # another one would end in a traceback
         sys.exit(130)  # as shells tell of it
     except BrokenPipeError:
         sys.exit(1)  # who reads has seen enough

@@ -66,7 +66,8 @@ _FORMS: dict[str, Callable[[Mapping[str, str]], str]] = {
 
 
 def _env(given: argparse.Namespace) -> None:
-    there = development.find(project.find().root, given.name)
+    found = project.find()
+    there = development.find(found.root, given.name).following(found)
     if not there.environment:
         Lines().note("berth_export sets nothing: there is nothing to print")
     else:

@@ -1,4 +1,4 @@
-"""``pytest-berth shell``: opens a shell in what stays of a failed test, or in one that waits.
+"""``pytest-berth shell``: opens a shell in a development server, or in what a failed test left.
 
 The password is handed to the program in its environment: it is neither printed nor an argument.
 """
@@ -15,6 +15,8 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pytest_berth.api import Client
+from pytest_berth.cli import prompt
 from pytest_berth.cli.arguments import add_name
 from pytest_berth.debug_log import ignoring
 from pytest_berth.errors import NotKeptError
@@ -27,9 +29,9 @@ from pytest_berth.standalone import development, project
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
-    from pytest_berth.api import Client, Server, Service
+    from pytest_berth.api import Server, Service
     from pytest_berth.run.reuse.kept_states import KeptState
 
 
@@ -85,6 +87,8 @@ def open_development(
 ) -> int:
     """Open a shell in a development server of the working directory's project.
 
+    Where the service's client is not installed, or it has none, that is a Python prompt.
+
     Args:
         word: The service.
         name: Which development servers.
@@ -96,7 +100,7 @@ def open_development(
 
     Raises:
         DevelopmentError: None are up, or they have no such service.
-        NotKeptError: The client is not installed, or the service has none.
+        NotKeptError: The command that was given was not found.
     """
     found = project.find()
     if not word:
@@ -107,18 +111,45 @@ def open_development(
         )
     (service,) = found.named([word])
     there = development.find(found.root, name)
-    place = there.told(service)["shell"]
-    if not place:
-        raise NotKeptError(
-            f"{service.name} has no shell.",
-            why="its service names no client",
-            remedy=f"use its address: pytest-berth url {service.name}",
-        )
-    return _open(there.server(service), place, prints=prints, instead=instead)
+    told, server = there.told(service), there.server(service)
+    names = service.placeholders_for(found.settings) & there.values.keys()
+    values = {name: there.values[name] for name in sorted(names)}
+    client = service.backend.client(server, told["shell"]) if told["shell"] else Client((), {})
+    given = {name.upper(): text for name, text in values.items()}
+    if instead or (client.command and (prints or _program(client, server))):
+        further = {**there.environment, **given}
+        return _run_client(client, server, prints=prints, instead=instead, further=further)
+    if prints:
+        print(f"# no client's program is there: a Python prompt with {', '.join(['url', *values])}")
+        return 0
+    return prompt.interact(service, server, {"url": told["url"], **values}, client.command[:1])
 
 
 def _open(server: Server, name: str, *, prints: bool, instead: Sequence[str]) -> int:
     client = _service(server).backend.client(server, name)
+    return _run_client(client, server, prints=prints, instead=instead)
+
+
+def _run_client(
+    client: Client,
+    server: Server,
+    *,
+    prints: bool,
+    instead: Sequence[str],
+    further: Mapping[str, str] | None = None,
+) -> int:
+    """Run the service's client, or a command in its place, and return its status.
+
+    Args:
+        client: The client.
+        server: Its server.
+        prints: Whether it is only printed.
+        instead: A command that is run in its place.
+        further: What is set in the environment besides what the client needs.
+
+    Raises:
+        NotKeptError: It is not installed.
+    """
     if instead:
         client = client._replace(command=instead)
     if prints:
@@ -140,7 +171,11 @@ def _open(server: Server, name: str, *, prints: bool, instead: Sequence[str]) ->
             remedy=client.instead,
         )
     command = [program, *client.command[1:]]
-    return subprocess.run(command, env={**os.environ, **client.environment}, check=False).returncode
+    environment = {**os.environ, **(further or {}), **client.environment}
+    with subprocess.Popen(command, env=environment) as process:
+        while True:
+            with ignoring(KeyboardInterrupt, why="it is the program's, which may go on"):
+                return process.wait()
 
 
 def open_peek(service: str = "", *, prints: bool = False, instead: Sequence[str] = ()) -> int:

@@ -25,6 +25,31 @@ class Export:
     placeholders: frozenset[str]
     origin: str
 
+    @classmethod
+    def of(cls, variable: str, template: str, origin: str) -> Export:
+        """Return the export of a text.
+
+        Raises:
+            SettingsError: Its braces are not balanced.
+        """
+        try:
+            names = [part[1] for part in string.Formatter().parse(template)]
+        except ValueError as error:
+            line = cls(variable, template, frozenset(), origin).line
+            raise SettingsError(
+                f"{EXPORT.name} has a line with unbalanced braces.",
+                why=f"{line!r}, set by {origin}: {error}",
+                remedy="double a brace that is not a placeholder's: {{ or }}",
+            ) from None
+        return cls(
+            variable, template, frozenset(name for name in names if name is not None), origin
+        )
+
+    @property
+    def line(self) -> str:
+        """The line, as it stands in the settings; a mere text where it sets no variable."""
+        return f"{self.variable} = {self.template}" if self.variable else self.template
+
     def render(self, values: Mapping[str, object]) -> str:
         """Return the text with its placeholders replaced.
 
@@ -36,7 +61,7 @@ class Export:
         except ValueError as error:
             raise SettingsError(
                 f"{EXPORT.name} has a placeholder with a format that cannot be used.",
-                why=f"'{self.variable} = {self.template}', set by {self.origin}: {error}",
+                why=f"{self.line!r}, set by {self.origin}: {error}",
                 remedy="only a URL takes one, the driver's name: {pg_url:asyncpg}",
             ) from None
 
@@ -69,19 +94,12 @@ def _parse(line: str, origin: str, known: frozenset[str]) -> Export:
             why=f"{line!r}, set by {origin}",
             remedy="DATABASE_URL = {pg_url}",
         )
-    try:
-        names = [name for _, name, _, _ in string.Formatter().parse(template) if name is not None]
-    except ValueError as error:
-        raise SettingsError(
-            f"{EXPORT.name} has a line with unbalanced braces.",
-            why=f"{line!r}, set by {origin}: {error}",
-            remedy="double a brace that is not a placeholder's: {{ or }}",
-        ) from None
-    for name in names:
+    made = Export.of(variable, template, origin)
+    for name in sorted(made.placeholders):
         if name not in known:
             raise SettingsError(
                 f"{EXPORT.name} names an unknown placeholder {{{name}}}.",
                 why=f"{line!r}, set by {origin}",
                 remedy=nearest(name, known),
             )
-    return Export(variable, template, frozenset(names), origin)
+    return made

@@ -46,6 +46,7 @@ class PluginState:
         hints: What the summary tells beside them.
         after_tests: What is to be done before the results are printed.
         at_end: What is to be undone at the end.
+        is_left_to_reaper: Whether the end was interrupted: the reaper does what is left of it.
         stash: What services keep for the life of this process, each under a key of its own.
     """
 
@@ -70,6 +71,7 @@ class PluginState:
         self.hints: tuple[str, ...] = ()
         self.after_tests = ExitStack()
         self.at_end = ExitStack()
+        self.is_left_to_reaper = False
         self.stash = pytest.Stash()
         self._start_reporting = start_reporting
         self._manager: Manager | None = None

@@ -15,7 +15,7 @@ import os
 import subprocess
 import sys
 import tempfile
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -52,6 +52,7 @@ class Development:
             ``seeds``.
         values: What ``berth_export`` may use, by the placeholder's name.
         keep: Seconds that they stay when nobody uses them; None where they stay until `end`.
+        exports: The lines of ``berth_export`` that the environment was made of: names and texts.
     """
 
     directory: Path
@@ -61,6 +62,7 @@ class Development:
     services: Mapping[str, Mapping[str, Any]] = field(repr=False)
     values: Mapping[str, str] = field(repr=False)
     keep: float | None
+    exports: Sequence[Sequence[str]] = ()
 
     @property
     def is_up(self) -> bool:
@@ -109,8 +111,31 @@ class Development:
         worker = f"{_USER}{os.getpid()}"
         run.Run(registry.run_id(self.directory), worker, self.directory).join()
 
-    def ask(self, what: str, *, within: float = _DONE_WITHIN, **further: object) -> None:
-        """Have the supervisor do something, and wait until it is done.
+    def following(self, found: Project) -> Development:
+        """Return them with the environment that ``berth_export`` sets by now.
+
+        Raises:
+            SettingsError: A line of it is wrong.
+            DevelopmentError: It needs what was not there when they were started.
+        """
+        lines = [[each.variable, each.template] for each in found.exports()]
+        if lines == [list(each) for each in self.exports]:
+            return self
+        told = self.ask("export", lines=lines)
+        return replace(self, environment=told["environment"], exports=lines)
+
+    def render(self, text: str) -> str:
+        """Return a text with the values of its placeholders: ``{mail_port:smtp}``.
+
+        Raises:
+            DevelopmentError: There is no such placeholder, or it takes no such format.
+        """
+        return str(self.ask("render", text=text)["text"])
+
+    def ask(
+        self, what: str, *, within: float = _DONE_WITHIN, **further: object
+    ) -> Mapping[str, Any]:
+        """Have the supervisor do something, wait until it is done, and return what it tells.
 
         Args:
             what: What it is: ``"reset"``.
@@ -134,7 +159,9 @@ class Development:
             ) from None
         if not answer.exists():
             raise self._not_up()
-        raise_told(json.loads(answer.read_text("utf-8")))
+        told: Mapping[str, Any] = json.loads(answer.read_text("utf-8"))
+        raise_told(told)
+        return told
 
     def end(self) -> None:
         """End them, and wait until nothing of them is left.
@@ -219,7 +246,7 @@ def ensure(
                 there.ask("keep", seconds=None)
         if joins:
             there.join()
-        return there
+        return there.following(found)
 
 
 def lock(root: Path, name: str, *, within: float = 0.0) -> AbstractContextManager[None]:

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     import pytest
 
     from pytest_berth.api import Progress, Service
+    from pytest_berth.config.exports import Export
 
 _OUTSIDE = "outside pytest"
 # What concerns tests only: no test is there to be skipped, reported or audited.
@@ -75,11 +76,7 @@ class Project:
         Raises:
             SettingsError: A line of ``berth_export`` is wrong.
         """
-        used = {
-            name
-            for export in exports.parse(self.settings, self.services)
-            for name in export.placeholders
-        }
+        used = {name for export in self.exports() for name in export.placeholders}
         words = set(self.settings[core_options.AUTOUSE])
         return [
             each
@@ -87,6 +84,14 @@ class Project:
             if used & set(each.placeholders_for(self.settings))
             or not words.isdisjoint({each.name, each.prefix})
         ]
+
+    def exports(self) -> Sequence[Export]:
+        """Return the lines of ``berth_export``.
+
+        Raises:
+            SettingsError: One of them is wrong.
+        """
+        return exports.parse(self.settings, self.services)
 
     def in_question(self) -> list[Service]:
         """Return the services that the settings name or declare, else those that are installed."""
@@ -112,8 +117,7 @@ class Project:
         """
         if not names:
             return self._exported_at_least_one()
-        known = {each.prefix: each for each in self.services}
-        known |= {each.name: each for each in self.services}
+        known = self._by_name()
         unknown = [name for name in names if name not in known]
         if unknown:
             raise SettingsError(
@@ -122,6 +126,14 @@ class Project:
                 remedy=nearest(unknown[0], known),
             )
         return list(dict.fromkeys(known[name] for name in names))
+
+    def service(self, name: str) -> Service | None:
+        """Return the service with this name or prefix; None where there is none."""
+        return self._by_name().get(name)
+
+    def _by_name(self) -> dict[str, Service]:
+        of_prefix = {each.prefix: each for each in self.services}
+        return of_prefix | {each.name: each for each in self.services}
 
     def _exported_at_least_one(self) -> list[Service]:
         found = self.exported()

@@ -18,9 +18,11 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any, NamedTuple, TextIO
 
 from pytest_berth.api import Namespace
+from pytest_berth.config import exports
+from pytest_berth.config.exports import Export
 from pytest_berth.config.options import HTML, JSON, KEEP, KEEP_FAILED
 from pytest_berth.debug_log import debug, ignoring
-from pytest_berth.errors import DevelopmentError
+from pytest_berth.errors import DevelopmentError, nearest
 from pytest_berth.run.plugin_state import PLUGIN_STATE
 from pytest_berth.run.process_identity import Process
 from pytest_berth.standalone import development, project
@@ -28,9 +30,10 @@ from pytest_berth.standalone.servers import running
 from pytest_berth.waiting import now, wait_for
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
+    from pytest_berth.api import Service
     from pytest_berth.standalone.project import Project
     from pytest_berth.standalone.servers import Servers
 
@@ -109,6 +112,8 @@ class Supervisor:
         self._used = now()
         self._ended = threading.Event()
         self._slate = ExitStack()
+        self._environment = dict(opened.environment)
+        self._exports = [[each.variable, each.template] for each in self._berth.exports]
 
     def serve(self, teller: Teller) -> None:
         """Do what is asked for, until nobody uses the servers any more, or somebody ends them."""
@@ -152,16 +157,16 @@ class Supervisor:
         return now() - self._used >= self._keep
 
     def _answer(self, path: Path) -> None:
-        told: dict[str, Any] = {}
         try:
-            self._do(json.loads(path.read_text("utf-8")))
+            told = self._do(json.loads(path.read_text("utf-8")))
         except Exception as error:  # told to who has asked
             debug("%s: %r", path.name, error)
             told = development.of_error(error)
         path.unlink()
         development.write(self._registry.answer(path.stem), told)
 
-    def _do(self, asked: Mapping[str, Any]) -> None:
+    def _do(self, asked: Mapping[str, Any]) -> dict[str, Any]:
+        """Do what is asked for, and return what is told of it."""
         if asked["what"] == "end":
             self._end()
         elif asked["what"] == "keep":
@@ -171,12 +176,45 @@ class Supervisor:
             self._reset()
         elif asked["what"] == "seed":
             self._opened[asked["service"]].namespace.seed(asked["lines"])
+        elif asked["what"] == "export":
+            self._export(asked["lines"])
+            return {"environment": self._environment}
+        elif asked["what"] == "render":
+            return {"text": self._render(asked["text"])}
         else:
             raise DevelopmentError(
                 f"the development servers cannot {asked['what']}.",
                 why="another version of pytest-berth has started them",
                 remedy="pytest-berth down; pytest-berth up",
             )
+        return {}
+
+    def _export(self, lines: Sequence[Sequence[str]]) -> None:
+        """Make the environment anew: the project's file has changed meanwhile."""
+        made = [Export.of(variable, text, "berth_export") for variable, text in lines]
+        values = self._values()
+        ours = {name for each in self._services() for name in each.placeholders}
+        for each in made:
+            unknown = sorted((each.placeholders & ours) - values.keys())
+            if unknown:
+                raise _not_there(unknown[0])
+        self._environment = exports.render(made, values)
+        self._exports = [list(each) for each in lines]
+        self._note()
+
+    def _render(self, text: str) -> str:
+        made, values = Export.of("", text, "the command line"), self._values()
+        unknown = sorted(made.placeholders - values.keys())
+        if unknown:
+            raise _not_there(unknown[0], nearest(unknown[0], values))
+        return made.render(values)
+
+    def _values(self) -> Mapping[str, object]:
+        """Return what ``berth_export`` may use, as it takes formats."""
+        return {name: text for each in self._opened.values() for name, text in each.values.items()}
+
+    def _services(self) -> list[Service]:
+        return [each for each in self._found.services if each.name in self._opened]
 
     def _reset(self) -> None:
         """Put back what was there at the start; a server that was lost is made anew."""
@@ -197,18 +235,24 @@ class Supervisor:
             }
             for name, each in self._opened.items()
         }
-        values = {
-            name: text for each in self._opened.values() for name, text in each.values.items()
-        }
         told = {
             "project": str(self._found.root),
             "name": self._order.name,
-            "environment": dict(self._opened.environment),
+            "environment": self._environment,
+            "exports": self._exports,
             "services": services,
-            "values": {name: str(text) for name, text in values.items()},
+            "values": {name: str(text) for name, text in self._values().items()},
             "keep": self._keep,
         }
         development.write(self._registry.development, told)
+
+
+def _not_there(name: str, hint: str = "") -> DevelopmentError:
+    return DevelopmentError(
+        f"the development servers have no value for {{{name}}}.",
+        why="it was not known when they were started, or its service is not among them",
+        remedy=hint or "pytest-berth down; pytest-berth up",
+    )
 
 
 def _takes_seeds(namespace: Namespace) -> bool:

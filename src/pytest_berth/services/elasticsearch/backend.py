@@ -114,3 +114,9 @@ class Elasticsearch(SearchBackend):
     """The service ``elasticsearch``."""
 
     distribution = launch.ELASTICSEARCH
+
+    def prompt(self, values: Mapping[str, str]) -> Mapping[str, object]:
+        """Return the official client."""
+        from elasticsearch import Elasticsearch as Client
+
+        return {"client": Client(values["elasticsearch_url"])}

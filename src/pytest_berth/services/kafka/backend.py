@@ -86,6 +86,14 @@ class Kafka(Backend):
 
         return namespace.opened(server, worker)
 
+    def prompt(self, values: Mapping[str, str]) -> Mapping[str, object]:
+        """Return kafka-python's client for administration, and a consumer of no group."""
+        from pytest_berth.services.kafka.kafka_python import KafkaAdminClient, KafkaConsumer
+
+        address = values["kafka_bootstrap"]
+        consumer = KafkaConsumer(bootstrap_servers=address, auto_offset_reset="earliest")
+        return {"admin": KafkaAdminClient(bootstrap_servers=address), "consumer": consumer}
+
     def connection_errors(self) -> tuple[type[Exception], ...]:
         """Return what says that a connection has failed, or leads to another broker by now."""
         from pytest_berth.services.kafka.connection import ForeignBrokerError

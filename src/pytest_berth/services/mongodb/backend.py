@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from importlib import import_module
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pytest_berth.api import Backend
 from pytest_berth.services.mongodb import launch, urls
@@ -78,6 +78,13 @@ class MongoDB(Backend):
         from pytest_berth.services.mongodb import namespace
 
         return namespace.opened(server, worker)
+
+    def prompt(self, values: Mapping[str, str]) -> Mapping[str, object]:
+        """Return pymongo's client, and the database."""
+        from pymongo import MongoClient
+
+        client: MongoClient[Any] = MongoClient(values["mongo_url"])
+        return {"client": client, "database": client[values["mongo_db"]]}
 
     def connection_errors(self) -> tuple[type[Exception], ...]:
         """Return what pymongo raises when a connection fails."""

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-from pytest_berth.api import Backend
+from pytest_berth.api import Backend, Client
 from pytest_berth.services.mysql import launch
 
 if TYPE_CHECKING:
@@ -91,6 +92,32 @@ class MySQL(Backend):
         from pytest_berth.services.mysql import namespace
 
         return namespace.opened(server, worker)
+
+    def client(self, server: Server, name: str) -> Client:
+        """Return the command that opens the client, MariaDB's or MySQL's, in a database."""
+        from pytest_berth.services.mysql import urls
+
+        own, *arguments = urls.client(server, name)
+        there = [program for program in (own, "mariadb", "mysql") if shutil.which(program)]
+        return Client(
+            [next(iter(there), own), *arguments],
+            {"MYSQL_PWD": server.credentials.password},
+            "install a client (apt-get install mariadb-client, brew install mysql-client)",
+        )
+
+    def prompt(self, values: Mapping[str, str]) -> Mapping[str, object]:
+        """Return a connection of PyMySQL, in autocommit."""
+        import pymysql
+
+        connection = pymysql.connect(
+            host=values["mysql_host"],
+            port=int(values["mysql_port"]),
+            user=values["mysql_user"],
+            password=values["mysql_password"],
+            database=values["mysql_database"],
+            autocommit=True,
+        )
+        return {"connection": connection}
 
     def connection_errors(self) -> tuple[type[Exception], ...]:
         """Return what PyMySQL raises when a connection fails, and SQLAlchemy."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from contextlib import ExitStack, contextmanager
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -244,9 +245,14 @@ class WorkerDatabase(Namespace):
         failed = error_details.find(item, error)
         return error_details.masked(failed) if failed else {}
 
+    def shell_name(self) -> str:
+        """Return the name of the database, which `MySQL.client` takes."""
+        return self._database
+
     def shell(self, item: pytest.Item) -> str:
         """Return the command line of the client, and what is to be seen by it."""
-        command = urls.client(self._server, self._database)
+        *words, database = urls.client(self._server, self._database)
+        command = shlex.join([*words, "--password", database])
         return f"{command}\n{_UNCOMMITTED if self._is_rolled_back else _WHILE}"
 
     @property

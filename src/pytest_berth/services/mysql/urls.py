@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl, quote, unquote, urlencode, urlsplit
 
@@ -32,11 +31,17 @@ def url(server: Server, database: str, driver: str = DRIVER) -> str:
     return f"{scheme}://{given}@{host}:{server.port}/{quote(database, safe='')}{query}"
 
 
-def client(server: Server, database: str) -> str:
-    """Return the command line of the client, without the password."""
-    program = "mariadb" if "MariaDB" in server.version else "mysql"
-    at = f"--host={shlex.quote(server.host)} --port={server.port} --protocol=TCP"
-    return f"{program} {at} --user={shlex.quote(server.credentials.user)} --password {database}"
+def client(server: Server, database: str, program: str = "") -> list[str]:
+    """Return the command line of the client, without the password.
+
+    Args:
+        server: The server.
+        database: Its database.
+        program: The client; that of the server's own kind, when empty.
+    """
+    own = "mariadb" if "MariaDB" in server.version else "mysql"
+    at = [f"--host={server.host}", f"--port={server.port}", "--protocol=TCP"]
+    return [program or own, *at, f"--user={server.credentials.user}", database]
 
 
 def server(text: str, reason: str) -> Server:

@@ -88,6 +88,12 @@ class Postgres(Backend):
 
         return namespace.opened(server, worker)
 
+    def prompt(self, values: Mapping[str, str]) -> Mapping[str, object]:
+        """Return a connection of psycopg, in autocommit."""
+        import psycopg
+
+        return {"connection": psycopg.connect(values["pg_dsn"], autocommit=True)}
+
     def connection_errors(self) -> tuple[type[Exception], ...]:
         """Return what psycopg raises when a connection fails, and SQLAlchemy."""
         from pytest_berth.services.postgres.server.connection_errors import errors

@@ -75,6 +75,13 @@ class RabbitMQ(Backend):
 
         return namespace.opened(server, worker, prepare=self._has_own_vhosts)
 
+    def prompt(self, values: Mapping[str, str]) -> Mapping[str, object]:
+        """Return a connection of pika, and a channel."""
+        import pika
+
+        connection = pika.BlockingConnection(pika.URLParameters(values["rabbitmq_url"]))
+        return {"connection": connection, "channel": connection.channel()}
+
     def connection_errors(self) -> tuple[type[Exception], ...]:
         """Return what pika and the client of the API raise when a connection fails."""
         from pika.exceptions import AMQPConnectionError

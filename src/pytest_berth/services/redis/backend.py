@@ -83,6 +83,12 @@ class Redis(Backend):
 
         return namespace.opened(server, worker)
 
+    def prompt(self, values: Mapping[str, str]) -> Mapping[str, object]:
+        """Return redis-py's client."""
+        from redis import Redis as Client
+
+        return {"client": Client.from_url(values["redis_url"], decode_responses=True)}
+
     def connection_errors(self) -> tuple[type[Exception], ...]:
         """Return what redis-py raises when a connection fails."""
         import redis

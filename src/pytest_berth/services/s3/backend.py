@@ -77,6 +77,21 @@ class S3(Backend):
 
         return namespace.opened(server, worker)
 
+    def prompt(self, values: Mapping[str, str]) -> Mapping[str, object]:
+        """Return boto3's client."""
+        from pytest_berth.services.s3 import clients
+
+        return {
+            "client": clients.client(
+                {
+                    "endpoint_url": values["s3_url"],
+                    "aws_access_key_id": values["s3_access_key"],
+                    "aws_secret_access_key": values["s3_secret_key"],
+                    "region_name": values["s3_region"],
+                }
+            )
+        }
+
     def connection_errors(self) -> tuple[type[Exception], ...]:
         """Return what boto3 and berth's own requests raise when a connection fails."""
         from http.client import HTTPException

@@ -120,6 +120,12 @@ class WireMockBackend(Backend):
 
         return namespace.opened(server, worker)
 
+    def prompt(self, values: Mapping[str, str]) -> Mapping[str, object]:
+        """Return the client that tests have, too."""
+        from pytest_berth.services.wiremock.client import WireMock
+
+        return {"client": WireMock(values["wiremock_url"])}
+
     def connection_errors(self) -> tuple[type[Exception], ...]:
         """Return what says that a connection has failed."""
         return (OSError,)
