@@ -58,24 +58,33 @@ def pytest_addoption(parser: pytest.Parser, pluginmanager: pytest.PytestPluginMa
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_load_initial_conftests(
-    early_config: pytest.Config, parser: pytest.Parser
+    early_config: pytest.Config, parser: pytest.Parser, args: list[str]
 ) -> Iterator[None]:
-    """Read the settings and set the application's environment, before conftest files."""
+    """Read the settings and set the application's environment, before conftest files.
+
+    Afterwards, when these have added their flags, those that nobody knows are told.
+    """
     is_active = bool(manifest.others()) or manifest.is_anything_set(early_config)
     early_config.stash[_IS_ACTIVE] = is_active
     given = early_config.known_args_namespace
     if not is_active:
-        return (yield)
-    from pytest_berth import activation
+        result = yield
+    else:
+        from pytest_berth import activation
 
-    berth = activation.activate(early_config, parser)
-    if not (given.help or given.berth_stop):
-        activation.prepare(berth)
-    try:
-        return (yield)
-    except Exception as error:
-        activation.explain_import(berth, error)
-        raise
+        berth = activation.activate(early_config, parser)
+        if not (given.help or given.berth_stop):
+            activation.prepare(berth)
+        try:
+            result = yield
+        except Exception as error:
+            activation.explain_import(berth, error)
+            raise
+    if any(each.startswith("--berth") for each in args):
+        from pytest_berth.config import flags
+
+        flags.refuse_unknown(parser, args)
+    return result
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -107,7 +107,7 @@ def test_it_tells_what_is_wrong_and_what_to_do(project: Project, tmp_path: Path)
 
     assert status == 2
     (unknown,) = about(lines, "versions", "failure")
-    assert unknown.startswith("there is no service 'psotgres'\nuse one of: postgres, redis")
+    assert unknown.startswith("there is no service 'psotgres'\ndid you mean 'postgres'?")
     (wrong,) = about(lines, "settings", "failure")
     assert "berth_start_timeout has a value that cannot be used.\n'soon'" in wrong
     taken, version = about(lines, "postgres", "failure")

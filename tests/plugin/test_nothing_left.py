@@ -12,6 +12,7 @@ import psutil
 import psycopg
 import pytest
 
+from conftest import TIMEOUT
 from marks import slow
 from pytest_berth import wait_for
 from temporary import open_home
@@ -280,4 +281,42 @@ def test_ctrl_c_leaves_nothing(
     assert "KeyboardInterrupt" in (project.root / "output").read_text()
     if source == "container":
         assert containers_of(project) == []
+    nothing_left(temporary)
+
+
+def test_a_second_ctrl_c_while_servers_end_leaves_the_rest_to_the_reaper(
+    project: Project, temporary: Path, require_source: Callable[[str], None]
+) -> None:
+    require_source("local")
+    project.ini("berth_source = local")
+    project.write(
+        conftest="""
+            import os, signal
+            from pytest_berth.run.server_manager import Manager
+
+            def interrupted(self):
+                os.kill(os.getpid(), signal.SIGINT)
+                stop(self)
+
+            stop, Manager.stop = Manager.stop, interrupted
+        """,
+        test_it="""
+            def test_it(redis_client):
+                raise KeyboardInterrupt
+        """,
+    )
+
+    ended = subprocess.run(
+        [sys.executable, "-m", "pytest", *project.arguments()],
+        cwd=project.root,
+        capture_output=True,
+        text=True,
+        timeout=TIMEOUT,
+        check=False,
+    )
+
+    assert ended.returncode == pytest.ExitCode.INTERRUPTED, ended.stdout + ended.stderr
+    assert "berth: interrupted while servers were ended: the reaper ends the rest" in ended.stdout
+    assert "Traceback" not in ended.stderr
+    wait_for(lambda: not left_in(temporary), 60, message="what the reaper removes")
     nothing_left(temporary)

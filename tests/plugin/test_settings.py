@@ -35,6 +35,15 @@ def test_a_setting_of_pytest_ini_is_shown_with_its_origin(unit: Project) -> None
     unit.run().stdout.fnmatch_lines(["berth: berth_order = none (pytest.ini)", "*1 passed*"])
 
 
+def test_a_misspelt_flag_is_told_with_the_nearest_one(unit: Project) -> None:
+    told = refusal(unit.run("--berth-pg-sorce=local"))
+    assert "there is no flag --berth-pg-sorce: did you mean -o berth_pg_source=...?" in told
+    told = refusal(unit.run("--berth-kep", "1h"))
+    assert "there is no flag --berth-kep: did you mean --berth-keep?" in told
+    unit.write(conftest="def pytest_addoption(parser): parser.addoption('--berthing')")
+    unit.run("--berthing=1").assert_outcomes(passed=1)
+
+
 def test_without_settings_the_header_says_so(unit: Project) -> None:
     unit.run().stdout.fnmatch_lines(["berth: no settings, all defaults", "*1 passed*"])
 

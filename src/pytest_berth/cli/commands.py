@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 import signal
 import sys
 from importlib import metadata
@@ -26,10 +27,10 @@ from pytest_berth.cli import (
     up,
     url,
 )
-from pytest_berth.errors import BerthError
+from pytest_berth.errors import BerthError, nearest
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
 # In the order in which --help lists them: what people use first.
 _COMMANDS = (
@@ -46,13 +47,14 @@ def make_parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True)
     for each in _COMMANDS:
         each.add(commands)
+    parser.set_defaults(commands=commands.choices)
     return parser
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line."""
     words, instead = _apart(sys.argv[1:] if arguments is None else arguments)
-    given = make_parser().parse_args(words, argparse.Namespace(instead=instead))
+    given = _parsed(words, instead)
     try:
         given.run(given)
     except BerthError as error:
@@ -63,6 +65,29 @@ def main(arguments: Sequence[str] | None = None) -> None:
         sys.exit(130)  # as shells tell of it
     except BrokenPipeError:
         sys.exit(1)  # who reads has seen enough
+
+
+def _parsed(words: Sequence[str], instead: Sequence[str]) -> argparse.Namespace:
+    """Return the arguments; for a name that is not known, the nearest one is told."""
+    parser = make_parser()
+    commands = _commands_of(parser)
+    word = next(iter(words), "")
+    if word and not word.startswith("-") and word not in commands:
+        parser.error(f"there is no command {word!r}: {nearest(word, commands)}")
+    given, unknown = parser.parse_known_args(words, argparse.Namespace(instead=instead))
+    if unknown:
+        command = commands.get(word, parser)
+        flag = unknown[0].partition("=")[0]
+        known = re.findall(r"--[a-z][a-z-]+", command.format_help())
+        hint = f": {nearest(flag, known)}" if flag.startswith("-") else ""
+        command.error(f"{unknown[0]!r} is not known{hint}")
+    return given
+
+
+def _commands_of(parser: argparse.ArgumentParser) -> Mapping[str, argparse.ArgumentParser]:
+    found = parser.get_default("commands")
+    assert isinstance(found, dict)
+    return found
 
 
 def _apart(words: Sequence[str]) -> tuple[Sequence[str], Sequence[str]]:

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 from pytest_berth.cli import parts
 from pytest_berth.config import options as core_options
 from pytest_berth.debug_log import ignoring
-from pytest_berth.errors import BerthError
+from pytest_berth.errors import BerthError, nearest
 from pytest_berth.services import discovery
 from pytest_berth.sources.choose import Sources
 from pytest_berth.standalone import project
@@ -125,10 +125,8 @@ class Checks:
             yield _failure("versions", problem)
         unknown = set(self.names) - {n for each in self._services for n in (each.name, each.prefix)}
         for name in sorted(unknown):
-            known = ", ".join(each.name for each in self._services)
-            yield Line(
-                "versions", "failure", f"there is no service {name!r}", f"use one of: {known}"
-            )
+            known = [each.name for each in self._services]
+            yield Line("versions", "failure", f"there is no service {name!r}", nearest(name, known))
 
     def _settings(self) -> Iterator[Line]:
         found = self._project
