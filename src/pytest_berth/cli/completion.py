@@ -24,7 +24,11 @@ _pytest_berth() {{
 }}
 complete -o default -F _pytest_berth pytest-berth
 """
-_ZSH = "autoload -U +X bashcompinit && bashcompinit\n"
+# Loads zsh's completion where ~/.zshrc has not; directories of others are passed over.
+_ZSH = """\
+(( $+functions[compdef] )) || { autoload -U +X compinit && compinit -i; }
+autoload -U +X bashcompinit && bashcompinit
+"""
 
 
 def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -61,7 +65,7 @@ def _bash(words: Mapping[str, Sequence[str]]) -> str:
 
 
 def _fish(words: Mapping[str, Sequence[str]]) -> str:
-    lines = [f"complete -c pytest-berth -n __fish_use_subcommand -a '{' '.join(words)}'"]
+    lines = [f"complete -c pytest-berth -n __fish_use_subcommand -f -a '{' '.join(words)}'"]
     for name, some in words.items():
         begin = f"complete -c pytest-berth -n '__fish_seen_subcommand_from {name}'"
         lines += [f"{begin} -l {each[2:]}" for each in some if each.startswith("--")]
