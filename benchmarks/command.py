@@ -137,7 +137,8 @@ def _doctor(settings: Mapping[str, str]) -> float:
 
 
 def _of_berth(place: Path, settings: Mapping[str, str]) -> Mapping[str, str]:
-    return {"BERTH_EXPORT": "DATABASE_URL = {pg_url}", "TMPDIR": str(place), **settings}
+    own = {"BERTH_CACHE": str(place / "cache"), "TMPDIR": str(place)}
+    return {"BERTH_EXPORT": "DATABASE_URL = {pg_url}", **own, **settings}
 
 
 def _uvicorn(port: int) -> list[str]:
