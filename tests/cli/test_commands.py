@@ -10,6 +10,7 @@ from pytest_berth.cli import commands
 @pytest.mark.parametrize(
     ("words", "told"),
     [
+        ((), "tell what is found on this machine"),
         (("dwon",), "there is no command 'dwon': did you mean 'down'?"),
         (("up", "--nmae", "demo"), "'--nmae' is not known: did you mean '--name'?"),
         (("prune", "--snapshot=1"), "ignored explicit argument"),

@@ -41,10 +41,16 @@ _COMMANDS = (
 
 def make_parser() -> argparse.ArgumentParser:
     """Return the parser of the command line, with a parser for each command."""
-    parser = argparse.ArgumentParser(prog="pytest-berth", description=__doc__)
+    parser = argparse.ArgumentParser(
+        prog="pytest-berth",
+        description="The servers of a project's tests, outside of tests: for development, for"
+        " scripts, and to find out what is wrong.",
+        epilog="examples: pytest-berth doctor; pytest-berth run -- uvicorn app:app --reload;"
+        " pytest-berth up --help",
+    )
     version = f"%(prog)s {metadata.version('pytest-berth')}"
     parser.add_argument("--version", action="version", version=version)
-    commands = parser.add_subparsers(required=True)
+    commands = parser.add_subparsers(required=True, metavar="command")
     for each in _COMMANDS:
         each.add(commands)
     parser.set_defaults(commands=commands.choices)
@@ -72,6 +78,9 @@ def _parsed(words: Sequence[str], instead: Sequence[str]) -> argparse.Namespace:
     parser = make_parser()
     commands = _commands_of(parser)
     word = next(iter(words), "")
+    if not words:
+        parser.print_help(sys.stderr)
+        sys.exit(2)
     if word and not word.startswith("-") and word not in commands:
         parser.error(f"there is no command {word!r}: {nearest(word, commands)}")
     given, unknown = parser.parse_known_args(words, argparse.Namespace(instead=instead))
