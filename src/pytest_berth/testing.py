@@ -660,9 +660,9 @@ class Project:
         assert lines, "the run has started no server"
         for line in lines:
             wait_for(partial(_is_silent, line), _ENDS_WITHIN, message=f"the end of {line}")
-        command = [sys.executable, "-m", "pytest_berth.cli", "ps"]
-        listed = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-        assert lines[0].split()[0] not in listed, listed
+        # Its reaper may be at it yet.
+        run_id = lines[0].split()[0]
+        wait_for(partial(_is_not_listed, run_id), _ENDS_WITHIN, message=f"the end of {run_id}")
 
     @property
     def root(self) -> Path:
@@ -677,6 +677,12 @@ class Project:
     def _used(self, code: str) -> tuple[str, ...]:
         words = re.findall(r"\w+", code)
         return tuple(name for name in sorted(self._suite.service.fixtures) if name in words)
+
+
+def _is_not_listed(run_id: str) -> bool:
+    """Tell whether ``pytest-berth ps`` lists nothing of a run any more."""
+    command = [sys.executable, "-m", "pytest_berth.cli", "ps"]
+    return run_id not in subprocess.run(command, capture_output=True, text=True, check=True).stdout
 
 
 def _is_silent(line: str) -> bool:

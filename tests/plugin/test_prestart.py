@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import docker
 import pytest
 
-from marks import slow
+from marks import slow, usual
 from pytest_berth import wait_for
 from temporary import open_home
 
@@ -84,7 +84,8 @@ def temporary(
         project.conftest(CONFTEST)
         yield directory
         # Every test of this module: what a run has begun, it has ended or undone.
-        assert left_in(directory) == []
+        # Where the server is a container, the run's reaper may be at it yet.
+        wait_for(lambda: not left_in(directory), 60)
 
 
 def left_in(directory: Path) -> list[Path]:
@@ -686,7 +687,7 @@ MOMENTS = {
 }
 
 
-@pytest.mark.parametrize("moment", MOMENTS)
+@pytest.mark.parametrize("moment", usual(MOMENTS, "launched, and nobody told", "template"))
 @pytest.mark.parametrize("source", ["local", *slow("container")])
 def test_a_worker_that_dies_while_it_starts_a_server_leaves_the_next_one_able_to(
     project: Project,
@@ -724,4 +725,6 @@ def test_a_worker_that_dies_while_it_starts_a_server_leaves_the_next_one_able_to
     if source == "container":
         run_id = (project.root / "database").read_text().split("_")[1]
         with closing(docker.from_env()) as client:
-            assert client.containers.list(all=True, filters={"name": f"berth-{run_id}"}) == []
+            named = {"name": f"berth-{run_id}"}
+            # The run's reaper may be at it yet.
+            wait_for(lambda: not client.containers.list(all=True, filters=named, sparse=True), 60)
