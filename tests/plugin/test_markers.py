@@ -1,10 +1,14 @@
-"""The marker ``berth_pg``: what is wrong about one is told before the first test, once."""
+"""Markers: what is wrong about one is told before the first test, once."""
 
 from __future__ import annotations
 
+import inspect
+import re
 from typing import TYPE_CHECKING
 
 import pytest
+
+from pytest_berth.services import discovery
 
 if TYPE_CHECKING:
     from conftest import Project
@@ -225,3 +229,22 @@ def test_a_wrong_marker_on_a_test_without_postgres_is_a_usage_error(marked: Proj
         """
     )
     assert "has no argument 'isolaton'" in refusal(marked.run())
+
+
+def test_a_wrong_name_or_value_in_any_services_marker_is_told(marked: Project) -> None:
+    tests, told = [], []
+    for service in discovery.ours():
+        arguments = inspect.signature(service.marker.signature).parameters
+        given = ["wrong=1", *(f"{name}={value!r}" for name in arguments for value in (-7, ["a b"]))]
+        for number, argument in enumerate(given):
+            name = f"test_{service.name}_{number}"
+            tests.append(
+                f"@pytest.mark.{service.marker.name}({argument})\n"
+                f"def {name}({service.address}): pass\n"
+            )
+            told.append(f"test_marked.py::{name}")
+    marked.write(test_marked="\n".join(["import pytest\n", *tests]))
+    text = refusal(marked.run())
+    for place in told:
+        assert len(re.findall(rf"{place}\b", text)) == 1, (place, text)
+    assert "unknown isolation -7.\n  why: @pytest.mark.berth_rabbitmq(isolation=...)" in text

@@ -9,7 +9,7 @@ from pytest_berth.config.common_options import RUN, TEST
 from pytest_berth.config.loading import SETTINGS
 from pytest_berth.config.options import EXPORT, SOURCE
 from pytest_berth.debug_log import debug
-from pytest_berth.errors import MissingExtraError, ServiceError, SettingsError
+from pytest_berth.errors import MissingExtraError, ServiceError, SettingsError, nearest
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -57,8 +57,16 @@ def check(
 def _check_marker(service: Service, item: pytest.Item) -> None:
     given = markers.read(item, service.marker.signature)
     service.marker.signature(**given)
+    for argument, values in service.marker.values.items():
+        value = given.get(argument)
+        if value is not None and value not in values:
+            raise SettingsError(
+                f"unknown {argument} {value!r}.",
+                why=f"@pytest.mark.{service.marker.name}({argument}=...) at {item.nodeid}",
+                remedy=nearest(str(value), values),
+            )
     scope = given.get("scope")
-    if scope not in {None, TEST}:
+    if scope not in (None, TEST):  # not a set: a list cannot be looked up there
         raise SettingsError(
             f"a marker cannot set the scope {scope!r}.",
             why=f"@pytest.mark.{service.marker.name}(scope=...) at {item.nodeid}; who shares a"

@@ -5,6 +5,7 @@ It is always loaded, also where no test needs a server, so this module and what 
 
 from __future__ import annotations
 
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pytest_berth.config import common_options as common
@@ -23,10 +24,12 @@ class Marker(NamedTuple):
     Attributes:
         signature: A function of that name whose arguments are the marker's.
         line: How ``pytest --markers`` tells of it.
+        values: What an argument may be, where that is one of a few words; ``scope`` is known.
     """
 
     signature: Callable[..., Any]
     line: str
+    values: Mapping[str, Sequence[str]] = MappingProxyType({})
 
     @property
     def name(self) -> str:

@@ -43,7 +43,13 @@ def topics_of(item: pytest.Item) -> tuple[str, ...]:
     """
     marker = berth_kafka(**markers.read(item, berth_kafka))
     try:
-        own = [topic_name(str(topic)) for topic in marker.topics]
+        own = [topic_name(topic) for topic in marker.topics]
+    except TypeError:
+        raise SettingsError(
+            f"topics are given as {marker.topics!r}, which are no names.",
+            why=f"@pytest.mark.berth_kafka(topics=...) at {item.nodeid}",
+            remedy="use a name, or several: topics=['orders', 'payments']",
+        ) from None
     except ValueError as error:
         raise SettingsError(
             "a topic has a name that Kafka does not allow.",

@@ -113,4 +113,5 @@ def berth_rabbitmq(*, isolation: str | None = None) -> RabbitMarker:
 MARKER = Marker(
     berth_rabbitmq,
     "berth_rabbitmq(isolation=None): isolation='vhost' gives the test a virtual host of its own",
+    {"isolation": (PURGE, VHOST)},
 )
