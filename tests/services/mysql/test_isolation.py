@@ -292,3 +292,78 @@ def test_what_berth_sends_in_other_workers_databases_is_no_ddl_of_a_test(seeded:
     )
     result = seeded.run("-v", "-p", "no:randomly")
     result.assert_outcomes(passed=1)
+
+
+def test_sequences_of_mariadb_are_each_workers_own_and_stand_where_they_stood(
+    project: Project,
+) -> None:
+    (project.root / "schema.sql").write_text(
+        """
+        CREATE SEQUENCE numbers;
+        CREATE SEQUENCE down START WITH 9 INCREMENT BY -2 MINVALUE 1 MAXVALUE 9 NOCACHE CYCLE;
+        CREATE TABLE notes (id int DEFAULT NEXTVAL(numbers) PRIMARY KEY, what varchar(9));
+        CREATE VIEW lasts AS SELECT id FROM notes;
+        INSERT INTO notes (what) VALUES ('one'), ('two');
+        """
+    )
+    project.ini("berth_mysql_schema = schema.sql")
+    project.write(
+        test_it="""
+        import pytest
+        from sqlalchemy import text
+
+        def value(connection, sql):
+            return connection.execute(text(sql)).scalar()
+
+        def use(connection, expected):
+            connection.execute(text("INSERT INTO notes (what) VALUES ('more')"))
+            assert value(connection, "SELECT MAX(id) FROM notes") == expected
+            assert value(connection, "SELECT NEXTVAL(numbers)") == expected + 1
+            assert value(connection, "SELECT NEXTVAL(down)") == 9
+
+        @pytest.mark.parametrize("number", range(2))
+        def test_committed(mysql_engine, number):
+            with mysql_engine.begin() as connection:
+                use(connection, 3)
+
+        @pytest.mark.parametrize("number", range(2))
+        def test_rolled_back(mysql_session, number):
+            use(mysql_session, 3)
+
+        @pytest.mark.parametrize(
+            "change",
+            [
+                "ALTER SEQUENCE numbers INCREMENT BY 5",
+                "DROP SEQUENCE numbers",
+                "SELECT SETVAL(numbers, 77)",
+                "CREATE SEQUENCE another",
+            ],
+        )
+        def test_changed(mysql_engine, change):
+            with mysql_engine.begin() as connection:
+                use(connection, 3)
+                connection.execute(text(change))
+
+        def test_template_is_not_used(mysql_engine):
+            with mysql_engine.begin() as connection:
+                use(connection, 3)
+                told = connection.execute(text("SHOW CREATE TABLE notes")).one()[1]
+                assert f"nextval(`{mysql_engine.url.database}`.`numbers`)" in told
+
+        @pytest.fixture(scope="class")
+        def more(mysql_engine):
+            with mysql_engine.begin() as connection:
+                connection.execute(text("INSERT INTO notes (what) VALUES ('wide')"))
+
+        class TestWide:
+            @pytest.mark.parametrize("number", range(2))
+            def test_it(self, more, mysql_engine, number):
+                with mysql_engine.begin() as connection:
+                    use(connection, 4)
+
+        def test_after_it(mysql_engine):
+            with mysql_engine.begin() as connection:
+                use(connection, 3)
+        """
+    )
+    project.run().assert_outcomes(passed=12)

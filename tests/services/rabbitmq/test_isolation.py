@@ -57,6 +57,8 @@ SEEDED = """
             assert not method.redelivered
 """
 CHANGES = """
+    import datetime, decimal
+
     from shared import connect
 
     LEFT = []
@@ -92,6 +94,11 @@ CHANGES = """
     def bind(channel, url, api):
         channel.queue_unbind("work", "orders", "order.*")
         channel.queue_bind("dead", "orders", "#", arguments={"a": 1})
+        # As they are told, several are alike, and not what was sent.
+        at = datetime.datetime.fromtimestamp(1, datetime.timezone.utc)
+        for value in (at, 2**40, True, None, b"raw", {"n": [at, {"x": b"1"}]}):
+            channel.queue_bind("dead", "orders", "a~/%", arguments={"value": value})
+            channel.exchange_bind("amq.fanout", "orders", "", arguments={"value": value})
 
     def declare(channel, url, api):
         channel.queue_declare("new")

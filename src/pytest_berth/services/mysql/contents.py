@@ -17,7 +17,7 @@ from pymysql.constants import ER
 
 from pytest_berth.debug_log import debug
 from pytest_berth.errors import NotRestoredError
-from pytest_berth.services.mysql import run_databases, saved_rows
+from pytest_berth.services.mysql import run_databases, saved_rows, sequences
 from pytest_berth.services.mysql.connections import quoted
 
 if TYPE_CHECKING:
@@ -118,11 +118,11 @@ _ATTEMPTS = 3
 
 
 class Rows(NamedTuple):
-    """What a table held.
+    """What a table held, or where a sequence stood.
 
     Attributes:
         copy: The quoted name of the table that has the same rows; empty where it held none.
-        number: Where its AUTO_INCREMENT stood; None where it has none.
+        number: Where its AUTO_INCREMENT stood, or the sequence; None where it has none.
     """
 
     copy: str
@@ -217,6 +217,8 @@ class Contents:
         numbers = self._numbers(changed)
         for table in changed:
             self._held[table] = Rows(self._copy(table), numbers.get(table))
+        for name, number in self._moved_sequences(self._held).items():
+            self._held[name] = Rows("", self._settled(name, number))
         return self.held
 
     def restore(self, before: Mapping[str, Rows]) -> None:
@@ -227,7 +229,8 @@ class Contents:
         """
         only_numbers, self.rows_are_back = self.rows_are_back, False
         changed, inserted = self._changed()
-        changed |= {table for table, rows in self._held.items() if before.get(table) != rows}
+        self._put_back_sequences(before)
+        changed |= {table for table in self._tables if before.get(table) != self._held[table]}
         self.dirty |= changed
         changed = (changed | self._uncounted) & before.keys()  # others are gone with their clone
         if not changed:
@@ -239,6 +242,39 @@ class Contents:
             changed = (changed | self._moved(self._look()[0])) & before.keys() - self._triggered
         self._at_last(lambda: self._put_back(changed, before, inserted, only_numbers))
         self._held = dict(before)
+
+    def _put_back_sequences(self, before: Mapping[str, Rows]) -> None:
+        moved = self._moved_sequences(before)
+        if moved:
+            back = [sequences.restart(self._database, e, before[e].number or 0) for e in moved]
+            self._at_last(lambda: self._send_ddl(back))
+        self.dirty |= moved.keys()
+        self._held |= {name: before[name] for name in self._sequences if name in before}
+
+    def _moved_sequences(self, before: Mapping[str, Rows]) -> dict[str, int]:
+        """Return where those sequences stand that do not stand where they stood."""
+        found = sequences.standing(self._connection, self._database, self._sequences)
+        return {
+            name: number
+            for name, number in found.items()
+            if name in before and before[name].number != number
+        }
+
+    def _settled(self, name: str, number: int) -> int:
+        """Return a sequence's next number, and let the sequence tell it.
+
+        Where a fixture's open transaction has used it, numbers that were taken ahead are left out.
+        """
+        taken = sequences.take(self._connection, self._database, name)
+        if taken is None:
+            return number
+        try:
+            self._send_ddl([sequences.restart(self._database, name, taken)])
+        except pymysql.OperationalError as error:
+            if error.args[0] not in _LOCKED:
+                raise
+            return number
+        return taken
 
     def _put_back(
         self,
@@ -317,16 +353,16 @@ class Contents:
         self._counted = found
         if ddl is None or ddl != self._ddl_seen:
             self._ddl_seen = ddl
-            if self._read_structure() != self._structure:
+            if self._read_structure() != self._structure or self._read_shapes() != self._shapes:
                 debug("mysql: the structure of %s was changed: it is cloned anew", self._database)
                 self._at_last(self._remake)
-            return Changed(set(self._held), set())
+            return Changed(set(self._tables), set())
         return Changed(changed | self._cascaded(changed), inserted)
 
     def _moved(self, counts: Mapping[str, Written] | None) -> set[str]:
         if counts is None or self._counted is None:
-            return set(self._held)
-        return {table for table, _ in counts.items() ^ self._counted.items()} & self._held.keys()
+            return set(self._tables)
+        return {table for table, _ in counts.items() ^ self._counted.items()} & self._tables
 
     def _inserted(self, counts: Mapping[str, Written] | None) -> set[str]:
         if counts is None or self._counted is None:
@@ -370,7 +406,12 @@ class Contents:
             table: Rows(f"{origin}.{quoted(table)}" if table in filled else "", numbers.get(table))
             for table in tables
         }
+        self._tables = frozenset(tables)
+        self._sequences = sequences.names(connection, self._database)
+        standing = sequences.standing(connection, self._database, self._sequences)
+        self._held |= {each: Rows("", number) for each, number in standing.items()}
         self._structure = self._read_structure()
+        self._shapes = self._read_shapes()
         self._counted, self._ddl_seen = self._look()
 
     def _copy(self, table: str) -> str:
@@ -467,6 +508,9 @@ class Contents:
 
     def _read_structure(self) -> list[Any]:
         return sorted(self._connection.rows(_STRUCTURE.format(self._name)))
+
+    def _read_shapes(self) -> list[Any]:
+        return sequences.shapes(self._connection, self._database, self._sequences)
 
     def _at_last(self, work: Callable[[], None]) -> None:
         """Do something for which transactions that a test has left may have to be ended."""

@@ -12,7 +12,7 @@ import pymysql
 from pymysql.constants import ER
 
 from pytest_berth.errors import IsolationError
-from pytest_berth.services.mysql import connections
+from pytest_berth.services.mysql import connections, sequences
 from pytest_berth.services.mysql.connections import quoted
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ _DENIED = {ER.DBACCESS_DENIED_ERROR, ER.ACCESS_DENIED_ERROR, ER.SPECIFIC_ACCESS_
 _OF_RUN = "SELECT schema_name FROM information_schema.schemata WHERE LEFT(schema_name, %s) = %s"
 _TABLES = """
 SELECT table_name, table_type FROM information_schema.tables WHERE table_schema = %s
-ORDER BY table_type = 'VIEW', table_name
+ORDER BY table_type = 'VIEW', table_type <> 'SEQUENCE', table_name
 """
 _COLUMNS = """
 SELECT table_name, column_name FROM information_schema.columns
@@ -89,7 +89,7 @@ def empty(connection: Connection, database: str) -> None:
     place = quoted(database)
     statements = ["SET foreign_key_checks = 0"]
     kinds = {"VIEW": "VIEW", "SEQUENCE": "SEQUENCE"}
-    for table, kind in connection.rows(_TABLES, (database,)):
+    for table, kind in reversed(connection.rows(_TABLES, (database,))):
         statements.append(f"DROP {kinds.get(kind, 'TABLE')} {place}.{quoted(table)}")
     for kind, routine in connection.rows(_ROUTINES, (database,)):
         statements.append(f"DROP {kind} {place}.{quoted(routine)}")
@@ -104,14 +104,19 @@ def clone(connection: Connection, template: str, database: str) -> None:
     MySQL copies no database: each object is told by ``SHOW CREATE``, and made again.
     """
     # Views and triggers come last: the rows are there, and nothing is done with them a second time.
+    # Sequences come first: columns take their defaults from them.
     tables, views = [], []
     known = columns(connection, template)
+    standing = sequences.standing(connection, template, sequences.names(connection, template))
     for table, kind in connection.rows(_TABLES, (template,)):
         statement = _made(connection, f"{_show(kind)} {quoted(template)}.{quoted(table)}", 1)
+        statement = statement.replace(f"{quoted(template)}.", f"{quoted(database)}.")
         if kind == "VIEW":
-            views.append(statement.replace(quoted(template), quoted(database)))
+            views.append(statement)
             continue
         tables.append(statement)
+        if kind == "SEQUENCE":
+            tables.append(sequences.restart(database, table, standing[table]))
         if kind == "BASE TABLE":
             names = ", ".join(map(quoted, known[table]))
             place, origin = quoted(table), f"{quoted(template)}.{quoted(table)}"

@@ -11,7 +11,7 @@ from pytest_berth.run.once_per_run import once
 from pytest_berth.run.plugin_state import PLUGIN_STATE
 from pytest_berth.schema import Target
 from pytest_berth.schema.apply import apply
-from pytest_berth.services.mysql import connections, run_databases, urls
+from pytest_berth.services.mysql import connections, run_databases, sequences, urls
 from pytest_berth.services.mysql.options import SCHEMA, SEED
 from pytest_berth.services.mysql.schema import parse
 from pytest_berth.services.mysql.service import MYSQL
@@ -63,6 +63,8 @@ def build(
     with connections.connected(server) as connection:
         run_databases.create(connection, database)
     run(berth, steps, server, database, environment)
+    with connections.connected(server) as connection:
+        sequences.settle(connection, database)
 
 
 def build_once(

@@ -111,7 +111,7 @@ def _definitions(
         yield (EXCHANGE, exchange["name"]), exchange
     for binding in told.get("bindings", ()):
         if binding["destination_type"] != QUEUE or not _is_exclusive(queues, binding):
-            yield _of_binding(binding), binding
+            yield of_binding(binding), binding
     for policy in told.get("policies", ()):
         yield (POLICY, policy["name"]), policy
     for parameter in told.get("parameters", ()):
@@ -124,7 +124,8 @@ def _is_exclusive(queues: Mapping[str, Mapping[str, Any]], binding: Mapping[str,
     return bool(queues.get(binding["destination"], {}).get("exclusive"))
 
 
-def _of_binding(binding: Mapping[str, Any]) -> Key:
+def of_binding(binding: Mapping[str, Any]) -> Key:
+    """Return the key of a binding, as the API tells of it."""
     names = ("source", "destination_type", "destination", "routing_key")
     arguments = json.dumps(binding["arguments"], sort_keys=True)
     return (BINDING, *(binding[name] for name in names), arguments)

@@ -23,10 +23,11 @@ from pytest_berth.services.rabbitmq.look import (
     connections,
     look_at,
     named,
+    of_binding,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from pytest_berth.services.rabbitmq.amqp import Connection
     from pytest_berth.services.rabbitmq.look import Key, Look, State
@@ -41,6 +42,9 @@ _SECTIONS = {
     POLICY: "policies",
     PARAMETER: "parameters",
 }
+# What bindings lead to, as paths call it.
+_KINDS = {QUEUE: "q", EXCHANGE: "e"}
+_NO_ARGUMENTS = "{}"
 # Parameters that have a path of their own.
 _OWN_PATH = {"operator_policy": "operator-policies", "vhost-limits": "vhost-limits"}
 
@@ -161,10 +165,30 @@ class VhostState:
         names = {(key[0], key[1]) for key in keys if key[0] in {QUEUE, EXCHANGE}}
         # A binding goes with what it is from, or to.
         bindings = [key for key in keys if key[0] == BINDING and not _ends(key) & names]
+        properties = self._properties([key for key in bindings if key[-1] != _NO_ARGUMENTS])
         for key in bindings:
-            _unbind(self.connection.channel(), key)
+            if key not in properties:
+                _unbind(self.connection.channel(), key)
+        self.management.ask_all(
+            [
+                _unbinding(self.vhost, key, each)
+                for key, found in properties.items()
+                for each in found
+            ]
+        )
         # Each takes some milliseconds; the API deletes several at once.
         self.management.ask_all([each for key in keys for each in _removals(self.vhost, key)])
+
+    def _properties(self, bindings: Sequence[Key]) -> Mapping[Key, Sequence[str]]:
+        """Return what names each of the bindings in the API's paths.
+
+        By AMQP, a binding is removed by its very arguments, with their types, which are not told:
+        a time is told as a number.
+        """
+        found: dict[Key, list[str]] = {}
+        for each in self.management.ask(management.get("bindings", self.vhost)) if bindings else ():
+            found.setdefault(of_binding(each), []).append(each["properties_key"])
+        return {key: found[key] for key in bindings if key in found}
 
     def _import(self, before: State, gone: Iterable[Key]) -> None:
         """Import what is gone, with the bindings from and to it, which have gone with it."""
@@ -233,7 +257,7 @@ def _is_stream(look: Look, name: str) -> bool:
 
 
 def _removals(vhost: str, key: Key) -> Iterator[Request]:
-    """Yield the requests that remove something; none for a binding."""
+    """Yield the requests that remove something; none for a binding, see `_unbinding`."""
     if key[0] in {QUEUE, EXCHANGE}:
         yield management.delete(_SECTIONS[key[0]], vhost, key[1])
     elif key[0] == POLICY:
@@ -247,6 +271,12 @@ def _removals(vhost: str, key: Key) -> Iterator[Request]:
         yield management.delete(_OWN_PATH[key[1]], vhost, key[2])
     elif key[0] == PARAMETER:
         yield management.delete("parameters", key[1], vhost, key[2])
+
+
+def _unbinding(vhost: str, key: Key, properties: str) -> Request:
+    """Return the request that removes a binding."""
+    _, source, kind, destination, *_ = key
+    return management.delete("bindings", vhost, "e", source, _KINDS[kind], destination, properties)
 
 
 def _unbind(channel: Any, key: Key) -> None:
