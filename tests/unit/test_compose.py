@@ -210,6 +210,134 @@ services:
     ]
 
 
+def test_what_images_are_told_by_variables_and_commands_is_honoured(tmp_path: Path) -> None:
+    found = read(
+        tmp_path,
+        """
+services:
+  broker:
+    image: apache/kafka:4.1.0
+    environment:
+      KAFKA_NODE_ID: 7
+      KAFKA_LISTENER_SECURITY_PROTOCOL_MAP: PLAINTEXT:PLAINTEXT
+      KAFKA_ADVERTISED_LISTENERS: PLAINTEXT://localhost:9092
+      KAFKA_OFFSETS_TOPIC_REPLICATION_FACTOR: 3
+      KAFKA_AUTO_CREATE_TOPICS_ENABLE: "false"
+      KAFKA_A__B___C: 1
+      KAFKA_HEAP_OPTS: -Xmx1g
+      KAFKA_SASL_ENABLED_MECHANISMS: PLAIN
+  sql:
+    image: mysql:8.4
+    command: mysqld --sql-mode=ANSI_QUOTES --skip-log-bin --port 3307 --character-set-server utf8
+    environment: {MYSQL_ROOT_PASSWORD: a, MYSQL_DATABASE: b, MYSQL_ALLOW_EMPTY_PASSWORD: 1, OWN: 1}
+  cache: {image: "redis:8", command: redis-server --maxmemory 64mb --maxmemory-policy allkeys-lru}
+  files:
+    image: minio/minio
+    command: server /data --console-address :9001
+    environment: {MINIO_ROOT_USER: a, MINIO_ROOT_PASSWORD: b, MINIO_REGION: eu-west-1}
+  queue: {image: "rabbitmq:4", environment: {RABBITMQ_DEFAULT_USER: a, RABBITMQ_DEFAULT_VHOST: b}}
+  db: {image: "postgres:17", command: "sh -c fsync=off", x-berth: {scope: worker}}
+""",
+    )
+    presets = {name: preset.value for name, preset in found.presets.items()}
+    assert presets["berth_kafka_settings"] == ["auto.create.topics.enable = false", "a-b_c = 1"]
+    assert presets["berth_mysql_settings"] == [
+        "sql-mode = ANSI_QUOTES",
+        "skip-log-bin =",
+        "character-set-server = utf8",
+    ]
+    assert presets["berth_redis_settings"] == [
+        "maxmemory = 64mb",
+        "maxmemory-policy = allkeys-lru",
+    ]
+    assert presets["berth_s3_region"] == "eu-west-1"
+    assert presets["berth_pg_scope"] == "worker"
+    has_own = "(berth has its own, and tells the application by berth_export)"
+    assert found.left == [
+        "broker.environment.KAFKA_HEAP_OPTS",
+        "broker.environment.KAFKA_SASL_ENABLED_MECHANISMS",
+        "sql.environment.OWN",
+        f"sql.environment.MYSQL_DATABASE, MYSQL_ROOT_PASSWORD {has_own}",
+        "sql.command (port = 3307)",
+        f"files.environment.MINIO_ROOT_USER, MINIO_ROOT_PASSWORD {has_own}",
+        f"queue.environment.RABBITMQ_DEFAULT_USER, RABBITMQ_DEFAULT_VHOST {has_own}",
+        "db.command",
+    ]
+
+
+def test_what_is_misspelt_but_may_stay_is_told_with_the_nearest_word(tmp_path: Path) -> None:
+    text = "services: {box: {image: b, ports: [1], enviroment: {}, pid: host, profiles: [test]}}"
+    found = read(tmp_path, text, profiles=["test", "tset"])
+    assert found.left == [
+        "the profile 'tset', which no service has (did you mean 'test'?)",
+        "box.enviroment (did you mean 'environment'?)",
+        "box.pid",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("service", "told"),
+    [
+        ("x-brth: {reset: restart}", "'x-brth' is unknown, did you mean 'x-berth'?."),
+        ("x-berth: restart", "x-berth is 'restart', and has to be a map, such as *"),
+        ("x-berth: {rset: restart}", "x-berth has an unknown word 'rset', did you mean 'reset'?."),
+        ("x-berth: {reset: true}", "x-berth.reset is True, and has to be a text."),
+        ("x-berth: {reset: [restart]}", "x-berth.reset is ['restart'], and has to be a text."),
+        ("x-berth: {reset: restrat}", "reset=restrat is none of its forms*"),
+        ("x-berth: {scope: tset}", "*test*"),
+        ("x-berth: {name: Box}", "'Box' is no name for fixtures: let x-berth.name begin *"),
+        ("depends_on: [dbb]", "it depends on 'dbb', which is not there, did you mean 'db'?."),
+    ],
+)
+def test_slips_in_a_service_are_told(tmp_path: Path, service: str, told: str) -> None:
+    from fnmatch import fnmatchcase
+
+    text = f"services: {{box: {{image: b, ports: [1], {service}}}, db: {{image: postgres}}}}"
+    with pytest.raises(SettingsError) as caught:
+        read(tmp_path, text)
+    begin = "the service 'box' of 0.yaml cannot be used: "
+    assert caught.value.what.startswith(begin)
+    expected = told.replace("[", "[[]")
+    assert fnmatchcase(caught.value.what.removeprefix(begin), expected), caught.value.what
+
+
+def test_words_for_any_image_are_refused_at_berths_own(tmp_path: Path) -> None:
+    text = "services: {db: {image: postgres, x-berth: {reset: restart}}}"
+    with pytest.raises(SettingsError, match=r"x-berth\.reset is for services of any image"):
+        read(tmp_path, text)
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("services: {a: b}", "the service 'a' is 'b', and has to be a map"),
+        ("services: {a: {environment: b}}", "the service 'a': environment is 'b', and has to be a"),
+        (
+            "services: {a: {ports: 80:80}}",
+            "the service 'a': ports is '80:80', and has to be a list",
+        ),
+        ("services: {a: {ports: [x]}}", "the service 'a': 'x' is no port"),
+        ("services: {a: {healthcheck: [x]}}", "the service 'a': healthcheck is ['x'], and has to"),
+        ("services: {a: {extends: [b]}}", "the service 'a': extends is ['b'], and has to be"),
+        (
+            "services: {a: {extends: bsae}, base: {}}",
+            "the service 'a': it extends 'bsae', which is not there, did you mean 'base'?",
+        ),
+    ],
+)
+def test_wrong_kinds_are_told_with_the_service(tmp_path: Path, text: str, why: str) -> None:
+    with pytest.raises(SettingsError) as caught:
+        read(tmp_path, text)
+    assert caught.value.why.startswith(why)
+
+
+def test_a_misspelt_file_is_told_with_the_nearest(tmp_path: Path) -> None:
+    (tmp_path / "compose.test.yaml").touch()
+    with pytest.raises(SettingsError) as caught:
+        compose([tmp_path / "compose.tset.yaml"], (), discovery.ours(), {}, "the ini file")
+    assert "did you mean 'compose.test.yaml'?" in caught.value.remedy
+
+
 @pytest.mark.parametrize(
     ("text", "told"),
     [

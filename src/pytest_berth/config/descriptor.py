@@ -58,10 +58,14 @@ class FromCompose(NamedTuple):
         images: Names of images, without registry and tag, that it can run: ``postgis/postgis``.
         alike: Those that it stands in for, with an image of its own.
         environment: The options that variables of these images set.
-        without_effect: Further variables, which make no difference here.
+        setting_of: Returns the server's setting that a variable stands for, which `settings` takes;
+            nothing where it makes no difference here, None where it stands for none.
+        accounts: Variables for accounts and names, in whose place berth has its own.
+        without_effect: Further variables, or ``command``, which make no difference here.
         defaults: Options that have the value of another one where no variable sets them.
         init_scripts: The option that takes the SQL files of ``/docker-entrypoint-initdb.d``.
-        settings: The option that takes the server's own settings: ``-c name=value``.
+        settings: The option that takes the server's own settings: ``-c name=value``,
+            ``--name=value``, ``--name value``.
         scope: The option that says who shares a server.
         alone_with: The option with which each worker needs a server for itself.
     """
@@ -69,6 +73,8 @@ class FromCompose(NamedTuple):
     images: Sequence[str]
     alike: Sequence[str] = ()
     environment: Mapping[str, Option[Any]] = {}
+    setting_of: Callable[[str], str | None] | None = None
+    accounts: Sequence[str] = ()
     without_effect: Sequence[str] = ()
     defaults: Mapping[Option[Any], Option[Any]] = {}
     init_scripts: Option[Any] | None = None

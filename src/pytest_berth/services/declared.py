@@ -158,7 +158,7 @@ def _taken(declared: Declaration, known: Sequence[Service]) -> list[SettingsErro
             f"{declared.origin} names a service {declared.name!r}, which is there already.",
             why=f"{other.label} has the name {other.name!r}, and its settings begin with"
             f" berth_{other.prefix}_",
-            remedy="give it another name",
+            remedy="give it another name; in a Compose file: x-berth: {name: another}",
         )
         for other in known
         if declared.name in {other.name, other.prefix}

@@ -7,6 +7,7 @@ is named.
 
 from __future__ import annotations
 
+import difflib
 import re
 import shlex
 from dataclasses import replace
@@ -17,7 +18,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pytest_berth.config.common_options import parse_scope
 from pytest_berth.config.loading import Preset
-from pytest_berth.errors import SettingsError
+from pytest_berth.errors import SettingsError, nearest
 from pytest_berth.services.compose import files
 from pytest_berth.services.generic import lines, ready
 from pytest_berth.services.generic.declaration import Declaration
@@ -26,9 +27,25 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from pytest_berth.config.descriptor import FromCompose, Service
+    from pytest_berth.config.options import Option
 
+# What else Compose has in a service: so it is known, and not misspelt.
+_KNOWN = {
+    *("blkio_config", "build", "cgroup", "cgroup_parent", "command", "configs", "cpu_count"),
+    *("cpu_percent", "cpu_period", "cpu_quota", "cpu_rt_period", "cpu_rt_runtime", "cpu_shares"),
+    *("cpus", "cpuset", "credential_spec", "device_cgroup_rules", "devices", "dns", "dns_opt"),
+    *("dns_search", "extends", "external_links", "extra_hosts", "gpus", "ipc", "isolation"),
+    *("label_file", "links", "mac_address", "mem_reservation", "mem_swappiness", "memswap_limit"),
+    *("network_mode", "oom_kill_disable", "oom_score_adj", "pid", "pids_limit", "post_start"),
+    *("pre_stop", "provider", "runtime", "secrets", "storage_opt", "tmpfs", "ulimits"),
+    *("use_api_socket", "userns_mode", "uts", "volumes_from"),
+}
+_HAS_OWN = "berth has its own, and tells the application by berth_export"
 INIT = "/docker-entrypoint-initdb.d"
 _OWN = "x-berth"
+_OWN_WORDS = ("name", "ready", "reset", "scope")
+# Those of images of berth's own services.
+_PROGRAMS = {"mariadbd", "mysqld", "postgres", "redis-server", "valkey-server"}
 # Where and how long it runs, and who sees it: that is settled by berth.
 _SETTLED = {
     *("annotations", "attach", "container_name", "depends_on", "deploy", "develop", "expose"),
@@ -86,11 +103,13 @@ def compose(
     services, told = files.read(paths, environment, origin)
     file = " + ".join(path.name for path in paths)
     found = Composed([], {}, [], told, {})
+    found.left.extend(_unknown_profiles(services, profiles))
     taken: set[str] = set()
     for name, service in services.items():
         if not _is_on(service, profiles):
             continue
         try:
+            _require_there(service, services)
             _add(found, name, service, _own(service, known, taken), environment, file)
         except (ValueError, OSError) as error:
             raise SettingsError(
@@ -128,6 +147,57 @@ def _in_order(found: Composed) -> list[Declaration]:
 def _is_on(service: Mapping[str, Any], profiles: Sequence[str]) -> bool:
     own = service.get("profiles") or ()
     return not own or "*" in profiles or not set(own).isdisjoint(profiles)
+
+
+def _unknown_profiles(
+    services: Mapping[str, Mapping[str, Any]], profiles: Sequence[str]
+) -> list[str]:
+    """Return what is told of profiles that no service has."""
+    known = {each for service in services.values() for each in service.get("profiles") or ()}
+    return [
+        f"the profile {each!r}, which no service has{f' ({nearest(each, known)})' if known else ''}"
+        for each in profiles
+        if each not in {*known, "*"}
+    ]
+
+
+def _require_there(service: Mapping[str, Any], services: Mapping[str, Any]) -> None:
+    for each in service.get("depends_on") or ():
+        if each not in services:
+            raise ValueError(
+                f"it depends on {each!r}, which is not there, {nearest(each, services)}"
+            )
+
+
+def _named(key: str) -> str:
+    """Return a key that is not honoured, with the one that may be meant where Compose has none."""
+    known = _SETTLED | _PASSED_ON | _KNOWN
+    match = difflib.get_close_matches(key, known, n=1) if key not in known else []
+    return f"{key} (did you mean {match[0]!r}?)" if match else key
+
+
+def _own_words(service: Mapping[str, Any], known: Sequence[str] = _OWN_WORDS) -> dict[str, str]:
+    """Return what ``x-berth`` says.
+
+    Raises:
+        ValueError: It is misspelt, or says something that is unknown.
+    """
+    for key in service:
+        if key != _OWN and key.startswith("x-") and difflib.get_close_matches(key, [_OWN]):
+            raise ValueError(f"{key!r} is unknown, did you mean {_OWN!r}?")
+    given = service.get(_OWN)
+    if given is None:
+        return {}
+    if not isinstance(given, dict):
+        raise ValueError(f"{_OWN} is {given!r}, and has to be a map, such as {{reset: restart}}")
+    for key, value in given.items():
+        if key not in _OWN_WORDS:
+            raise ValueError(f"{_OWN} has an unknown word {key!r}, {nearest(str(key), _OWN_WORDS)}")
+        if key not in known:
+            raise ValueError(f"{_OWN}.{key} is for services of any image, and it is berth's own")
+        if not isinstance(value, str):
+            raise ValueError(f"{_OWN}.{key} is {value!r}, and has to be a text")
+    return given
 
 
 def _own(
@@ -219,30 +289,44 @@ def _preset(
     origin, images = f"{file}, service {name}", own.compose
     assert images is not None, "it is found by its images"
     presets: dict[str, Any] = {}
+    words = _own_words(service, ["scope"])
+    if "scope" in words:
+        presets[own.scope.name] = words["scope"]
     if fits:
         presets[own.image.name] = service["image"]
         version = _VERSION.match(service["image"].partition("@")[0].rpartition(":")[2])
         if version:
             presets[own.version.name] = version["version"]
+    settings = []
     for variable, value in variables.items():
-        option = images.environment.get(variable)
+        option, setting = images.environment.get(variable), None
+        if option is None and images.setting_of and variable not in images.without_effect:
+            setting = images.setting_of(variable)
         if option:
             presets[option.name] = value
-        elif variable not in images.without_effect:
+        elif setting:
+            settings.append(f"{setting} = {value}")
+        elif setting is None and variable not in {*images.without_effect, *images.accounts}:
             found.left.append(f"{name}.environment.{variable}")
-    presets |= _from_others(images, presets)
+    accounts = [each for each in images.accounts if each in variables]
+    if accounts:
+        found.left.append(f"{name}.environment.{', '.join(accounts)} ({_HAS_OWN})")
+    presets = {**_from_others(images, presets), **presets}
     scripts, left = _scripts(service)
     if scripts and images.init_scripts:
         presets[images.init_scripts.name] = scripts
     elif scripts:
         left.append("volumes")
-    flags = _flags(_words(service.get("command")))
-    if flags and images.settings:
-        presets[images.settings.name] = flags
-    elif service.get("command"):
+    flags = _flags(_words(service.get("command"))) if images.settings else []
+    if service.get("command") and not flags and "command" not in images.without_effect:
         left.append("command")
+    if images.settings:
+        taken, refused = _apart([*settings, *flags], images.settings)
+        left += [f"command ({each})" for each in refused if each in flags]
+        if taken:
+            presets[images.settings.name] = taken
     further = [key for key in service if key not in {*_SETTLED, "command"}]
-    left += [key for key in further if not key.startswith("x-")]
+    left += [_named(key) for key in further if not key.startswith("x-")]
     found.left.extend(f"{name}.{key}" for key in left)
     found.presets.update({key: Preset(value, origin) for key, value in presets.items()})
 
@@ -279,11 +363,39 @@ def _scripts(service: Mapping[str, Any]) -> tuple[list[str], list[str]]:
 
 
 def _flags(words: Sequence[str]) -> list[str]:
-    """Return lines ``name = value`` for ``postgres -c name=value ...``; none for anything else."""
-    first, rest = words[:1], words[1:]
-    names, values = rest[::2], rest[1::2]
-    is_plain = first and len(names) == len(values) and set(names) == {"-c"}
-    return [" = ".join(each.split("=", 1)) for each in values] if is_plain else []
+    """Return lines ``name = value`` for the arguments of a server; none for anything else.
+
+    They are ``-c name=value``, ``--name=value`` or ``--name value``.
+    """
+    rest = list(words[1:] if words and words[0] in _PROGRAMS else words)
+    found: list[str] = []
+    while rest:
+        flag = rest.pop(0)
+        if flag == "-c" and rest and "=" in rest[0]:
+            name, _, value = rest.pop(0).partition("=")
+        elif flag.startswith("--") and flag[2:]:
+            name, equals, value = flag[2:].partition("=")
+            while rest and not equals and not rest[0].startswith("-"):
+                value = f"{value} {rest.pop(0)}".strip()
+            if not value and not name.startswith("skip-"):
+                return []
+        else:
+            return []
+        found.append(f"{name} = {value}".strip())
+    return found
+
+
+def _apart(settings: Sequence[str], option: Option[Any]) -> tuple[list[str], list[str]]:
+    """Return the lines that an option takes, and those that it refuses as berth settles them."""
+    taken, refused = list[str](), list[str]()
+    for line in settings:
+        try:
+            option.parse([line])
+        except ValueError:
+            refused.append(line)
+        else:
+            taken.append(line)
+    return taken, refused
 
 
 def _words(value: Any) -> list[str]:
@@ -296,14 +408,19 @@ def _words(value: Any) -> list[str]:
 def _declaration(
     name: str, service: Mapping[str, Any], variables: Mapping[str, str], file: str
 ) -> tuple[Declaration, list[str]]:
-    given = service.get(_OWN) or {}
+    given = _own_words(service)
     prefix = given.get("name") or re.sub(r"\W", "_", name.lower())
+    if not re.fullmatch(lines.NAME, prefix):
+        raise ValueError(
+            f"{prefix!r} is no name for fixtures: let {_OWN}.name begin with a small letter, and go"
+            " on with small letters, digits and _"
+        )
     published = service.get("ports") or {}
     numbers = {**published, **{each: each for each in service.get("expose") or {}}, **published}
     ports = {each: int(number) for number, each in numbers.items()}
     copied, left = _copied(service)
     left += [
-        key
+        _named(key)
         for key in service
         if key not in {*_SETTLED, *_PASSED_ON, "command", "tmpfs"} and not key.startswith("x-")
     ]

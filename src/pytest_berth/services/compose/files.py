@@ -9,7 +9,7 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from pytest_berth.config.options import COMPOSE
-from pytest_berth.errors import MissingExtraError, SettingsError
+from pytest_berth.errors import MissingExtraError, SettingsError, nearest
 from pytest_berth.services.compose.interpolation import Variables
 from pytest_berth.services.compose.normal import normal
 
@@ -47,10 +47,10 @@ def read(
         told += [f"{key} of {file.name}" for key in ("include",) if key in found]
         try:
             of_file = variables.everywhere(found.get("services") or {})
-            for name, service in of_file.items():
-                whole = normal(_extended(service, of_file, file, variables, origin), directory)
+            for name in of_file:
+                whole = normal(_extended(name, of_file, file, variables, origin), directory)
                 services[name] = merged(services.get(name, {}), whole)
-        except (ValueError, TypeError, AttributeError) as error:
+        except ValueError as error:
             raise _unreadable(file, str(error), origin) from error
     if variables.unset:
         told.append(f"variables that are not set, and empty: {', '.join(variables.unset)}")
@@ -90,11 +90,7 @@ def _document(file: Path, origin: str) -> dict[str, Any]:
     try:
         found = yaml.load(file.read_text("utf-8"), Loader=_loader(yaml))
     except FileNotFoundError:
-        raise SettingsError(
-            f"the Compose file {file.name} is not there.",
-            why=f"it is looked for at {file}; {COMPOSE.name} is set by {origin}",
-            remedy="write it relative to the ini file's directory",
-        ) from None
+        raise _missing(file, origin) from None
     except (OSError, UnicodeError, yaml.YAMLError) as error:
         raise _unreadable(file, " ".join(str(error).split()), origin) from error
     if not isinstance(found, dict) or not isinstance(found.get("services") or {}, dict):
@@ -119,26 +115,45 @@ def _loader(yaml: Any) -> Any:
 
 
 def _extended(
-    service: dict[str, Any],
-    of_file: Mapping[str, Any],
-    file: Path,
-    variables: Variables,
-    origin: str,
+    name: str, of_file: Mapping[str, Any], file: Path, variables: Variables, origin: str
 ) -> dict[str, Any]:
-    """Return a service with what it extends."""
-    base = (service or {}).get("extends")
-    if not base:
-        return service or {}
-    given = {"service": base} if isinstance(base, str) else base
-    others = of_file
-    if given.get("file"):
-        other = file.parent / given["file"]
-        others = variables.everywhere(_document(other, origin).get("services") or {})
-    if given["service"] not in others:
-        raise ValueError(f"it extends {given['service']!r}, which is not there")
-    found = _extended(others[given["service"]], others, file, variables, origin)
+    """Return a service with what it extends.
+
+    Raises:
+        ValueError: It is no service, or extends none.
+    """
+    service = of_file[name] or {}
+    if not isinstance(service, dict):
+        raise ValueError(f"the service {name!r} is {service!r}, and has to be a map")
     own = {key: value for key, value in service.items() if key != "extends"}
-    return merged(normal(found, file.parent), normal(own, file.parent))
+    base = service.get("extends")
+    try:
+        if not base:
+            return normal(own, file.parent)
+        given = {"service": base} if isinstance(base, str) else base
+        others = of_file
+        if not isinstance(given, dict) or "service" not in given:
+            raise ValueError(f"extends is {base!r}, and has to be the name of a service")
+        if given.get("file"):
+            other = file.parent / given["file"]
+            others = variables.everywhere(_document(other, origin).get("services") or {})
+        if given["service"] not in others:
+            near = nearest(given["service"], others)
+            raise ValueError(f"it extends {given['service']!r}, which is not there, {near}")
+        found = _extended(given["service"], others, file, variables, origin)
+        return merged(normal(found, file.parent), normal(own, file.parent))
+    except (ValueError, TypeError, AttributeError) as error:
+        raise ValueError(f"the service {name!r}: {error}") from error
+
+
+def _missing(file: Path, origin: str) -> SettingsError:
+    there = sorted(each.name for each in file.parent.glob("*.y*ml")) if file.parent.is_dir() else []
+    near = f"{nearest(file.name, there)}\n" if there else ""
+    return SettingsError(
+        f"the Compose file {file.name} is not there.",
+        why=f"it is looked for at {file}; {COMPOSE.name} is set by {origin}",
+        remedy=f"{near}write it relative to the ini file's directory",
+    )
 
 
 def _unreadable(file: Path, why: str, origin: str) -> SettingsError:

@@ -8,13 +8,31 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+_NAMED: Mapping[type, str] = {dict: "a map", list: "a list", str: "a text"}
+# What Compose has where, longer forms included.
+_KINDS: Mapping[str, tuple[type, ...]] = {
+    "command": (str, list),
+    "depends_on": (list, dict),
+    "entrypoint": (str, list),
+    "env_file": (str, list),
+    "environment": (dict, list),
+    "expose": (list, dict),
+    "healthcheck": (dict,),
+    "image": (str,),
+    "ports": (list, dict),
+    "profiles": (list,),
+    "tmpfs": (str, list),
+    "volumes": (list, dict),
+}
+
 
 def normal(service: Mapping[str, Any], directory: Path) -> dict[str, Any]:
     """Return a service in its long form; what is in that form already stays.
 
     Raises:
-        ValueError: A port or a volume cannot be read.
+        ValueError: Something in it is of another kind than Compose has there, or a port is none.
     """
+    _require_kinds(service)
     found = dict(service)
     for key, change in {
         "environment": _variables,
@@ -28,6 +46,14 @@ def normal(service: Mapping[str, Any], directory: Path) -> dict[str, Any]:
         if found.get(key) is not None:
             found[key] = change(found[key])  # type: ignore[no-untyped-call]
     return found
+
+
+def _require_kinds(service: Mapping[str, Any]) -> None:
+    for key, value in service.items():
+        kinds = _KINDS.get(key)
+        if kinds and value is not None and not isinstance(value, kinds):
+            expected = " or ".join(_NAMED[kind] for kind in kinds)
+            raise ValueError(f"{key} is {value!r}, and has to be {expected}")
 
 
 def _variables(value: Any) -> dict[str, str | None]:

@@ -22,7 +22,7 @@ EXAMPLE = (
     "mailpit = axllent/mailpit:v1.20 smtp:1025 http:8025 ready=http:/readyz"
     " reset=DELETE,http:/api/v1/messages env.MP_MAX_MESSAGES=500"
 )
-_NAME = r"[a-z][a-z0-9_]*"
+NAME = r"[a-z][a-z0-9_]*"
 _PORT = re.compile(r"(?:(?P<name>[a-z][a-z0-9-]*):)?(?P<number>\d{1,5})")
 _REQUEST = re.compile(r"(?P<method>[A-Z]+),(?P<port>[\w-]+):(?P<path>/\S*)")
 _HTTP = re.compile(r"(?:(?P<status>\d{3}),)?(?P<port>[\w-]+):(?P<path>/\S*)")
@@ -68,7 +68,7 @@ def parse(line: str, root: Path, origin: str) -> Declaration:
 
 def _parse(line: str, root: Path, origin: str) -> Declaration:
     name, equals, rest = (part.strip() for part in line.partition("="))
-    if not equals or not re.fullmatch(_NAME, name):
+    if not equals or not re.fullmatch(NAME, name):
         raise ValueError("it begins with no name of small letters, digits and _, and =")
     image, *words = shlex.split(rest) or [""]
     if not image or "=" in image:

@@ -21,6 +21,20 @@ _SETTLED = (
 )
 
 
+def setting_of(variable: str) -> str | None:
+    """Return the broker's setting that a variable of the official image stands for.
+
+    Returns:
+        Nothing where it makes no difference here, as berth's broker is a single one, and its own;
+        None where it stands for no setting.
+    """
+    if not variable.startswith(_VARIABLE) or _NO_SETTING.fullmatch(variable):
+        return None
+    words = variable.removeprefix(_VARIABLE).lower().split("___")
+    name = "_".join(word.replace("__", "-").replace("_", ".") for word in words)
+    return "" if re.fullmatch(_SETTLED, name) or _OF_CLUSTERS.fullmatch(name) else name
+
+
 def topic_name(name: str) -> str:
     """Take a name that Kafka allows for a topic."""
     if not re.fullmatch(_TOPIC, name) or name in {".", ".."}:
@@ -50,6 +64,17 @@ def _servers(value: str) -> str:
     return servers
 
 
+_VARIABLE = "KAFKA_"
+_NO_SETTING = re.compile(
+    r"""KAFKA_(?:\w+_OPTS|LOG4J_\w+|TOOLS_\w+|JMX_\w+|CONFLUENT_\w+
+    |AUTHORIZER_\w+|SASL_\w+|SSL_\w+|SUPER_USERS)""",
+    re.VERBOSE,
+)
+# What berth's only broker could not do, or what brokers had before they did without ZooKeeper.
+_OF_CLUSTERS = re.compile(
+    r".*(?:replication\.factor|min\.isr|min\.insync\.replicas)|zookeeper\..*|broker\.(?:id|rack)"
+    r"|cluster\.id|host\.name|port|(?:advertised|controller|inter\.broker|listener|security)\..*"
+)
 VERSION: Option[str] = Option(
     "berth_kafka_version", _version, "4.1.0", "version of Kafka (default 4.1.0)"
 )

@@ -36,6 +36,9 @@ KAFKA = Service(
     compose=FromCompose(
         images=("apache/kafka",),
         alike=("apache/kafka-native", "confluentinc/cp-kafka", "confluentinc/confluent-local"),
+        setting_of=ini.setting_of,
+        without_effect=("CLUSTER_ID", "TZ"),
+        settings=ini.SETTINGS,
     ),
     reusable=True,
     usual_start=1.0,

@@ -16,7 +16,13 @@ MONGODB = Service(
     url=ini.URL,
     settings=ini.SETTINGS,
     options=ini.OPTIONS,
-    compose=FromCompose(images=("mongo",)),
+    compose=FromCompose(
+        images=("mongo",),
+        accounts=(
+            *("MONGO_INITDB_ROOT_USERNAME", "MONGO_INITDB_ROOT_PASSWORD", "MONGO_INITDB_DATABASE"),
+        ),
+        without_effect=("TZ",),
+    ),
     extra="mongodb",
     packages=("pymongo",),
     fixtures=("mongo_client", "mongo_database", "mongo_async_client", "mongo_async_database"),

@@ -56,7 +56,19 @@ MYSQL = Service(
         },
     ),
     compose=FromCompose(
-        images=("mysql", "mariadb"), without_effect=("TZ",), init_scripts=ini.SCHEMA
+        images=("mysql", "mariadb"),
+        accounts=[
+            f"{kind}_{name}"
+            for kind in ("MYSQL", "MARIADB")
+            for name in ("DATABASE", "USER", "PASSWORD", "ROOT_PASSWORD", "ROOT_HOST")
+        ],
+        without_effect=(
+            *("TZ", "MYSQL_ALLOW_EMPTY_PASSWORD", "MARIADB_ALLOW_EMPTY_ROOT_PASSWORD"),
+            *("MYSQL_RANDOM_ROOT_PASSWORD", "MARIADB_RANDOM_ROOT_PASSWORD"),
+            *("MARIADB_AUTO_UPGRADE", "MYSQL_INITDB_SKIP_TZINFO", "MARIADB_INITDB_SKIP_TZINFO"),
+        ),
+        init_scripts=ini.SCHEMA,
+        settings=ini.SETTINGS,
     ),
     usual_start=1.5,
 )

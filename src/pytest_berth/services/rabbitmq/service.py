@@ -17,7 +17,11 @@ RABBITMQ = Service(
     scope=ini.SCOPE,
     port=ini.PORT,
     options=ini.OPTIONS,
-    compose=FromCompose(images=("rabbitmq",)),
+    compose=FromCompose(
+        images=("rabbitmq",),
+        accounts=("RABBITMQ_DEFAULT_USER", "RABBITMQ_DEFAULT_PASS", "RABBITMQ_DEFAULT_VHOST"),
+        without_effect=("RABBITMQ_ERLANG_COOKIE", "RABBITMQ_NODENAME", "TZ"),
+    ),
     extra="rabbitmq",
     packages=("pika",),
     fixtures=(

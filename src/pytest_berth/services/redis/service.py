@@ -24,7 +24,9 @@ REDIS = Service(
     placeholders=("redis_url", "redis_host", "redis_port", "redis_db", "redis_password"),
     marker=ini.MARKER,
     compose=FromCompose(
-        images=("redis", "valkey/valkey", "redis/redis-stack-server"), without_effect=("TZ",)
+        images=("redis", "valkey/valkey", "redis/redis-stack-server"),
+        without_effect=("TZ",),
+        settings=ini.SETTINGS,
     ),
     reusable=True,
     claims=True,

@@ -20,7 +20,19 @@ S3 = Service(
     scope=ini.SCOPE,
     port=ini.PORT,
     options=ini.OPTIONS,
-    compose=FromCompose(images=("minio/minio", "rustfs/rustfs", "chrislusf/seaweedfs")),
+    compose=FromCompose(
+        images=("minio/minio", "rustfs/rustfs", "chrislusf/seaweedfs"),
+        environment={"MINIO_REGION": ini.REGION, "MINIO_SITE_REGION": ini.REGION},
+        accounts=(
+            *("MINIO_ROOT_USER", "MINIO_ROOT_PASSWORD", "MINIO_ACCESS_KEY", "MINIO_SECRET_KEY"),
+            *("RUSTFS_ACCESS_KEY", "RUSTFS_SECRET_KEY"),
+        ),
+        without_effect=(
+            *("command", "TZ", "MINIO_ADDRESS", "MINIO_BROWSER", "MINIO_CONSOLE_ADDRESS"),
+            *("MINIO_VOLUMES", "RUSTFS_ADDRESS", "RUSTFS_CONSOLE_ADDRESS"),
+            *("RUSTFS_CONSOLE_ENABLE", "RUSTFS_VOLUMES"),
+        ),
+    ),
     extra="s3",
     packages=("boto3",),
     fixtures=(
