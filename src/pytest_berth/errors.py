@@ -46,6 +46,23 @@ class MissingExtraError(BerthError):
         )
 
 
+def require_package(package: str, extra: str, *, needed_by: str) -> None:
+    """Require that a Python package is installed, without importing it.
+
+    Args:
+        package: Its name, as it is imported.
+        extra: The extra that brings it.
+        needed_by: What needs it, such as a fixture.
+
+    Raises:
+        MissingExtraError: It is not installed.
+    """
+    from importlib.util import find_spec
+
+    if find_spec(package) is None:
+        raise MissingExtraError(package, extra, needed_by=needed_by)
+
+
 class PackageError(BerthError):
     """A Python package is too old for what is asked of it, or lacks its driver."""
 

@@ -59,6 +59,9 @@ def elasticsearch_async_client(
     Scope: function. It connects at its first request, in whichever event loop that runs, and need
     not be closed.
     """
+    from pytest_berth.errors import require_package
+
+    require_package("aiohttp", "elasticsearch", needed_by="elasticsearch_async_client")
     from elasticsearch import AsyncElasticsearch
 
     from pytest_berth.compat import aiohttp_private

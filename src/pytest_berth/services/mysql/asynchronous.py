@@ -7,11 +7,10 @@ test's first statement, and closed without asking the loop, which may be gone by
 from __future__ import annotations
 
 from contextlib import contextmanager
-from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 from pytest_berth.compat import aiomysql_private, sqlalchemy_private
-from pytest_berth.errors import MissingExtraError
+from pytest_berth.errors import require_package
 from pytest_berth.isolation.async_connections import connections, hang_up
 
 if TYPE_CHECKING:
@@ -28,13 +27,13 @@ def engine(url: str) -> AsyncEngine:
     """Return an engine for any event loop: without a pool, as that would tie it to one.
 
     Raises:
-        MissingExtraError: aiomysql is not installed.
+        MissingExtraError: aiomysql, SQLAlchemy or greenlet is not installed.
     """
+    for package in (DRIVER, "sqlalchemy", "greenlet"):
+        require_package(package, DRIVER, needed_by="mysql_async_engine")
     from sqlalchemy.ext.asyncio import create_async_engine
     from sqlalchemy.pool import NullPool
 
-    if find_spec(DRIVER) is None:
-        raise MissingExtraError(DRIVER, DRIVER, needed_by="mysql_async_engine")
     return create_async_engine(url, poolclass=NullPool)
 
 

@@ -11,6 +11,7 @@ import pymysql
 
 from pytest_berth.api import Namespace
 from pytest_berth.debug_log import ignoring
+from pytest_berth.errors import require_package
 from pytest_berth.file_locks import SharedNumber
 from pytest_berth.isolation import recorder
 from pytest_berth.isolation.fixture_layers import CapturedLayers
@@ -79,6 +80,7 @@ class WorkerDatabase(Namespace):
     def engine(self) -> Engine:
         """SQLAlchemy's engine of the database."""
         if self._engine is None:
+            require_package("sqlalchemy", "mysql", needed_by="mysql_engine")
             from sqlalchemy import create_engine
 
             self._engine = create_engine(self.url)
@@ -117,6 +119,7 @@ class WorkerDatabase(Namespace):
     @contextmanager
     def session(self) -> Iterator[Session]:
         """Yield a session; in a rolled-back test its commits and rollbacks are savepoints."""
+        require_package("sqlalchemy", "mysql", needed_by="mysql_session")
         from sqlalchemy.orm import Session
 
         bind = self._rollback.connection if self._is_rolled_back else self.engine

@@ -8,7 +8,7 @@ import pymysql
 from pymysql.constants import ER
 
 from pytest_berth.compat import pymysql_private
-from pytest_berth.errors import IsolationError
+from pytest_berth.errors import IsolationError, require_package
 from pytest_berth.services.mysql import connections
 
 if TYPE_CHECKING:
@@ -139,6 +139,7 @@ class Rollback:
         self._outer = self._engine = self._connection = None
 
     def _open(self) -> None:
+        require_package("sqlalchemy", "mysql", needed_by="mysql_connection")
         from sqlalchemy import create_engine
         from sqlalchemy.pool import StaticPool
 

@@ -60,6 +60,9 @@ def opensearch_async_client(
     Scope: function. It connects at its first request, in whichever event loop that runs, and need
     not be closed.
     """
+    from pytest_berth.errors import require_package
+
+    require_package("aiohttp", "opensearch", needed_by="opensearch_async_client")
     from opensearchpy import AsyncOpenSearch
 
     from pytest_berth.compat import aiohttp_private

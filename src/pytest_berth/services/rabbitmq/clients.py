@@ -9,10 +9,11 @@ import pika
 import pika.exceptions
 
 from pytest_berth.debug_log import ignoring
-from pytest_berth.errors import MissingExtraError
+from pytest_berth.errors import require_package
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
+    from contextlib import AbstractAsyncContextManager
 
     from aio_pika.abc import AbstractConnection
 
@@ -32,16 +33,19 @@ def connection(url: str) -> Iterator[pika.BlockingConnection]:
                 opened.close()
 
 
-@asynccontextmanager
-async def async_connection(url: str) -> AsyncIterator[AbstractConnection]:
-    """Connect by aio-pika when it is entered, in the event loop that runs then.
+def async_connection(url: str) -> AbstractAsyncContextManager[AbstractConnection]:
+    """Return what connects by aio-pika when it is entered, in the event loop that runs then.
 
     Raises:
         MissingExtraError: aio-pika is not installed.
     """
-    try:
-        import aio_pika
-    except ImportError:
-        raise MissingExtraError("aio_pika", "rabbitmq", needed_by="rabbitmq") from None
+    require_package("aio_pika", "rabbitmq", needed_by="rabbitmq_async_connection")
+    return _async_connection(url)
+
+
+@asynccontextmanager
+async def _async_connection(url: str) -> AsyncIterator[AbstractConnection]:
+    import aio_pika
+
     async with await aio_pika.connect(url) as opened:
         yield opened

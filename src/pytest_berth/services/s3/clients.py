@@ -5,6 +5,8 @@ from __future__ import annotations
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
+from pytest_berth.errors import require_package
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from contextlib import AbstractAsyncContextManager
@@ -42,7 +44,12 @@ def _session() -> Any:
 
 
 def async_client(options: Mapping[str, Any]) -> AbstractAsyncContextManager[Any]:
-    """Return what opens aiobotocore's client."""
+    """Return what opens aiobotocore's client.
+
+    Raises:
+        MissingExtraError: aiobotocore is not installed.
+    """
+    require_package("aiobotocore", "aiobotocore", needed_by="s3_async_client")
     from aiobotocore.config import AioConfig
     from aiobotocore.session import get_session
 
