@@ -89,8 +89,11 @@ def test_a_fixture_names_the_package_and_the_extra(
 
 @pytest.mark.parametrize(
     ("service", "package"),
-    [(service, package) for service in discovery.ours() for package in service.packages],
-    ids=str,
+    [
+        pytest.param(service, package, id=f"{service.name}-{package}")
+        for service in discovery.ours()
+        for package in service.packages
+    ],
 )
 def test_a_service_names_its_packages_and_the_extra(
     service: Any, package: str, monkeypatch: pytest.MonkeyPatch
