@@ -107,7 +107,8 @@ class RunFailedError(Exception):
     """A measured run did not pass, so that its time says nothing."""
 
 
-_FAILURES = (RunFailedError, subprocess.TimeoutExpired)
+# What a measured run may raise, so that it does not count.
+FAILURES = (RunFailedError, subprocess.TimeoutExpired)
 
 
 def run(
@@ -172,8 +173,8 @@ def measure(
         for project in (*able[shift:], *able[:shift]):
             try:
                 taken[project.name].append(take(project, directories[project.name]))
-            except _FAILURES as error:
-                notes.append(f"A run does not count: {_brief(error)}")
+            except FAILURES as error:
+                notes.append(f"A run does not count: {brief(error)}")
     for project in able:
         if project.end:
             run_with_output(project, directories[project.name], {}, arguments=project.end)
@@ -187,8 +188,8 @@ def _warm_up(projects: Iterable[Project], parent: Path) -> tuple[dict[str, Path]
         directory = project.make(parent)
         try:
             run(project, directory)
-        except _FAILURES as error:
-            notes.append(f"Not measured: {_brief(error)}")
+        except FAILURES as error:
+            notes.append(f"Not measured: {brief(error)}")
         else:
             directories[project.name] = directory
     return directories, notes
@@ -217,9 +218,11 @@ def has_plugin(name: str) -> bool:
     return not name or any(point.name == name for point in entry_points(group="pytest11"))
 
 
-def _brief(error: Exception) -> str:
+def brief(error: Exception) -> str:
+    """Return why a run did not pass, in one line."""
     lines = str(error).strip().splitlines()
-    reasons = [line for line in lines if line.startswith("E  ")]
+    # pytest's lines, and those of berth's own errors.
+    reasons = [line.strip() for line in lines if line.startswith(("E  ", "  why: "))]
     return " ... ".join(dict.fromkeys([lines[0], *reasons[-1:], lines[-1]]))
 
 
