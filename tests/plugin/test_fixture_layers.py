@@ -84,6 +84,7 @@ def test_what_cannot_be_put_back_fails_each_test_until_it_can(project: Project) 
             assert data == {"row": "of this module"}
 
         def test_last(data):
+            data["left"] = ""
             data.refused = 1
 
         def test_follows(data):
