@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import inspect
 import sys
 from types import SimpleNamespace
@@ -99,6 +100,7 @@ def test_a_service_names_its_packages_and_the_extra(
     service: Any, package: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, package, None)
+    monkeypatch.setattr(importlib.metadata, "distributions", list)
     missing = service.missing_package()
     assert missing.what == f"{service.name} needs the package {package!r}, which is not installed."
     assert missing.remedy == f'pip install "pytest-berth[{service.extra}]"'
