@@ -233,9 +233,11 @@ def test_a_wrong_marker_on_a_test_without_postgres_is_a_usage_error(marked: Proj
 
 def test_a_wrong_name_or_value_in_any_services_marker_is_told(marked: Project) -> None:
     tests, told = [], []
-    for service in discovery.ours():
+    for index, service in enumerate(discovery.ours()):
         arguments = inspect.signature(service.marker.signature).parameters
-        given = ["wrong=1", *(f"{name}={value!r}" for name in arguments for value in (-7, ["a b"]))]
+        # Of their own for each service, as mistakes that are alike are told once.
+        values = (-7 - index, [f"{service.name} b"])
+        given = ["wrong=1", *(f"{name}={value!r}" for name in arguments for value in values)]
         for number, argument in enumerate(given):
             name = f"test_{service.name}_{number}"
             tests.append(
@@ -247,4 +249,4 @@ def test_a_wrong_name_or_value_in_any_services_marker_is_told(marked: Project) -
     text = refusal(marked.run())
     for place in told:
         assert len(re.findall(rf"{place}\b", text)) == 1, (place, text)
-    assert "unknown isolation -7.\n  why: @pytest.mark.berth_rabbitmq(isolation=...)" in text
+    assert re.search(r"unknown isolation -\d+\.\n  why: @pytest.mark.berth_rabbitmq\(", text)
