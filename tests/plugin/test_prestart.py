@@ -287,6 +287,34 @@ def test_a_schema_that_fails_is_told_by_the_tests_that_need_it(
     assert result.stdout.str().count("\nbad.sql:1 failed") == 2
 
 
+def test_threads_change_as_seldom_as_ever_when_tests_run(project: Project, temporary: Path) -> None:
+    project.ini()
+    project.write(
+        conftest="""
+            import sys
+            from pytest_berth.run import prestart
+
+            USUAL = sys.getswitchinterval()
+            LOAD, SEEN = prestart.Prestart.load, []
+
+            def load(*given):
+                SEEN.append(sys.getswitchinterval())
+                LOAD(*given)
+
+            prestart.Prestart.load = load
+        """,
+        test_it="""
+            import sys
+            import conftest
+
+            def test_it(redis_url):
+                (while_imported,) = conftest.SEEN
+                assert while_imported < conftest.USUAL == sys.getswitchinterval()
+        """,
+    )
+    project.run().assert_outcomes(passed=1)
+
+
 @pytest.mark.parametrize("arguments", ["--collect-only", "--setup-plan", "--fixtures", "-k=unit"])
 def test_nothing_starts_where_no_test_runs_that_needs_it(
     project: Project, temporary: Path, arguments: str
