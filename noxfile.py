@@ -30,6 +30,7 @@ EXAMPLES = (
     Path("examples/shop"),
     Path("examples/order_flow"),
     Path("examples/custom_service"),
+    Path("examples/contract"),
     Path("examples/services"),
 )
 # Tests of an example whose image is not made for the suite, as that takes minutes.

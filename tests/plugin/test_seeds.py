@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -93,3 +95,20 @@ def test_a_seed_that_fails_fails_its_test_only_and_leaves_nothing(
     result.assert_outcomes(passed=1, errors=1)
     result.stdout.fnmatch_lines(["*bad.sql*", "*userz*"])
     result.stdout.no_fnmatch_line("*Traceback*")
+
+
+def test_files_of_rows_are_chosen_by_parameters(served: Project) -> None:
+    example = Path(__file__).parents[2] / "docs/examples/rows"
+    shutil.copytree(example, served.root, dirs_exist_ok=True)
+    served.run("-v").assert_outcomes(passed=4)
+    (served.root / "test_wrong.py").write_text(
+        "import pytest\n\n"
+        "@pytest.mark.berth_pg(seed='abroad/{land}.yaml')\n"
+        "@pytest.mark.parametrize('lang', ['FR'])\n"
+        "def test_it(pg_session, lang): pass\n"
+    )
+    result = served.run("test_wrong.py")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines(
+        ["*'abroad/{land}.yaml' names a parameter that the test has not.", "*did you mean 'lang'?"]
+    )

@@ -16,6 +16,7 @@ from typing import Any
 
 import aiomysql
 import asyncpg
+import factory
 import pika.connection
 import psycopg
 import psycopg2.pool
@@ -37,6 +38,7 @@ from pytest_berth.compat import (
     asyncio_private,
     asyncpg_private,
     django_private,
+    factory_boy_private,
     kafka_private,
     psycopg2_private,
     psycopg_private,
@@ -285,6 +287,28 @@ def test_django_and_testcontainers() -> None:
     assert not django_private.is_of_test_case(block)
     assert hasattr(Reaper, "_container")
     assert callable(testcontainers_private.reaper_container)
+
+
+def test_sequences_of_factory_boy() -> None:
+    class Parent(factory.Factory):  # type: ignore[misc]
+        class Meta:
+            model = dict
+
+        number = factory.Sequence(lambda n: n)
+
+    class Child(Parent):
+        pass
+
+    options = Child._meta
+    assert factory_boy_private.first_factory(options) is Parent._meta
+    assert factory_boy_private.sequence(options) is None
+    assert [Child()["number"] for _ in range(2)] == [0, 1]
+    assert factory_boy_private.sequence(options) == 2
+    factory_boy_private.set_sequence(options, 1)
+    assert Parent()["number"] == 1
+    for each in (Parent, Child):
+        factory_boy_private.set_sequence(each._meta, None)
+    assert Child()["number"] == 0
 
 
 def test_there_is_no_other_home_of_such_names() -> None:

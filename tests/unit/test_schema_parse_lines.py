@@ -134,7 +134,7 @@ def test_objects_paths_and_nested_sequences_become_steps(tmp_path: Path) -> None
     assert parse([], tmp_path) == ()
 
 
-@pytest.mark.parametrize("item", [None, 3, {"a": 1}, b"a.sql"])
+@pytest.mark.parametrize("item", [None, 3, {"a"}, b"a.sql"])
 def test_other_objects_are_refused_with_the_forms(tmp_path: Path, item: object) -> None:
     message = problem(item, tmp_path)
     assert "cannot make a schema" in message

@@ -130,6 +130,17 @@ def port(prefix: str, noun: str, example: int = 0) -> Option[int]:
     )
 
 
+def factories(prefix: str) -> Option[tuple[str, ...]]:
+    """Return the option that names the modules of factories which get the test's session."""
+    return Option(
+        f"berth_{prefix}_factories",
+        words,
+        (),
+        "modules with factories of factory_boy or polyfactory: they get the session of the test",
+        type="linelist",
+    )
+
+
 def allow_reset(prefix: str, what: str) -> Option[tuple[str, ...]]:
     """Return the option that names what may be emptied on a server which is not ours."""
     return Option(

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     import sqlalchemy
 
-    from pytest_berth.schema.steps import Target
+    from pytest_berth.schema.steps import Step, Target
 
 
 class Dialect(ABC):
@@ -98,6 +98,14 @@ class Dialect(ABC):
             SettingsError: It cannot work inside a transaction that is rolled back.
         """
 
+    def row_files(self, line: str, pattern: str, root: Path) -> Step:
+        """Return the step for files of rows, which not every kind of database takes."""
+        raise _no_rows(line)
+
+    def given_rows(self, rows: Mapping[str, object]) -> Step:
+        """Return the step for rows by the names of tables."""
+        raise _no_rows(", ".join(map(str, rows)))
+
     def refuse_transaction(self, line: str, why: str) -> NoReturn:
         """Tell that a seed cannot be rolled back together with its test."""
         raise SettingsError(
@@ -106,3 +114,11 @@ class Dialect(ABC):
             remedy=f"move the line to berth_{self.prefix}_seed, or mark the test with"
             f" {self.commits}",
         )
+
+
+def _no_rows(shown: str) -> SettingsError:
+    return SettingsError(
+        f"{shown!r} are rows, which only PostgreSQL is given as they are.",
+        why="files of rows are no seeds of this kind of database",
+        remedy="write them as an .sql file, or a function that takes a connection",
+    )

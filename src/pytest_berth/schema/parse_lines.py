@@ -6,12 +6,12 @@ Each kind of step is imported where a line is of this kind.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pytest_berth.errors import SettingsError, nearest
-from pytest_berth.schema.steps import ALEMBIC_SUFFIXES, FORMS
+from pytest_berth.schema.steps import ALEMBIC_SUFFIXES, FORMS, ROWS_SUFFIXES
 
 if TYPE_CHECKING:
     from pytest_berth.schema.dialect import Dialect
@@ -31,7 +31,8 @@ def parse(
     """Return the steps of a line, an object or a sequence of those.
 
     Args:
-        item: A line as text, a path, a MetaData, a callable, or a sequence of items.
+        item: A line as text, a path, a MetaData, a callable, rows by the names of tables, or a
+            sequence of items.
         root: Directory that paths are relative to: the ini file's.
         dialect: The kind of database that the steps are for.
         check_drift: Whether a difference between models and migrations is an error.
@@ -46,6 +47,8 @@ def parse(
     if isinstance(item, Sequence):
         nested = [parse(each, root, dialect, check_drift=check_drift) for each in item]
         return tuple(step for steps in nested for step in steps)
+    if isinstance(item, Mapping):
+        return (dialect.given_rows(item),)
     return (_object(item, dialect),)
 
 
@@ -61,6 +64,8 @@ def _line(line: str, root: Path, dialect: Dialect, *, check_drift: bool) -> Step
         return _prefixed(line, prefixed, root, dialect, check_drift=check_drift)
     if line.lower().endswith(".sql"):
         return _files(line, line, root, dialect)
+    if line.lower().endswith(ROWS_SUFFIXES):
+        return dialect.row_files(line, line, root)
     named = re.fullmatch(ATTRIBUTE, line)
     if named and _is_attribute(named["module"], named["path"]):
         return _attribute(line, named, root, dialect)
@@ -125,10 +130,12 @@ def _command(line: str, text: str, directory: Path, dialect: Dialect) -> Step:
 
 def _path(path: Path, root: Path, dialect: Dialect) -> Step:
     shown = str(path.relative_to(root)) if path.is_relative_to(root) else str(path)
+    if path.suffix.lower() in ROWS_SUFFIXES:
+        return dialect.row_files(shown, str(path), root)
     if path.suffix.lower() != ".sql":
         raise SettingsError(
             f"the path {shown!r} is none that makes a schema.",
-            why="only .sql files are sent as they are",
+            why=f"only .sql files are sent as they are, and {', '.join(ROWS_SUFFIXES)} are of rows",
             remedy=f"use one of:\n{FORMS}",
         )
     return _files(shown, str(path), root, dialect)

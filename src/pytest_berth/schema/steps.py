@@ -19,9 +19,11 @@ if TYPE_CHECKING:
 FORMS = """\
 package.module:Base.metadata   a MetaData, or a function that takes a connection
 path/to/*.sql                  SQL files, relative to the ini file's directory
+path/to/*.csv (.json, .yaml)   files of rows, each called as its table
 alembic: alembic.ini           all migrations
 command: flyway migrate        a program, without a shell
 command in backend: ...        the same, in another directory"""
+ROWS_SUFFIXES = (".csv", ".json", ".yaml", ".yml")
 # Of the files that lead Alembic to its migrations.
 ALEMBIC_SUFFIXES = {".ini", ".toml", ".cfg"}
 

@@ -29,19 +29,22 @@ from pytest_berth.services.mysql import (
     urls,
 )
 from pytest_berth.services.mysql.contents import Contents
+from pytest_berth.services.mysql.options import FACTORIES
 from pytest_berth.services.mysql.rollback import Rollback, refuse_ended
 from pytest_berth.services.mysql.server_objects import ServerObjects
 from pytest_berth.services.mysql.service import MYSQL
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
+    from contextlib import AbstractContextManager
 
     import pytest
     from sqlalchemy import Connection, Engine
-    from sqlalchemy.ext.asyncio import AsyncEngine
+    from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
     from sqlalchemy.orm import Session
 
     from pytest_berth.api import Server, Worker
+    from pytest_berth.isolation.factories.binding import Factories
     from pytest_berth.isolation.fixture_layers import Place
     from pytest_berth.isolation.recorder import Record
     from pytest_berth.run.plugin_state import PluginState
@@ -71,6 +74,7 @@ class WorkerDatabase(Namespace):
         self._database = run_databases.name(worker.run_id, worker.name)
         self._template = run_databases.name(worker.run_id, run_databases.TEMPLATE)
         self._engine: Engine | None = None
+        self._session: Session | None = None
         self._is_settled = False
         self._sent_beside = 0
         self._use(server)
@@ -118,6 +122,24 @@ class WorkerDatabase(Namespace):
 
     @contextmanager
     def session(self) -> Iterator[Session]:
+        """Yield the test's session, which its fixtures and its factories share."""
+        if self._session:
+            yield self._session
+            return
+        with self._new_session() as self._session:
+            try:
+                yield self._session
+            finally:
+                self._session = None
+
+    def async_session(self) -> AbstractContextManager[AsyncSession]:
+        """Open a session for asyncio, whose commits are real."""
+        from pytest_berth.services.mysql import asynchronous
+
+        return asynchronous.session(self.async_engine)
+
+    @contextmanager
+    def _new_session(self) -> Iterator[Session]:
         """Yield a session; in a rolled-back test its commits and rollbacks are savepoints."""
         require_package("sqlalchemy", "mysql", needed_by="mysql_session")
         from sqlalchemy.orm import Session
@@ -149,7 +171,21 @@ class WorkerDatabase(Namespace):
                 self._apply(requirements.seeds_of(item))
             if item and kind == "rollback":
                 stack.enter_context(self._rolled_back(item))
+            if self._factories:
+                test = item.nodeid if item else "a test"
+                commits = kind != "rollback"
+                stack.enter_context(self._factories.for_test(self, test, commits=commits))
             yield
+
+    @property
+    def _factories(self) -> Factories | None:
+        """The factories that the settings name."""
+        berth = self._worker.config.stash[PLUGIN_STATE]
+        if not berth.settings[FACTORIES]:
+            return None
+        from pytest_berth.isolation.factories import binding
+
+        return binding.of(berth, MYSQL)
 
     @contextmanager
     def _restored(self, item: pytest.Item | None = None) -> Iterator[None]:
@@ -207,7 +243,11 @@ class WorkerDatabase(Namespace):
     def entering(self, place: Place, fixture: object) -> Iterator[None]:
         """Let a fixture of a wider scope write."""
         self._is_settled = False
-        with self._layers.entering(place, fixture):
+        with ExitStack() as stack:
+            stack.enter_context(self._layers.entering(place, fixture))
+            if self._factories:
+                where = str(getattr(place.node, "nodeid", ""))
+                stack.enter_context(self._factories.for_fixture(self, fixture, where))
             yield
 
     def note_end(self, fixture: object) -> None:
@@ -216,6 +256,8 @@ class WorkerDatabase(Namespace):
 
     def leave(self, fixture: object, name: str) -> None:
         """Put back what a fixture of a wider scope wrote, as it has ended."""
+        if self._factories:
+            self._factories.leave(fixture)
         self._layers.leave(fixture)
         held = self._contents.held.values()
         self._contents.forget_copies(self._layers.copies | {rows.copy for rows in held})

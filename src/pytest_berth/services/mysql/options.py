@@ -64,6 +64,7 @@ PORT = common.port("mysql", "server", 3307)
 SCHEMA = common.schema("mysql")
 SEED = common.seed("mysql")
 ALEMBIC_DRIFT = common.alembic_drift("mysql")
+FACTORIES = common.factories("mysql")
 ISOLATION: Option[str] = Option(
     "berth_mysql_isolation",
     choice(*ISOLATIONS),
@@ -81,6 +82,7 @@ OPTIONS: tuple[Option[Any], ...] = (
     SCHEMA,
     SEED,
     ALEMBIC_DRIFT,
+    FACTORIES,
     ISOLATION,
 )
 

@@ -15,6 +15,7 @@ from pytest_berth.run.plugin_state import PLUGIN_STATE
 from pytest_berth.schema.check import checked, require_one_definition
 from pytest_berth.services.mysql import schema
 from pytest_berth.services.mysql.options import (
+    FACTORIES,
     ISOLATION,
     ISOLATIONS,
     SCHEMA,
@@ -84,6 +85,10 @@ def check(items: Sequence[pytest.Item]) -> None:
         checked(berth.settings[option], partial(schema.parse, berth.settings), place)
     for fixture in MYSQL.needs:
         require_one_definition(items, fixture)
+    if berth.settings[FACTORIES]:
+        from pytest_berth.isolation.factories import binding
+
+        binding.load(berth, MYSQL, FACTORIES)
 
 
 def _choose(item: pytest.Item) -> Isolation:

@@ -157,13 +157,9 @@ def pg_session(_pg_isolation: None, _pg_namespace: WorkerDatabase) -> Iterator[S
 
 
 @pytest.fixture(scope="session")
-def _pg_async(pytestconfig: pytest.Config, _pg_namespace: WorkerDatabase) -> Access:
+def _pg_async(_pg_namespace: WorkerDatabase) -> Access:
     """The async side of the worker's database."""
-    from pytest_berth.run.plugin_state import PLUGIN_STATE
-    from pytest_berth.services.postgres.asynchronous.fixture_access import Access
-    from pytest_berth.services.postgres.options import ASYNC_DRIVER
-
-    return Access(_pg_namespace, pytestconfig.stash[PLUGIN_STATE].settings[ASYNC_DRIVER])
+    return _pg_namespace.asynchronous
 
 
 @pytest.fixture(scope="session")

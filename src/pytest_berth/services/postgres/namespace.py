@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import ExitStack, closing, contextmanager
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from pytest_berth.api import Namespace
@@ -13,8 +14,9 @@ from pytest_berth.services.postgres import sqlalchemy_compat
 from pytest_berth.services.postgres.advice import running_test
 from pytest_berth.services.postgres.databases import template
 from pytest_berth.services.postgres.databases.worker_database import IsolatedDatabase
+from pytest_berth.services.postgres.isolation import reset_permission
 from pytest_berth.services.postgres.isolation.choice import Isolation
-from pytest_berth.services.postgres.options import DATABASES
+from pytest_berth.services.postgres.options import ASYNC_DRIVER, DATABASES, FACTORIES
 from pytest_berth.services.postgres.requirements import (
     Requirements,
     may_commit,
@@ -24,11 +26,16 @@ from pytest_berth.services.postgres.service import POSTGRES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
+    from contextlib import AbstractContextManager
 
     import pytest
+    from sqlalchemy.ext.asyncio import AsyncSession
+    from sqlalchemy.orm import Session
 
     from pytest_berth.api import Kept, Server, Worker
+    from pytest_berth.isolation.factories.binding import Factories
     from pytest_berth.isolation.fixture_layers import Place
+    from pytest_berth.services.postgres.asynchronous.fixture_access import Access
     from pytest_berth.services.postgres.databases.named_databases import NamedDatabases
     from pytest_berth.services.postgres.server_objects import ServerObjects
 
@@ -42,6 +49,7 @@ class WorkerDatabase(IsolatedDatabase, Namespace):  # type: ignore[override]  # 
 
     _named: NamedDatabases | None = None
     _server_objects: ServerObjects | None = None
+    _session: Session | None = None
 
     @property
     def named(self) -> NamedDatabases:
@@ -51,6 +59,29 @@ class WorkerDatabase(IsolatedDatabase, Namespace):  # type: ignore[override]  # 
 
             self._named = NamedDatabases(self)
         return self._named
+
+    @cached_property
+    def asynchronous(self) -> Access:
+        """The database's engine, connections and sessions for asyncio."""
+        from pytest_berth.services.postgres.asynchronous.fixture_access import Access
+
+        return Access(self, self.berth.settings[ASYNC_DRIVER])
+
+    @contextmanager
+    def session(self) -> Iterator[Session]:
+        """Yield the test's session, which its fixtures and its factories share."""
+        if self._session:
+            yield self._session
+            return
+        with super().session() as self._session:
+            try:
+                yield self._session
+            finally:
+                self._session = None
+
+    def async_session(self) -> AbstractContextManager[AsyncSession]:
+        """Open the test's session for asyncio, or join it."""
+        return self.asynchronous.session()
 
     @property
     def follows_fixtures(self) -> bool:
@@ -79,6 +110,11 @@ class WorkerDatabase(IsolatedDatabase, Namespace):  # type: ignore[override]  # 
                 stack.enter_context(self.named.isolate_by(asked.isolation))
             stack.enter_context(self._server_objects_put_back(asked.isolation))
             stack.enter_context(self.isolate_by(asked.isolation, asked.seeds))
+            factories = self._factories
+            if factories:
+                test = item.nodeid if item else running_test()
+                commits = asked.isolation.kind != "rollback"
+                stack.enter_context(factories.for_test(self, test, commits=commits))
             yield
         if item is not None:
             self._note_reading(item, asked.isolation)
@@ -90,6 +126,10 @@ class WorkerDatabase(IsolatedDatabase, Namespace):  # type: ignore[override]  # 
             if self.berth.settings[DATABASES]:
                 stack.enter_context(self.named.entering(place, fixture))
             stack.enter_context(super().entering(place, fixture))
+            factories = self._factories
+            if factories and reset_permission.can_commit(self.rights, self.berth):
+                where = str(getattr(place.node, "nodeid", ""))
+                stack.enter_context(factories.for_fixture(self, fixture, where))
             yield
 
     def leave(self, fixture: object, name: str) -> None:
@@ -98,6 +138,8 @@ class WorkerDatabase(IsolatedDatabase, Namespace):  # type: ignore[override]  # 
             for database in self._opened():
                 stack.callback(database.leave, fixture, name)
             stack.callback(super().leave, fixture, name)
+            if self._factories:
+                stack.callback(self._factories.leave, fixture)
 
     def shell_name(self) -> str:
         """Return the name of the worker's database."""
@@ -251,6 +293,15 @@ class WorkerDatabase(IsolatedDatabase, Namespace):  # type: ignore[override]  # 
     def has_dirty(self) -> bool:
         """Tell whether any table was put back that nobody has asked for yet."""
         return super().has_dirty() or any(each.has_dirty() for each in self._opened())
+
+    @property
+    def _factories(self) -> Factories | None:
+        """The factories that the settings name."""
+        if not self.berth.settings[FACTORIES]:
+            return None
+        from pytest_berth.isolation.factories import binding
+
+        return binding.of(self.berth, POSTGRES)
 
     def _opened(self) -> list[IsolatedDatabase]:
         return self._named.opened if self._named else []

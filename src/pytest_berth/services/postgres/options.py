@@ -10,7 +10,7 @@ from pytest_berth.config.descriptor import Marker
 from pytest_berth.config.options import Option, choice, lines, seconds, text, words
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
 DATABASE = "database"
 ISOLATIONS = ("auto", "rollback", "truncation", DATABASE, "none")
@@ -144,6 +144,7 @@ DATABASES: Option[tuple[Named, ...]] = Option(
     "further databases: lines such as billing = billing.models:Base.metadata; tests/billing.sql",
     type="linelist",
 )
+FACTORIES = common.factories("pg")
 ALEMBIC_DRIFT = common.alembic_drift("pg")
 FINGERPRINT: Option[tuple[str, ...]] = Option(
     "berth_pg_fingerprint",
@@ -185,6 +186,7 @@ OPTIONS: tuple[Option[Any], ...] = (
     SCHEMA,
     SEED,
     DATABASES,
+    FACTORIES,
     ALEMBIC_DRIFT,
     FINGERPRINT,
     ISOLATION,
@@ -197,21 +199,22 @@ class PgMarker(NamedTuple):
     """What ``@pytest.mark.berth_pg`` says about a test."""
 
     isolation: str | None = None
-    seed: Sequence[object] = ()
+    seed: Sequence[object] | Mapping[str, object] = ()
     max_queries: int | None = None
 
 
 def berth_pg(
     *,
     isolation: str | None = None,
-    seed: Sequence[object] = (),
+    seed: Sequence[object] | Mapping[str, object] = (),
     max_queries: int | None = None,
 ) -> PgMarker:
     """Take the arguments of ``@pytest.mark.berth_pg``.
 
     Args:
         isolation: ``auto``, ``rollback``, ``truncation``, ``database`` or ``none``.
-        seed: Lines as in ``berth_pg_seed``, applied before the test and gone after it.
+        seed: Lines as in ``berth_pg_seed``, or rows by the names of tables, applied before the test
+            and gone after it; ``{name}`` in a line stands for the test's parameter.
         max_queries: How many statements the test may send, without those of its fixtures.
     """
     return PgMarker(isolation, [seed] if isinstance(seed, str) else seed, max_queries)

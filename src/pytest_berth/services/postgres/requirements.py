@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
@@ -21,6 +22,7 @@ from pytest_berth.services.postgres.isolation.choice import COMMITTING_FIXTURES,
 from pytest_berth.services.postgres.options import (
     DATABASE,
     DATABASES,
+    FACTORIES,
     ISOLATIONS,
     SCHEMA,
     SEED,
@@ -129,6 +131,10 @@ def check(items: Sequence[pytest.Item]) -> None:
     for name, lines in berth.settings[DATABASES]:
         place = f"{name} in {DATABASES.name}, set by {berth.settings.origin(DATABASES)}"
         checked(lines, parse, place)
+    if berth.settings[FACTORIES]:
+        from pytest_berth.isolation.factories import binding
+
+        binding.load(berth, POSTGRES, FACTORIES)
     for fixture in template.FIXTURES:
         require_one_definition(items, fixture)
 
@@ -170,4 +176,28 @@ def _read(item: pytest.Item, berth: PluginState) -> Requirements:
 
 def _seeds(item: pytest.Item, berth: PluginState, seed: object) -> tuple[Step, ...]:
     place = f"@pytest.mark.berth_pg(seed=...) at {item.nodeid}"
-    return tuple(checked(seed, partial(template.parse, berth), place))
+    try:
+        lines = _with_parameters(item, seed)
+    except SettingsError as error:
+        raise SettingsError(error.what, why=place, remedy=error.remedy) from None
+    return tuple(checked(lines, partial(template.parse, berth), place))
+
+
+def _with_parameters(item: pytest.Item, seed: object) -> object:
+    """Return lines of a marker with the test's parameters in them: ``seed/{country}.csv``."""
+    if isinstance(seed, (list, tuple)):
+        return [_with_parameters(item, each) for each in seed]
+    if not isinstance(seed, str):
+        return seed
+    given = getattr(getattr(item, "callspec", None), "params", {})
+
+    def value(match: re.Match[str]) -> str:
+        name = match[1]
+        if name not in given:
+            raise SettingsError(
+                f"the seed {seed!r} names a parameter that the test has not.",
+                remedy=nearest(name, given) if given else f'use parametrize("{name}", ...)',
+            )
+        return str(given[name])
+
+    return re.sub(r"\{([^\W\d]\w*)\}", value, seed)

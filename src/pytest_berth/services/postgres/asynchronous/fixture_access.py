@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from importlib.util import find_spec
@@ -55,6 +55,7 @@ class Access:
         default=None, init=False, repr=False
     )
     _joined: AsyncConnection | None = field(default=None, init=False, repr=False)
+    _opened: AsyncSession | None = field(default=None, init=False, repr=False)
 
     @property
     def engine(self) -> AsyncEngine:
@@ -88,13 +89,17 @@ class Access:
 
     @contextmanager
     def session(self) -> Iterator[AsyncSession]:
-        """Yield a session; in a rolled-back test its commits and rollbacks are savepoints."""
-        if self._outer:
-            with self.connection() as connection, self._session(connection) as session:
-                yield session
-        else:
-            with self._session(self.engine) as session:
-                yield session
+        """Yield the test's session; in a rolled-back test its commits are savepoints."""
+        if self._opened:
+            yield self._opened
+            return
+        with ExitStack() as stack:
+            bind = stack.enter_context(self.connection()) if self._outer else self.engine
+            self._opened = stack.enter_context(self._session(bind))
+            try:
+                yield self._opened
+            finally:
+                self._opened = None
 
     @property
     def _outer(self) -> OuterTransaction | None:

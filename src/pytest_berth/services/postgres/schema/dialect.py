@@ -10,13 +10,13 @@ from pytest_berth.services.postgres import sqlalchemy_compat
 from pytest_berth.services.postgres.advice import COMMITS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
 
     import psycopg
     import sqlalchemy
 
-    from pytest_berth.schema.steps import Target
+    from pytest_berth.schema.steps import Step, Target
     from pytest_berth.services.postgres.schema.sql_script import Script
 
 _BY_EXTENSION = (
@@ -105,6 +105,18 @@ class Postgres(Dialect):
         if script.controls_transactions:
             self.refuse_transaction(line, f"{script.name} begins or ends transactions itself")
         send_sql.send_inside(script, connection)
+
+    def row_files(self, line: str, pattern: str, root: Path) -> Step:
+        """Return the step for files of rows."""
+        from pytest_berth.services.postgres.schema.rows import RowFiles
+
+        return RowFiles(line, pattern, root, self)
+
+    def given_rows(self, rows: Mapping[str, object]) -> Step:
+        """Return the step for rows by the names of tables."""
+        from pytest_berth.services.postgres.schema.rows import GivenRows
+
+        return GivenRows(rows, self)
 
 
 def _read(path: Path, root: Path) -> Script:

@@ -31,6 +31,9 @@ FOREIGN = re.compile(r'role ".*" does not exist|unrecognized configuration param
 FOREIGN_DUMP = (
     "if it comes from a dump: use pg_dump --no-owner --no-privileges, of the server's version"
 )
+NO_EXTENSION = re.compile(
+    r'extension "(.*)" is not available|could not open extension control file ".*/(.*)\.control"'
+)
 PLACE = re.compile(r"^psql:.*:(\d+): (.*)", re.MULTILINE)
 
 
@@ -70,19 +73,32 @@ def run(path: Path, name: str, target: Target) -> None:
         raise _failure(name, path, target.redact(done.output), command[0])
 
 
+def remedy(output: str) -> str:
+    """Return what to do where a dump needs what the server has not; empty where that is no help."""
+    missing = NO_EXTENSION.search(output)
+    if missing:
+        name = missing[1] or missing[2]
+        return (
+            f"let berth use a server that has {name!r}: an image with it, such as"
+            " berth_pg_image = postgis/postgis:17-3.5, or its package beside the local server; or"
+            f" dump without it, as pg_dump 17 can: --exclude-extension={name}"
+        )
+    return FOREIGN_DUMP if FOREIGN.search(output) else ""
+
+
 def _failure(name: str, path: Path, output: str, psql: str) -> SchemaError:
     place = PLACE.search(output)
-    remedy = FOREIGN_DUMP if FOREIGN.search(output) else ""
+    told = remedy(output)
     if r"invalid command \restrict" in output:
-        remedy = f"{psql} is older than the dump: update it, or delete the line"
+        told = f"{psql} is older than the dump: update it, or delete the line"
     if not place:
-        return SchemaError(f"psql failed on {name}.", why=tail(output), remedy=remedy)
+        return SchemaError(f"psql failed on {name}.", why=tail(output), remedy=told)
     number, message = place.groups()
     lines = path.read_text("utf-8", "replace").split("\n")
     shown = f"{number} | {lines[int(number) - 1].strip()}"
     message = re.sub(r"^(ERROR|error):\s+", "", message)
     return SchemaError(
-        f"{name}:{number} failed: {message}", why=f"{shown}\n{tail(output)}", remedy=remedy
+        f"{name}:{number} failed: {message}", why=f"{shown}\n{tail(output)}", remedy=told
     )
 
 

@@ -6,8 +6,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from pytest_berth.errors import SchemaError
-from pytest_berth.services.postgres.schema import find_statements
-from pytest_berth.services.postgres.schema.psql import FOREIGN_DUMP
+from pytest_berth.services.postgres.schema import find_statements, psql
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -22,7 +21,7 @@ REMEDIES = {
     "25001": "the statements of a file share a transaction: put this one into a file of its own",
     "3F000": "create the schema before it: CREATE SCHEMA IF NOT EXISTS ...",
     "42501": "let berth use a role that may do this, such as the owner or a superuser",
-    "42704": FOREIGN_DUMP,
+    "42704": psql.FOREIGN_DUMP,
 }
 
 
@@ -121,7 +120,7 @@ def _failure(script: Script, error: Exception, statement: int | None) -> SchemaE
         *(f"CONTEXT: {text}" for text in [getattr(diag, "context", None)] if text),
     ]
     message = getattr(diag, "message_primary", None) or str(error)
-    remedy = REMEDIES.get(getattr(diag, "sqlstate", None) or "", "")
+    remedy = psql.remedy(message) or REMEDIES.get(getattr(diag, "sqlstate", None) or "", "")
     return SchemaError(f"{place} failed: {message}", why="\n".join(why).strip(), remedy=remedy)
 
 

@@ -1,0 +1,1 @@
+"""The consumer: it shows the orders of a user."""
