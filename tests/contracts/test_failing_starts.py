@@ -18,8 +18,10 @@ import docker
 import psutil
 import pytest
 
+import shared_segments
 from pytest_berth.errors import BerthError, NoSourceError, StartError
 from pytest_berth.services.postgres.service import POSTGRES
+from pytest_berth.sources import shared_memory
 from pytest_berth.waiting import wait_for
 
 if TYPE_CHECKING:
@@ -60,13 +62,24 @@ def small_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path
     subprocess.run(["umount", "--lazy", str(place)], check=True)
 
 
-def test_a_disk_that_is_full_is_told_as_that(stage: Stage, small_disk: Path) -> None:
+def test_a_disk_that_is_full_is_told_as_that(
+    stage: Stage, small_disk: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     manager = stage.manager("local")
+    release, had = shared_memory.release, set[str]()
+
+    def note(directory: Path) -> None:
+        had.update(shared_segments.noted(directory))
+        release(directory)
+
+    monkeypatch.setattr(shared_memory, "release", note)
     error = _failure(manager, StartError)
     assert error.what == f"the files of a local server cannot be written to {small_disk}."
     assert "No space left on device" in error.why or "Check free disk space" in error.why
     assert f"{small_disk} was taken: TMPDIR = {small_disk}" in error.why
     assert not list(small_disk.glob("berth-server-*"))
+    assert had
+    assert not shared_segments.left(had), "a program that has no space ends without clearing up"
 
 
 def test_a_server_that_does_not_answer_in_time_is_an_error_with_its_log(

@@ -103,7 +103,8 @@ def local(settings: Settings, request: LocalRequest) -> LocalProcess:
     )
     data = str(request.directory / "data")
     initdb = [str(found.directory / "initdb"), "-D", data, *_INITDB, _LETTERS_HERE]
-    initdb += ["--auth=scram-sha-256"]
+    # Where it fails, what it has begun is removed by berth, its shared memory first.
+    initdb += ["--auth=scram-sha-256", "--no-clean"]
     initdb += ["-U", request.credentials.user, f"--pwfile={request.directory / 'password'}"]
     server = [str(found.directory / "postgres"), "-D", data, "-p", str(request.port)]
     server += ["-c", "listen_addresses=127.0.0.1", "-c", "unix_socket_directories="]
