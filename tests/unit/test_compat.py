@@ -223,6 +223,12 @@ def test_redis() -> None:
     assert (pool._available_connections, pool._in_use_connections) == ([], set())
     assert redis_private.idle(redis.ConnectionPool()) == redis_private.in_use(pool) == []
     assert hasattr(redis.ConnectionPool(), "_available_connections")
+    kept = redis.ConnectionPool()
+    redis_private.give(kept, "connection")
+    assert redis_private.take_idle(kept) == ["connection"]
+    assert redis_private.take_idle(kept) == []
+    assert hasattr(redis.Connection(), "_sock")
+    assert not redis_private.is_connected(redis.Connection())
     connection = redis.asyncio.Connection()
     assert (connection._writer, connection._reader) == (None, None)
     redis_private.abort(connection)

@@ -21,6 +21,25 @@ def in_use(pool: Any) -> list[Any]:
     return [each for each in kept if not any(each is other for other in free)]
 
 
+def take_idle(pool: Any) -> list[Any]:
+    """Take those connections out of a pool which it keeps for their next use."""
+    available = getattr(pool, "_available_connections", None)
+    taken = []
+    while available:
+        taken.append(available.pop())
+    return taken
+
+
+def give(pool: Any, connection: Any) -> None:
+    """Let a pool use a connection next, as one that was given back to it."""
+    pool._available_connections.append(connection)
+
+
+def is_connected(connection: Any) -> bool:
+    """Tell whether a connection has been made, and was not closed on this side."""
+    return getattr(connection, "_sock", None) is not None
+
+
 def local_port(connection: Any) -> int:
     """Return the port that a connection has on this side; 0 if it is not connected by TCP."""
     writer = getattr(connection, "_writer", None)

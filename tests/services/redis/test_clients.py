@@ -112,3 +112,116 @@ def test_connections_are_closed_with_their_test(local: Project) -> None:
         """
     )
     local.run().assert_outcomes(passed=5)
+
+
+def test_the_next_test_s_client_has_nothing_of_the_state_that_one_was_left_in(
+    local: Project,
+) -> None:
+    local.write(
+        test_state="""
+        import os
+        import threading
+
+        import pytest
+
+        KEPT = []
+
+        def is_as_new(client):
+            connection = client.connection_pool.get_connection()
+            (here,) = [
+                each for each in client.client_list() if each["id"] == str(ask(connection))
+            ]
+            assert here["multi"] == "-1" and here["name"] == "" and here["sub"] == "0"
+            assert "t" not in here["flags"] and "O" not in here["flags"]
+            assert here["db"] == str(connection.db) and here["user"] == "default"
+            client.connection_pool.release(connection)
+            assert client.set("own", 1) and client.get("own") == b"1"
+
+        def ask(connection):
+            connection.send_command("CLIENT", "ID")
+            return connection.read_response()
+
+        def send(client, *command):
+            connection = client.connection_pool.get_connection()
+            connection.send_command(*command)
+            if command[0] != "SUBSCRIBE":  # which is answered by a message
+                connection.read_response()
+            client.connection_pool.release(connection)
+
+        def test_first(redis_client):
+            KEPT.append(redis_client.client_id())
+
+        def test_same_connection(redis_client):
+            assert redis_client.client_id() == KEPT[0]
+
+        @pytest.mark.parametrize("command", [
+            ("MULTI",), ("WATCH", "key"), ("SELECT", "0"), ("CLIENT", "SETNAME", "mine"),
+            ("CLIENT", "TRACKING", "ON"), ("MONITOR",), ("RESET",),
+            ("AUTH", "other", "secret"), ("CLIENT", "NO-EVICT", "ON"), ("SUBSCRIBE", "channel"),
+        ])
+        def test_leaves(redis_client, command):
+            is_as_new(redis_client)
+            redis_client.acl_setuser("other", enabled=True, passwords=["+secret"],
+                                     commands=["+@all"], keys=["*"])
+            try:
+                send(redis_client, *command)
+            except Exception as error:
+                assert "unknown" in str(error).lower(), error
+
+        def test_finds(redis_client):
+            is_as_new(redis_client)
+
+        def test_leaves_an_answer(redis_client):
+            connection = redis_client.connection_pool.get_connection()
+            connection.send_command("TIME")
+            redis_client.connection_pool.release(connection)
+
+        def test_finds_none(redis_client):
+            is_as_new(redis_client)
+
+        def test_changes_the_password(redis_client):
+            redis_client.config_set("requirepass", "another")
+
+        def test_signs_in(redis_client):
+            is_as_new(redis_client)
+
+        def test_pauses(redis_client):
+            redis_client.client_pause(300)
+
+        def test_goes_on(redis_client):
+            is_as_new(redis_client)
+
+        def test_ends_all_connections(redis_client):
+            KEPT.append(redis_client)
+            redis_client.client_kill_filter(_type="normal", skipme=False)
+
+        def test_has_one_again(redis_client):
+            is_as_new(redis_client)
+            # The client of an earlier test connects by itself.
+            assert KEPT[-1].client_id() != redis_client.client_id()
+
+        def test_does_not_give_back(redis_client):
+            KEPT.append(redis_client.connection_pool.get_connection())
+
+        def test_gets_another(redis_client):
+            is_as_new(redis_client)
+            assert KEPT[-1] is not redis_client.connection_pool.get_connection()
+
+        @pytest.mark.skipif(not hasattr(os, "fork"), reason="no processes are forked here")
+        def test_in_a_forked_process(redis_client, request):
+            redis_client.set("parent", 1)
+            child = os.fork()
+            if not child:
+                namespace = request.getfixturevalue("_redis_namespace")
+                with namespace.client(namespace.url) as client:
+                    is_well = client.get("parent") == b"1"
+                os._exit(0 if is_well else 1)
+            assert os.waitpid(child, 0)[1] == 0
+            assert redis_client.get("parent") == b"1"
+
+        def test_after_that(redis_client):
+            is_as_new(redis_client)
+        """
+    )
+    result = local.run("-p", "no:randomly")
+    result.assert_outcomes(passed=25)

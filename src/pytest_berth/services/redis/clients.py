@@ -38,6 +38,12 @@ _UNNAMED: dict[str, Any] = (
     if find_spec("redis.driver_info")
     else {"lib_name": None, "lib_version": None}
 )
+# Redis Enterprise alone tells of its maintenance; redis-py 7 and later asks every server for it.
+_UNTOLD: dict[str, Any] = {}
+if find_spec("redis.maint_notifications"):
+    from redis.maint_notifications import MaintNotificationsConfig
+
+    _UNTOLD["maint_notifications_config"] = MaintNotificationsConfig(enabled=False)
 
 
 class ForeignServerError(redis.ConnectionError):
@@ -97,7 +103,7 @@ def _text(value: Any) -> str:
 def client(url: str, **options: Any) -> redis.Redis:
     """Return a client that waits for blocking commands, and tells at once of a closed port."""
     return redis.Redis.from_url(
-        url, **{**_PATIENT, **_UNNAMED, "retry": Retry(NoBackoff(), 0), **options}
+        url, **{**_PATIENT, **_UNNAMED, **_UNTOLD, "retry": Retry(NoBackoff(), 0), **options}
     )
 
 

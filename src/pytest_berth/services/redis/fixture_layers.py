@@ -21,11 +21,13 @@ class KeyLayers(Layers[Baseline]):
         databases: The database numbers.
         known: What there was when it was last looked at, or put back.
         untouched: No keys, and what stood beside before any test.
+        is_settled: Whether what was found between two tests is all that there is still.
     """
 
     databases: WorkerDatabases
     known: Baseline = field(default_factory=Baseline, init=False, repr=False)
     untouched: Baseline = field(init=False, repr=False)
+    is_settled: bool = field(default=False, init=False)
 
     def __post_init__(self) -> None:
         standing = restore.capture(self.databases, self.known).standing
@@ -48,11 +50,18 @@ class KeyLayers(Layers[Baseline]):
         self.untouched = self.untouched.on_another(began, there)
         self._refill(self.known)
 
+    def sweep(self) -> None:
+        """Delete the keys that are not known; where all is as it is known, remember that."""
+        self.is_settled = restore.remove_others(self.databases, self.known)
+
     def _settle(self) -> Baseline:
-        self.known = restore.capture(self.databases, self.known)
+        if not self.is_settled:
+            self.known = restore.capture(self.databases, self.known)
+        self.is_settled = False
         return self.known
 
     def _return_to(self, before: Baseline) -> None:
+        self.is_settled = False
         self.known = restore.restore(self.databases, before)
         for layer in self._layers:
             if layer.before is before:

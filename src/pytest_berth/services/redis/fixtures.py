@@ -12,17 +12,19 @@ if TYPE_CHECKING:
     import redis
     import redis.asyncio
 
+    from pytest_berth.services.redis.namespace import RedisNamespace
+
 
 @pytest.fixture
-def redis_client(_redis_isolation: None, redis_url: str) -> Iterator[redis.Redis]:
+def redis_client(
+    _redis_isolation: None, _redis_namespace: RedisNamespace, redis_url: str
+) -> Iterator[redis.Redis]:
     """redis-py's client, connected to this worker's database number.
 
     Scope: function. It returns bytes, as redis-py's own default is; blocking commands wait as long
     as they say, and a closed port is told at once.
     """
-    from pytest_berth.services.redis import clients
-
-    with clients.closing(clients.client(redis_url)) as client:
+    with _redis_namespace.client(redis_url) as client:
         yield client
 
 

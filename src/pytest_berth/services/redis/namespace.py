@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -19,11 +19,11 @@ from pytest_berth.services.redis import (
     error_details,
     near_misses,
     open_connections,
-    restore,
     urls,
     worker_databases,
 )
 from pytest_berth.services.redis.fixture_layers import KeyLayers
+from pytest_berth.services.redis.kept_connection import KeptConnection
 from pytest_berth.services.redis.restore import NotPutBackError
 from pytest_berth.services.redis.worker_databases import WorkerDatabases
 from pytest_berth.waiting import now
@@ -69,6 +69,7 @@ class RedisNamespace(Namespace):
         self._began = now()
         self._is_silent = False
         self._layers = KeyLayers(databases)
+        self._kept = KeptConnection(url)
 
     @property
     def follows_fixtures(self) -> bool:
@@ -117,6 +118,24 @@ class RedisNamespace(Namespace):
             self._require_ours()
             self._layers.leave(fixture)
 
+    @contextmanager
+    def client(self, url: str) -> Iterator[redis.Redis]:
+        """Yield a client of a test's own.
+
+        Args:
+            url: The URL that the suite says; that of the namespace unless it has its own fixture.
+        """
+        if url == self.url:
+            with self._kept.client() as client:
+                yield client
+        else:
+            with clients.closing(clients.client(url)) as client:
+                yield client
+
+    def close(self) -> None:
+        """Close the connection that tests get one after the other."""
+        self._kept.close()
+
     def shell_name(self) -> str:
         """Return the number of the worker's database."""
         return str(self._databases.number)
@@ -129,7 +148,11 @@ class RedisNamespace(Namespace):
         if self._settled:
             with self._told():
                 self._require_ours()
-                restore.remove_others(self._databases, self._layers.known)
+                self._layers.sweep()
+
+    def expect_changes(self) -> None:
+        """Look anew before the next test: a fixture of a wider scope begins, or has ended."""
+        self._layers.is_settled = False
 
     def take_dirty(self) -> list[str]:
         """Return, once, the database numbers that were emptied, or put back."""
@@ -139,6 +162,7 @@ class RedisNamespace(Namespace):
     def reopen(self, server: Server) -> None:
         """Go on with the server that takes the place of a lost one, with what fixtures wrote."""
         self._databases.forget()
+        self._kept.close()
         self._server = self._databases.server = server
         self._settled = False
         clients.drop_idle(server)
@@ -246,7 +270,10 @@ def opened(server: Server, worker: Worker) -> Iterator[RedisNamespace]:
             _require_number(client, number)
             with worker_databases.closing(_databases(worker, server, number, client)) as databases:
                 unclaimed = database_numbers.unclaimed(worker.settings, worker.workers)
-                yield RedisNamespace(server, url, databases, unclaimed=unclaimed)
+                with closing(
+                    RedisNamespace(server, url, databases, unclaimed=unclaimed)
+                ) as namespace:
+                    yield namespace
         return
     from pytest_berth.services.redis import claims
 
@@ -254,10 +281,12 @@ def opened(server: Server, worker: Worker) -> Iterator[RedisNamespace]:
     with clients.closing(claims.connect(url, name)) as client:
         _require_number(client, number)
         claim = claims.claim(client, name, number)
-        with worker_databases.closing(
-            WorkerDatabases(server, number, range(number, number + 1), client)
-        ) as databases:
-            yield RedisNamespace(server, url, databases, claim)
+        own = WorkerDatabases(server, number, range(number, number + 1), client)
+        with (
+            worker_databases.closing(own) as databases,
+            closing(RedisNamespace(server, url, databases, claim)) as namespace,
+        ):
+            yield namespace
         claim.renew_at_end()
 
 

@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
-
-import redis
 
 from pytest_berth.errors import NotRestoredError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
+    import redis
+
     from pytest_berth.services.redis.server_state import Standing
     from pytest_berth.services.redis.worker_databases import WorkerDatabases
 
 _AT_ONCE = 1000
-_CHANGES = re.compile(rb"^(?:rdb_changes_since_last_save|rdb_last_save_time):(\d+)", re.MULTILINE)
 
 Key = tuple[int, bytes]
 
@@ -69,14 +67,14 @@ class NotPutBackError(NotRestoredError):
 
 def capture(databases: WorkerDatabases, known: Baseline) -> Baseline:
     """Return what there is, *known* itself if nothing has changed since."""
-    look = databases.look()
+    look = databases.look(token=bool(known.values))
     standing = databases.standing(look)
     if not look.filled:
         same = not known.values and known.standing == standing
         return known if same else Baseline(standing=standing)
-    token = _token(databases.home)
-    if known.values and token is not None and token == known.token and known.standing == standing:
+    if look.token is not None and look.token == known.token and known.standing == standing:
         return known
+    token = databases.token()
     values: dict[Key, Value] = {}
     for number in look.filled:
         for keys in batches(databases.at(number)):
@@ -90,32 +88,37 @@ def restore(databases: WorkerDatabases, baseline: Baseline) -> Baseline:
     Raises:
         NotPutBackError: Something beside the keys cannot be put back.
     """
-    look = databases.look(ending=True, flush=databases.number not in baseline.numbers)
+    flush = databases.number not in baseline.numbers
+    look = databases.look(token=bool(baseline.values), ending=True, flush=flush)
     if baseline.standing is not None:
         left = databases.put_back(look, baseline.standing)
         if left:
             raise NotPutBackError(left)
     if not baseline.values and not look.filled:
         return baseline
-    if baseline.token is not None and _token(databases.home) == baseline.token:
+    if baseline.token is not None and look.token == baseline.token:
         return baseline
     databases.dirty |= look.filled | baseline.numbers
     for number in look.filled | baseline.numbers:
         _refill(databases.at(number), number, baseline)
-    return Baseline(baseline.values, _token(databases.home), baseline.standing)
+    return Baseline(baseline.values, databases.token(), baseline.standing)
 
 
-def remove_others(databases: WorkerDatabases, baseline: Baseline) -> None:
-    """Delete the keys that the baseline does not have."""
-    filled = databases.look().filled
-    if not filled or (baseline.token is not None and _token(databases.home) == baseline.token):
-        return
-    for number in filled:
+def remove_others(databases: WorkerDatabases, baseline: Baseline) -> bool:
+    """Delete the keys that the baseline does not have; tell whether all else is as it says."""
+    look = databases.look(token=bool(baseline.values))
+    stands = databases.is_seen(look, baseline.standing)
+    if not look.filled:
+        return stands and not baseline.values
+    if baseline.token is not None and look.token == baseline.token:
+        return stands
+    for number in look.filled:
         client = databases.at(number)
         for keys in batches(client):
             others = [key for key in keys if (number, key) not in baseline.values]
             if others:
                 client.unlink(*others)
+    return False
 
 
 def _refill(client: redis.Redis, number: int, baseline: Baseline) -> None:
@@ -151,12 +154,3 @@ def batches(client: redis.Redis) -> Iterator[list[bytes]]:
             yield list(dict.fromkeys(keys))
         if not cursor:
             return
-
-
-def _token(client: redis.Redis) -> tuple[int, ...] | None:
-    """Return the server's count of changes, and when it last began anew; None if it is secret."""
-    try:
-        found = cast("bytes", client.info("persistence"))
-    except redis.exceptions.NoPermissionError:
-        return None
-    return tuple(map(int, _CHANGES.findall(found)))

@@ -7,17 +7,19 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
+import redis
+
 from pytest_berth.services.redis import clients, server_state
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from collections.abc import Set as AbstractSet
 
-    import redis
-
     from pytest_berth.api import Server
     from pytest_berth.services.redis.server_state import Marks, Standing
 
+Token = tuple[int, ...]
+_CHANGES = re.compile(rb"^(?:rdb_changes_since_last_save|rdb_last_save_time):(\d+)", re.MULTILINE)
 _NUMBER = re.compile(rb"^db(\d+):keys=", re.MULTILINE)
 
 
@@ -27,10 +29,12 @@ class Look(NamedTuple):
     Attributes:
         filled: The worker's numbers that hold keys.
         marks: What tells of commands that concern the whole server; None where others use it, too.
+        token: What the server says of its changes; None if that was not asked, or is secret.
     """
 
     filled: AbstractSet[int]
     marks: Marks | None
+    token: Token | None = None
 
 
 @dataclass
@@ -67,15 +71,18 @@ class WorkerDatabases:
             )
         return self._others[number]
 
-    def look(self, *, ending: bool = False, flush: bool = False) -> Look:
+    def look(self, *, token: bool = False, ending: bool = False, flush: bool = False) -> Look:
         """Look which numbers hold keys, and what has been done to the server.
 
         Args:
+            token: Whether to ask how many changes there have been.
             ending: Whether a test has ended, which may have paused all clients.
             flush: Whether to empty the number of the tests in the same round trip.
         """
         pipeline = self.home.pipeline(transaction=False)
         pipeline.info("keyspace") if len(self.numbers) > 1 else pipeline.dbsize()
+        if token:
+            pipeline.info("persistence")
         if self.is_alone:
             pipeline.info("commandstats")
             if ending:
@@ -83,6 +90,7 @@ class WorkerDatabases:
         if flush:
             pipeline.flushdb()
         found, *more = pipeline.execute(raise_on_error=False)
+        changes = _changes(more.pop(0)) if token else None
         is_flushed = flush and more.pop() is True
         for answer in (found, *more):
             if isinstance(answer, Exception):
@@ -92,7 +100,18 @@ class WorkerDatabases:
         return Look(
             filled - {self.number} if is_flushed else filled,
             server_state.marks(more[0]) if self.is_alone else None,
+            changes,
         )
+
+    def token(self) -> Token | None:
+        """Return the server's count of changes, and when it last began anew; None if secret.
+
+        Equal ones mean that no key has changed.
+        """
+        try:
+            return _changes(self.home.info("persistence"))
+        except redis.exceptions.NoPermissionError as error:
+            return _changes(error)
 
     def standing(self, look: Look) -> Standing | None:
         """Return what stands on the server beside keys; None where others use it, too."""
@@ -102,6 +121,10 @@ class WorkerDatabases:
             found = server_state.read(self.home)
             self._seen = (self.look().marks or (), found)
         return self._seen[1]
+
+    def is_seen(self, look: Look, standing: Standing | None) -> bool:
+        """Tell, without asking, whether what stands beside keys is what is given."""
+        return look.marks is None or self._seen == (look.marks, standing)
 
     def put_back(self, look: Look, before: Standing) -> list[str]:
         """Put back what stands on the server beside keys; return the names of what cannot be."""
@@ -137,6 +160,14 @@ def closing(databases: WorkerDatabases) -> Iterator[WorkerDatabases]:
         yield databases
     finally:
         databases.close()
+
+
+def _changes(answer: Any) -> Token | None:
+    if isinstance(answer, redis.exceptions.NoPermissionError):
+        return None
+    if isinstance(answer, Exception):
+        raise answer
+    return tuple(map(int, _CHANGES.findall(answer)))
 
 
 def _raw(answer: Any, **_: Any) -> bytes:
