@@ -31,7 +31,8 @@ def test_a_deferred_fixture_asks_for_what_its_function_takes() -> None:
     (service,) = (each for each in manifest.read()["services"] if each["name"] == "redis")
     plugin = manifest.fixture_plugin(service, lambda *_: lambda **given: given)
     client = plugin.redis_client.__wrapped__
-    assert [*inspect.signature(client).parameters] == ["_redis_isolation", "redis_url"]
+    asked = ["_redis_isolation", "_redis_namespace", "redis_url"]
+    assert [*inspect.signature(client).parameters] == asked
     assert client.__module__ == "pytest_berth.services.redis.fixtures"
-    (given,) = client(_redis_isolation=None, redis_url="redis://")
-    assert given == {"_redis_isolation": None, "redis_url": "redis://"}
+    (given,) = client(_redis_isolation=None, _redis_namespace=None, redis_url="redis://")
+    assert given == {"_redis_isolation": None, "_redis_namespace": None, "redis_url": "redis://"}

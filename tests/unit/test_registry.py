@@ -211,7 +211,7 @@ class Item:
 
     def __init__(self, name: str) -> None:
         module, _, test = name.partition("::")
-        self.name = name
+        self.name, self.stash = name, pytest.Stash()
         self.location = (module, 0, test)
 
     def get_closest_marker(self, name: str) -> bool | None:

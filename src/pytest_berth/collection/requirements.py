@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 # Ours and pytest's: these fixtures ask for no others by `request`.
 _KNOWN = ("pytest_berth.", "_pytest.")
 _REACHED = pytest.StashKey[dict[str, frozenset[str]]]()
+_SERVICES = pytest.StashKey["tuple[Sequence[Service], list[Service]]"]()
 _DESCRIBED = pytest.StashKey["dict[str, str]"]()
 
 
@@ -127,7 +128,11 @@ def wider_users(item: pytest.Item, fixtures: AbstractSet[str]) -> Iterator[tuple
 
 def services_reached(item: pytest.Item, services: Sequence[Service]) -> list[Service]:
     """Return the services whose fixtures a test reaches."""
-    return [service for service in services if fixtures_reached(item, service)]
+    known = item.stash.get(_SERVICES, None)
+    if known is None or known[0] is not services:
+        found = [service for service in services if fixtures_reached(item, service)]
+        known = item.stash[_SERVICES] = (services, found)
+    return known[1]
 
 
 def describe_isolation(item: pytest.Item, service: Service) -> str:

@@ -94,7 +94,11 @@ class Rollback:
                 with sqlalchemy_private.committing(self.connection):
                     for step in seeds:
                         step.run_in(self.connection)
-                yield
+                try:
+                    yield
+                finally:
+                    # What reads the end of the test wants it as the connection is given back.
+                    outer.skips_rollback = self.before_end is None
         finally:
             self.connection = self.running = None
             self._call_before_end(outer)
@@ -104,10 +108,10 @@ class Rollback:
         """Tell whether the server has ended the connection between two tests."""
         if self._engine is None:
             return False
+        if self._last_used() is not None:
+            return False
         outer = _outer_transaction(self._engine)
-        if isinstance(outer, rollback_connection.OuterTransaction):
-            return backend_crash.is_lost(outer)
-        return outer.is_lost()
+        return _is_lost(outer)
 
     def close(self) -> None:
         """Close the connection; the next test opens another one."""
@@ -123,14 +127,24 @@ class Rollback:
 
     def _living(self, engine: Engine) -> tuple[Outer, Sequences]:
         """Return the connection, a new one where the last test lost it, and its sequences."""
-        outer = _outer_transaction(engine)
-        if outer.closed:
-            engine.dispose()
+        outer = self._last_used()
+        if outer is None:
             outer = _outer_transaction(engine)
+            if outer.closed:
+                engine.dispose()
+                outer = _outer_transaction(engine)
         # SQLAlchemy, too, replaces a connection that it saw being lost.
         if self._sequences is None or self._sequences.connection is not outer:
             self._sequences = Sequences(outer)
         return outer, self._sequences
+
+    def _last_used(self) -> Outer | None:
+        """Return the connection of the last test, where it can be used still.
+
+        Then it is that of the engine, too: SQLAlchemy closes what it replaces.
+        """
+        outer = self._sequences.connection if self._sequences else None
+        return None if outer is None or _is_lost(outer) else outer
 
     def _call_before_end(self, outer: Outer) -> None:
         work, self.before_end = self.before_end, None
@@ -202,6 +216,13 @@ class Sequences:
             return {}
         found = self.connection.fetch(sql.SQL(" UNION ALL ").join(queries))
         return {oid.encode(): arguments.encode() for oid, arguments in found}
+
+
+def _is_lost(outer: Outer) -> bool:
+    """Tell whether a connection is closed, or the server has ended it, without asking it."""
+    if isinstance(outer, rollback_connection.OuterTransaction):
+        return backend_crash.is_lost(outer)
+    return outer.is_lost()
 
 
 def _pinned_engine(url: str, connect: rollback_connection.Connect) -> Engine:

@@ -49,8 +49,10 @@ class OuterTransaction(psycopg.Connection[Any]):
 
     Attributes:
         was_aborted: Whether an error has cost the running test what it had not committed.
+        skips_rollback: Whether the test is over, so that all of it is rolled back in a moment.
     """
 
+    skips_rollback = False
     _in_test = False
     _before_tests: Driver | None = None
     was_aborted = False
@@ -59,7 +61,7 @@ class OuterTransaction(psycopg.Connection[Any]):
         """Open the outer transaction; return a signature of where the sequences stand."""
         self._before_tests = self._before_tests or Driver.of(self)
         signature = _value(self.send(b"BEGIN; " + SAVEPOINTS))
-        self._in_test, self.was_aborted = True, False
+        self._in_test, self.was_aborted, self.skips_rollback = True, False, False
         return signature
 
     def end_test(self) -> bytes:
@@ -69,7 +71,7 @@ class OuterTransaction(psycopg.Connection[Any]):
             IsolationError: The test has ended it by SQL, so its changes may have stayed.
         """
         assert self._before_tests, "begin_test() comes first"
-        self._in_test = False
+        self._in_test = self.skips_rollback = False
         result = self.pgconn.exec_(END_OUTER + b"; ROLLBACK; " + SETTLE)
         if result.status == ExecStatus.FATAL_ERROR:
             self.pgconn.exec_(b"ROLLBACK")
@@ -95,6 +97,8 @@ class OuterTransaction(psycopg.Connection[Any]):
             super().rollback()
             return
         self.was_aborted |= self.is_aborted()
+        if self.skips_rollback:
+            return
         if self.pgconn.exec_(ROLLBACK).status == ExecStatus.FATAL_ERROR:
             # The outer transaction is gone, by SQL or with the server: end_test will tell.
             super().rollback()

@@ -31,11 +31,12 @@ class OuterTransaction2(connection):
 
     _in_test = False
     was_aborted = False
+    skips_rollback = False
 
     def begin_test(self) -> bytes:
         """Open the outer transaction; return a signature of where the sequences stand."""
         signature = self._value(rollback_connection.SAVEPOINTS)
-        self._in_test, self.was_aborted = True, False
+        self._in_test, self.was_aborted, self.skips_rollback = True, False, False
         return signature
 
     def end_test(self) -> bytes:
@@ -44,7 +45,7 @@ class OuterTransaction2(connection):
         Raises:
             IsolationError: The test has ended it by SQL, so its changes may have stayed.
         """
-        self._in_test = False
+        self._in_test = self.skips_rollback = False
         try:
             self._run(rollback_connection.END_OUTER)
         except psycopg2.Error:
@@ -73,6 +74,8 @@ class OuterTransaction2(connection):
             super().rollback()
             return
         self.was_aborted |= self.is_aborted()
+        if self.skips_rollback:
+            return
         try:
             self._run(rollback_connection.ROLLBACK)
         except psycopg2.Error:
