@@ -296,9 +296,9 @@ def test_a_second_ctrl_c_while_servers_end_leaves_the_rest_to_the_reaper(
             import os, signal
             from pytest_berth.run.server_manager import Manager
 
-            def interrupted(self):
+            def interrupted(self, **given):
                 os.kill(os.getpid(), signal.SIGINT)
-                stop(self)
+                stop(self, **given)
 
             stop, Manager.stop = Manager.stop, interrupted
         """,
