@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from functools import cache
+from functools import cache, partial
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -66,7 +66,7 @@ def _activate(config: pytest.Config, parser: pytest.Parser | None) -> PluginStat
     config.stash[loading.SETTINGS] = values
     config.stash[PLUGIN_STATE] = berth
     # pytest_unconfigure is not called where a conftest file or the command line ends the run.
-    config.add_cleanup(lambda: _end(berth))
+    config.add_cleanup(partial(_end, berth, berth.end))
     config.pluginmanager.register(sys.modules[__name__], _NAME)
     return berth
 
@@ -225,17 +225,17 @@ def pytest_unconfigure(config: pytest.Config) -> None:
         from pytest_berth.reporting import progress
 
         with progress.hide_output(config):
-            _end(berth)
+            _end(berth, berth.end)
     else:
-        _end(berth)
+        _end(berth, berth.end)
 
 
-def _end(berth: PluginState) -> None:
+def _end(berth: PluginState, end: Callable[[], None]) -> None:
     """Stop what the run has started; at Ctrl-C, leave what is not stopped yet to the reaper."""
     if berth.is_left_to_reaper:
         return
     try:
-        berth.end()
+        end()
     except KeyboardInterrupt:
         berth.is_left_to_reaper = True
         # The reaper waits for the end of this process, which threads that stop servers may delay.
