@@ -7,8 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from pytest_berth.services.kafka.service import KAFKA
+
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from tests.conftest import Project
+
+    from pytest_berth.api import Service
 
 # What an application does with each client: read n records as a group of a fixed name, and commit.
 # kafka-python joins while it is polled, and may never get there with pauses in between.
@@ -304,3 +310,68 @@ def test_wrong_names_of_topics_are_told_before_the_first_test(on_broker: Project
             "*do:  use letters, digits, dots, - and _ for a topic, not 'order created'",
         ]
     )
+
+
+def test_a_test_s_own_topic_hides_nothing_else_and_connections_stay_open(
+    project: Project, require_service: Callable[[Service, str], None]
+) -> None:
+    require_service(KAFKA, "local")
+    project.ini("berth_kafka_source = local")
+    project.write(
+        test_topics="""
+        import os
+        import socket
+
+        from kafka.admin import NewTopic
+
+        OPEN = []
+
+        def sockets(isolated):
+            return [each._socket for each in isolated.clients.brokers._open.values()]
+
+        def test_makes_its_own_and_another(kafka_probe, kafka_admin, _kafka_isolation):
+            OPEN.extend(sockets(_kafka_isolation))
+            assert OPEN
+            kafka_probe.publish(kafka_probe.topic(), "a")
+            kafka_admin.create_topics([NewTopic("stray", 1, 1)])
+
+        def test_has_none_of_them(kafka_probe, kafka_admin, _kafka_isolation):
+            assert sockets(_kafka_isolation) == OPEN
+            assert "stray" not in kafka_admin.list_topics()
+            own = kafka_probe.topic(partitions=3)
+            kafka_probe.publish(own, "b")
+            assert kafka_probe.expect_one(own).value == b"b"
+            kafka_admin.delete_topics([own])
+            kafka_admin.create_topics([NewTopic("second", 1, 1)])
+
+        def test_of_which_one_is_read(kafka_probe, kafka_admin):
+            assert "second" not in kafka_admin.list_topics()
+            own = kafka_probe.topic()
+            kafka_probe.publish(own, "c")
+            kafka_probe.publish(own, "d")
+            assert [each.value for each in kafka_probe.collect(own, 2)] == [b"c", b"d"]
+            OPEN[:] = [own]
+
+        def test_what_an_earlier_test_published_is_not_seen(kafka_probe):
+            kafka_probe.expect_none(OPEN[0], within=0.1)
+            kafka_probe.publish(OPEN[0], "e")
+            assert kafka_probe.expect_one(OPEN[0]).value == b"e"
+
+        def test_breaks_the_connections(_kafka_isolation):
+            for each in sockets(_kafka_isolation):
+                each.shutdown(socket.SHUT_RDWR)
+
+        def test_connects_anew(kafka_probe, kafka_topic, _kafka_isolation):
+            kafka_probe.publish(kafka_topic, "f")
+            assert kafka_probe.expect_one(kafka_topic).value == b"f"
+            if hasattr(os, "fork"):
+                before, child = sockets(_kafka_isolation), os.fork()
+                if not child:
+                    _kafka_isolation.clients.brokers.settle()
+                    os._exit(len(sockets(_kafka_isolation)))
+                assert os.waitpid(child, 0)[1] == 0
+                assert sockets(_kafka_isolation) == before
+            kafka_probe.publish(kafka_topic, "g")
+        """
+    )
+    project.run().assert_outcomes(passed=6)

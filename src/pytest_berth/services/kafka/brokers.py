@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -37,6 +38,19 @@ class Brokers:
     _open: dict[tuple[str, int], Connection] = field(default_factory=dict, repr=False)
     _nodes: dict[int, tuple[str, int]] = field(default_factory=dict, repr=False)
     _coordinators: dict[tuple[int, str], int] = field(default_factory=dict, repr=False)
+    _process: int = field(default_factory=os.getpid, repr=False)
+
+    def settle(self) -> None:
+        """Close the connections that brokers have closed, and those of the process forked from."""
+        is_forked = self._process != os.getpid()
+        self._process = os.getpid()
+        for address, connection in list(self._open.items()):
+            # Between two questions nothing comes but the end.
+            if is_forked or connection.has_input:
+                connection.close()
+                del self._open[address]
+        self._coordinators.clear()
+        self._nodes.clear()
 
     def close(self) -> None:
         """Close all connections."""
@@ -100,6 +114,8 @@ class Brokers:
 
     def controller(self) -> int:
         """Return the number of the broker that takes administrators' requests."""
+        if len(self._nodes) == 1:
+            return next(iter(self._nodes))
         return int(self.metadata([]).controller_id)
 
     def coordinator(self, name: str, kind: int = GROUP) -> int:

@@ -69,13 +69,17 @@ class Clients:
     Args:
         bootstrap: The addresses of the cluster's brokers.
         cluster_id: The cluster that berth's own connections have to lead to.
+        brokers: Berth's own connections, where somebody else has them and closes them.
 
     Attributes:
         groups: The groups of the consumers that were made here.
     """
 
-    def __init__(self, bootstrap: str, cluster_id: str = "") -> None:
-        self._brokers = bootstrap, cluster_id
+    def __init__(
+        self, bootstrap: str, cluster_id: str = "", brokers: Brokers | None = None
+    ) -> None:
+        self._cluster = bootstrap, cluster_id
+        self._brokers = brokers
         self._common = {
             "bootstrap_servers": bootstrap.split(","),
             "retry_backoff_ms": _BACKOFF,
@@ -108,7 +112,9 @@ class Clients:
     @cached_property
     def brokers(self) -> Brokers:
         """Berth's own connections."""
-        brokers = Brokers(*self._brokers)
+        if self._brokers:
+            return self._brokers
+        brokers = Brokers(*self._cluster)
         self._open.callback(brokers.close)
         return brokers
 

@@ -8,6 +8,7 @@ then; and their deadlines stand still where a test has frozen the clock.
 from __future__ import annotations
 
 import io
+import selectors
 import socket
 import struct
 import threading
@@ -62,6 +63,13 @@ class Connection:
     def close(self) -> None:
         """Close the connection."""
         self._socket.close()
+
+    @property
+    def has_input(self) -> bool:
+        """Whether there is something to read now, be it the connection's end."""
+        with selectors.DefaultSelector() as selector:
+            selector.register(self._socket, selectors.EVENT_READ)
+            return bool(selector.select(0))
 
     def ask(self, request: ApiMessage, within: float = _ANSWERED_WITHIN) -> Any:
         """Send a request, in the newest version that both sides know, and return the answer.

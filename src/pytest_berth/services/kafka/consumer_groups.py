@@ -93,9 +93,15 @@ class Lag(int):
 
 @dataclass(frozen=True)
 class Groups:
-    """Looks at consumer groups from outside."""
+    """Looks at consumer groups from outside.
+
+    Attributes:
+        brokers: Where.
+        have_come: Whether there has ever been a group; None where that is to be asked.
+    """
 
     brokers: Brokers
+    have_come: bool | None = None
     _there: list[bool] = field(default_factory=list, init=False, repr=False)
 
     def all(self) -> dict[str, Group]:
@@ -203,6 +209,8 @@ class Groups:
         return found
 
     def _have_come(self) -> bool:
+        if self.have_come is not None:
+            return self.have_come
         if not self._there:
             (described,) = self.brokers.metadata([OFFSETS_TOPIC]).topics
             if described.error_code:

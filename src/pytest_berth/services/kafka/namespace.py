@@ -24,7 +24,7 @@ from pytest_berth.services.kafka.brokers import Brokers
 from pytest_berth.services.kafka.clients import Clients
 from pytest_berth.services.kafka.options import ALLOW_RESET, TOPICS
 from pytest_berth.services.kafka.requirements import is_prefixed, topics_of
-from pytest_berth.services.kafka.restore import Cleaning
+from pytest_berth.services.kafka.restore import Cleaning, Known
 from pytest_berth.waiting import now
 
 if TYPE_CHECKING:
@@ -52,6 +52,7 @@ class IsolatedTest:
         fixed: Topics with fixed names, as the application calls them and as they are called.
         title: The test's name, for the names of its topics.
         marks: Where reading begins, by topic; one without a mark is read from its beginning.
+        created: How much berth itself has made the controller write down for the test.
     """
 
     namespace: KafkaNamespace
@@ -59,6 +60,7 @@ class IsolatedTest:
     fixed: Mapping[str, str]
     title: str
     marks: dict[str, Mark] = field(default_factory=dict)
+    created: list[int] = field(default_factory=list)
 
     def name(self, hint: str = "") -> str:
         """Return a new name of the test's own, for a topic or a group."""
@@ -91,6 +93,8 @@ class KafkaNamespace(Namespace):
         self._dirty: list[str] = []
         self._running: tuple[IsolatedTest, Before] | None = None
         self._is_silent = False
+        self._brokers: Brokers | None = None
+        self._known = Known()
 
     @property
     def config(self) -> pytest.Config:
@@ -107,6 +111,12 @@ class KafkaNamespace(Namespace):
     def clients(self) -> Clients:
         """Return new clients; berth's own connections have to lead to the namespace's cluster."""
         return Clients(self.url, self._cluster_id)
+
+    def close(self) -> None:
+        """Close the connections that tests use one after the other."""
+        if self._brokers:
+            self._brokers.close()
+        self._brokers = None
 
     def name(self, hint: str) -> str:
         """Return a name that no other test has."""
@@ -190,6 +200,8 @@ class KafkaNamespace(Namespace):
         """Go on with the broker, empty as it is, that takes the place of a lost one."""
         self._server = server
         self._over.clear()
+        self._known = Known()
+        self.close()
 
     def discard(self, topic: str) -> None:
         """Delete a test's own topic after it; at the latest with the broker, or with the run."""
@@ -275,7 +287,7 @@ class KafkaNamespace(Namespace):
     @contextmanager
     def _isolated(self, topics_: Sequence[str], title: str, test: str) -> Iterator[IsolatedTest]:
         fixed = self._fixed(topics_)
-        with closing(self.clients()) as clients:
+        with closing(Clients(self.url, brokers=self._settled())) as clients:
             cleaner = self._cleaning(clients, fixed, test)
             before = cleaner.begin()
             cleaner.dirty.clear()
@@ -286,9 +298,16 @@ class KafkaNamespace(Namespace):
                 yield isolated
             finally:
                 self._running = None
-                cleaner.end(before)
+                cleaner.end(before, isolated.created)
                 self._dirty = cleaner.dirty
                 self._delete_many(clients)
+
+    def _settled(self) -> Brokers:
+        """Return the connections that stay open from test to test, those that still lead there."""
+        if self._brokers is None:
+            self._brokers = Brokers(self.url, self._cluster_id)
+        self._brokers.settle()
+        return self._brokers
 
     def _is_own(self, name: str) -> bool:
         prefix = names.prefix(self._worker.run_id, self._worker.name)
@@ -312,6 +331,7 @@ class KafkaNamespace(Namespace):
             is_alone=self.is_alone,
             prefix=names.prefix(worker.run_id, worker.name),
             spared=self._over,
+            known=self._known,
             tell=tell,
         )
 
@@ -337,7 +357,7 @@ class KafkaNamespace(Namespace):
 def opened(server: Server, worker: Worker) -> Iterator[KafkaNamespace]:
     """Open what a worker has of a broker; on the shared one, the run's topics are there."""
     prefixed = is_prefixed(worker.config.stash[PLUGIN_STATE])
-    namespace = KafkaNamespace(server, worker, prefixed=prefixed)
-    if not worker.dedicated:
-        namespace.create_topics(worker.settings[TOPICS])
-    yield namespace
+    with closing(KafkaNamespace(server, worker, prefixed=prefixed)) as namespace:
+        if not worker.dedicated:
+            namespace.create_topics(worker.settings[TOPICS])
+        yield namespace

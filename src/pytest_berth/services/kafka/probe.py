@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from pytest_berth.services.kafka.namespace import IsolatedTest
-    from pytest_berth.services.kafka.topics import Offsets
+    from pytest_berth.services.kafka.topics import Offsets, Topic
 
 
 @dataclass
@@ -62,6 +62,8 @@ class Probe:
         real = self._isolated.name(name or "")
         configs = {key: str(value) for key, value in (config or {}).items()}
         made = topics.create(self._isolated.clients.brokers, {real: (partitions, -1, configs)})
+        # The topic and its partitions are a record each: it cannot have been less.
+        self._isolated.created.append(1 + partitions)
         self._isolated.namespace.discard(real)
         self._isolated.marks[real] = Mark(made[real].id, dict.fromkeys(range(partitions), 0))
         return real
@@ -269,10 +271,18 @@ class Probe:
             raise CancelledError
         return True
 
-    def _begin(self, real: str) -> Offsets:
-        """Return where reading begins: at the mark, unless the topic has been made since."""
-        found, mark = self._reader.topic(real), self._isolated.marks.get(real)
-        starts = self._reader.starts(real)
+    def _begin(self, real: str, found: Topic | None = None) -> Offsets:
+        """Return where reading begins: at the mark, unless the topic has been made since.
+
+        Args:
+            real: The topic, as it is called on the broker.
+            found: What it is like, where that was just looked at: then records that are gone by now
+                may lie after the mark, which reading finds out.
+        """
+        mark = self._isolated.marks.get(real)
+        if found and mark and mark.id == found.id and mark.offsets.keys() == found.leaders.keys():
+            return dict(mark.offsets)
+        found, starts = self._reader.topic(real), self._reader.starts(real)
         if mark is None or found is None or found.id != mark.id:
             return starts
         return {part: max(mark.offsets.get(part, start), start) for part, start in starts.items()}
@@ -287,26 +297,26 @@ class Probe:
             return self._goes_on() and len(found) >= n
 
         with probe_records.collected(self._isolated.namespace.config, real, found):
-            is_there = self._wait_for_topic(real, timeout)
-            begin = self._begin(real) if is_there else {}
-            for record in self._reader.read(real, begin, timeout, enough) if is_there else ():
+            there = self._wait_for_topic(real, timeout)
+            begin = self._begin(real, there) if there else {}
+            for record in self._reader.read(real, begin, timeout, enough, there) if there else ():
                 if where is None or where(record):
                     found.append(record)
         return found[:n]
 
-    def _wait_for_topic(self, real: str, timeout: float) -> bool:
+    def _wait_for_topic(self, real: str, timeout: float) -> Topic | None:
         """Wait for a topic that the application's first record will create."""
         try:
-            return bool(
-                wait_for(lambda: self._goes_on() and self._reader.partitions(real), timeout)
-            )
+            return wait_for(lambda: (self._goes_on() and self._reader.topic(real)) or None, timeout)
         except TimeoutError:
-            return False
+            return None
 
     def _only(self, topic: str, where: Callable[[Record], bool] | None) -> Record:
         __tracebackhide__ = True
-        real = self._isolated.topic(topic)
-        there = self._reader.read_to(real, self._begin(real), self._reader.ends(real), 5.0)
+        real, reader = self._isolated.topic(topic), self._reader
+        found = reader.topic(real)
+        begin, ends = self._begin(real, found), reader.ends(real, found)
+        there = reader.read_to(real, begin, ends, 5.0, found)
         fitting = [record for record in there if where is None or where(record)]
         if len(fitting) != 1:
             what = f"{len(fitting)} records are in {topic!r}, where one was expected"

@@ -21,7 +21,7 @@ from pytest_berth.debug_log import ignoring
 from pytest_berth.errors import IsolationError
 from pytest_berth.services.kafka import broker_state, names, topics, transactions, urls
 from pytest_berth.services.kafka.brokers import Brokers
-from pytest_berth.services.kafka.consumer_groups import Groups
+from pytest_berth.services.kafka.consumer_groups import OFFSETS_TOPIC, Groups
 from pytest_berth.services.kafka.kafka_python import errors as kafka_errors
 from pytest_berth.waiting import wait_for
 
@@ -34,6 +34,8 @@ if TYPE_CHECKING:
     from pytest_berth.services.kafka.topics import Offsets, Topic
 
 _APPLIED_WITHIN = 5.0
+# A broker may not lead yet what the last test's end has not waited for.
+_LED_WITHIN = 20.0
 _GONE_WITHIN = 10.0
 
 
@@ -70,6 +72,19 @@ class Before:
 
 
 @dataclass
+class Known:
+    """What one test's end has left, so that the next one's beginning need not ask for it.
+
+    Attributes:
+        state: What the broker was set to.
+        position: How much the controller had written down by then; -1 if unknown.
+    """
+
+    state: BrokerState | None = None
+    position: int = -1
+
+
+@dataclass
 class Cleaning:
     """Gives clean slates on a cluster.
 
@@ -80,6 +95,7 @@ class Cleaning:
         is_alone: Whether nobody but this worker works on it.
         prefix: What the names of the worker begin with.
         spared: Topics that are deleted later, many at once.
+        known: What the last test has left.
         tell: Tells the user of what could only be put back in a way that others may notice.
         dirty: The topics that were emptied or deleted.
     """
@@ -90,8 +106,10 @@ class Cleaning:
     is_alone: bool
     prefix: str
     spared: Collection[str] = ()
+    known: Known = field(default_factory=Known)
     tell: Callable[[str], None] = field(default=lambda text: None)
     dirty: list[str] = field(default_factory=list, init=False)
+    _have_groups: bool = field(default=False, init=False)
 
     def begin(self) -> Before:
         """Empty the topics with fixed names, and return what is there.
@@ -106,21 +124,15 @@ class Cleaning:
         self._empty(fixed)
         (marks,) = wait_for(
             lambda: (self._marks(),),
-            _APPLIED_WITHIN,
+            _LED_WITHIN,
             ignore=topics.NOT_YET,
             message="the offsets of topics",
         )
-        groups = Groups(self.brokers)
+        groups = self._groups_there()
         if fixed:
             groups.forget(_partitions(fixed.values()))
         known = frozenset(groups.all())
-        return Before(
-            fixed,
-            marks,
-            known,
-            broker_state.look(self.brokers) if self.is_alone else None,
-            position,
-        )
+        return Before(fixed, marks, known, self._look(position), position)
 
     def _marks(self) -> dict[str, Mark]:
         """Return where every topic ends that can be read."""
@@ -129,14 +141,28 @@ class Cleaning:
         ends = topics.offsets(self.brokers, led, topics.LATEST)
         return {name: Mark(there[name].id, offsets) for name, offsets in ends.items()}
 
-    def end(self, before: Before) -> None:
+    def _look(self, position: int) -> BrokerState | None:
+        """Return what the broker is set to, where nobody else changes it."""
+        if not self.is_alone:
+            return None
+        if self.known.state is None or not 0 <= position == self.known.position:
+            return broker_state.look(self.brokers)
+        return self.known.state
+
+    def end(self, before: Before, created: Iterable[int] = ()) -> None:
         """Put everything back; what fails of it does not keep the rest from it.
+
+        Args:
+            before: What there was.
+            created: What the controller must have written down at least, for topics that berth has
+                created for the test and that stay.
 
         Raises:
             IsolationError: Something cannot be put back.
         """
+        self.known.state = None
         steps: list[Callable[[Before], None]] = [self._end_transactions]
-        if self._is_as_before(before):
+        if self._is_as_before(before, sum(created)):
             steps += [self._emptied, self._groups]
         else:
             steps += [self._fixed, self._others, self._groups, self._state]
@@ -149,11 +175,17 @@ class Cleaning:
         if problems:
             raise problems[0]
 
-    def _is_as_before(self, before: Before) -> bool:
-        """Tell whether the controller has written nothing down; else see to it that it is seen."""
+    def _is_as_before(self, before: Before, created: int) -> bool:
+        """Tell whether the controller has written nothing down; else see to it that it is seen.
+
+        What it has written for topics that stay does not count: where there is no more than that,
+        there is nothing else.
+        """
         if not self.is_ours:
             return False
-        if 0 <= before.position == broker_state.position(self.brokers):
+        position = broker_state.position(self.brokers)
+        if 0 <= before.position == position - created:
+            self.known.state, self.known.position = before.state, position
             return True
         broker_state.catch_up(self.brokers)
         return False
@@ -161,9 +193,15 @@ class Cleaning:
     def _emptied(self, before: Before) -> None:
         if before.fixed:
             self._empty(before.fixed)
-            Groups(self.brokers).forget(_partitions(before.fixed.values()))
+            self._groups_there().forget(_partitions(before.fixed.values()))
 
     def _end_transactions(self, before: Before | None = None) -> None:
+        """End what is left open; notes whether there has been any transaction, or any group."""
+        asked = [transactions.STATE_TOPIC, OFFSETS_TOPIC]
+        there = topics.find(self.brokers, asked)
+        self._have_groups = OFFSETS_TOPIC in there
+        if transactions.STATE_TOPIC not in there:
+            return
         for name in transactions.end_all(self.brokers, self._may_end):
             self.tell(f"left the transaction of {name!r} open: it was aborted, its producer fenced")
 
@@ -282,13 +320,16 @@ class Cleaning:
 
     def _groups(self, before: Before) -> None:
         """Delete the groups of the test that nobody is in any more."""
-        groups = Groups(self.brokers)
+        groups = self._groups_there()
         new = [
             name
             for name, group in groups.all().items()
             if name not in before.groups and group.has_ended and self._is_the_tests(name)
         ]
         groups.delete(new)
+
+    def _groups_there(self) -> Groups:
+        return Groups(self.brokers, self._have_groups)
 
     def _state(self, before: Before) -> None:
         if before.state is None:

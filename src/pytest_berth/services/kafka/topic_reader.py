@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from pytest_berth.debug_log import ignoring
 from pytest_berth.services.kafka import topics
 from pytest_berth.services.kafka.connection import require
 from pytest_berth.services.kafka.kafka_python import (
@@ -65,12 +66,25 @@ class Reader:
         """Return the offset of the first record that is kept, by partition."""
         return self._offsets(topic, topics.EARLIEST)
 
-    def ends(self, topic: str) -> Offsets:
-        """Return the offset of the next record to come, by partition."""
+    def ends(self, topic: str, found: Topic | None = None) -> Offsets:
+        """Return the offset of the next record to come, by partition.
+
+        Args:
+            topic: The topic.
+            found: What it is like, where that was just looked at.
+        """
+        if found:
+            with ignoring(*topics.NOT_YET, why="it is looked at anew"):
+                return topics.offsets(self.brokers, [found], topics.LATEST)[topic]
         return self._offsets(topic, topics.LATEST)
 
     def read(
-        self, topic: str, offsets: Mapping[int, int], timeout: float, enough: Callable[[], bool]
+        self,
+        topic: str,
+        offsets: Mapping[int, int],
+        timeout: float,
+        enough: Callable[[], bool],
+        found: Topic | None = None,
     ) -> Iterator[Record]:
         """Yield records as they come, until there are enough or the time is over.
 
@@ -82,31 +96,47 @@ class Reader:
             offsets: Where to begin, by partition; those that are left out are not read.
             timeout: Seconds to wait for further records.
             enough: Asked whenever there is nothing to read at the moment, and before that.
+            found: What the topic is like, where that was just looked at.
         """
         begun, position, have_answered = now(), dict(offsets), False
         while not enough():
             remaining = begun + timeout - now()
             if remaining <= 0 and (have_answered or remaining <= -_SETTLES_WITHIN):
                 return
-            records, answered = self._fetch(topic, position, remaining)
+            records, answered = self._fetch(topic, position, remaining, found)
+            found = None
             have_answered |= answered
             yield from records
             if not records:
                 pause(_ASKS_AGAIN_AFTER)
 
     def read_to(
-        self, topic: str, offsets: Mapping[int, int], ends: Mapping[int, int], timeout: float
+        self,
+        topic: str,
+        offsets: Mapping[int, int],
+        ends: Mapping[int, int],
+        timeout: float,
+        found: Topic | None = None,
     ) -> list[Record]:
-        """Return all records from offsets up to others, which are there already."""
+        """Return all records from offsets up to others, which are there already.
+
+        Args:
+            topic: The topic.
+            offsets: Where to begin, by partition; those that are left out are not read.
+            ends: Where to end.
+            timeout: Seconds to wait.
+            found: What the topic is like, where that was just looked at.
+        """
         position = {part: at for part, at in offsets.items() if at < ends.get(part, 0)}
-        deadline, found = now() + timeout, list[Record]()
+        deadline, records = now() + timeout, list[Record]()
         while position and now() < deadline:
-            records, _ = self._fetch(topic, position, deadline - now())
-            if not records:
+            some, _ = self._fetch(topic, position, deadline - now(), found)
+            if not some:
                 pause(_ASKS_AGAIN_AFTER)
-            found += records
+            records += some
             position = {part: at for part, at in position.items() if at < ends[part]}
-        return [record for record in found if record.offset < ends[record.partition]]
+            found = None
+        return [record for record in records if record.offset < ends[record.partition]]
 
     def first(
         self,
@@ -138,13 +168,17 @@ class Reader:
         return wait_for(ask, _SETTLES_WITHIN, ignore=topics.NOT_YET)[topic]
 
     def _fetch(
-        self, topic: str, position: dict[int, int], within: float
+        self,
+        topic: str,
+        position: dict[int, int],
+        within: float,
+        found: Topic | None = None,
     ) -> tuple[list[Record], bool]:
         """Return what there is now, and whether all partitions have answered; move the position on.
 
         A broker that has just been given a partition answers for it a little later.
         """
-        found = self.topic(topic)
+        found = found or self.topic(topic)
         if found is None:
             return [], True
         wanted: dict[int, list[int]] = {}

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from pytest_berth.services.kafka.brokers import Brokers
 
-_STATE_TOPIC = "__transaction_state"
+STATE_TOPIC = "__transaction_state"
 _ENDS_WITHIN, _FENCED_WITHIN = 1.0, 20.0
 _OPEN = ["Ongoing", "PrepareCommit", "PrepareAbort"]
 _TIMEOUT_MS = 60_000
@@ -53,7 +53,7 @@ def end_all(brokers: Brokers, is_ours: Callable[[Collection[str]], bool]) -> lis
 
 def find_open(brokers: Brokers) -> dict[str, list[str]]:
     """Return the topics that open transactions have written to, by transactional id."""
-    (described,) = brokers.metadata([_STATE_TOPIC]).topics
+    (described,) = brokers.metadata([STATE_TOPIC]).topics
     if described.error_code:
         return {}
     found: dict[str, list[str]] = {}
