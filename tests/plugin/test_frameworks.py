@@ -53,7 +53,7 @@ def test_its_set_up_is_short_and_told(name: str) -> None:
     lines = sum(len([*filter(None, file.read_text().splitlines())]) for file in present(files))
 
     assert lines <= MOST_LINES
-    assert f"`{name}` | {lines} |" in (DOCS / "frameworks.md").read_text("utf-8")
+    assert f"`{name}` | {lines} |" in (DOCS / "how-to" / "frameworks.md").read_text("utf-8")
 
 
 def present(files: list[Path]) -> list[Path]:

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 HEAD = """
 import pytest
-from sqlalchemy import insert, select, text
+from sqlalchemy import create_engine, insert, select, text
 from sqlalchemy.exc import IntegrityError
 from models import User
 
@@ -314,6 +314,14 @@ OFFENDERS = {
             with pytest.raises(Exception):
                 pg_connection.execute(text("SELECT pg_terminate_backend(pg_backend_pid())"))
     """,
+    "is cut off": """
+        def test_is_cut_off(pg_connection):
+            pid = pg_connection.scalar(text("SELECT pg_backend_pid()"))
+            other = create_engine(pg_connection.engine.url)
+            with other.connect() as connection:
+                connection.execute(text(f"SELECT pg_terminate_backend({pid}, 60000)"))
+            other.dispose()
+    """,
     "commits on another connection": """
         def test_loses_it_and_goes_on(pg_connection):
             with pytest.raises(Exception):
@@ -363,7 +371,7 @@ def test_whatever_a_test_does_to_its_transaction_the_next_one_finds_a_clean_slat
         for part in (offender, NEXT.format(number=number))
     ]
     result = run(shop, "\n".join(parts), "-v")
-    result.assert_outcomes(passed=9 + 2 * len(OFFENDERS), failed=3, errors=4)
+    result.assert_outcomes(passed=10 + 2 * len(OFFENDERS), failed=3, errors=4)
     result.stdout.fnmatch_lines(
         [
             "*the test ended the transaction that it was to be rolled back with.",

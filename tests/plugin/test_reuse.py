@@ -159,11 +159,16 @@ CRASHES = """
     import pytest
 
     def crash(dsn):
+        witness = psycopg.connect(dsn, autocommit=True)
         with psycopg.connect(dsn, autocommit=True) as connection:
             connection.execute("INSERT INTO logged VALUES (9)")
             own = connection.info.backend_pid
             with pytest.raises(psycopg.OperationalError):
                 connection.execute(f"COPY (SELECT 1) TO PROGRAM 'kill -9 {own}; sleep 60'")
+        # The server notices a little later, and then ends all other connections.
+        with pytest.raises(psycopg.OperationalError):
+            while True:
+                witness.execute("SELECT 1")
 
     def look(connection):
         found = connection.exec_driver_sql(

@@ -163,7 +163,9 @@ class Rollback:
         except IsolationError:
             self.start_over("a test has ended the transaction that is rolled back")
             raise
-        if self.ours:
+        if signature is None:
+            self.start_over("the server has ended the connection that is rolled back")
+        elif self.ours:
             sequences.put_back(signature)
 
 

@@ -64,8 +64,11 @@ class OuterTransaction(psycopg.Connection[Any]):
         self._in_test, self.was_aborted, self.skips_rollback = True, False, False
         return signature
 
-    def end_test(self) -> bytes:
+    def end_test(self) -> bytes | None:
         """Roll the outer transaction back; return a signature of where the sequences stand.
+
+        Returns:
+            None where the server has ended the connection, as it does when it crashes.
 
         Raises:
             IsolationError: The test has ended it by SQL, so its changes may have stayed.
@@ -74,7 +77,12 @@ class OuterTransaction(psycopg.Connection[Any]):
         self._in_test = self.skips_rollback = False
         result = self.pgconn.exec_(END_OUTER + b"; ROLLBACK; " + SETTLE)
         if result.status == ExecStatus.FATAL_ERROR:
-            self.pgconn.exec_(b"ROLLBACK")
+            try:
+                self.pgconn.exec_(b"ROLLBACK")
+            except psycopg.OperationalError:
+                self.close()
+            if self.closed:
+                return None
             make_new(self, self._before_tests)
             refuse_ended()
         self._before_tests.put_back(self)

@@ -39,8 +39,11 @@ class OuterTransaction2(connection):
         self._in_test, self.was_aborted, self.skips_rollback = True, False, False
         return signature
 
-    def end_test(self) -> bytes:
+    def end_test(self) -> bytes | None:
         """Roll the outer transaction back; return a signature of where the sequences stand.
+
+        Returns:
+            None where the server has ended the connection, as it does when it crashes.
 
         Raises:
             IsolationError: The test has ended it by SQL, so its changes may have stayed.
@@ -49,9 +52,11 @@ class OuterTransaction2(connection):
         try:
             self._run(rollback_connection.END_OUTER)
         except psycopg2.Error:
-            rollback_connection.refuse_ended()
-        finally:
+            if self.closed:
+                return None
             super().rollback()
+            rollback_connection.refuse_ended()
+        super().rollback()
         signature = self._value(rollback_connection.SETTLE)
         super().rollback()
         return signature
