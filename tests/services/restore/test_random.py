@@ -237,7 +237,7 @@ def is_restored(db: Database, catalogs_before: list[Any]) -> bool:
 
 
 # Parts are there so that processes can share them; a nightly run asks for many in one.
-@pytest.mark.parametrize("part", [0, *([] if EXAMPLES else slow(1, 2, 3))])
+@pytest.mark.parametrize("part", [0, *([] if EXAMPLES else slow(1))])
 @settings(
     max_examples=int(EXAMPLES or USUAL),
     deadline=None,
