@@ -521,12 +521,26 @@ def test_a_server_that_is_silent_or_lost_keeps_nobody_waiting(
 
             def test_next(pg_session):
                 assert pg_session.execute(text("SELECT count(*) FROM users")).scalar() == 3
+
+            def test_cut_off(pg_connection):
+                run(pg_connection, *WORK)
+                own = pg_connection.scalar(text("SELECT pg_backend_pid()"))
+                other = create_engine(pg_connection.engine.url)
+                with other.connect() as connection:
+                    connection.execute(text(f"SELECT pg_terminate_backend({own}, 60000)"))
+                other.dispose()
+                assert False
+
+            def test_after_it(pg_session):
+                assert pg_session.execute(text("SELECT count(*) FROM users")).scalar() == 3
         """,
     )
 
     result = project.run("-rN", "--tb=short", "-p", "no:randomly")
 
-    result.assert_outcomes(failed=2, passed=1, errors=1)
+    result.assert_outcomes(failed=3, passed=2, errors=1)
+    (cut_off,) = changed(result, "test_cut_off").lines
+    assert re.search(r"terminating connection|closed the connection|connection is lost", cut_off)
     (silent,) = changed(result, "test_silent").lines
     assert silent.startswith("the server does not answer: ")
     (lost,) = changed(result, "test_lost").lines

@@ -107,7 +107,9 @@ class ByPsycopg:
             raise NoAnswerError(str(error).strip()) from error
         if result.status == ExecStatus.FATAL_ERROR:
             refused = psycopg.errors.error_from_result(result, encoding=encoding)
-            raise NoAnswerError(refused.diag.message_primary or "", refused.sqlstate or "")
+            # Where a connection is lost, it is not the server that says so.
+            message = refused.diag.message_primary or _first_line(refused)
+            raise NoAnswerError(message, refused.sqlstate or "")
         columns = range(result.nfields)
         return [
             tuple(_decoded(result.get_value(number, each), encoding) for each in columns)
