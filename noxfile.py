@@ -163,7 +163,14 @@ def slow(session: nox.Session) -> None:
     """What `tests` leaves out: runs killed at random moments, repeats with other parameters."""
     session.install("-e", ".[all]", *_group("tests"))
     required = _provision(session)
-    usual = ("--timeout=900", "--durations=20", "--numprocesses=3", "-m", "slow", *RETRIED)
+    usual = (
+        "--timeout=900",
+        "--durations=20",
+        "--numprocesses=3",
+        "-m",
+        "slow and not nightly",
+        *RETRIED,
+    )
     session.run("pytest", *ALWAYS, *(session.posargs or usual), env={**ENVIRONMENT, **required})
 
 
@@ -213,7 +220,7 @@ def _run_suite(session: nox.Session, run: Run) -> None:
         "--durations=40",
         "--numprocesses=3",
         "-m",
-        "not slow",
+        "not slow and not nightly",
         *RETRIED,
         *run.paths,
     )
@@ -295,7 +302,7 @@ def bench(session: nox.Session) -> None:
 
 @nox.session(python=NEWEST.python.path)
 def nightly(session: nox.Session) -> None:
-    """Random programs against the repair, on PostgreSQL 15 and 17; runs that are killed."""
+    """What no other session runs; random programs on PostgreSQL 15 and 17; runs that are killed."""
     session.install("-e", ".[all]", *_group("tests"))
     programs = session.posargs[0] if session.posargs else "10000"
     for major in ("15", "17"):
@@ -311,7 +318,11 @@ def nightly(session: nox.Session) -> None:
                 "BERTH_TESTS_STATEMENTS": "300",
             },
         )
-    kills = {**ENVIRONMENT, **_provision(session), "BERTH_TESTS_KILLS": "5"}
+    required = {**ENVIRONMENT, **_provision(session)}
+    session.run(
+        "pytest", *ALWAYS, "--timeout=900", "--numprocesses=3", "-m", "nightly", env=required
+    )
+    kills = {**required, "BERTH_TESTS_KILLS": "5"}
     violent = ("tests/plugin/test_random_kills.py", "tests/contracts/test_engine_restart.py")
     session.run("pytest", *ALWAYS, "--timeout=300", *violent, env=kills)
 

@@ -19,6 +19,12 @@ def slow(*values: Any) -> list[Any]:
     return [pytest.param(*value, marks=pytest.mark.slow) for value in tuples]
 
 
+def nightly(*values: Any) -> list[Any]:
+    """Return values of a parameter that only `nox -s nightly` tries, as each takes long."""
+    tuples = (value if isinstance(value, tuple) else (value,) for value in values)
+    return [pytest.param(*value, marks=pytest.mark.nightly) for value in tuples]
+
+
 def usual(names: Iterable[str], *chosen: str) -> list[Any]:
     """Return names as values of a parameter, in their order: all but the chosen ones are slow."""
     return [name if name in chosen else slow(name)[0] for name in names]

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import docker
 import pytest
 
-from marks import slow
+from marks import nightly, slow
 from pytest_berth import wait_for
 from pytest_berth.services.kafka.service import KAFKA as KAFKA_SERVICE
 from pytest_berth.services.postgres.service import POSTGRES
@@ -510,7 +510,8 @@ WAITING = {
         ("local", "postgres"),
         ("local", "kafka"),
         ("container", "redis"),
-        *slow(("container", "postgres"), ("container", "kafka"), ("local", "redis")),
+        *slow(("local", "redis")),
+        *nightly(("container", "postgres"), ("container", "kafka")),
     ],
 )
 def test_a_server_that_stands_still_is_ended_whoever_waits_for_it(

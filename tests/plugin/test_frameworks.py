@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from marks import slow
+from marks import nightly
 from pytest_berth.services.redis.service import REDIS
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ PLUGINS = {
 MOST_LINES = 10
 
 
-@pytest.mark.parametrize("workers", ["0", *slow("2")])
+@pytest.mark.parametrize("workers", ["0", *nightly("2")])
 @pytest.mark.parametrize("name", PLUGINS)
 def test_an_application_passes_in_random_order_in_as_many_processes(
     served: Project, name: str, require_service: Callable[[Service, str], None], workers: str

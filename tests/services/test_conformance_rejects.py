@@ -69,7 +69,7 @@ def test_a_service_is_rejected_for_what_it_does_wrong(toy: Project, fault: str) 
     result.stdout.fnmatch_lines([line])
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_a_service_without_a_fault_passes_the_same_tests(toy: Project) -> None:
     tests = chosen(*(test for test, _ in FAULTS.values()))
     toy.run(*tests, forked=False).assert_outcomes(passed=len(FAULTS))

@@ -233,7 +233,7 @@ def for_service(text: str, service: Service) -> str:
     "service",
     [
         pytest.param(OPENSEARCH, id="opensearch"),
-        pytest.param(ELASTICSEARCH, id="elasticsearch", marks=pytest.mark.slow),
+        pytest.param(ELASTICSEARCH, id="elasticsearch", marks=pytest.mark.nightly),
     ],
 )
 def test_each_test_finds_what_was_there_before(local: Project, service: Service) -> None:

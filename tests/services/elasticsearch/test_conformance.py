@@ -27,6 +27,7 @@ class TestOpenSearch(ServiceConformance):
     restores = True
 
 
+@pytest.mark.nightly
 class TestElasticsearch(ServiceConformance):
     """By the official client, which the stand-in tells that it is one of Elasticsearch's."""
 

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from marks import slow
+from marks import nightly
 from pytest_berth.services.postgres import restore
 
 from .conftest import Database, new_database
@@ -237,7 +237,7 @@ def is_restored(db: Database, catalogs_before: list[Any]) -> bool:
 
 
 # Parts are there so that processes can share them; a nightly run asks for many in one.
-@pytest.mark.parametrize("part", [0, *([] if EXAMPLES else slow(1))])
+@pytest.mark.parametrize("part", [0, *([] if EXAMPLES else nightly(1))])
 @settings(
     max_examples=int(EXAMPLES or USUAL),
     deadline=None,
