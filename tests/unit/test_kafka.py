@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
@@ -339,3 +341,30 @@ def test_however_short_it_is_read_each_partition_answers_once(
     brokers: Any = Scripted(*map(answer, refusals), answer(errors.NoError))
     assert not list(Reader(brokers).read("there", {0: 0}, 0, lambda: False))
     assert not brokers.answers
+
+
+def test_no_module_of_kafka_is_imported_with_a_warning() -> None:
+    """Python 3.11 and 3.12 warn of how kafka-python reads its files: errors in many suites."""
+    script = """
+import importlib.resources, pkgutil, warnings
+from importlib import import_module
+
+def read_text(package, name, real=importlib.resources.read_text):
+    warnings.warn("read_text is deprecated", DeprecationWarning, stacklevel=2)
+    return real(package, name)
+
+importlib.resources.read_text = read_text
+import pytest_berth.services.kafka as kafka
+found = [each.name for each in pkgutil.iter_modules(kafka.__path__)]
+for name in found:
+    import_module(f"{kafka.__name__}.{name}")
+print(len(found))
+"""
+    ran = subprocess.run(
+        [sys.executable, "-W", "error::DeprecationWarning:", "-c", script],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert ran.returncode == 0, ran.stderr
+    assert int(ran.stdout) > 10
