@@ -8,15 +8,15 @@ from pathlib import Path, PurePosixPath
 
 ORDER = {
     "tutorials": "quickstart fastapi-suite django-suite from-nothing order-flow adding-a-service",
-    "how-to": "migrating real-suites frameworks asyncio schema databases export fixed-names"
-    " any-container compose xdist external-server ci engines debugging debugging-services"
-    " ten-mistakes keep-failed queries broken-tests run-report",
+    "how-to": "migrating real-suites frameworks asyncio test-styles schema rows factories databases"
+    " export fixed-names any-container compose xdist external-server ci engines contracts queries"
+    " debugging debugging-services ten-mistakes keep-failed broken-tests run-report",
     "reference": "settings fixtures all-fixtures markers api command-line command services redis"
     " mongodb mysql s3 wiremock elasticsearch kafka rabbitmq limits troubleshooting"
     " messages-settings messages-servers messages-schema messages-isolation messages-command"
     " messages-documents messages-redis-kafka",
-    "explanation": "isolation truncation sources kept-servers safety speed benchmarks architecture"
-    " runs clean-slate",
+    "explanation": "isolation truncation sources kept-servers safety speed beside-the-others benchmarks"
+    " architecture runs clean-slate",
 }
 """The parts, and the order of their pages; those that are not named come last."""
 
