@@ -14,9 +14,9 @@ ORDER = {
     "reference": "settings fixtures all-fixtures markers api command-line command services redis"
     " mongodb mysql s3 wiremock elasticsearch kafka rabbitmq limits troubleshooting"
     " messages-settings messages-servers messages-schema messages-isolation messages-command"
-    " messages-documents messages-redis-kafka",
-    "explanation": "isolation truncation sources kept-servers safety speed beside-the-others benchmarks"
-    " architecture runs clean-slate",
+    " messages-documents messages-redis messages-kafka messages-wiremock",
+    "explanation": "isolation truncation sources kept-servers safety speed beside-the-others"
+    " benchmarks architecture runs clean-slate",
 }
 """The parts, and the order of their pages; those that are not named come last."""
 
