@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
+from importlib.metadata import version as installed
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,7 +17,8 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).parents[1]
 
 project = "pytest-berth"
-html_title = project
+release = installed(project)
+html_title = f"{project} {release}"
 html_short_title = summary
 author = "The pytest-berth developers"
 copyright = author  # noqa: A001
@@ -27,8 +30,11 @@ myst_enable_extensions = ["deflist"]
 myst_heading_anchors = 3
 nitpicky = True
 copybutton_prompt_text = "$ "
-ogp_site_url = "https://pytest-berth.readthedocs.io/en/stable/"
-ogp_image = "https://pytest-berth.readthedocs.io/en/stable/_static/card.png"
+# Read the Docs builds each version apart, and tells the address that search engines are to show.
+ogp_site_url = os.environ.get(
+    "READTHEDOCS_CANONICAL_URL", "https://pytest-berth.readthedocs.io/en/stable/"
+)
+ogp_image = f"{ogp_site_url}_static/card.png"
 ogp_use_first_image = False
 ogp_social_cards = {"enable": False}
 linkcheck_timeout = 10
@@ -52,8 +58,11 @@ def setup(app: Sphinx) -> None:
 
 
 def add_draft(_: Sphinx, page: str, source: list[str]) -> None:
-    """Add what towncrier makes of the fragments in ``news/`` to the page of changes."""
-    if page == "changelog":
+    """Add what towncrier makes of the fragments in ``news/`` to the page of changes.
+
+    A release has none: its page says nothing of an unreleased version.
+    """
+    if page == "changelog" and any((ROOT / "news").glob("*.md")):
         command = [sys.executable, "-m", "towncrier", "build", "--draft", "--version", "Unreleased"]
         made = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True)
         source[0] += "\n" + made.stdout.replace("](docs/", "](").replace(
