@@ -17,7 +17,7 @@ from pytest_berth import manifest
 from pytest_berth.collection import requirements
 from pytest_berth.config import loading
 from pytest_berth.config import options as core_options
-from pytest_berth.errors import BerthError
+from pytest_berth.errors import BerthError, SettingsError
 from pytest_berth.isolation import service_fixtures
 from pytest_berth.run import xdist
 from pytest_berth.run.plugin_state import PLUGIN_STATE, PluginState
@@ -95,13 +95,20 @@ def _declared(
     return found.services, found.presets, found.told
 
 
-def prepare(berth: PluginState) -> None:
-    """Set the application's environment.
+def prepare(berth: PluginState, config: pytest.Config, parser: pytest.Parser) -> None:
+    """Set the application's environment, and lead a Django project's databases to servers.
 
     Raises:
         pytest.UsageError: Settings are wrong.
     """
     problems = berth.prepare()
+    if berth.settings[core_options.DJANGO] and not problems:
+        from pytest_berth.django.start import start
+
+        try:
+            start(config, parser, berth)
+        except SettingsError as error:
+            problems.append(error)
     if problems:
         raise pytest.UsageError("\n\n".join(map(str, problems)))
 

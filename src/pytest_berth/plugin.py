@@ -74,7 +74,7 @@ def pytest_load_initial_conftests(
 
         berth = activation.activate(early_config, parser)
         if not (given.help or given.berth_stop):
-            activation.prepare(berth)
+            activation.prepare(berth, early_config, parser)
         try:
             result = yield
         except Exception as error:

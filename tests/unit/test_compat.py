@@ -27,6 +27,7 @@ import redis.asyncio
 import sqlalchemy
 from asyncpg import connect_utils
 from django.db.transaction import Atomic
+from django.test import TransactionTestCase
 from pika import BlockingConnection
 from psycopg.adapt import AdaptersMap
 from sqlalchemy.orm import Session
@@ -291,6 +292,14 @@ def test_django_and_testcontainers() -> None:
     block = Atomic(None, True, False)
     assert block._from_testcase is False
     assert not django_private.is_of_test_case(block)
+    with pytest.raises(Exception, match="settings are not configured"):
+        django_private.migrations_module("auth")
+    assert list(django_private.receivers_of_migrate()) == []
+    reset = vars(TransactionTestCase)["_reset_sequences"]
+    undo = django_private.leave_sequences({"ours"})
+    TransactionTestCase._reset_sequences("ours")
+    undo()
+    assert vars(TransactionTestCase)["_reset_sequences"] is reset
     assert hasattr(Reaper, "_container")
     assert callable(testcontainers_private.reaper_container)
 

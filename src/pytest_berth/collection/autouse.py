@@ -1,9 +1,10 @@
-"""``berth_autouse``: tests that reach a service though they ask for none of its fixtures."""
+"""``berth_autouse``, ``berth_django``: tests that reach a service, but ask for no fixture of it."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from pytest_berth.collection import django_tests
 from pytest_berth.config.options import AUTOUSE, AUTOUSE_PATHS
 from pytest_berth.errors import SettingsError, nearest
 
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
 
 def applies(item: pytest.Item, service: Service, settings: Settings) -> bool:
     """Tell whether a service runs for a test, and its clean slate holds, whatever it asks for."""
+    if django_tests.applies(item, service):
+        return True
     if service.prefix not in settings[AUTOUSE]:
         return False
     paths = settings[AUTOUSE_PATHS]

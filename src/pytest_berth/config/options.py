@@ -113,6 +113,16 @@ class Settings:
         """Return where the option's value was set."""
         return self.values[option.name].origin
 
+    def amend(self, name: str, value: object, origin: str) -> None:
+        """Set what is only known once the application's own settings have been read.
+
+        Args:
+            name: The option's name.
+            value: The parsed value.
+            origin: Where it comes from, as messages tell it.
+        """
+        self.values = {**self.values, name: Setting(value, origin)}
+
     def given(self, option: Option[Any]) -> str:
         """Return ``name = value (origin)`` for messages."""
         return describe(option.name, self.values[option.name])
@@ -301,6 +311,14 @@ AUTOUSE_PATHS: Option[tuple[str, ...]] = Option(
     "directories or files of the tests that berth_autouse is about (default all)",
     type="linelist",
 )
+DJANGO: Option[bool] = Option(
+    "berth_django",
+    boolean,
+    False,
+    "lead DATABASES of the Django project to servers of berth, migrated once: each worker's test"
+    " database is a clone",
+    type="bool",
+)
 FOREIGN: Option[str] = Option(
     "berth_foreign",
     choice("warn", "fail", "allow"),
@@ -439,6 +457,7 @@ OPTIONS: tuple[Option[Any], ...] = (
     EXPORT,
     AUTOUSE,
     AUTOUSE_PATHS,
+    DJANGO,
     FOREIGN,
     FOREIGN_ALLOW,
     SERVICES,

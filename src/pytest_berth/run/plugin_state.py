@@ -133,8 +133,7 @@ class PluginState:
             from pytest_berth.config import exports
 
             try:
-                self.exports = exports.parse(self.settings, self.services)
-                self._export()
+                self.export(exports.parse(self.settings, self.services))
             except (SettingsError, ServiceError) as error:
                 problems.append(error)
         return problems
@@ -177,28 +176,42 @@ class PluginState:
             debug("the end of containers is waited for: %s", why)
         return bool(why)
 
-    def _export(self) -> None:
+    def export(self, further: Sequence[Export]) -> Mapping[str, str]:
         """Export the addresses of servers yet to be started.
 
         Where no source can serve, unit tests must still run: the tests that need the server will
         tell.
+
+        Args:
+            further: What is exported besides what is so already.
+
+        Returns:
+            The variables that are set now; those are left out whose servers cannot be had.
+
+        Raises:
+            ServiceError: A service has no value for a placeholder that it announces.
         """
         from pytest_berth.config import exports
 
+        self.exports = (*self.exports, *further)
         values: dict[str, object] = {}
         try:
-            for service in filter(self.exports_any, self.services):
+            for service in self.services:
+                known = service.placeholders_for(self.settings)
+                if not any(each.placeholders & known for each in further):
+                    continue
                 planned = self.manager.plan(service)
                 run = self.run
                 place = (planned, self.settings, run.id, run.worker)
                 given = service.backend.placeholders(*place)
-                _require_all(service, service.placeholders_for(self.settings), given)
+                _require_all(service, known, given)
                 values |= given
         except (MissingExtraError, NoSourceError) as error:
             self.not_exported = error.what
-        variables = exports.render(self.exports, values)
+        variables = exports.render(further, values)
         self.at_end.callback(_restore, {name: os.environ.get(name) for name in variables})
         os.environ.update(variables)
+        return variables
 
     def server(self, service: Service, slot: str | None = None) -> Server:
         """Return a service's server, started if need be.

@@ -59,6 +59,11 @@ def files(paths: Iterable[Path], root: Path) -> str:
     return digest(parts)
 
 
+def directory(place: Path) -> str:
+    """Return the fingerprint of all files below a directory, but what Python compiles."""
+    return files(_below([place]), place)
+
+
 def metadata(tables: sqlalchemy.MetaData, dialect: Dialect) -> str | None:
     """Return the fingerprint of a MetaData: the statements that create it.
 

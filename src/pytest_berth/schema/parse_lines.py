@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 PREFIX = r"(?s)(?P<word>[\w-]+)(?:\s+in\s+(?P<place>[^:]*?))?\s*:(?P<rest>\s.*|)$"
 ATTRIBUTE = r"(?P<module>[\w.]+)\s*:\s*(?P<path>[\w.]+)"
 DOTTED = r"(?P<module>[a-z_][\w.]*?)\.(?P<path>[A-Z]\w*(?:\.\w+)*|\w+)"
-PREFIXES = ("alembic", "command")
-GLUED = r"(?s)(?P<prefix>(?:alembic|command(?:\s+in\s+[^:]*?)?)\s*:)(?P<rest>\S.*)"
+PREFIXES = ("alembic", "command", "django")
+GLUED = r"(?s)(?P<prefix>(?:alembic|django|command(?:\s+in\s+[^:]*?)?)\s*:)(?P<rest>\S.*)"
 
 
 def parse(
@@ -54,11 +54,15 @@ def parse(
 
 def _line(line: str, root: Path, dialect: Dialect, *, check_drift: bool) -> Step:
     prefixed = re.match(PREFIX, line)
-    if prefixed and prefixed["word"] == "alembic" and prefixed["place"] is not None:
+    word = prefixed["word"] if prefixed else ""
+    if prefixed and word in {"alembic", "django"} and prefixed["place"] is not None:
+        of_alembic = word == "alembic"
+        place = "of their own ini file" if of_alembic else "of pytest's ini file"
+        example = f"alembic: {prefixed['place']}/alembic.ini" if of_alembic else "django: default"
         raise SettingsError(
             f"the line {line!r} names a directory, which only a command has.",
-            why="migrations run in the directory of their own ini file",
-            remedy=f"write for example: alembic: {prefixed['place']}/alembic.ini",
+            why=f"migrations run in the directory {place}",
+            remedy=f"write for example: {example}",
         )
     if prefixed and prefixed["word"] in PREFIXES:
         return _prefixed(line, prefixed, root, dialect, check_drift=check_drift)
@@ -81,7 +85,7 @@ def _prefixed(
 ) -> Step:
     word, rest = match["word"], match["rest"].strip()
     if not rest:
-        example = "alembic: alembic.ini" if word == "alembic" else "command: flyway migrate"
+        example = next(form for form in FORMS.splitlines() if form.startswith(word)).split("  ")[0]
         raise SettingsError(
             f"the line {line!r} is not complete.",
             why=f"nothing comes after {word!r}",
@@ -89,6 +93,10 @@ def _prefixed(
         )
     if word == "alembic":
         return _alembic(line, rest, root, dialect, check_drift=check_drift)
+    if word == "django":
+        from pytest_berth.schema import django_migrations
+
+        return django_migrations.parse(line, rest, root, dialect)
     return _command(line, rest, root / (match["place"] or ""), dialect)
 
 

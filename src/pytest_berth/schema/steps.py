@@ -21,6 +21,7 @@ package.module:Base.metadata   a MetaData, or a function that takes a connection
 path/to/*.sql                  SQL files, relative to the ini file's directory
 path/to/*.csv (.json, .yaml)   files of rows, each called as its table
 alembic: alembic.ini           all migrations
+django: default                all migrations of a Django project, for one of its databases
 command: flyway migrate        a program, without a shell
 command in backend: ...        the same, in another directory"""
 ROWS_SUFFIXES = (".csv", ".json", ".yaml", ".yml")

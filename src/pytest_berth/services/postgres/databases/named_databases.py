@@ -148,8 +148,7 @@ class NamedDatabases(Mapping[str, NamedDatabase]):
     def isolate_by(self, isolation: Isolation) -> Iterator[None]:
         """Give a test a clean slate in all databases that there are, or come to be meanwhile."""
         with ExitStack() as stack:
-            for name in self._exported:
-                self[name]
+            self._open_exported()
             for database in self._by_name.values():
                 stack.enter_context(database.isolate_by(isolation))
             outer, self._test = self._test, (isolation, stack)
@@ -162,6 +161,8 @@ class NamedDatabases(Mapping[str, NamedDatabase]):
     def entering(self, place: Place, fixture: object) -> Iterator[None]:
         """Let a fixture of a wider scope write, in all databases that there are, or come to be."""
         with ExitStack() as stack:
+            # The fixture may reach them by the application, as Django's setUpClass() does.
+            self._open_exported()
             for database in self.opened:
                 stack.enter_context(database.entering(place, fixture))
             self._entering.append((place, fixture, stack))
@@ -178,6 +179,11 @@ class NamedDatabases(Mapping[str, NamedDatabase]):
     def _exported(self) -> list[str]:
         used = {each for export in self._unnamed.berth.exports for each in export.placeholders}
         return [name for name in self._lines if used & urls.placeholders(name)]
+
+    def _open_exported(self) -> None:
+        """Make those that the application learns of."""
+        for name in self._exported:
+            self[name]
 
     def _make(self, name: str) -> IsolatedDatabase:
         berth, server = self._unnamed.berth, self._unnamed.server
