@@ -200,6 +200,10 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_runtestloop(session: pytest.Session) -> None:
     """Start what the selected tests need, while the first of them run."""
     berth = session.config.stash[PLUGIN_STATE]
+    if berth.may_need_servers and berth.exported:
+        from pytest_berth.reporting import hints
+
+        hints.tell_changed_variables(berth)
     if berth.may_need_servers and not berth.settings[core_options.FAIL_FAST]:
         from pytest_berth.run import prestart
 

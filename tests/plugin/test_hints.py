@@ -168,3 +168,37 @@ def test_an_ordinary_run_has_none_and_ci_starts_anew_each_time(local: Project) -
     assert hints(result) == []
     local.conftest(CONFTEST)
     assert hints(local.run(CI="true")) == []
+
+
+def test_exported_variables_that_something_has_changed_are_named(
+    project: Project, require_source: Callable[[str], None]
+) -> None:
+    require_source("local")
+    project.models(
+        "berth_source = local",
+        "berth_export =",
+        "    DATABASE_URL = {pg_dsn}",
+        "    OTHER_DRIVER = {pg_dsn}",
+        "    DB_HOST = {pg_host}",
+        "    REDIS_URL = {redis_url}",
+    )
+    project.conftest("""
+        import os
+
+        os.environ["DATABASE_URL"] = "postgresql://me:hidden-word@localhost:5432/shop_test"
+        os.environ["OTHER_DRIVER"] = os.environ["OTHER_DRIVER"].replace("sql:", "sql+asyncpg:")
+        os.environ["DB_HOST"] = "localhost"
+    """)
+    project.write(
+        test_it="""
+        def test_it(pg_url, monkeypatch):
+            monkeypatch.setenv("REDIS_URL", "redis://elsewhere")
+        """
+    )
+
+    result = project.run()
+
+    result.assert_outcomes(passed=1)
+    (hint,) = hints(result)
+    assert hint.startswith("berth_export has set DATABASE_URL, and something has changed it")
+    assert "hidden-word" not in result.stdout.str()

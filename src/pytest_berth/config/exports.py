@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from pytest_berth.config.descriptor import Service
     from pytest_berth.config.options import Settings
 
+_THIS_MACHINE = {"localhost", "127.0.0.1", "::1"}
+
 
 @dataclass(frozen=True)
 class Export:
@@ -84,6 +86,26 @@ def render(exports: Iterable[Export], values: Mapping[str, object]) -> dict[str,
         for export in exports
         if export.placeholders <= values.keys()
     }
+
+
+def changed(
+    exported: Mapping[str, str], environment: Mapping[str, str], ports: Iterable[int]
+) -> list[str]:
+    """Return the variables that have another value by now, which leads elsewhere.
+
+    Args:
+        exported: What the exports have set.
+        environment: What is set by now.
+        ports: Those of the run's servers: a URL to one of them may be written otherwise.
+    """
+    numbers = [str(port) for port in ports]
+    return [
+        name
+        for name, value in exported.items()
+        if (now := environment.get(name)) != value
+        and not any(number in (now or "") for number in numbers)
+        and not {now, value} <= _THIS_MACHINE
+    ]
 
 
 def _parse(line: str, origin: str, known: frozenset[str]) -> Export:

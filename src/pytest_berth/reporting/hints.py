@@ -1,14 +1,17 @@
 """What a failure report adds about the likely cause of an error: a title, and what to do.
 
 A test used an async connection in another event loop than its own; a Postgres server has no
-connection left; the application reached for a server of the run that nobody has asked for.
+connection left; the application reached for a server of the run that nobody has asked for, or is
+told of another one.
 """
 
 from __future__ import annotations
 
+import os
 import re
 from typing import TYPE_CHECKING
 
+from pytest_berth.config import exports
 from pytest_berth.config.options import AUTOUSE, EXPORT
 
 if TYPE_CHECKING:
@@ -86,6 +89,18 @@ def of_failed_import(error: BaseException, berth: PluginState) -> str:
         "  do:  let it connect when it is first used, in a function or a fixture; an engine of"
         " SQLAlchemy, made on import, does so"
     )
+
+
+def tell_changed_variables(berth: PluginState) -> None:
+    """Let the summary name exported variables that something has changed before the tests."""
+    servers = berth.manager.registry.all("planned")
+    names = exports.changed(berth.exported, os.environ, [server.port for server in servers])
+    if names:
+        berth.hint(
+            f"{EXPORT.name} has set {' and '.join(names)}, and something has changed it before"
+            " the first test: the application works where that leads. Look for os.environ in a"
+            " conftest.py, pytest-env's `env`, a .env file that overrides"
+        )
 
 
 def _refused(error: BaseException, berth: PluginState) -> Service | None:

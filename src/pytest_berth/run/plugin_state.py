@@ -36,6 +36,7 @@ class PluginState:
 
     Attributes:
         exports: What the application finds in its environment.
+        exported: The variables that were set for it, and their values.
         not_exported: Why the environment could not be set, empty where it is.
         declared: What is made of Compose files, for the header.
         may_need_servers: Whether any of the collected tests is an integration test.
@@ -61,6 +62,7 @@ class PluginState:
         self.run = run
         self.services = services
         self.exports: Sequence[Export] = ()
+        self.exported: Mapping[str, str] = {}
         self.not_exported = ""
         self.declared = ""
         self.may_need_servers = False
@@ -133,7 +135,7 @@ class PluginState:
             from pytest_berth.config import exports
 
             try:
-                self.export(exports.parse(self.settings, self.services))
+                self.exported = self.export(exports.parse(self.settings, self.services))
             except (SettingsError, ServiceError) as error:
                 problems.append(error)
         return problems
