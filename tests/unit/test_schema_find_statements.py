@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 import pytest
@@ -29,16 +30,29 @@ HIDDEN = [
     "\\restrict abc\nINSERT INTO t VALUES (1);\n\\unrestrict abc\n",
 ]
 PLAIN = [
-    "COPY t FROM stdin;\n1\n\\.\n",
-    "copy t (a, b)\n  from STDIN with (format csv);\n1,2\n\\.\n",
+    "COPY t FROM stdin WITH (FORMAT BINARY);\n1\n\\.\n",
+    "COPY t FROM stdin; SELECT 1;\n1\n\\.\n",
+    "COPY t FROM stdin;\n1\n\\.\n\\echo\n",
     "COPY t TO STDOUT;",
     "SELECT 1 \\gset\n",
     "\\i other.sql\n",
     "SELECT 'a'; \\echo b\n",
-    "INSERT INTO t (a, b, c) VALUES (1, E'\\\\', '\\');COPY t FROM stdin;",
-    "SELECT a, b, c, (d; COPY t FROM stdin;",
-    "\\restrict abc\nCOPY t FROM stdin;\n\\.\n\\unrestrict abc\n",
+    "INSERT INTO t (a, b, c) VALUES (1, E'\\\\', '\\');COPY t TO stdout;",
+    "SELECT a, b, c, (d; COPY t TO stdout;",
+    "COPY t FROM stdin;\n\\.\n\\.\n",
 ]
+COPIES = {
+    "COPY t FROM stdin;\n1\n\\.\n": ["1\n"],
+    "COPY t FROM stdin;\n1": ["1"],
+    "COPY t FROM stdin;": [""],
+    "copy t (a, b)\n  from STDIN with (format csv);\n1,'\n\\.\nSELECT 1": ["1,'\n"],
+    "COPY t FROM stdin;\r\n1\r\n\\.\r\nSELECT 1;": ["1\r\n"],
+    "\\restrict abc\nCOPY t FROM stdin; \n\\.\n\\unrestrict abc\n": [""],
+    "COPY t FROM stdin;\n$$ ' ;\\.\n\\.\n;COPY t FROM stdin;\n\\\\.\n\\.\n": [
+        "$$ ' ;\\.\n",
+        "\\\\.\n",
+    ],
+}
 
 
 def script(text: str, path: Path) -> Script:
@@ -52,8 +66,17 @@ def test_strings_and_comments_do_not_call_for_psql(text: str, tmp_path: Path) ->
     assert not script(text, tmp_path / "a.sql").needs_psql
 
 
+@pytest.mark.parametrize("text", COPIES)
+def test_rows_for_copy_are_found(text: str, tmp_path: Path) -> None:
+    found = script(text, tmp_path / "a.sql")
+    assert not found.needs_psql
+    assert [found.rows(*each.rows).decode() for each in found.passages if each.rows] == COPIES[text]
+    rest = [text[each.start : each.end] for each in found.passages if not each.rows]
+    assert not re.search("COPY|^1|^\\.", "".join(rest), re.MULTILINE)
+
+
 @pytest.mark.parametrize("text", PLAIN)
-def test_copy_and_backslash_lines_call_for_psql(text: str, tmp_path: Path) -> None:
+def test_copies_of_other_kinds_and_backslash_lines_call_for_psql(text: str, tmp_path: Path) -> None:
     assert script(text, tmp_path / "a.sql").needs_psql
 
 

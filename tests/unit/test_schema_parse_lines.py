@@ -205,10 +205,18 @@ def test_a_missing_program_is_an_error(tmp_path: Path, program: str) -> None:
     assert "PATH is " in message
 
 
-def test_dumps_need_psql_or_inserts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "dump.sql").write_text("COPY t (a) FROM stdin;\n1\n\\.\n")
+def test_backslash_lines_need_psql(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "dump.sql").write_text("SELECT 1;\n\\i other.sql\n")
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.setattr("pytest_berth.services.postgres.schema.psql.PLACES", ())
     message = problem("dump.sql", tmp_path)
     assert "dump.sql needs the program psql" in message
-    assert "pg_dump --inserts" in message
+    assert "a dump of pg_dump needs none" in message
+
+
+@pytest.mark.parametrize("line", ["\\connect other", "\\c -reuse-previous=on \"dbname='x'\""])
+def test_a_dump_does_not_go_to_another_database(tmp_path: Path, line: str) -> None:
+    (tmp_path / "dump.sql").write_text(f"CREATE DATABASE other;\n{line}\nSELECT 1;\n")
+    message = problem("dump.sql", tmp_path)
+    assert message.startswith("dump.sql:2 connects to another database.")
+    assert "without --create (-C)" in message

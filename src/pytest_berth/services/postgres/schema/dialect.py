@@ -5,6 +5,7 @@ from __future__ import annotations
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from pytest_berth.errors import SettingsError
 from pytest_berth.schema.dialect import Dialect
 from pytest_berth.services.postgres import sqlalchemy_compat
 from pytest_berth.services.postgres.advice import COMMITS
@@ -71,10 +72,18 @@ class Postgres(Dialect):
         return MISSING.get(getattr(error, "sqlstate", None) or "", "")
 
     def check_file(self, path: Path, root: Path) -> None:
-        """Look for psql where an SQL file needs it."""
+        """Look for psql where an SQL file needs it; refuse one that goes to another database."""
         from pytest_berth.services.postgres.schema import psql
 
         script = _read(path, root)
+        line = script.connection_line
+        if line:
+            raise SettingsError(
+                f"{script.name}:{line} connects to another database.",
+                why=r"a \connect would take the rest of the file away from the test database",
+                remedy="dump one database without its creation: pg_dump, without --create (-C), in"
+                " place of pg_dumpall",
+            )
         if script.needs_psql:
             psql.program(script.name)
 
@@ -100,10 +109,13 @@ class Postgres(Dialect):
 
         script = _read(path, root)
         if script.needs_psql:
-            why = f"{script.name} needs psql: COPY or backslash lines"
+            why = f"{script.name} needs psql: it has backslash lines"
             self.refuse_transaction(line, why)
         if script.controls_transactions:
             self.refuse_transaction(line, f"{script.name} begins or ends transactions itself")
+        if len(script.passages) > 1 and not send_sql.is_psycopgs(connection):
+            why = "psycopg 3 sends rows for COPY; SQLAlchemy 1.4 has another driver"
+            self.refuse_transaction(line, why)
         send_sql.send_inside(script, connection)
 
     def row_files(self, line: str, pattern: str, root: Path) -> Step:

@@ -1,13 +1,14 @@
-"""Finds the statements in SQL text, as far as psql and servers disagree about them.
+r"""Finds the statements in SQL text, as far as psql and servers disagree about them.
 
 The rules are those of psql's own scanner (``psqlscan.l``): strings, dollar quotes and nested
 comments hide everything; a semicolon inside parentheses or a ``BEGIN ATOMIC`` body ends nothing.
+The lines behind a ``COPY ... FROM stdin`` are its rows, until one that is ``\.``.
 """
 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -29,6 +30,7 @@ TOKEN = re.compile(GRAMMAR % r"(?P<word> [^\W\d][\w$]* ) | \d+", re.VERBOSE | re
 PASSAGE = re.compile(GRAMMAR % r"""[^'"$\\;/-]+""", re.VERBOSE | re.DOTALL)
 TELLING = 4
 COMMENT = re.compile(r"/\*|\*/")
+END_OF_ROWS = re.compile(r"^\\\.\r?(?:\n|\Z)", re.MULTILINE)
 CONTROL = {"BEGIN", "START", "COMMIT", "END", "ROLLBACK", "ABORT"}
 
 
@@ -41,12 +43,16 @@ class Statement:
         end: Offset after its last one.
         words: Its words in capitals, without strings and quoted names.
         meta: Whether it is a backslash line.
+        rows: Offsets where the rows of a COPY begin and end; None where it has none.
+        behind: Offset of what comes after it and its rows.
     """
 
     start: int
     end: int
     words: tuple[str, ...] = ()
     meta: bool = False
+    rows: tuple[int, int] | None = None
+    behind: int = 0
 
     @property
     def copies(self) -> bool:
@@ -70,7 +76,9 @@ def statements(text: str) -> Iterator[Statement]:
         position = _end_of(text, token)
         if kind == "end" and (depth == 0 or pattern is PASSAGE):
             if start >= 0:
-                yield Statement(start, position, tuple(words))
+                found = _with_rows(text, Statement(start, position, tuple(words)))
+                yield found
+                position = max(position, found.behind)
             start, depth, pattern, words = -1, 0, TOKEN, []
         elif kind == "meta":
             yield Statement(begin, position, meta=True)
@@ -83,6 +91,18 @@ def statements(text: str) -> Iterator[Statement]:
                 pattern = PASSAGE if told else TOKEN
     if start >= 0:
         yield Statement(start, len(text), tuple(words))
+
+
+def _with_rows(text: str, found: Statement) -> Statement:
+    """Return a statement with the rows that come behind it, if it is a COPY of text."""
+    if not found.copies or "STDIN" not in found.words or "BINARY" in found.words:
+        return found
+    begin = text.find("\n", found.end) + 1 or len(text)
+    if text[found.end : begin].strip():
+        return found  # psql would take the rest of the line for a statement
+    mark = END_OF_ROWS.search(text, begin)
+    end, behind = (mark.start(), mark.end()) if mark else (len(text), len(text))
+    return replace(found, rows=(begin, end), behind=behind)
 
 
 def line_at(text: str, offset: int) -> int:

@@ -1,4 +1,4 @@
-"""Runs files that only psql understands: rows of ``COPY ... FROM stdin``, backslash lines."""
+"""Runs files that only psql understands: those with backslash lines."""
 
 from __future__ import annotations
 
@@ -47,9 +47,9 @@ def program(name: str) -> str:
     if found is None:
         raise SettingsError(
             f"{name} needs the program psql, which was not found.",
-            why="it has COPY ... FROM stdin or backslash lines, which only psql understands",
+            why="it has backslash lines, or a COPY to stdout, which only psql understands",
             remedy="install it (Debian: apt install postgresql-client, macOS: brew install libpq), "
-            "or dump with pg_dump --inserts",
+            "or take such lines out: a dump of pg_dump needs none",
         )
     return found
 

@@ -1,10 +1,10 @@
-"""Reads an SQL file: whether it needs psql, and what the server is sent."""
+"""Reads an SQL file: whether it needs psql, and what the server is sent, rows for COPY included."""
 
 from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from pytest_berth.errors import SchemaError
 from pytest_berth.services.postgres.schema import find_statements
@@ -14,7 +14,22 @@ if TYPE_CHECKING:
 
 # Most files have nothing that only psql understands; a search is faster than scanning them.
 NEEDS_SCAN = re.compile(r"\\|\bstd(?:in|out)\b", re.IGNORECASE)
+CONNECTS = re.compile(r"\\c(?:onnect)?\b")
 MAY_CONTROL = re.compile(r"\b(?:begin|start|commit|end|rollback|abort|prepare)\b", re.IGNORECASE)
+
+
+class Passage(NamedTuple):
+    """A piece of a script that is sent at once.
+
+    Attributes:
+        start: Offset of its first character.
+        end: Offset after its last one.
+        rows: Offsets of the rows that go with it, where it is a COPY.
+    """
+
+    start: int
+    end: int
+    rows: tuple[int, int] | None = None
 
 
 @dataclass(frozen=True)
@@ -34,13 +49,34 @@ class Script:
 
     @property
     def needs_psql(self) -> bool:
-        """Whether it has rows for COPY, or backslash lines other than a dump's guards."""
+        """Whether it has backslash lines other than a dump's guards, or a COPY of another kind."""
         if not NEEDS_SCAN.search(self.text):
             return False
         return any(
-            statement.copies or (statement.meta and not self._is_guard(statement))
+            (statement.copies and statement.rows is None)
+            or (statement.meta and not self._is_guard(statement))
             for statement in find_statements.statements(self.text)
         )
+
+    @property
+    def passages(self) -> list[Passage]:
+        """What is sent one after the other: the whole text, where it has no rows for COPY."""
+        if not NEEDS_SCAN.search(self.text):
+            return [Passage(0, len(self.text))]
+        found, position = [], 0
+        for each in find_statements.statements(self.text):
+            if each.rows:
+                found += [Passage(position, each.start), Passage(each.start, each.end, each.rows)]
+                position = each.behind
+        return [*found, Passage(position, len(self.text))]
+
+    @property
+    def connection_line(self) -> int:
+        """The number of the first line that connects to another database; 0 where none does."""
+        for each in find_statements.statements(self.text) if "\\c" in self.text else ():
+            if each.meta and CONNECTS.match(self.text, each.start):
+                return find_statements.line_at(self.text, each.start)
+        return 0
 
     @property
     def controls_transactions(self) -> bool:
@@ -49,22 +85,36 @@ class Script:
             return False
         return any(statement.controls for statement in find_statements.statements(self.text))
 
-    def to_send(self) -> bytes:
+    def to_send(self, start: int = 0, end: int | None = None) -> bytes:
         """Return what the server is sent: the text without a dump's guards.
+
+        Args:
+            start: Offset of its first character.
+            end: Offset after its last one.
 
         Raises:
             SchemaError: It is not UTF-8 text.
         """
+        return self._encoded(start, self._without_guards(self.text[start:end]))
+
+    def rows(self, start: int, end: int) -> bytes:
+        """Return rows as they are.
+
+        Raises:
+            SchemaError: They are not UTF-8 text.
+        """
+        return self._encoded(start, self.text[start:end])
+
+    def _encoded(self, start: int, text: str) -> bytes:
         try:
-            encoded = self._without_guards().encode()
+            encoded = text.encode()
         except UnicodeEncodeError as error:
-            raise self._not_text(error.start) from error
+            raise self._not_text(start + error.start) from error
         if b"\0" in encoded:
-            raise self._not_text(self.text.index("\0"))
+            raise self._not_text(start + text.index("\0"))
         return encoded
 
-    def _without_guards(self) -> str:
-        text = self.text
+    def _without_guards(self, text: str) -> str:
         if "\\" in text:
             for each in [found for found in find_statements.statements(text) if found.meta]:
                 # Blanks keep the positions that the server reports.
