@@ -4,7 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
+import redis
+
 from pytest_berth.compat import asyncio_private
+
+# Before redis-py 5.3, the name of a command is asked for, for nothing.
+_NEEDS_NAME = redis.VERSION < (5, 3)
 
 
 def idle(pool: Any) -> list[Any]:
@@ -19,6 +24,13 @@ def in_use(pool: Any) -> list[Any]:
     # A pool that waits for a free one keeps those in a queue.
     kept, free = getattr(pool, "_connections", ()), getattr(pool.pool, "queue", ())
     return [each for each in kept if not any(each is other for other in free)]
+
+
+def take(pool: Any) -> Any:
+    """Take a connection, which may be new, out of a pool."""
+    if _NEEDS_NAME:
+        return pool.get_connection("_")
+    return pool.get_connection()
 
 
 def take_idle(pool: Any) -> list[Any]:
@@ -38,6 +50,31 @@ def give(pool: Any, connection: Any) -> None:
 def is_connected(connection: Any) -> bool:
     """Tell whether a connection has been made, and was not closed on this side."""
     return getattr(connection, "_sock", None) is not None
+
+
+def receive(connection: Any, size: int, within: float) -> bytes:
+    """Return the next bytes that come over a connection, past the buffer of its parser.
+
+    Args:
+        connection: A connection of which nothing is left to be read in that buffer.
+        size: How many.
+        within: Seconds until the first of them has to come.
+
+    Raises:
+        OSError: None come in time.
+    """
+    sock, before = connection._sock, connection._sock.gettimeout()
+    sock.settimeout(within)
+    try:
+        received = b""
+        while len(received) < size:
+            part = sock.recv(size - len(received))
+            if not part:
+                break
+            received += part
+    finally:
+        sock.settimeout(before)
+    return bytes(received)
 
 
 def local_port(connection: Any) -> int:

@@ -149,10 +149,18 @@ def test_the_next_test_s_client_has_nothing_of_the_state_that_one_was_left_in(
             client.connection_pool.release(connection)
 
         def test_first(redis_client):
+            is_as_new(redis_client)
             KEPT.append(redis_client.client_id())
 
         def test_same_connection(redis_client):
             assert redis_client.client_id() == KEPT[0]
+            redis_client.config_resetstat()
+
+        def test_is_greeted_once(redis_client):
+            said = redis_client.info("commandstats")
+            greetings = [said[name]["calls"] for name in ("cmdstat_hello", "cmdstat_auth")
+                         if name in said]
+            assert redis_client.client_id() == KEPT[0] and greetings == [1]
 
         @pytest.mark.parametrize("command", [
             ("MULTI",), ("WATCH", "key"), ("SELECT", "0"), ("CLIENT", "SETNAME", "mine"),
@@ -169,6 +177,18 @@ def test_the_next_test_s_client_has_nothing_of_the_state_that_one_was_left_in(
                 assert "unknown" in str(error).lower(), error
 
         def test_finds(redis_client):
+            is_as_new(redis_client)
+
+        @pytest.mark.parametrize("name, value", [
+            ("db", 3), ("client_name", "mine"), ("password", "another"),
+        ])
+        def test_changes_how_it_begins(redis_client, name, value):
+            is_as_new(redis_client)
+            connection = redis_client.connection_pool.get_connection()
+            setattr(connection, name, value)
+            redis_client.connection_pool.release(connection)
+
+        def test_begins_as_usual(redis_client):
             is_as_new(redis_client)
 
         def test_leaves_an_answer(redis_client):
@@ -224,4 +244,4 @@ def test_the_next_test_s_client_has_nothing_of_the_state_that_one_was_left_in(
         """
     )
     result = local.run("-p", "no:randomly")
-    result.assert_outcomes(passed=25)
+    result.assert_outcomes(passed=30)

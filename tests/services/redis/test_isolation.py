@@ -4,7 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import pytest
+import redis
+
+from pytest_berth.services.redis import clients, restore
+from pytest_berth.services.redis.restore import Baseline
+from pytest_berth.services.redis.worker_databases import WorkerDatabases
+
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from tests.services.redis.conftest import Yard
 
     from conftest import Project
@@ -90,6 +99,33 @@ def test_many_keys_of_a_session_fixture_are_all_put_back(local: Project) -> None
         """
     )
     local.run().assert_outcomes(passed=3)
+
+
+def test_keys_are_put_back_where_scripts_are_refused_too(
+    yard: Yard, connect: Callable[..., redis.Redis]
+) -> None:
+    server = yard.start("local")
+    client = connect(server)
+    texts = {b"text": b"*1\r\n\x00\xff", "schlüssel".encode(): b"", b"number": b"1"}
+    client.mset(texts)
+    client.set("short", 1, px=3_600_000)
+    values = dict(restore.read(client, 0, [*texts, b"short"]))
+    for scripts in (True, False):
+        client.flushdb()
+        client.set("other", 1)
+        answers = clients.ask(client, Baseline(values).refill(0, scripts=scripts))
+        assert not [each for each in answers if isinstance(each, Exception)]
+        assert client.dbsize() == len(values)
+        assert {key: client.get(key) for key in texts} == texts
+        assert 3_500_000 < client.pttl("short") <= 3_600_000
+        assert client.pttl("text") == -1
+    assert WorkerDatabases(server, 0, range(1), client).has_scripts()
+    client.acl_setuser("other", enabled=True, nopass=True, keys=["*"], commands=["+@all", "-eval"])
+    client.execute_command("AUTH", "other", "any")
+    databases = WorkerDatabases(server, 0, range(1), client)
+    assert not databases.has_scripts()
+    with pytest.raises(redis.ResponseError, match=r"(?i)eval"):
+        databases.run(0, Baseline(values).refill(0, scripts=True))
 
 
 def test_what_a_module_s_fixture_deletes_at_its_end_stays_deleted(local: Project) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 from contextlib import contextmanager
 from importlib.util import find_spec
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import redis
 import redis.asyncio
@@ -19,7 +19,7 @@ from pytest_berth.services.redis import urls
 from pytest_berth.services.redis.options import TOKEN
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
     from pytest_berth.api import Server
 
@@ -98,6 +98,50 @@ def _is_told(answer: Any, token: str) -> bool:
 
 def _text(value: Any) -> str:
     return value.decode(errors="replace") if isinstance(value, bytes) else str(value)
+
+
+class Packed(NamedTuple):
+    """Commands as they are sent, and how many answers they get."""
+
+    sent: bytes
+    answers: int
+
+    def __add__(self, other: object) -> Packed:
+        """Return these commands, and others after them."""
+        if not isinstance(other, Packed):
+            return NotImplemented
+        return Packed(self.sent + other.sent, self.answers + other.answers)
+
+
+def packed(*commands: Sequence[str | int | bytes]) -> Packed:
+    """Return commands as they are sent, so that they need not be written anew each time."""
+    return Packed(b"".join(map(_written, commands)), len(commands))
+
+
+def _written(command: Sequence[str | int | bytes]) -> bytes:
+    words = [each if isinstance(each, bytes) else str(each).encode() for each in command]
+    return b"*%d\r\n" % len(words) + b"".join(b"$%d\r\n%b\r\n" % (len(w), w) for w in words)
+
+
+def ask(client: redis.Redis, commands: Packed) -> list[Any]:
+    """Send commands in one round trip; return the answers as they are, errors among them."""
+    pool = client.connection_pool
+    connection = redis_private.take(pool)
+    try:
+        connection.send_packed_command([commands.sent], check_health=False)
+        return [_answer(connection) for _ in range(commands.answers)]
+    except BaseException:
+        connection.disconnect()
+        raise
+    finally:
+        pool.release(connection)
+
+
+def _answer(connection: Any) -> Any:
+    try:
+        return connection.read_response()
+    except redis.ResponseError as error:
+        return error
 
 
 def client(url: str, **options: Any) -> redis.Redis:

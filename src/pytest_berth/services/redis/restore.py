@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from pytest_berth.errors import NotRestoredError
+from pytest_berth.services.redis.clients import packed
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     import redis
 
+    from pytest_berth.services.redis.clients import Packed
     from pytest_berth.services.redis.server_state import Standing
     from pytest_berth.services.redis.worker_databases import WorkerDatabases
 
 _AT_ONCE = 1000
+_SCRIPT = """for number, key in ipairs(KEYS) do
+    redis.call('RESTORE', key, ARGV[2 * number - 1], ARGV[2 * number], 'ABSTTL')
+end"""
 
 Key = tuple[int, bytes]
 
@@ -40,12 +45,30 @@ class Baseline:
     values: Mapping[Key, Value] = field(default_factory=dict, repr=False)
     token: tuple[int, ...] | None = None
     standing: Standing | None = field(default=None, repr=False)
+    _refills: dict[int, Packed] = field(default_factory=dict, repr=False, compare=False)
 
     def on_another(self, began: Standing | None, there: Standing | None) -> Baseline:
         """Return this as it is to be on another server."""
         if self.standing is None or began is None or there is None:
             return Baseline(self.values)
         return Baseline(self.values, standing=self.standing.on_another(began, there))
+
+    def refill(self, number: int, *, scripts: bool) -> Packed:
+        """Return the commands that empty a number and put the keys back, at once for all others.
+
+        A script answers once for a thousand keys. What is returned is kept, as it is mostly the
+        same from test to test.
+        """
+        if number not in self._refills:
+            own = [(key, value) for (of, key), value in self.values.items() if of == number]
+            commands: Iterable[tuple[str | int | bytes, ...]]
+            if scripts:
+                starts = range(0, len(own), _AT_ONCE)
+                commands = (_restored_by_script(own[at : at + _AT_ONCE]) for at in starts)
+            else:
+                commands = (_restored(key, value) for key, value in own)
+            self._refills[number] = packed(("MULTI",), ("FLUSHDB",), *commands, ("EXEC",))
+        return self._refills[number]
 
     @property
     def numbers(self) -> set[int]:
@@ -99,9 +122,10 @@ def restore(databases: WorkerDatabases, baseline: Baseline) -> Baseline:
     if baseline.token is not None and look.token == baseline.token:
         return baseline
     databases.dirty |= look.filled | baseline.numbers
+    token = None
     for number in look.filled | baseline.numbers:
-        _refill(databases.at(number), number, baseline)
-    return Baseline(baseline.values, databases.token(), baseline.standing)
+        token = databases.run(number, baseline.refill(number, scripts=databases.has_scripts()))
+    return replace(baseline, token=token)
 
 
 def remove_others(databases: WorkerDatabases, baseline: Baseline) -> bool:
@@ -121,14 +145,14 @@ def remove_others(databases: WorkerDatabases, baseline: Baseline) -> bool:
     return False
 
 
-def _refill(client: redis.Redis, number: int, baseline: Baseline) -> None:
-    pipeline = client.pipeline(transaction=True)
-    pipeline.flushdb()
-    for (of, key), value in baseline.values.items():
-        if of == number:
-            dump = cast("str", value.dump)
-            pipeline.restore(key, value.expires, dump, absttl=bool(value.expires))
-    pipeline.execute()
+def _restored(key: bytes, value: Value) -> tuple[str | int | bytes, ...]:
+    return ("RESTORE", key, value.expires, value.dump, *(["ABSTTL"] if value.expires else []))
+
+
+def _restored_by_script(some: Sequence[tuple[bytes, Value]]) -> tuple[str | int | bytes, ...]:
+    keys = (key for key, _ in some)
+    values = (each for _, value in some for each in (value.expires, value.dump))
+    return ("EVAL", _SCRIPT, len(some), *keys, *values)
 
 
 def read(client: redis.Redis, number: int, keys: list[bytes]) -> Iterable[tuple[Key, Value]]:

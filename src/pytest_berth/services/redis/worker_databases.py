@@ -10,15 +10,22 @@ from typing import TYPE_CHECKING, Any, NamedTuple, cast
 import redis
 
 from pytest_berth.services.redis import clients, server_state
+from pytest_berth.services.redis.clients import packed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from collections.abc import Set as AbstractSet
 
     from pytest_berth.api import Server
+    from pytest_berth.services.redis.clients import Packed
     from pytest_berth.services.redis.server_state import Marks, Standing
 
 Token = tuple[int, ...]
+_KEYSPACE, _PERSISTENCE, _COMMANDS = (
+    packed(("INFO", section)) for section in ("keyspace", "persistence", "commandstats")
+)
+_SIZE, _UNPAUSE, _FLUSH = map(packed, (("DBSIZE",), ("CLIENT", "UNPAUSE"), ("FLUSHDB",)))
+_ASKS_FOR_SCRIPTS = packed(("EVAL", "return 1", 0))
 _CHANGES = re.compile(rb"^(?:rdb_changes_since_last_save|rdb_last_save_time):(\d+)", re.MULTILINE)
 _NUMBER = re.compile(rb"^db(\d+):keys=", re.MULTILINE)
 
@@ -60,6 +67,7 @@ class WorkerDatabases:
     dirty: set[int] = field(default_factory=set, init=False, repr=False)
     _others: dict[int, redis.Redis] = field(default_factory=dict, init=False, repr=False)
     _seen: tuple[Marks, Standing] | None = field(default=None, init=False, repr=False)
+    _has_scripts: bool | None = field(default=None, init=False, repr=False)
 
     def at(self, number: int) -> redis.Redis:
         """Return berth's own client in one of the numbers."""
@@ -79,19 +87,18 @@ class WorkerDatabases:
             ending: Whether a test has ended, which may have paused all clients.
             flush: Whether to empty the number of the tests in the same round trip.
         """
-        pipeline = self.home.pipeline(transaction=False)
-        pipeline.info("keyspace") if len(self.numbers) > 1 else pipeline.dbsize()
+        commands = _KEYSPACE if len(self.numbers) > 1 else _SIZE
         if token:
-            pipeline.info("persistence")
+            commands += _PERSISTENCE
         if self.is_alone:
-            pipeline.info("commandstats")
+            commands += _COMMANDS
             if ending:
-                pipeline.client_unpause()
+                commands += _UNPAUSE
         if flush:
-            pipeline.flushdb()
-        found, *more = pipeline.execute(raise_on_error=False)
+            commands += _FLUSH
+        found, *more = clients.ask(self.home, commands)
         changes = _changes(more.pop(0)) if token else None
-        is_flushed = flush and more.pop() is True
+        is_flushed = flush and more.pop() == b"OK"
         for answer in (found, *more):
             if isinstance(answer, Exception):
                 raise answer
@@ -108,10 +115,27 @@ class WorkerDatabases:
 
         Equal ones mean that no key has changed.
         """
-        try:
-            return _changes(self.home.info("persistence"))
-        except redis.exceptions.NoPermissionError as error:
-            return _changes(error)
+        (answer,) = clients.ask(self.home, _PERSISTENCE)
+        return _changes(answer)
+
+    def run(self, number: int, commands: Packed) -> Token | None:
+        """Run commands in one of the numbers, and return the token as it is afterwards.
+
+        Raises:
+            redis.ResponseError: The server refuses one of them.
+        """
+        *answers, found = clients.ask(self.at(number), commands + _PERSISTENCE)
+        for answer in answers:
+            if isinstance(answer, redis.ResponseError):
+                raise answer
+        return _changes(found)
+
+    def has_scripts(self) -> bool:
+        """Tell whether the server runs scripts for berth, as Redis does unless it is forbidden."""
+        if self._has_scripts is None:
+            (answer,) = clients.ask(self.home, _ASKS_FOR_SCRIPTS)
+            self._has_scripts = answer == 1
+        return self._has_scripts
 
     def standing(self, look: Look) -> Standing | None:
         """Return what stands on the server beside keys; None where others use it, too."""
@@ -136,7 +160,7 @@ class WorkerDatabases:
 
     def forget(self) -> None:
         """Close the connections to a server that another one has taken the place of."""
-        self._seen = None
+        self._seen = self._has_scripts = None
         for client in (self.home, *self._others.values()):
             client.connection_pool.disconnect()
 
