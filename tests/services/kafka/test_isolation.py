@@ -375,3 +375,81 @@ def test_a_test_s_own_topic_hides_nothing_else_and_connections_stay_open(
         """
     )
     project.run().assert_outcomes(passed=6)
+
+
+def test_what_fixtures_do_between_tests_is_known_to_the_next_and_a_test_asks_little(
+    project: Project, require_service: Callable[[Service, str], None]
+) -> None:
+    require_service(KAFKA, "local")
+    project.ini("berth_kafka_source = local")
+    project.conftest(
+        """
+        from pytest_berth.services.kafka.connection import Connection
+
+        ASKED = []
+
+        def counted(original):
+            def ask(connection, *requests, **options):
+                ASKED.append([type(each).__name__ for each in requests])
+                return original(connection, *requests, **options)
+            return ask
+
+        Connection.ask = counted(Connection.ask)
+        """
+    )
+    project.write(
+        test_between="""
+        import pytest
+        from conftest import ASKED
+        from kafka import KafkaProducer
+        from kafka.admin import KafkaAdminClient, NewTopic
+
+        def send(bootstrap, value):
+            producer = KafkaProducer(bootstrap_servers=bootstrap)
+            producer.send("stray", value).get(20)
+            producer.close()
+
+        @pytest.mark.parametrize("number", range(4))
+        def test_publishes(kafka_probe, kafka_topic, number):
+            ASKED.append(number)
+            kafka_probe.publish(kafka_topic, number)
+            assert kafka_probe.expect_one(kafka_topic).json() == number
+
+        def test_asks_little():
+            assert len(ASKED) - ASKED.index(3) <= 9, ASKED[ASKED.index(2):]
+
+        @pytest.fixture(scope="class")
+        def topic(kafka_bootstrap):
+            admin = KafkaAdminClient(bootstrap_servers=kafka_bootstrap)
+            admin.create_topics([NewTopic("stray", 2, 1)])
+            send(kafka_bootstrap, b"a")
+            yield admin
+            admin.delete_topics(["stray"])
+            admin.close()
+
+        @pytest.fixture(scope="class")
+        def record(kafka_bootstrap):
+            send(kafka_bootstrap, b"c")
+
+        class TestFixtures:
+            def test_topic_that_has_come(self, topic, kafka_probe):
+                kafka_probe.expect_none("stray", within=0.1)
+                kafka_probe.publish("stray", "b")
+                assert kafka_probe.expect_one("stray").value == b"b"
+
+            def test_record_that_has_come(self, topic, record, kafka_probe):
+                kafka_probe.expect_none("stray", within=0.1)
+                topic.create_partitions({"stray": 3})
+                kafka_probe.publish("stray", "d", partition=2)
+                assert kafka_probe.expect_one("stray").partition == 2
+
+            def test_partition_stays(self, topic, kafka_probe):
+                kafka_probe.expect_none("stray", within=0.1)
+                kafka_probe.publish("stray", "e", partition=2)
+                assert kafka_probe.expect_one("stray").value == b"e"
+
+        def test_topic_is_gone(kafka_probe, kafka_admin):
+            assert "stray" not in kafka_admin.list_topics()
+        """
+    )
+    project.run("-p", "no:randomly").assert_outcomes(passed=9)

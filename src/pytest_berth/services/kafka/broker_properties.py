@@ -19,6 +19,8 @@ FIT_FOR_TESTS: Mapping[str, str] = {
     "group.min.session.timeout.ms": "1000",
     "group.coordinator.append.linger.ms": "0",
     "controller.quorum.append.linger.ms": "0",
+    # That nothing has changed is not written down twice a second: what is written, a test did.
+    "metadata.max.idle.interval.ms": "0",
     # The only voter need not wait for others to stand for election.
     "controller.quorum.election.timeout.ms": "100",
     "controller.quorum.election.backoff.max.ms": "50",

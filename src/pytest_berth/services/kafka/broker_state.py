@@ -91,13 +91,23 @@ def put_back(brokers: Brokers, before: BrokerState) -> list[str]:
 def position(brokers: Brokers) -> int:
     """Return how much the controller has written down, of whatever changes; -1 if unknown.
 
-    It also writes twice a second that there is nothing new.
+    Where the broker is not set as those of berth are, it also writes twice a second that there is
+    nothing new.
     """
+    answer = _asked(brokers, position_request())
+    return -1 if answer is None else told_position(answer)
+
+
+def position_request() -> ApiMessage:
+    """Return the request for `position`."""
     message = admin_messages.DescribeQuorumRequest
     parts = [message.TopicData.PartitionData(partition_index=0)]
-    request = message(topics=[message.TopicData(topic_name=_METADATA, partitions=parts)])
-    answer = _asked(brokers, request)
-    if answer is None or answer.error_code:
+    return message(topics=[message.TopicData(topic_name=_METADATA, partitions=parts)])
+
+
+def told_position(answer: Any) -> int:
+    """Return what an answer to `position_request` tells."""
+    if answer.error_code:
         return -1
     (written,) = (each.high_watermark for topic in answer.topics for each in topic.partitions)
     return int(written)

@@ -13,7 +13,7 @@ from pytest_berth.services.kafka.kafka_python import metadata_messages
 from pytest_berth.waiting import now
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from pytest_berth.services.kafka.kafka_python import ApiMessage
 
@@ -50,7 +50,8 @@ class Brokers:
                 connection.close()
                 del self._open[address]
         self._coordinators.clear()
-        self._nodes.clear()
+        if not self._open.keys() >= {*self._nodes.values()}:
+            self._nodes.clear()
 
     def close(self) -> None:
         """Close all connections."""
@@ -71,14 +72,24 @@ class Brokers:
             ForeignBrokerError: A broker of another cluster answers by now.
             OSError: None answers.
         """
+        (answer,) = self.ask_together([request], node, within)
+        return answer
+
+    def ask_together(
+        self,
+        requests: Sequence[ApiMessage],
+        node: int | None = None,
+        within: float = _ANSWERED_WITHIN,
+    ) -> list[Any]:
+        """Return a broker's answers to several requests, which take one round trip; see `ask`."""
         connection = self._connection(node)
         try:
-            return connection.ask(request, self._left(within))
+            return connection.ask(*requests, within=self._left(within))
         except OSError as error:
             self._drop(connection)
             if isinstance(error, TimeoutError):
                 raise
-        return self._connection(node).ask(request, self._left(within))
+        return self._connection(node).ask(*requests, within=self._left(within))
 
     def ask_once(self, request: ApiMessage, node: int) -> Any:
         """Return a broker's answer to what must not be done twice.
@@ -88,10 +99,11 @@ class Brokers:
         """
         connection = self._connection(node)
         try:
-            return connection.ask(request)
+            (answer,) = connection.ask(request)
         except OSError:
             self._drop(connection)
             raise
+        return answer
 
     def metadata(self, topics: Iterable[str] | None = None, *, create: bool = False) -> Any:
         """Return what the cluster consists of.
@@ -100,11 +112,13 @@ class Brokers:
             topics: The topics to be described, by name; all where it is left out.
             create: Whether the broker may create those that are missing, as it does for producers.
         """
-        message = metadata_messages.MetadataRequest
-        wanted = None if topics is None else [message.MetadataRequestTopic(name=t) for t in topics]
-        answer = self.ask(message(topics=wanted, allow_auto_topic_creation=create))
-        self._nodes = {each.node_id: (each.host, each.port) for each in answer.brokers}
+        answer = self.ask(metadata_request(topics, create=create))
+        self.learn(answer)
         return answer
+
+    def learn(self, answer: Any) -> None:
+        """Note from an answer to a request for metadata where the brokers are."""
+        self._nodes = {each.node_id: (each.host, each.port) for each in answer.brokers}
 
     def nodes(self) -> list[int]:
         """Return the numbers of all brokers."""
@@ -167,6 +181,13 @@ class Brokers:
     def _drop(self, connection: Connection) -> None:
         connection.close()
         self._open = {key: each for key, each in self._open.items() if each is not connection}
+
+
+def metadata_request(topics: Iterable[str] | None, *, create: bool = False) -> ApiMessage:
+    """Return the request for what the cluster consists of; see `Brokers.metadata`."""
+    message = metadata_messages.MetadataRequest
+    wanted = None if topics is None else [message.MetadataRequestTopic(name=t) for t in topics]
+    return message(topics=wanted, allow_auto_topic_creation=create)
 
 
 def _address(text: str) -> tuple[str, int]:

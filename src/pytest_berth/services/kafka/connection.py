@@ -71,33 +71,40 @@ class Connection:
             selector.register(self._socket, selectors.EVENT_READ)
             return bool(selector.select(0))
 
-    def ask(self, request: ApiMessage, within: float = _ANSWERED_WITHIN) -> Any:
-        """Send a request, in the newest version that both sides know, and return the answer.
+    def ask(self, *requests: ApiMessage, within: float = _ANSWERED_WITHIN) -> list[Any]:
+        """Send requests, in the newest versions that both sides know, and return the answers.
+
+        The broker answers one after the other, in one round trip.
 
         Raises:
             kafka.errors.IncompatibleBrokerVersion: The broker does not know such requests.
             OSError: There is no answer.
         """
-        if request.API_VERSION is None:
-            request.API_VERSION = self._versions.api_version(request)
+        for request in requests:
+            if request.API_VERSION is None:
+                request.API_VERSION = self._versions.api_version(request)
         with self._lock:
-            self._number += 1
-            request.with_header(correlation_id=self._number, client_id=_CLIENT)
             deadline = now() + within
             self._socket.settimeout(within)
-            self._socket.sendall(request.encode(framed=True, header=True))
-            answer = self._receive_message(deadline)
-        return self._decode(request, answer)
+            self._socket.sendall(b"".join(map(self._encoded, requests)))
+            answers = [self._receive_message(deadline) for _ in requests]
+        return [self._decode(*pair) for pair in zip(requests, answers, strict=True)]
+
+    def _encoded(self, request: ApiMessage) -> bytes:
+        self._number += 1
+        request.with_header(correlation_id=self._number, client_id=_CLIENT)
+        return bytes(request.encode(framed=True, header=True))
 
     def _api_versions(self, within: float) -> BrokerVersionData:
         # Every broker answers this version, whatever else it knows.
-        answer = self.ask(metadata_messages.ApiVersionsRequest(version=0), within)
+        (answer,) = self.ask(metadata_messages.ApiVersionsRequest(version=0), within=within)
         known = {each.api_key: (each.min_version, each.max_version) for each in answer.api_keys}
         return BrokerVersionData(api_versions=known)
 
     def _prove(self, expected: str, within: float) -> str:
         request = metadata_messages.MetadataRequest(topics=[], allow_auto_topic_creation=False)
-        found = self.ask(request, within).cluster_id or ""
+        (answer,) = self.ask(request, within=within)
+        found = answer.cluster_id or ""
         if expected and found != expected:
             host, port = self.address
             raise ForeignBrokerError(

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
     from pytest_berth.api import Server, Worker
     from pytest_berth.services.kafka.restore import Before, Mark
+    from pytest_berth.services.kafka.topics import Topic
 
 _AT_ONCE = 50
 # Seconds that all of a failed test's records may take to be copied.
@@ -52,7 +53,7 @@ class IsolatedTest:
         fixed: Topics with fixed names, as the application calls them and as they are called.
         title: The test's name, for the names of its topics.
         marks: Where reading begins, by topic; one without a mark is read from its beginning.
-        created: How much berth itself has made the controller write down for the test.
+        created: The topics that berth has created for the test.
     """
 
     namespace: KafkaNamespace
@@ -60,7 +61,7 @@ class IsolatedTest:
     fixed: Mapping[str, str]
     title: str
     marks: dict[str, Mark] = field(default_factory=dict)
-    created: list[int] = field(default_factory=list)
+    created: list[Topic] = field(default_factory=list)
 
     def name(self, hint: str = "") -> str:
         """Return a new name of the test's own, for a topic or a group."""

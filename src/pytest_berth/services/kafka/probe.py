@@ -62,8 +62,7 @@ class Probe:
         real = self._isolated.name(name or "")
         configs = {key: str(value) for key, value in (config or {}).items()}
         made = topics.create(self._isolated.clients.brokers, {real: (partitions, -1, configs)})
-        # The topic and its partitions are a record each: it cannot have been less.
-        self._isolated.created.append(1 + partitions)
+        self._isolated.created.append(made[real])
         self._isolated.namespace.discard(real)
         self._isolated.marks[real] = Mark(made[real].id, dict.fromkeys(range(partitions), 0))
         return real
@@ -126,7 +125,7 @@ class Probe:
             AssertionError: There were fewer; it shows what is in the topic, and who reads it.
         """
         __tracebackhide__ = True
-        found = self._collect(topic, n, timeout, where)
+        found = self._collect(topic, n, timeout, where)[0][:n]
         if len(found) < n:
             what = f"{len(found)} of {n} records came to {topic!r} within {timeout:g} s"
             raise AssertionError(self._explain(topic, what, where))
@@ -147,11 +146,16 @@ class Probe:
             AssertionError: There was none in time, or there is more than one.
         """
         __tracebackhide__ = True
-        (first,) = self._collect(topic, 1, timeout, where) or (None,)
-        if first is None:
+        found, position, there = self._collect(topic, 1, timeout, where)
+        if not found:
             what = f"no record came to {topic!r} within {timeout:g} s"
             raise AssertionError(self._explain(topic, what, where))
-        return self._only(topic, where)
+        more = self._reader.read_rest(self._isolated.topic(topic), position, 5.0, there)
+        found += [record for record in more if where is None or where(record)]
+        if len(found) > 1:
+            what = f"{len(found)} records are in {topic!r}, where one was expected"
+            raise AssertionError(self._explain(topic, what, where))
+        return found[0]
 
     @by_name
     def expect_none(
@@ -168,7 +172,7 @@ class Probe:
             AssertionError: One came; it is raised at once.
         """
         __tracebackhide__ = True
-        if self._collect(topic, 1, within, where):
+        if self._collect(topic, 1, within, where)[0]:
             raise AssertionError(self._explain(topic, f"a record came to {topic!r}", where))
 
     @by_name
@@ -289,7 +293,11 @@ class Probe:
 
     def _collect(
         self, topic: str, n: int, timeout: float, where: Callable[[Record], bool] | None
-    ) -> list[Record]:
+    ) -> tuple[list[Record], Offsets, Topic | None]:
+        """Return the records for which *where* is true, *n* of them or more.
+
+        Also, up to where the topic was read, and what it is like.
+        """
         real = self._isolated.topic(topic)
         found: list[Record] = []
 
@@ -302,7 +310,7 @@ class Probe:
             for record in self._reader.read(real, begin, timeout, enough, there) if there else ():
                 if where is None or where(record):
                     found.append(record)
-        return found[:n]
+        return found, begin, there
 
     def _wait_for_topic(self, real: str, timeout: float) -> Topic | None:
         """Wait for a topic that the application's first record will create."""
@@ -310,18 +318,6 @@ class Probe:
             return wait_for(lambda: (self._goes_on() and self._reader.topic(real)) or None, timeout)
         except TimeoutError:
             return None
-
-    def _only(self, topic: str, where: Callable[[Record], bool] | None) -> Record:
-        __tracebackhide__ = True
-        real, reader = self._isolated.topic(topic), self._reader
-        found = reader.topic(real)
-        begin, ends = self._begin(real, found), reader.ends(real, found)
-        there = reader.read_to(real, begin, ends, 5.0, found)
-        fitting = [record for record in there if where is None or where(record)]
-        if len(fitting) != 1:
-            what = f"{len(fitting)} records are in {topic!r}, where one was expected"
-            raise AssertionError(self._explain(topic, what, where))
-        return fitting[0]
 
     def _explain(
         self,

@@ -12,6 +12,7 @@ topics, groups, and the settings of the broker itself.
 
 from __future__ import annotations
 
+import itertools
 from contextlib import closing
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
@@ -57,13 +58,15 @@ class Before:
     """What was there before a test.
 
     Attributes:
-        fixed: The topics with fixed names.
+        there: All topics, Kafka's own among them.
+        fixed: The topics with fixed names, with their settings.
         marks: Where each topic ended.
         groups: The consumer groups.
         state: What the broker was set to; None where others use it, too.
         position: How much the controller had written down; -1 if unknown.
     """
 
+    there: Mapping[str, Topic]
     fixed: Mapping[str, Topic]
     marks: dict[str, Mark]
     groups: frozenset[str]
@@ -76,12 +79,21 @@ class Known:
     """What one test's end has left, so that the next one's beginning need not ask for it.
 
     Attributes:
-        state: What the broker was set to.
+        state: What the broker was set to; None if unknown.
+        there: All topics, Kafka's own among them; None if unknown.
+        fixed: The topics with fixed names, with their settings.
         position: How much the controller had written down by then; -1 if unknown.
     """
 
     state: BrokerState | None = None
+    there: Mapping[str, Topic] | None = None
+    fixed: Mapping[str, Topic] = field(default_factory=dict)
     position: int = -1
+
+    def forget(self) -> None:
+        """Know nothing any more: it has changed."""
+        self.state = self.there = None
+        self.fixed, self.position = {}, -1
 
 
 @dataclass
@@ -117,55 +129,100 @@ class Cleaning:
         Raises:
             IsolationError: They cannot be emptied.
         """
-        topics.create_missing(self.brokers, self.fixed)
-        self._end_transactions()
-        position = broker_state.position(self.brokers) if self.is_ours else -1
-        fixed = topics.describe(self.brokers, self.fixed)
-        self._empty(fixed)
-        (marks,) = wait_for(
-            lambda: (self._marks(),),
-            _LED_WITHIN,
-            ignore=topics.NOT_YET,
-            message="the offsets of topics",
-        )
+        there, ends = self._look_around()
+        if self.fixed and not there.keys() >= set(self.fixed):
+            topics.create_missing(self.brokers, self.fixed)
+            there, ends = self._look_around()
+        self._have_groups = OFFSETS_TOPIC in there
+        if transactions.STATE_TOPIC in there:
+            self._abort_open()
+            there, ends = self._look_around()
+        position = self.known.position
+        if self.known.fixed.keys() != set(self.fixed):
+            self.known.fixed = topics.describe(self.brokers, self.fixed)
+        fixed = self.known.fixed
+        if fixed or ends is None:
+            self._empty(fixed)
+            there, ends = self._ends(there)
+        marks = {name: Mark(there[name].id, offsets) for name, offsets in ends.items()}
         groups = self._groups_there()
         if fixed:
             groups.forget(_partitions(fixed.values()))
         known = frozenset(groups.all())
-        return Before(fixed, marks, known, self._look(position), position)
+        return Before(there, fixed, marks, known, self._look(), position)
 
-    def _marks(self) -> dict[str, Mark]:
-        """Return where every topic ends that can be read."""
-        there = topics.find(self.brokers)
-        led = [topic for topic in there.values() if topic.is_led]
-        ends = topics.offsets(self.brokers, led, topics.LATEST)
-        return {name: Mark(there[name].id, offsets) for name, offsets in ends.items()}
+    def _look_around(self) -> tuple[Mapping[str, Topic], Mapping[str, Offsets] | None]:
+        """Return all topics, and where they end, as far as that is known with the same question.
 
-    def _look(self, position: int) -> BrokerState | None:
+        Where nobody else writes, topics are known from the last test as long as the controller has
+        written nothing down. Else the broker is waited for, which may lag behind the controller.
+        """
+        known, brokers = self.known, self.brokers
+        before, there = known.position, known.there
+        if there is not None and before >= 0:
+            position, ends = self._look_again(there)
+            if position == before:
+                return there, ends
+        known.forget()
+        if self.is_ours:
+            if self.is_alone:
+                broker_state.catch_up(brokers)
+            known.position = broker_state.position(brokers)
+        there = topics.everything(brokers)
+        if self.is_alone:
+            known.there = there
+        return there, None
+
+    def _look_again(self, there: Mapping[str, Topic]) -> tuple[int, Mapping[str, Offsets] | None]:
+        """Return the controller's position, and where topics end if they are those still."""
+        led = _readable(there)
+        if self.fixed or len(self.brokers.nodes()) > 1:
+            return broker_state.position(self.brokers), None
+        asked = topics.offsets_request(_partitions(led), topics.LATEST)
+        answer, told = self.brokers.ask_together([broker_state.position_request(), asked])
+        ends: Mapping[str, Offsets] | None = None
+        with ignoring(*topics.NOT_YET, why="it is asked again"):
+            ends = topics.told_offsets(told)
+        return broker_state.told_position(answer), ends
+
+    def _ends(
+        self, there: Mapping[str, Topic]
+    ) -> tuple[Mapping[str, Topic], Mapping[str, Offsets]]:
+        """Return where every topic ends that can be read, and the topics.
+
+        They are looked at again where a broker does not know one of them: others may delete theirs.
+        """
+        looks = itertools.chain([there], iter(lambda: topics.everything(self.brokers), None))
+
+        def ask() -> tuple[Mapping[str, Topic], Mapping[str, Offsets]]:
+            found = next(looks)
+            return found, topics.offsets(self.brokers, _readable(found), topics.LATEST)
+
+        return wait_for(ask, _LED_WITHIN, ignore=topics.NOT_YET, message="the offsets of topics")
+
+    def _look(self) -> BrokerState | None:
         """Return what the broker is set to, where nobody else changes it."""
         if not self.is_alone:
             return None
-        if self.known.state is None or not 0 <= position == self.known.position:
-            return broker_state.look(self.brokers)
-        return self.known.state
+        return self.known.state or broker_state.look(self.brokers)
 
-    def end(self, before: Before, created: Iterable[int] = ()) -> None:
+    def end(self, before: Before, created: Sequence[Topic] = ()) -> None:
         """Put everything back; what fails of it does not keep the rest from it.
 
         Args:
             before: What there was.
-            created: What the controller must have written down at least, for topics that berth has
-                created for the test and that stay.
+            created: The topics that berth has created for the test, and that stay.
 
         Raises:
             IsolationError: Something cannot be put back.
         """
-        self.known.state = None
-        steps: list[Callable[[Before], None]] = [self._end_transactions]
-        if self._is_as_before(before, sum(created)):
-            steps += [self._emptied, self._groups]
+        self.known.forget()
+        steps: list[Callable[[Before], None]]
+        if self._is_as_before(before, created):
+            has_any = transactions.STATE_TOPIC in before.there
+            steps = [*[self._end_transactions] * has_any, self._emptied, self._groups]
         else:
-            steps += [self._fixed, self._others, self._groups, self._state]
+            steps = [self._end_transactions, self._fixed, self._others, self._groups, self._state]
         problems: list[Exception] = []
         for step in steps:
             try:
@@ -175,17 +232,21 @@ class Cleaning:
         if problems:
             raise problems[0]
 
-    def _is_as_before(self, before: Before, created: int) -> bool:
+    def _is_as_before(self, before: Before, created: Sequence[Topic]) -> bool:
         """Tell whether the controller has written nothing down; else see to it that it is seen.
 
-        What it has written for topics that stay does not count: where there is no more than that,
-        there is nothing else.
+        What it has written for topics that stay does not count, which is a record for each topic
+        and partition: where there is no more than that, there is nothing else.
         """
         if not self.is_ours:
             return False
         position = broker_state.position(self.brokers)
-        if 0 <= before.position == position - created:
-            self.known.state, self.known.position = before.state, position
+        written = sum(1 + len(topic.leaders) for topic in created)
+        if 0 <= before.position == position - written:
+            if self.is_alone:
+                self.known.state, self.known.position = before.state, position
+                self.known.there = {**before.there, **{each.name: each for each in created}}
+                self.known.fixed = before.fixed
             return True
         broker_state.catch_up(self.brokers)
         return False
@@ -195,13 +256,15 @@ class Cleaning:
             self._empty(before.fixed)
             self._groups_there().forget(_partitions(before.fixed.values()))
 
-    def _end_transactions(self, before: Before | None = None) -> None:
-        """End what is left open; notes whether there has been any transaction, or any group."""
+    def _end_transactions(self, before: Before) -> None:
+        """End what the test has left open; notes whether there has been any group."""
         asked = [transactions.STATE_TOPIC, OFFSETS_TOPIC]
         there = topics.find(self.brokers, asked)
         self._have_groups = OFFSETS_TOPIC in there
-        if transactions.STATE_TOPIC not in there:
-            return
+        if transactions.STATE_TOPIC in there:
+            self._abort_open()
+
+    def _abort_open(self) -> None:
         for name in transactions.end_all(self.brokers, self._may_end):
             self.tell(f"left the transaction of {name!r} open: it was aborted, its producer fenced")
 
@@ -365,6 +428,10 @@ def release(server: Server, run_id: str) -> None:
         prefix, groups = names.run_prefix(run_id), Groups(brokers)
         topics.delete(brokers, [name for name in topics.find(brokers) if name.startswith(prefix)])
         groups.delete([name for name in groups.all() if name.startswith(prefix)])
+
+
+def _readable(there: Mapping[str, Topic]) -> list[Topic]:
+    return [topic for topic in topics.visible(there).values() if topic.is_led]
 
 
 def _partitions(there: Iterable[Topic]) -> dict[str, list[int]]:

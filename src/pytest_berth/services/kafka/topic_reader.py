@@ -81,7 +81,7 @@ class Reader:
     def read(
         self,
         topic: str,
-        offsets: Mapping[int, int],
+        position: dict[int, int],
         timeout: float,
         enough: Callable[[], bool],
         found: Topic | None = None,
@@ -93,12 +93,13 @@ class Reader:
 
         Args:
             topic: The topic.
-            offsets: Where to begin, by partition; those that are left out are not read.
+            position: Where to begin, by partition, and moved on; those that are left out are not
+                read.
             timeout: Seconds to wait for further records.
             enough: Asked whenever there is nothing to read at the moment, and before that.
             found: What the topic is like, where that was just looked at.
         """
-        begun, position, have_answered = now(), dict(offsets), False
+        begun, have_answered = now(), False
         while not enough():
             remaining = begun + timeout - now()
             if remaining <= 0 and (have_answered or remaining <= -_SETTLES_WITHIN):
@@ -138,6 +139,30 @@ class Reader:
             found = None
         return [record for record in records if record.offset < ends[record.partition]]
 
+    def read_rest(
+        self, topic: str, position: dict[int, int], timeout: float, found: Topic | None = None
+    ) -> list[Record]:
+        """Return all records from offsets on that are there already.
+
+        Where they end, the broker says with its first answer for a partition.
+
+        Args:
+            topic: The topic.
+            position: Where to begin, by partition; moved on.
+            timeout: Seconds to wait, such as for the end of a transaction.
+            found: What the topic is like, where that was just looked at.
+        """
+        deadline, records, ends = now() + timeout, list[Record](), dict[int, int]()
+        while True:
+            some, have_answered = self._fetch(topic, position, 0, found, ends)
+            records += some
+            is_over = have_answered and all(at >= ends.get(p, 0) for p, at in position.items())
+            if is_over or now() > deadline:
+                return [each for each in records if each.offset < ends.get(each.partition, 0)]
+            if not some:
+                pause(_ASKS_AGAIN_AFTER)
+            found = None
+
     def first(
         self,
         topic: str,
@@ -173,10 +198,18 @@ class Reader:
         position: dict[int, int],
         within: float,
         found: Topic | None = None,
+        ends: dict[int, int] | None = None,
     ) -> tuple[list[Record], bool]:
         """Return what there is now, and whether all partitions have answered; move the position on.
 
         A broker that has just been given a partition answers for it a little later.
+
+        Args:
+            topic: The topic.
+            position: Where to begin, by partition; moved on.
+            within: Seconds in which a first record may come; with 0, none is waited for.
+            found: What the topic is like, where that was just looked at.
+            ends: Is told where partitions end, those open transactions included, if it has none.
         """
         found = found or self.topic(topic)
         if found is None:
@@ -191,7 +224,7 @@ class Reader:
         refused = position.keys() - {part for parts in wanted.values() for part in parts}
         for node, parts in wanted.items():
             # What is there already has come after the first wait.
-            waits = 0 if records else max(1, min(longest, int(within * 1000)))
+            waits = 0 if records or not within else max(1, min(longest, int(within * 1000)))
             answer = self.brokers.ask(_request(topic, position, parts, waits, self.most), node)
             for response in answer.responses:
                 for partition in response.partitions:
@@ -199,6 +232,8 @@ class Reader:
                         refused |= {partition.partition_index}
                     else:
                         records += self._unpack(topic, position, partition)
+                    if ends is not None and partition.high_watermark >= 0:
+                        ends.setdefault(partition.partition_index, partition.high_watermark)
         return records, not refused
 
     def _unpack(self, topic: str, position: dict[int, int], found: Any) -> list[Record]:

@@ -6,6 +6,7 @@ from collections import defaultdict
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from pytest_berth.services.kafka.brokers import metadata_request
 from pytest_berth.services.kafka.connection import require
 from pytest_berth.services.kafka.kafka_python import admin_messages, consumer_messages, errors
 from pytest_berth.waiting import wait_for
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from uuid import UUID
 
     from pytest_berth.services.kafka.brokers import Brokers
+    from pytest_berth.services.kafka.kafka_python import ApiMessage
 
 Offsets = dict[int, int]
 EARLIEST, LATEST = -2, -1
@@ -87,11 +89,26 @@ def find(brokers: Brokers, names: Iterable[str] | None = None) -> dict[str, Topi
     Raises:
         OSError: No broker answers.
     """
-    answer = brokers.metadata(None if names is None else sorted(set(names)))
-    found = [_topic(each) for each in answer.topics if not each.error_code]
-    if not names:
-        found = [each for each in found if not each.name.startswith((INTERNAL, KEPT))]
-    return {each.name: each for each in found}
+    found = everything(brokers, names)
+    return found if names else visible(found)
+
+
+def everything(brokers: Brokers, names: Iterable[str] | None = None) -> dict[str, Topic]:
+    """Return those of the topics that exist, without their settings; all if *None*.
+
+    Kafka's own, and what stays of failed tests, are among them.
+    """
+    return described(brokers.metadata(None if names is None else sorted(set(names))))
+
+
+def described(answer: Any) -> dict[str, Topic]:
+    """Return the topics that an answer to a request for metadata tells of."""
+    return {each.name: _topic(each) for each in answer.topics if not each.error_code}
+
+
+def visible(found: Mapping[str, Topic]) -> dict[str, Topic]:
+    """Return topics without Kafka's own, and without those that stay of failed tests."""
+    return {name: each for name, each in found.items() if not name.startswith((INTERNAL, KEPT))}
 
 
 def describe(brokers: Brokers, names: Collection[str]) -> dict[str, Topic]:
@@ -155,14 +172,21 @@ def create(
         for name, (partitions, replicas, configs) in topics.items()
     ]
 
-    def work() -> bool:
+    def work() -> tuple[dict[str, Topic]]:
         request = message(topics=wanted, timeout_ms=_TIMEOUT_MS, validate_only=False)
-        for each in brokers.ask(request, brokers.controller()).topics:
+        answer, found = brokers.ask_together(
+            [request, metadata_request(sorted(topics))], brokers.controller()
+        )
+        for each in answer.topics:
             if not (there and each.error_code == errors.TopicAlreadyExistsError.errno):
                 require(each.error_code, each.error_message)
-        return True
+        return (described(found),)
 
-    wait_for(work, _WITHIN, ignore=NOT_YET, message=f"the creation of {', '.join(topics)}")
+    (found,) = wait_for(
+        work, _WITHIN, ignore=NOT_YET, message=f"the creation of {', '.join(topics)}"
+    )
+    if found.keys() >= topics.keys() and all(each.is_led for each in found.values()):
+        return found
     return wait_for_leaders(brokers, topics)
 
 
@@ -274,30 +298,45 @@ def offsets(brokers: Brokers, topics: Collection[Topic], at: int) -> dict[str, O
         topics: The topics.
         at: `EARLIEST` or `LATEST`.
     """
-    message = consumer_messages.ListOffsetsRequest
     found: dict[str, Offsets] = {topic.name: {} for topic in topics}
 
     def fill(node: int, parts: Mapping[str, list[int]]) -> None:
-        asked = [
-            message.ListOffsetsTopic(
-                name=name,
-                partitions=[
-                    message.ListOffsetsTopic.ListOffsetsPartition(
-                        partition_index=each, current_leader_epoch=-1, timestamp=at
-                    )
-                    for each in partitions
-                ],
-            )
-            for name, partitions in parts.items()
-        ]
-        request = message(replica_id=-1, isolation_level=0, topics=asked, max_version=6)
-        for topic in brokers.ask(request, node).topics:
-            for each in topic.partitions:
-                require(each.error_code, topic.name)
-                found[topic.name][each.partition_index] = each.offset
+        for name, some in told_offsets(brokers.ask(offsets_request(parts, at), node)).items():
+            found[name] |= some
 
     by_leader(topics, fill)
     return {name: dict(sorted(each.items())) for name, each in found.items()}
+
+
+def offsets_request(parts: Mapping[str, Iterable[int]], at: int) -> ApiMessage:
+    """Return the request to a leader of partitions, by topic, for where they begin or end."""
+    message = consumer_messages.ListOffsetsRequest
+    part = message.ListOffsetsTopic.ListOffsetsPartition
+    asked = [
+        message.ListOffsetsTopic(
+            name=name,
+            partitions=[
+                part(partition_index=each, current_leader_epoch=-1, timestamp=at)
+                for each in partitions
+            ],
+        )
+        for name, partitions in parts.items()
+    ]
+    return message(replica_id=-1, isolation_level=0, topics=asked, max_version=6)
+
+
+def told_offsets(answer: Any) -> dict[str, Offsets]:
+    """Return what an answer to `offsets_request` tells.
+
+    Raises:
+        kafka.errors.KafkaError: The broker refuses to tell of a partition.
+    """
+    found: dict[str, Offsets] = {}
+    for topic in answer.topics:
+        for each in topic.partitions:
+            require(each.error_code, topic.name)
+            found.setdefault(topic.name, {})[each.partition_index] = each.offset
+    return found
 
 
 def extents(brokers: Brokers, look: Callable[[], Mapping[str, Topic]]) -> Extents:
