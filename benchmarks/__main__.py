@@ -15,15 +15,20 @@ from benchmarks import (
     chart,
     clients,
     diagnostics,
+    growth,
     idle,
+    memory,
     per_test,
     phases,
     private,
     repair,
+    seeds,
     services,
+    shop,
     shortcuts,
     starts,
     whole,
+    workers,
 )
 from benchmarks.machine import Machine
 from benchmarks.report import Table, markdown, show
@@ -39,11 +44,16 @@ PARTS = (
     "phases",
     "starts",
     "shortcuts",
+    "shop",
+    "workers",
     "per-test",
     "repair",
+    "seeds",
     "private",
     "clients",
     "services",
+    "growth",
+    "memory",
     "diagnostics",
     "idle",
 )
@@ -150,6 +160,24 @@ def _measure(options: argparse.Namespace, machine: Machine) -> Iterator[Table]:
             rounds=options.rounds,
             tests=options.tests,
         ),
+        "shop": lambda parent: shop.measure(machine, parent, rounds=options.rounds),
+        "workers": lambda parent: workers.measure(
+            parent,
+            source=options.source or "local",
+            rounds=options.rounds,
+            tests=options.tests,
+        ),
+        "seeds": lambda parent: seeds.measure(
+            machine,
+            parent,
+            source=options.source or ("local" if machine.binaries else "container"),
+            rounds=options.rounds,
+            times=options.repairs,
+        ),
+        "growth": lambda parent: growth.measure(
+            parent, source=options.source or "local", tests=options.long
+        ),
+        "memory": lambda parent: memory.measure(parent, rounds=options.rounds),
         "repair": lambda _: repair.measure(
             machine,
             source=options.source or ("local" if machine.binaries else "container"),
@@ -196,6 +224,7 @@ def _parse_arguments() -> argparse.Namespace:
         default=200,
         help="repairs, private databases (default 200)",
     )
+    add("--long", type=int, default=5000, help="tests of the one long run (default 5000)")
     add("--tables", type=int, default=20, help="tables of the schema (default 20)")
     sizes = per_test.SIZES
     help_sizes = "numbers of tables for one more test (default 20 60 500)"

@@ -44,7 +44,7 @@ def measure(machine: Machine, *, source: str, times: int) -> Table:
 
 
 def _of_size(url: str, tables: int, times: int) -> list[tuple[str, ...]]:
-    with _database(url, tables) as (berth, application):
+    with database(url, tables) as (berth, application):
         baseline = restore.capture(berth, lock_timeout=LOCK_TIMEOUT, watch=True)
 
         def put_back() -> None:
@@ -58,13 +58,13 @@ def _of_size(url: str, tables: int, times: int) -> list[tuple[str, ...]]:
             application.execute(WRITE)
 
         for _ in range(3):
-            _timed(put_back, write)
+            timed(put_back, write)
         measured = {
             "one round trip": (lambda: berth.execute("SELECT 1"), nothing),
             "nothing has changed": (put_back, nothing),
             "three tables are dirty": (put_back, write),
         }
-        found = {name: [_timed(*what) for _ in range(times)] for name, what in measured.items()}
+        found = {name: [timed(*what) for _ in range(times)] for name, what in measured.items()}
     floor = median(found["one round trip"])
     return [
         (
@@ -76,7 +76,8 @@ def _of_size(url: str, tables: int, times: int) -> list[tuple[str, ...]]:
     ]
 
 
-def _timed(run: Callable[[], object], before: Callable[[], object]) -> float:
+def timed(run: Callable[[], object], before: Callable[[], object]) -> float:
+    """Return how many seconds a call took, which another went before."""
     before()
     began = time.perf_counter()
     run()
@@ -84,7 +85,8 @@ def _timed(run: Callable[[], object], before: Callable[[], object]) -> float:
 
 
 @contextmanager
-def _database(url: str, tables: int) -> Iterator[tuple[Connection, Connection]]:
+def database(url: str, tables: int) -> Iterator[tuple[Connection, Connection]]:
+    """Make a database of so many tables; yield connections for berth and for an application."""
     server = url.replace("+psycopg", "", 1)
     name = sql.Identifier(f"repair_{tables}")
     with psycopg.connect(server, autocommit=True) as admin:

@@ -93,6 +93,11 @@ def milliseconds(value: float) -> str:
     return f"{value * 1000:.2f} ms"
 
 
+def megabytes(value: float) -> str:
+    """Return bytes as megabytes."""
+    return f"{value / 1e6:.0f} MB"
+
+
 def ratio(value: float, base: float | None) -> str:
     """Return how many times *base* a value is; a dash where there is nothing to compare with."""
     return f"{value / base:.2f} x" if base else "-"

@@ -35,6 +35,7 @@ class Project:
         environment: What it needs beside the harness's own environment.
         user: Words before the command that make another user run it.
         end: Arguments of a last run, which ends what the others have left.
+        patience: Seconds that a run may take.
     """
 
     name: str
@@ -45,6 +46,7 @@ class Project:
     environment: Mapping[str, str] = field(default_factory=dict)
     user: Sequence[str] = ()
     end: Sequence[str] = ()
+    patience: float = TIMEOUT
 
     def make(self, parent: Path) -> Path:
         """Write the project's files; return its directory."""
@@ -145,7 +147,7 @@ def run_with_output(
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-        timeout=TIMEOUT,
+        timeout=project.patience,
         check=False,
     )
     taken = Taken(time.perf_counter() - began, _cpu_of_children() - cpu)

@@ -22,6 +22,9 @@ _ONE_BY_ONE = "all three, each when its test comes"
 _KEPT, _ALL_KEPT = "postgres, kept", "all three, kept"
 _BEHIND = f"postgres behind {BUSY:g} s of unit tests"
 _AFTER = f"postgres after {BUSY:g} s of unit tests"
+# As images of Python often have it: what pytest compiles of tests is compiled each time.
+_NO_BYTECODE = ", PYTHONDONTWRITEBYTECODE"
+_WITHOUT_BYTECODE = {"postgres": "postgres", _ALL: " ".join(_SERVICES)}
 
 
 def measure(parent: Path, *, source: str, rounds: int) -> Table:
@@ -34,6 +37,11 @@ def measure(parent: Path, *, source: str, rounds: int) -> Table:
         _project(_ALL_KEPT, " ".join(_SERVICES), source, kept=True),
         _project(_BEHIND, "postgres", source, busy=BUSY),
         _project(_AFTER, "postgres", source, busy=BUSY, ahead=False),
+        *(
+            _project(f"{name}{_NO_BYTECODE}", services, source, bytecode=False)
+            for name, services in _WITHOUT_BYTECODE.items()
+        ),
+        _project(f"{_KEPT}{_NO_BYTECODE}", "postgres", source, kept=True, bytecode=False),
     ]
     measured = running.measure(projects, parent, rounds, lambda *which: run(*which).wall)
     medians = {name: median(values) for name, values in measured.taken.items()}
@@ -41,12 +49,15 @@ def measure(parent: Path, *, source: str, rounds: int) -> Table:
     bases = dict.fromkeys((*_SERVICES, _ALL, _ONE_BY_ONE), slowest)
     bases |= {_ALL_KEPT: medians.get(_ALL)}
     bases |= dict.fromkeys((_KEPT, _BEHIND, _AFTER), medians.get("postgres"))
+    with_bytecode = (*_WITHOUT_BYTECODE, _KEPT)
+    bases |= {f"{name}{_NO_BYTECODE}": medians.get(name) for name in with_bytecode}
     return Table(
         TITLE,
         f"The whole of `python -m pytest`, medians of {rounds} runs in turn ({source}). Several"
         " services are compared with the slowest of them alone: the goal is 1.25 x or less."
         f" Unit tests of {BUSY:g} s are compared with no unit tests, and kept servers with started"
-        " ones.",
+        " ones; without bytecode (an environment that forbids to write it), with the same with"
+        " it.",
         ("ratio", "median", "fastest", "slowest", "what starts"),
         [_row(name, values, medians[name], bases[name]) for name, values in measured.taken.items()],
         measured.notes,
@@ -65,6 +76,7 @@ def _project(
     busy: float = 0.0,
     ahead: bool = True,
     kept: bool = False,
+    bytecode: bool = True,
 ) -> Project:
     ini = f"berth_source = {source}\nberth_start_ahead = {str(ahead).lower()}\n"
     # As on a developer's machine, also where this runs in a container.
@@ -76,6 +88,7 @@ def _project(
         "BENCHMARK_BUSY": str(busy),
         # The harness hides the user's own directory, and with it what has been downloaded.
         "BERTH_CACHE": str(cache_directory()),
+        **({} if bytecode else {"PYTHONDONTWRITEBYTECODE": "1"}),
     }
     plugins = frozenset({"berth"})
     return Project(name, "test_starts.py", plugins, ini=ini, environment=environment, end=end)
