@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, ClassVar, NoReturn
 from pytest_berth.errors import SettingsError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from contextlib import AbstractContextManager
     from pathlib import Path
 
     import sqlalchemy
 
-    from pytest_berth.schema.steps import Step, Target
+    from pytest_berth.schema.steps import Target
+    from pytest_berth.schema.table_rows import Table
 
 
 class Dialect(ABC):
@@ -98,13 +99,24 @@ class Dialect(ABC):
             SettingsError: It cannot work inside a transaction that is rolled back.
         """
 
-    def row_files(self, line: str, pattern: str, root: Path) -> Step:
-        """Return the step for files of rows, which not every kind of database takes."""
-        raise _no_rows(line)
+    @abstractmethod
+    def write_rows(self, rows: Sequence[Table], target: Target) -> None:
+        """Write rows for good, all in one transaction.
 
-    def given_rows(self, rows: Mapping[str, object]) -> Step:
-        """Return the step for rows by the names of tables."""
-        raise _no_rows(", ".join(map(str, rows)))
+        Raises:
+            SchemaError: There is no such table or column, or the server refuses a value.
+        """
+
+    @abstractmethod
+    def write_rows_in(
+        self, line: str, rows: Sequence[Table], connection: sqlalchemy.Connection
+    ) -> None:
+        """Write rows inside the open transaction of *connection*.
+
+        Raises:
+            SchemaError: There is no such table or column, or the server refuses a value.
+            SettingsError: It cannot be done inside a transaction that is rolled back.
+        """
 
     def refuse_transaction(self, line: str, why: str) -> NoReturn:
         """Tell that a seed cannot be rolled back together with its test."""
@@ -114,11 +126,3 @@ class Dialect(ABC):
             remedy=f"move the line to berth_{self.prefix}_seed, or mark the test with"
             f" {self.commits}",
         )
-
-
-def _no_rows(shown: str) -> SettingsError:
-    return SettingsError(
-        f"{shown!r} are rows, which only PostgreSQL is given as they are.",
-        why="files of rows are no seeds of this kind of database",
-        remedy="write them as an .sql file, or a function that takes a connection",
-    )

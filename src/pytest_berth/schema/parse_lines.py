@@ -48,7 +48,7 @@ def parse(
         nested = [parse(each, root, dialect, check_drift=check_drift) for each in item]
         return tuple(step for steps in nested for step in steps)
     if isinstance(item, Mapping):
-        return (dialect.given_rows(item),)
+        return (_given_rows(item, dialect),)
     return (_object(item, dialect),)
 
 
@@ -69,7 +69,7 @@ def _line(line: str, root: Path, dialect: Dialect, *, check_drift: bool) -> Step
     if line.lower().endswith(".sql"):
         return _files(line, line, root, dialect)
     if line.lower().endswith(ROWS_SUFFIXES):
-        return dialect.row_files(line, line, root)
+        return _row_files(line, line, root, dialect)
     named = re.fullmatch(ATTRIBUTE, line)
     if named and _is_attribute(named["module"], named["path"]):
         return _attribute(line, named, root, dialect)
@@ -139,7 +139,7 @@ def _command(line: str, text: str, directory: Path, dialect: Dialect) -> Step:
 def _path(path: Path, root: Path, dialect: Dialect) -> Step:
     shown = str(path.relative_to(root)) if path.is_relative_to(root) else str(path)
     if path.suffix.lower() in ROWS_SUFFIXES:
-        return dialect.row_files(shown, str(path), root)
+        return _row_files(shown, str(path), root, dialect)
     if path.suffix.lower() != ".sql":
         raise SettingsError(
             f"the path {shown!r} is none that makes a schema.",
@@ -153,6 +153,18 @@ def _files(line: str, pattern: str, root: Path, dialect: Dialect) -> Step:
     from pytest_berth.schema.sql_files import SqlFiles
 
     return SqlFiles(line, pattern, root, dialect)
+
+
+def _row_files(line: str, pattern: str, root: Path, dialect: Dialect) -> Step:
+    from pytest_berth.schema.rows import RowFiles
+
+    return RowFiles(line, pattern, root, dialect)
+
+
+def _given_rows(rows: Mapping[str, object], dialect: Dialect) -> Step:
+    from pytest_berth.schema.rows import GivenRows
+
+    return GivenRows(rows, dialect)
 
 
 def _is_attribute(module: str, path: str) -> bool:

@@ -76,7 +76,24 @@ DELIMITER //
 CREATE TRIGGER counts BEFORE INSERT ON by_file FOR EACH ROW BEGIN SET NEW.id = 7; END//
 DELIMITER ;
 INSERT INTO by_file VALUES (1);
+CREATE TABLE people (
+  id int AUTO_INCREMENT PRIMARY KEY, name varchar(40) UNIQUE, active bool NOT NULL DEFAULT 1,
+  about json, born date, `100% mixed` text, chief int, FOREIGN KEY (chief) REFERENCES people (id)
+);
+CREATE TABLE a_orders (
+  id int AUTO_INCREMENT PRIMARY KEY, person int NOT NULL, raw varbinary(9),
+  FOREIGN KEY (person) REFERENCES people (id)
+);
 """
+ROWS = {
+    "seed/a_orders.csv": "id,person\n5,2\n",
+    "seed/people.csv": "\ufeffid,name,active,about,born,100% mixed,chief\n"
+    '0,"a, ""b""",true,"{""k"": 1}",2024-01-31,"%s\n\\n",2\n2,"",f,,,,\n',
+    "rest.json": '{"a_orders": [{"person": 7}], "people": [{"id": 7, "about": {"k": [1]}}]}',
+    "many.csv": "id\n" + "".join(f"{number}\n" for number in range(10, 1511)),
+    "wrong/peopel.csv": "id\n",
+    "wrong/a_orders.csv": "person\n9\n",
+}
 
 
 def test_all_kinds_of_lines_make_the_template_and_their_errors_tell_what_to_do(
@@ -84,6 +101,9 @@ def test_all_kinds_of_lines_make_the_template_and_their_errors_tell_what_to_do(
 ) -> None:
     alembics(project.root)
     (project.root / "schema.sql").write_text(SQL)
+    for name, text in ROWS.items():
+        (project.root / name).parent.mkdir(exist_ok=True)
+        (project.root / name).write_text(text)
     project.ini(
         "berth_mysql_schema =",
         "    alembic: alembic.ini",
@@ -93,12 +113,15 @@ def test_all_kinds_of_lines_make_the_template_and_their_errors_tell_what_to_do(
         "berth_mysql_seed =",
         "    models:by_sqlalchemy",
         "    models:by_pymysql",
+        "    seed/*.csv",
+        "    rest.json",
         "berth_export = SHOP_URL = {mysql_url}",
     )
     project.write(
         test_lines="""
         import os
         import sys
+        from datetime import date
         from pathlib import Path
 
         import pymysql
@@ -117,7 +140,7 @@ def test_all_kinds_of_lines_make_the_template_and_their_errors_tell_what_to_do(
 
         def test_all_of_it_is_there(mysql_connection):
             assert names(mysql_connection, "SHOW TABLES") == [
-                "alembic_version", "by_command", "by_file", "others", "users"
+                "a_orders", "alembic_version", "by_command", "by_file", "others", "people", "users"
             ]
             assert names(mysql_connection, "SELECT id FROM others") == [1, 2]
             assert names(mysql_connection, "SELECT id FROM by_file") == [7]
@@ -127,6 +150,35 @@ def test_all_kinds_of_lines_make_the_template_and_their_errors_tell_what_to_do(
         @pytest.mark.berth_mysql(seed=["models:by_marker", "more.sql"])
         def test_a_marker_takes_the_same_lines(mysql_connection):
             assert names(mysql_connection, "SELECT id FROM others") == [1, 2, 3, 4]
+
+
+        def test_rows_of_files_are_there(mysql_connection):
+            ask = mysql_connection.exec_driver_sql
+            names = "id, name, active, about, born, `100%% mixed`"
+            found = ask(f"SELECT {names} FROM people ORDER BY id")
+            assert [tuple(row) for row in found] == [
+                (0, 'a, "b"', 1, '{"k": 1}', date(2024, 1, 31), "%s\\n\\\\n"),
+                (2, "", 0, None, None, None),
+                (7, None, 1, '{"k": [1]}', None, None),
+            ]
+            found = ask("SELECT id, person FROM a_orders ORDER BY id")
+            assert [tuple(row) for row in found] == [(5, 2), (6, 7)]
+
+
+        @pytest.mark.berth_mysql(
+            seed=[
+                {
+                    "a_orders": [{"person": 30, "raw": b"\\0'"}, {"person": 30}],
+                    "people": [{"id": 30, "name": "x", "born": date(2024, 2, 29)}],
+                }
+            ]
+        )
+        @pytest.mark.parametrize("run", "ab")
+        def test_rows_of_a_marker_are_there_and_gone(mysql_connection, run):
+            ask = mysql_connection.exec_driver_sql
+            found = ask("SELECT id, raw FROM a_orders WHERE person = 30 ORDER BY id")
+            assert [tuple(row) for row in found] == [(7, b"\\0'"), (8, None)]
+            assert ask("SELECT born FROM people WHERE id = 30").scalar() == date(2024, 2, 29)
 
 
         @pytest.fixture
@@ -175,6 +227,33 @@ def test_all_kinds_of_lines_make_the_template_and_their_errors_tell_what_to_do(
             assert "did you mean 'others'?" in failure("models:other")
 
 
+        def test_rows_that_the_server_does_not_take_are_told_with_their_place(failure):
+            told = failure("wrong/peopel.csv")
+            assert "for the table 'peopel', which there is not." in told
+            assert "did you mean 'people'?" in told
+            told = failure("wrong/a_orders.csv")
+            assert "wrong/a_orders.csv failed: a row refers to one that is not there." in told
+            assert "person = 9 is in no row of 'people'" in told
+            assert "seed the row that it refers to" in told
+            Path("people.csv").write_text("idd\\n")
+            assert "has the column 'idd', which 'people' has not." in failure("people.csv")
+            Path("people.csv").write_text("id,name\\n1\\n")
+            assert "people.csv:2 has 1 values for 2 columns." in failure("people.csv")
+            Path("people.csv").write_bytes("name\\né\\n".encode("latin-1"))
+            assert "people.csv:2 is not UTF-8 text." in failure("people.csv")
+            lines = Path("many.csv").read_text()
+            Path("people.csv").write_text(lines + "x\\n")
+            assert "people.csv:1503 failed: " in failure("people.csv")
+
+
+        def test_many_rows_are_sent_at_once(failure, mysql_connection):
+            with pytest.raises(pytest.fail.Exception, match="DID NOT RAISE"):
+                Path("people.csv").write_text(Path("many.csv").read_text())
+                failure("people.csv")
+            query = "SELECT count(*), max(id) FROM people"
+            assert tuple(mysql_connection.exec_driver_sql(query).one()) == (1504, 1510)
+
+
         def test_migrations_that_go_elsewhere_or_differ_are_errors(failure):
             told = failure("alembic: alembic.ini", check_drift=True)
             assert "and the models differ." in told
@@ -186,7 +265,7 @@ def test_all_kinds_of_lines_make_the_template_and_their_errors_tell_what_to_do(
         """,
     )
     result = project.run("-v")
-    result.assert_outcomes(passed=5)
+    result.assert_outcomes(passed=10)
 
 
 def test_a_wrong_line_ends_the_run_before_its_tests_and_fixtures_have_one_definition(

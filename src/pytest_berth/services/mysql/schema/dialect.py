@@ -11,13 +11,14 @@ from pytest_berth.schema.dialect import Dialect
 from pytest_berth.services.mysql import urls
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
     import pymysql
     import sqlalchemy
 
     from pytest_berth.schema.steps import Target
+    from pytest_berth.schema.table_rows import Table
 
 _TWO = (2, 0)
 
@@ -88,6 +89,18 @@ class MySQLDialect(Dialect):
     ) -> None:
         """Refuse: DDL commits, and files are sent on a connection of their own."""
         self.refuse_transaction(line, "SQL files are sent on a connection of their own")
+
+    def write_rows(self, rows: Sequence[Table], target: Target) -> None:
+        """Write rows on a connection of their own, and commit them."""
+        from pytest_berth.services.mysql.schema import load_rows
+
+        load_rows.load(rows, target)
+
+    def write_rows_in(
+        self, line: str, rows: Sequence[Table], connection: sqlalchemy.Connection
+    ) -> None:
+        """Refuse: seeds of a test are committed before it, and gone after it."""
+        self.refuse_transaction(line, "rows are written on a connection of their own")
 
 
 MYSQL_DIALECT = MySQLDialect()

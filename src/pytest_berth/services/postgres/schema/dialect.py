@@ -11,13 +11,14 @@ from pytest_berth.services.postgres import sqlalchemy_compat
 from pytest_berth.services.postgres.advice import COMMITS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     import psycopg
     import sqlalchemy
 
-    from pytest_berth.schema.steps import Step, Target
+    from pytest_berth.schema.steps import Target
+    from pytest_berth.schema.table_rows import Table
     from pytest_berth.services.postgres.schema.sql_script import Script
 
 _BY_EXTENSION = (
@@ -118,17 +119,25 @@ class Postgres(Dialect):
             self.refuse_transaction(line, why)
         send_sql.send_inside(script, connection)
 
-    def row_files(self, line: str, pattern: str, root: Path) -> Step:
-        """Return the step for files of rows."""
-        from pytest_berth.services.postgres.schema.rows import RowFiles
+    def write_rows(self, rows: Sequence[Table], target: Target) -> None:
+        """Write rows on a connection of their own, and commit them."""
+        from pytest_berth.services.postgres.schema import load_rows
 
-        return RowFiles(line, pattern, root, self)
+        load_rows.load_alone(rows, target)
 
-    def given_rows(self, rows: Mapping[str, object]) -> Step:
-        """Return the step for rows by the names of tables."""
-        from pytest_berth.services.postgres.schema.rows import GivenRows
+    def write_rows_in(
+        self, line: str, rows: Sequence[Table], connection: sqlalchemy.Connection
+    ) -> None:
+        """Write rows inside a transaction."""
+        from pytest_berth.services.postgres.schema import load_rows, send_sql
 
-        return GivenRows(rows, self)
+        if not send_sql.is_psycopgs(connection):
+            self.refuse_transaction(
+                line, "psycopg 3 writes rows; SQLAlchemy 1.4 has another driver"
+            )
+        connection.exec_driver_sql("SELECT 1")  # psycopg's BEGIN comes with a first statement
+        driver: Any = connection.connection.driver_connection
+        load_rows.load(driver, rows)
 
 
 def _read(path: Path, root: Path) -> Script:

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import re
 from contextlib import contextmanager
-from dataclasses import dataclass, field
-from graphlib import CycleError, TopologicalSorter
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from pytest_berth.errors import SchemaError
-from pytest_berth.schema.steps import suggest
+from pytest_berth.schema.table_rows import alike, as_json, in_order, no_table, require_columns
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -20,6 +18,7 @@ if TYPE_CHECKING:
     from psycopg import sql
 
     from pytest_berth.schema.steps import Target
+    from pytest_berth.schema.table_rows import Table
 
 _MARK = b"\xef\xbb\xbf"
 _CHUNK = 1 << 18
@@ -44,29 +43,14 @@ _ADVANCE = """
     FROM (SELECT max({column})::bigint AS highest FROM {table}) AS found, {sequence} AS state
     WHERE highest >= state.last_value
 """
+_NAMING = (
+    "a file of rows is called as its table, with the schema before it where that is not in the"
+    " search path: billing.invoices.csv"
+)
 _REMEDIES = {
     "23503": "seed the row that it refers to as well; where tables refer to each other in a circle,"
     " let one of the constraints be DEFERRABLE INITIALLY DEFERRED",
 }
-
-
-@dataclass(frozen=True)
-class Table:
-    """Rows for a table.
-
-    Attributes:
-        source: The file, or whatever else they come from, for messages.
-        name: The table's, with its schema's where that is another than the search path's.
-        columns: Those that the rows have values for.
-        path: The CSV file that has them; None where they are in `rows`.
-        rows: Each a mapping from columns to values.
-    """
-
-    source: str
-    name: str
-    columns: tuple[str, ...]
-    path: Path | None = None
-    rows: Sequence[Mapping[str, object]] = field(default=(), repr=False)
 
 
 @dataclass(frozen=True)
@@ -114,15 +98,6 @@ def load(connection: psycopg.Connection[Any], rows: Sequence[Table]) -> None:
             _advance(connection, each)
 
 
-def as_json(value: object) -> str:
-    """Return a value as JSON, from which the server makes what the column's type is."""
-    return json.dumps(value, default=_plain)
-
-
-def _plain(value: object) -> str:
-    return rf"\x{value.hex()}" if isinstance(value, bytes) else str(value)
-
-
 def _look_up(connection: psycopg.Connection[Any], rows: Table) -> _Known:
     from psycopg import sql
 
@@ -133,19 +108,9 @@ def _look_up(connection: psycopg.Connection[Any], rows: Table) -> _Known:
         (oid,) = cursor.fetchone() or (None,)
         if oid is None:
             there = [found for (found,) in cursor.execute(_TABLES)]
-            raise SchemaError(
-                f"{rows.source} is for the table {rows.name!r}, which there is not.",
-                why="a file of rows is called as its table, with the schema before it where that is"
-                " not in the search path: billing.invoices.csv",
-                remedy=suggest(rows.name, there, "let berth_pg_schema make it before"),
-            )
+            raise no_table(rows, there, _NAMING, "pg")
         columns = dict(cursor.execute(_COLUMNS, {"name": shown, "oid": oid}).fetchall())
-    unknown = [each for each in rows.columns if each not in columns]
-    if unknown:
-        raise SchemaError(
-            f"{rows.source} has the column {unknown[0]!r}, which {rows.name!r} has not.",
-            remedy=suggest(unknown[0], columns, "name columns of the table"),
-        )
+    require_columns(rows, columns)
     sequences = {name: columns[name] for name in rows.columns if columns[name]}
     return _Known(rows, oid, name, sequences)
 
@@ -156,11 +121,7 @@ def _in_order(connection: psycopg.Connection[Any], known: Sequence[_Known]) -> I
     with connection.cursor(row_factory=_tuples()) as cursor:
         for table, other in cursor.execute(_REFERENCES, {"oids": list(refers)}):
             refers[table].add(other)
-    try:
-        order = [*TopologicalSorter(refers).static_order()]
-    except CycleError:
-        return known
-    return sorted(known, key=lambda each: order.index(each.oid))
+    return in_order(known, refers, lambda each: each.oid)
 
 
 def _copy(connection: psycopg.Connection[Any], table: _Known, path: Path) -> None:
@@ -180,10 +141,7 @@ def _insert(connection: psycopg.Connection[Any], table: _Known) -> None:
     """Insert rows; those with the same columns at once, as others have their defaults."""
     from psycopg import sql
 
-    alike: dict[tuple[str, ...], list[Mapping[str, object]]] = {}
-    for row in table.rows.rows:
-        alike.setdefault(tuple(row), []).append(row)
-    for columns, rows in alike.items():
+    for columns, rows in alike(table.rows.rows).items():
         if not columns:
             insert = sql.SQL("INSERT INTO {} DEFAULT VALUES").format(table.name)
             for _ in rows:

@@ -16,8 +16,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from pytest_berth.errors import MissingExtraError, SettingsError
 from pytest_berth.schema import fingerprint
 from pytest_berth.schema.steps import ROWS_SUFFIXES, suggest
-from pytest_berth.services.postgres.schema import load_rows
-from pytest_berth.services.postgres.schema.load_rows import Table
+from pytest_berth.schema.table_rows import Table, as_json
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -54,11 +53,11 @@ class RowFiles:
 
     def run(self, target: Target) -> None:
         """Write the rows, all in one transaction."""
-        load_rows.load_alone(self._rows(), target)
+        self.dialect.write_rows(self._rows(), target)
 
     def run_in(self, connection: sqlalchemy.Connection) -> None:
         """Write the rows inside a transaction."""
-        _load_inside(self.dialect, self.line, self._rows(), connection)
+        self.dialect.write_rows_in(self.line, self._rows(), connection)
 
     def files(self) -> list[Path]:
         """Return the files.
@@ -99,7 +98,7 @@ class GivenRows:
 
     def fingerprint(self) -> str:
         """Return the fingerprint of the rows."""
-        return fingerprint.digest([load_rows.as_json(dict(self.given))])
+        return fingerprint.digest([as_json(dict(self.given))])
 
     def check(self) -> None:
         """Look whether these are rows."""
@@ -107,26 +106,14 @@ class GivenRows:
 
     def run(self, target: Target) -> None:
         """Write the rows, all in one transaction."""
-        load_rows.load_alone(self._rows(), target)
+        self.dialect.write_rows(self._rows(), target)
 
     def run_in(self, connection: sqlalchemy.Connection) -> None:
         """Write the rows inside a transaction."""
-        _load_inside(self.dialect, self.line, self._rows(), connection)
+        self.dialect.write_rows_in(self.line, self._rows(), connection)
 
     def _rows(self) -> list[Table]:
         return _tables(self.line, self.given, "")
-
-
-def _load_inside(
-    dialect: Dialect, line: str, rows: list[Table], connection: sqlalchemy.Connection
-) -> None:
-    import psycopg
-
-    driver = connection.connection.driver_connection
-    if not isinstance(driver, psycopg.Connection):
-        dialect.refuse_transaction(line, "psycopg 3 writes rows; SQLAlchemy 1.4 has another driver")
-    connection.exec_driver_sql("SELECT 1")  # psycopg's BEGIN comes with a first statement
-    load_rows.load(driver, rows)
 
 
 def _read(path: Path, root: Path) -> list[Table]:
