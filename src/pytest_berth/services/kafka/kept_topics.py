@@ -20,8 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
 
     from pytest_berth.services.kafka.brokers import Brokers
-    from pytest_berth.services.kafka.restore import Mark
-    from pytest_berth.services.kafka.topics import Offsets, Topic
+    from pytest_berth.services.kafka.topics import Mark, Offsets, Topic
 
 _NAME = rf"{re.escape(topics.KEPT)}(?P<until>\d+)-.+"
 _LONGEST = 249

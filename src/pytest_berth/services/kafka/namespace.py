@@ -18,6 +18,7 @@ from pytest_berth.services.kafka import (
     names,
     restore,
     topics,
+    topics_ahead,
     urls,
 )
 from pytest_berth.services.kafka.brokers import Brokers
@@ -33,8 +34,9 @@ if TYPE_CHECKING:
     import pytest
 
     from pytest_berth.api import Server, Worker
-    from pytest_berth.services.kafka.restore import Before, Mark
-    from pytest_berth.services.kafka.topics import Topic
+    from pytest_berth.services.kafka.restore import Before
+    from pytest_berth.services.kafka.topics import Mark, Topic
+    from pytest_berth.services.kafka.topics_ahead import TopicsAhead
 
 _AT_ONCE = 50
 # Seconds that all of a failed test's records may take to be copied.
@@ -53,7 +55,9 @@ class IsolatedTest:
         fixed: Topics with fixed names, as the application calls them and as they are called.
         title: The test's name, for the names of its topics.
         marks: Where reading begins, by topic; one without a mark is read from its beginning.
-        created: The topics that berth has created for the test.
+        created: The topics that berth has created for the test, and ahead.
+        before: What was there when it began.
+        item: The test; None for one that may ask for Kafka only while it runs.
     """
 
     namespace: KafkaNamespace
@@ -62,6 +66,8 @@ class IsolatedTest:
     title: str
     marks: dict[str, Mark] = field(default_factory=dict)
     created: list[Topic] = field(default_factory=list)
+    before: Before | None = None
+    item: pytest.Item | None = None
 
     def name(self, hint: str = "") -> str:
         """Return a new name of the test's own, for a topic or a group."""
@@ -70,6 +76,27 @@ class IsolatedTest:
     def topic(self, name: str) -> str:
         """Return the name that a topic has on the broker."""
         return self.fixed.get(name, name)
+
+    def made_ahead(self) -> Topic | None:
+        """Return a new topic that was made ahead for the test, or is now, together with others.
+
+        None where nobody can know that it is as new, and after the first call.
+        """
+        item, self.item = self.item, None
+        space, before = self.namespace, self.before
+        if item is None or before is None or before.position < 0 or not space.makes_ahead:
+            return None
+        if item.nodeid in space.ahead.topics:
+            return space.ahead.take(item, before.marks)
+        names_ = {each.nodeid: space.name(each.name) for each in space.ahead.next_tests(item)}
+        made = topics.create(
+            self.clients.brokers, dict.fromkeys(names_.values(), topics_ahead.USUAL)
+        )
+        self.created += made.values()
+        for name in made:
+            space.discard(name)
+        space.ahead.topics |= {test: made[name] for test, name in names_.items()}
+        return space.ahead.topics.pop(item.nodeid)
 
 
 class KafkaNamespace(Namespace):
@@ -108,6 +135,16 @@ class KafkaNamespace(Namespace):
         return self._server.source != "external" and (
             bool(self._server.slot) or self._worker.workers == 1
         )
+
+    @property
+    def makes_ahead(self) -> bool:
+        """Whether the tests come in the order in which they were collected, with none beside."""
+        return self.is_alone and not self.dedicated and self._worker.workers == 1
+
+    @property
+    def ahead(self) -> TopicsAhead:
+        """The topics that were made for coming tests."""
+        return self._known.ahead
 
     def clients(self) -> Clients:
         """Return new clients; berth's own connections have to lead to the namespace's cluster."""
@@ -154,6 +191,7 @@ class KafkaNamespace(Namespace):
                     pass
             return
         with self._isolated(topics_of(item), item.name, item.nodeid) as isolated:
+            isolated.item = item
             yield isolated
 
     def take_dirty(self) -> list[str]:
@@ -269,6 +307,8 @@ class KafkaNamespace(Namespace):
         fixed = isolated.fixed.values() if isolated else ()
         prefix = names.prefix(self._worker.run_id, self._worker.name)
         own = self.is_alone or bool(names_)
+        if not self.ahead.names.isdisjoint(names_):
+            return False  # of a test that is to come
         return own and all(
             self.is_alone or name in fixed or name.startswith(prefix) for name in names_
         )
@@ -293,7 +333,7 @@ class KafkaNamespace(Namespace):
             before = cleaner.begin()
             cleaner.dirty.clear()
             self._cluster_id = clients.brokers.cluster_id
-            isolated = IsolatedTest(self, clients, fixed, title, dict(before.marks))
+            isolated = IsolatedTest(self, clients, fixed, title, dict(before.marks), before=before)
             self._running, self._is_silent = (isolated, before), False
             try:
                 yield isolated
@@ -349,9 +389,11 @@ class KafkaNamespace(Namespace):
 
     def _delete_many(self, clients: Clients) -> None:
         """Deleting takes milliseconds, most of them however many topics there are."""
-        if len(self._over) >= _AT_ONCE:
-            topics.delete(clients.brokers, self._over)
-            self._over.clear()
+        over = [name for name in self._over if name not in self.ahead.names]
+        # It is a change by which topics that were made ahead are given up.
+        if len(over) >= (2 * _AT_ONCE if self.ahead.topics else _AT_ONCE):
+            topics.delete(clients.brokers, over)
+            self._over[:] = self.ahead.names
 
 
 @contextmanager

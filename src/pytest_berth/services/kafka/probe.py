@@ -16,8 +16,8 @@ from pytest_berth.services.kafka import (
 from pytest_berth.services.kafka.consumer_groups import Groups
 from pytest_berth.services.kafka.keyword_arguments import by_name
 from pytest_berth.services.kafka.record import Record, encode, encode_headers
-from pytest_berth.services.kafka.restore import Mark
 from pytest_berth.services.kafka.topic_reader import Reader
+from pytest_berth.services.kafka.topics import Mark
 from pytest_berth.waiting import wait_for
 
 if TYPE_CHECKING:
@@ -59,13 +59,12 @@ class Probe:
             partitions: Number of partitions.
             config: Settings of the topic, such as ``{"cleanup.policy": "compact"}``.
         """
-        real = self._isolated.name(name or "")
-        configs = {key: str(value) for key, value in (config or {}).items()}
-        made = topics.create(self._isolated.clients.brokers, {real: (partitions, -1, configs)})
-        self._isolated.created.append(made[real])
-        self._isolated.namespace.discard(real)
-        self._isolated.marks[real] = Mark(made[real].id, dict.fromkeys(range(partitions), 0))
-        return real
+        is_usual = not name and partitions == 1 and not config
+        made = (self._isolated.made_ahead() if is_usual else None) or self._create(
+            self._isolated.name(name or ""), partitions, config or {}
+        )
+        self._isolated.marks[made.name] = Mark(made.id, dict.fromkeys(range(partitions), 0))
+        return made.name
 
     def group(self, name: str | None = None) -> str:
         """Return a consumer group's name of this test's own."""
@@ -256,6 +255,13 @@ class Probe:
         real = self._isolated.topic(topic)
         mark = self._isolated.marks.get(real)
         return self._groups.lag(group, real, mark.offsets if mark else {})
+
+    def _create(self, real: str, partitions: int, config: Mapping[str, object]) -> Topic:
+        configs = {key: str(value) for key, value in config.items()}
+        made = topics.create(self._isolated.clients.brokers, {real: (partitions, -1, configs)})
+        self._isolated.created.append(made[real])
+        self._isolated.namespace.discard(real)
+        return made[real]
 
     @property
     def _reader(self) -> Reader:

@@ -24,11 +24,11 @@ from pytest_berth.services.kafka import broker_state, names, topics, transaction
 from pytest_berth.services.kafka.brokers import Brokers
 from pytest_berth.services.kafka.consumer_groups import OFFSETS_TOPIC, Groups
 from pytest_berth.services.kafka.kafka_python import errors as kafka_errors
+from pytest_berth.services.kafka.topics_ahead import TopicsAhead
 from pytest_berth.waiting import wait_for
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-    from uuid import UUID
 
     from pytest_berth.api import Server
     from pytest_berth.services.kafka.broker_state import BrokerState
@@ -38,19 +38,6 @@ _APPLIED_WITHIN = 5.0
 # A broker may not lead yet what the last test's end has not waited for.
 _LED_WITHIN = 20.0
 _GONE_WITHIN = 10.0
-
-
-@dataclass(frozen=True)
-class Mark:
-    """Where reading a topic begins.
-
-    Attributes:
-        id: The topic's id; made anew, it is read from its beginning.
-        offsets: The first offset, by partition.
-    """
-
-    id: UUID
-    offsets: Offsets
 
 
 @dataclass(frozen=True)
@@ -68,7 +55,7 @@ class Before:
 
     there: Mapping[str, Topic]
     fixed: Mapping[str, Topic]
-    marks: dict[str, Mark]
+    marks: dict[str, topics.Mark]
     groups: frozenset[str]
     state: BrokerState | None
     position: int
@@ -83,15 +70,17 @@ class Known:
         there: All topics, Kafka's own among them; None if unknown.
         fixed: The topics with fixed names, with their settings.
         position: How much the controller had written down by then; -1 if unknown.
+        ahead: Topics that were made for coming tests, and are as they were.
     """
 
     state: BrokerState | None = None
     there: Mapping[str, Topic] | None = None
     fixed: Mapping[str, Topic] = field(default_factory=dict)
     position: int = -1
+    ahead: TopicsAhead = field(default_factory=TopicsAhead)
 
     def forget(self) -> None:
-        """Know nothing any more: it has changed."""
+        """Know nothing any more: it may have changed."""
         self.state = self.there = None
         self.fixed, self.position = {}, -1
 
@@ -144,7 +133,7 @@ class Cleaning:
         if fixed or ends is None:
             self._empty(fixed)
             there, ends = self._ends(there)
-        marks = {name: Mark(there[name].id, offsets) for name, offsets in ends.items()}
+        marks = {name: topics.Mark(there[name].id, offsets) for name, offsets in ends.items()}
         groups = self._groups_there()
         if fixed:
             groups.forget(_partitions(fixed.values()))
@@ -164,6 +153,7 @@ class Cleaning:
             if position == before:
                 return there, ends
         known.forget()
+        known.ahead.give_up()
         if self.is_ours:
             if self.is_alone:
                 broker_state.catch_up(brokers)

@@ -67,6 +67,19 @@ class Topic:
 
 
 @dataclass(frozen=True)
+class Mark:
+    """Where reading a topic begins.
+
+    Attributes:
+        id: The topic's id; made anew, it is read from its beginning.
+        offsets: The first offset, by partition.
+    """
+
+    id: UUID
+    offsets: Offsets
+
+
+@dataclass(frozen=True)
 class Extents:
     """Topics, and where the records of those that can be read begin and end.
 
