@@ -71,9 +71,11 @@ def pytest_load_initial_conftests(
         result = yield
     else:
         from pytest_berth import activation
+        from pytest_berth.run import startup_objects
 
         berth = activation.activate(early_config, parser)
         if not (given.help or given.berth_stop):
+            startup_objects.leave_out()
             activation.prepare(berth, early_config, parser)
         try:
             result = yield
