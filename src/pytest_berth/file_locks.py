@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from filelock import FileLock
+
 _MOST = 3600.0
 # Seconds that a number is waited for.
 _SOON = 0.05
@@ -38,6 +40,10 @@ if sys.platform != "win32":
     )
 
 
+class LockHeldError(TimeoutError):
+    """Somebody else holds a lock, and it is not waited for, or not any longer."""
+
+
 @contextmanager
 def locked(path: Path, *, blocking: bool = True, within: float = _MOST) -> Iterator[None]:
     """Hold the lock on a file, which is made; its directory has to be there.
@@ -50,13 +56,14 @@ def locked(path: Path, *, blocking: bool = True, within: float = _MOST) -> Itera
     Raises:
         RunEndedError: The directory is gone.
         TimedOutError: Somebody has held it all that time.
-        filelock.Timeout: Somebody holds it, and *blocking* is false.
+        LockHeldError: Somebody holds it, and *blocking* is false.
     """
     if sys.platform == "win32":
-        from filelock import FileLock
-
-        with FileLock(path, timeout=-1 if blocking else 0):
+        lock = _acquired(path, within if blocking else 0.0)
+        try:
             yield
+        finally:
+            lock.release()
     else:
         descriptor = _open(path)
         try:
@@ -66,6 +73,30 @@ def locked(path: Path, *, blocking: bool = True, within: float = _MOST) -> Itera
             # Said, too, as a process that a test has forked may have the descriptor as well.
             _REAL.lock(descriptor, fcntl.LOCK_UN)
             _REAL.close(descriptor)
+
+
+class HeldLock:
+    """A lock on a file that is held as long as this object, or the process, lives.
+
+    Args:
+        path: The file, which is made; its directory has to be there.
+
+    Raises:
+        LockHeldError: Somebody holds it.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._descriptor: int | None = None
+        if sys.platform == "win32":
+            self._lock = _acquired(path, 0.0)
+        else:
+            self._descriptor = _open(path)
+            _take(self._descriptor, path, None)
+
+    def __del__(self) -> None:
+        """Let it go, unless a process that a test has forked does so: there, it stays held."""
+        if self._descriptor is not None:
+            os.close(self._descriptor)
 
 
 class SharedNumber:
@@ -112,7 +143,19 @@ def _held(path: Path, *, alone: bool) -> Iterator[int | None]:
             _REAL.close(descriptor)
 
 
-if sys.platform != "win32":
+if sys.platform == "win32":
+
+    def _acquired(path: Path, within: float) -> FileLock:
+        from filelock import FileLock, Timeout
+
+        lock = FileLock(path, timeout=within)
+        try:
+            lock.acquire()
+        except Timeout as error:
+            raise LockHeldError(str(error)) from None
+        return lock
+
+else:
 
     def _is_soon_taken(descriptor: int, *, alone: bool) -> bool:
         try:
@@ -136,9 +179,7 @@ if sys.platform != "win32":
     def _take(descriptor: int, path: Path, within: float | None) -> None:
         if not _is_taken(descriptor):
             if within is None:
-                from filelock import Timeout
-
-                raise Timeout(str(path))
+                raise LockHeldError(f"{path} is locked")
             _wait(descriptor, path, within)
         if not _REAL.stat(descriptor).st_nlink:
             raise RunEndedError

@@ -9,10 +9,9 @@ import time
 from pathlib import Path
 
 import pytest
-from filelock import Timeout
 
 from pytest_berth.errors import RunEndedError, TimedOutError
-from pytest_berth.file_locks import SharedNumber, locked
+from pytest_berth.file_locks import HeldLock, LockHeldError, SharedNumber, locked
 from pytest_berth.waiting import wait_for
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="there, filelock does it all")
@@ -30,7 +29,7 @@ def test_a_lock_is_let_go_where_a_test_replaces_what_opens_and_closes_files(
     for place, name in ((os, "open"), (os, "close"), (fcntl, "flock"), (time, "sleep")):
         monkeypatch.setattr(place, name, _refuse)
     with locked(tmp_path / "a.lock"):
-        with pytest.raises(Timeout), locked(tmp_path / "a.lock", blocking=False):
+        with pytest.raises(LockHeldError), locked(tmp_path / "a.lock", blocking=False):
             pass
         with pytest.raises(TimedOutError), locked(tmp_path / "a.lock", within=0.01):
             pass
@@ -110,3 +109,23 @@ def test_a_number_is_added_to_while_nobody_reads_it(tmp_path: Path) -> None:
         pass  # not had: it stays what it was
     with other.read() as last:
         assert last == 2
+
+
+def test_a_lock_is_held_as_long_as_its_object_lives(tmp_path: Path) -> None:
+    held = HeldLock(tmp_path / "a.lock")
+    with pytest.raises(LockHeldError):
+        HeldLock(tmp_path / "a.lock")
+    del held
+    HeldLock(tmp_path / "a.lock")
+
+
+def test_a_process_that_a_test_forks_does_not_let_go_what_another_one_holds(tmp_path: Path) -> None:
+    held = HeldLock(tmp_path / "a.lock")
+    child = os.fork()
+    if not child:
+        del held
+        os._exit(0)
+    os.waitpid(child, 0)
+    with pytest.raises(LockHeldError):
+        HeldLock(tmp_path / "a.lock")
+    assert held

@@ -17,13 +17,13 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, cast
 
 import pytest
-from filelock import Timeout
 
 from pytest_berth.api import Credentials, Server, Service
 from pytest_berth.cli import commands, leftovers
 from pytest_berth.cli.end import end
 from pytest_berth.cli.lines import Lines
 from pytest_berth.config.options import OPTIONS, defaults, duration
+from pytest_berth.file_locks import LockHeldError
 from pytest_berth.run import orphans, process_identity, reaper
 from pytest_berth.run.registry import OWNER, REAPER
 from pytest_berth.run.reuse import records, reuse_reaper
@@ -357,7 +357,7 @@ def test_a_reuse_reaper_whose_directory_was_removed_makes_none(
 
 
 def test_there_is_one_reuse_reaper(there: Records, record: Record) -> None:
-    with there.lock(REAPER), pytest.raises(Timeout):
+    with there.lock(REAPER), pytest.raises(LockHeldError):
         reuse_reaper.ReuseReaper(there).run()
 
     assert there.all() == [record]

@@ -9,11 +9,11 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
 import pytest
-from filelock import Timeout
 
 from pytest_berth.cli import run_program
 from pytest_berth.config.options import KEEP
 from pytest_berth.errors import DevelopmentError
+from pytest_berth.file_locks import LockHeldError
 from pytest_berth.standalone import development
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ def test_no_program_can_join_the_servers_that_a_fresh_start_ends(
             raise DevelopmentError("as far as this test goes.")
 
         def require_locked(self) -> None:
-            with pytest.raises(Timeout), development.lock(tmp_path, self.name):
+            with pytest.raises(LockHeldError), development.lock(tmp_path, self.name):
                 pass
 
     found = SimpleNamespace(root=tmp_path, settings={KEEP: timedelta()})

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pytest_berth.cli import leftovers
+from pytest_berth.file_locks import LockHeldError
 from pytest_berth.run.reuse import expiry
 from pytest_berth.run.reuse.records import Records, is_private
 
@@ -39,13 +40,11 @@ def end(place: Path, name: str, *, early: bool) -> bool:
     Returns:
         Whether it has ended.
     """
-    from filelock import Timeout
-
     if not is_private(place):
         return False
     try:
         return expiry.end(Records(place), name, leftovers.services(), early=early)
-    except Timeout:
+    except LockHeldError:
         return False  # a run is taking it over, or leaving it
 
 

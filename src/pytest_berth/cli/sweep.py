@@ -12,6 +12,7 @@ from pytest_berth.cli import leftovers
 from pytest_berth.cli.lines import Lines
 from pytest_berth.debug_log import debug, ignoring
 from pytest_berth.errors import RunEndedError
+from pytest_berth.file_locks import LockHeldError
 from pytest_berth.run import heartbeat, run
 from pytest_berth.run.once_per_run import lock
 from pytest_berth.run.registry import Registry, is_directory
@@ -47,8 +48,6 @@ def sweep(directory: Path) -> bool:
     Returns:
         Whether it is a run's directory, and the run has ended; else nothing is done.
     """
-    from filelock import Timeout
-
     refused = _refusal(directory)
     if refused:
         Lines().note(f"{directory}: nothing was removed: {refused}")
@@ -56,7 +55,7 @@ def sweep(directory: Path) -> bool:
     is_swept = "another process sweeps it up, or has done so"
     try:
         with (
-            ignoring(Timeout, RunEndedError, why=f"{directory}: {is_swept}"),
+            ignoring(LockHeldError, RunEndedError, why=f"{directory}: {is_swept}"),
             lock(directory, "sweep", blocking=False),
         ):
             leftovers.manager(directory).sweep()

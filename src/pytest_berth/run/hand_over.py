@@ -14,7 +14,6 @@ from __future__ import annotations
 import json
 import os
 from http import HTTPStatus
-from http.client import HTTPException
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -85,6 +84,8 @@ def complete(directory: Path) -> bool:
     Returns:
         Whether all are gone; else something is left, for the run's sweeping.
     """
+    from http.client import HTTPException
+
     try:
         left = json.loads(Registry(directory).handed_over.read_text())
         return all(_is_removed(socket, container) for socket, container in left)

@@ -46,7 +46,7 @@ def lock(directory: Path, name: str, *, blocking: bool = True) -> AbstractContex
     Entering it raises:
         RunEndedError: The run's directory is gone.
         TimedOutError: Another process has held it for an hour.
-        filelock.Timeout: Another process holds it, and *blocking* is false.
+        LockHeldError: Another process holds it, and *blocking* is false.
     """
     return locked(Registry(directory).lock(name), blocking=blocking)
 

@@ -67,9 +67,7 @@ def labels_of(run: Run, settings: Settings) -> dict[str, str]:
 
 
 def sweep(source: Source, run: Run, progress: Progress) -> None:
-    """Remove the containers of this user's provably dead runs, if the source has an engine."""
-    if source.name != "container":
-        return
+    """Remove the containers of this user's provably dead runs from a source's engine."""
     from pytest_berth.sources import engine_errors
     from pytest_berth.sources.container import ContainerSource, removal
 

@@ -10,7 +10,7 @@ from pytest_berth.api import key
 from pytest_berth.collection import server_scopes
 from pytest_berth.debug_log import debug
 from pytest_berth.errors import BerthError, RunEndedError, TimedOutError
-from pytest_berth.run import hand_over, orphans, reaper
+from pytest_berth.run import hand_over, reaper
 from pytest_berth.run.once_per_run import lock, once, raise_remembered, remember
 from pytest_berth.run.registry import REAPER
 from pytest_berth.run.reuse.handover import Reuse
@@ -20,7 +20,7 @@ from pytest_berth.sources.choose import FALLBACK, Sources, choose
 from pytest_berth.waiting import wait_for
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from pytest_berth.api import Progress, Server, Service, Source
     from pytest_berth.config.options import Settings
@@ -49,12 +49,17 @@ class Manager:
             self.settings,
             self.run.id,
             # Later, as it makes the run's directory, which the reaper must soon watch.
-            lambda: orphans.labels_of(self.run, self.settings),
+            self._labels,
         )
         self.reuse = Reuse(self.run, self.settings, self.progress, self.candidates)
         self.starter = Starter(
             self.run, self.settings, self.progress, self.candidates, self.registry, self.reuse
         )
+
+    def _labels(self) -> Mapping[str, str]:
+        from pytest_berth.run import orphans
+
+        return orphans.labels_of(self.run, self.settings)
 
     @property
     def servers(self) -> tuple[Server, ...]:

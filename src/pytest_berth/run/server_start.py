@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 
 from pytest_berth.debug_log import debug
 from pytest_berth.errors import BerthError, NoSourceError, RunEndedError, StartError
-from pytest_berth.run import orphans
 from pytest_berth.run.readiness import wait_until_ready
 from pytest_berth.sources import snapshots
 from pytest_berth.sources.choose import Sources, choose
@@ -208,7 +207,10 @@ class Starter:
         try:
             self.registry.note_launched(launched)
             # While the server starts, there is time.
-            orphans.sweep(source, self.run, self.progress)
+            if source.name == "container":
+                from pytest_berth.run import orphans
+
+                orphans.sweep(source, self.run, self.progress)
             return dataclasses.replace(launched, version=self._wait(service, source, launched))
         except BaseException:
             source.stop(launched)

@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING
 
 from pytest_berth.debug_log import ignoring
 from pytest_berth.errors import StartError
+from pytest_berth.file_locks import HeldLock, LockHeldError
 
 if TYPE_CHECKING:
     import psutil
-    from filelock import FileLock
 
     from pytest_berth.api import Service
     from pytest_berth.config.options import Settings
@@ -34,7 +34,7 @@ class Reservation:
     """A port that no other run takes while this object lives."""
 
     port: int
-    lock: FileLock = field(repr=False)
+    lock: HeldLock = field(repr=False)
 
 
 def reserve() -> Reservation:
@@ -146,15 +146,11 @@ def describe(process: psutil.Process, port: int) -> str:
     return text
 
 
-def _lock(port: int) -> FileLock | None:
-    from filelock import FileLock, Timeout
-
-    lock = FileLock(_directory() / str(port), timeout=0)
+def _lock(port: int) -> HeldLock | None:
     try:
-        lock.acquire()
-    except Timeout:
+        return HeldLock(_directory() / str(port))
+    except LockHeldError:
         return None
-    return lock
 
 
 def _directory() -> Path:

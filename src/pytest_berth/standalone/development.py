@@ -258,7 +258,7 @@ def lock(root: Path, name: str, *, within: float = 0.0) -> AbstractContextManage
         within: Seconds to wait for it.
 
     Raises:
-        filelock.Timeout: Another process holds it.
+        LockHeldError: Another process holds it.
     """
     digest = hashlib.sha256(json.dumps([str(root), name]).encode()).hexdigest()[:16]
     return records.of_user().lock(f"development-{digest}", within=within)

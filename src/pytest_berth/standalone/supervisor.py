@@ -23,6 +23,7 @@ from pytest_berth.config.exports import Export
 from pytest_berth.config.options import HTML, JSON, KEEP, KEEP_FAILED
 from pytest_berth.debug_log import debug, ignoring
 from pytest_berth.errors import DevelopmentError, nearest
+from pytest_berth.file_locks import LockHeldError
 from pytest_berth.run.plugin_state import PLUGIN_STATE
 from pytest_berth.run.process_identity import Process
 from pytest_berth.standalone import development, project
@@ -130,10 +131,8 @@ class Supervisor:
 
     def _give_up(self) -> None:
         """End, unless somebody is about to use the servers."""
-        from filelock import Timeout
-
         with (
-            ignoring(Timeout, why="somebody is about to use the servers"),
+            ignoring(LockHeldError, why="somebody is about to use the servers"),
             development.lock(self._found.root, self._order.name),
         ):
             if self._is_unused():

@@ -33,7 +33,7 @@ def end(there: Records, name: str, services: Sequence[Service], *, early: bool) 
         Whether it has ended, now or before; else it stays.
 
     Raises:
-        filelock.Timeout: A run is taking it over, or leaving it.
+        LockHeldError: A run is taking it over, or leaving it.
     """
     with there.lock(name, within=_LOCKED_WITHIN):
         record = there.read(name)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from pytest_berth.config.options import KEEP, RYUK, may_outlive_run
 from pytest_berth.debug_log import debug
 from pytest_berth.errors import BerthError, NotKeptError
+from pytest_berth.file_locks import LockHeldError
 from pytest_berth.run.reuse import records, reuse_reaper
 from pytest_berth.sources import snapshots
 from pytest_berth.sources.choose import Sources, may_serve
@@ -57,8 +58,6 @@ class Reuse:
             None where there is none, or another run uses it, or it cannot be used; in the latter
             cases a line says why.
         """
-        from filelock import Timeout
-
         try:
             name = self._name(service)
             if not name or not self._all.read(name):
@@ -67,7 +66,7 @@ class Reuse:
             with self._all.lock(name):
                 record = self._all.read(name)
                 return self._take(service, record) if record else None
-        except Timeout:
+        except LockHeldError:
             self._tell_busy(service)
         except OSError as error:
             self.progress.note(f"{service.name}: no server can be kept: {error}")
@@ -77,8 +76,6 @@ class Reuse:
 
     def publish(self, service: Service, server: Server) -> Server:
         """Write a record of a server that this run has started, unless there is one of another."""
-        from filelock import Timeout
-
         if not self.is_wanted(service) or server.slot or self.run.has_ended:
             return server
         try:
@@ -94,7 +91,7 @@ class Reuse:
                 reuse_reaper.register(self._all, record)
                 debug("%s: later runs can find it as %s", server.key, name)
                 return record.server
-        except Timeout as error:
+        except LockHeldError as error:
             debug("%s: not kept, as another run is at it: %s", server.key, error)
             return server
         except Exception as error:  # told, and the server serves this run all the same

@@ -10,14 +10,16 @@ import os
 import platform
 import stat
 import tempfile
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pytest_berth.debug_log import debug
+from pytest_berth.errors import RunEndedError
+from pytest_berth.file_locks import LockHeldError, locked
 from pytest_berth.run import heartbeat, process_identity, registry, run
-from pytest_berth.waiting import wall_clock
+from pytest_berth.waiting import wait_for, wall_clock
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -164,15 +166,28 @@ class Records:
             within: Seconds to wait for it.
 
         Raises:
-            filelock.Timeout: Another process, or another thread, holds it.
+            LockHeldError: Another process, or another thread, holds it.
             FileNotFoundError: The directory is gone.
         """
-        from filelock import FileLock
-
-        # Where it finds no directory, a lock makes one, which others could read.
+        # Where it finds no directory, a lock of filelock's makes one, which others could read.
         self.directory.stat()
-        with FileLock(self._registry.lock(name), timeout=within):
+        path = self._registry.lock(name)
+        with ExitStack() as held:
+            try:
+                wait_for(lambda: self._has_entered(held, path), within)
+            except TimeoutError:
+                raise LockHeldError(f"{path} was locked for {within:g} s") from None
             yield
+
+    def _has_entered(self, held: ExitStack, path: Path) -> bool:
+        try:
+            held.enter_context(locked(path, blocking=False))
+        except LockHeldError:
+            return False
+        except RunEndedError:
+            self.directory.stat()  # or else another version has removed the file meanwhile
+            return False
+        return True
 
     @property
     def _registry(self) -> registry.ReuseRegistry:

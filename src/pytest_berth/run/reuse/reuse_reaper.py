@@ -14,9 +14,8 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from filelock import Timeout
-
 from pytest_berth.debug_log import ignoring
+from pytest_berth.file_locks import LockHeldError
 from pytest_berth.run import reaper
 from pytest_berth.run.registry import REAPER, REGISTER, ReuseRegistry
 from pytest_berth.run.reuse.records import Record, Records, leads_to_engine
@@ -37,7 +36,7 @@ def register(records: Records, record: Record) -> None:
 
 def ensure(records: Records) -> None:
     """Start a reuse reaper if none is there."""
-    with ignoring(Timeout, why="a reuse reaper is there"), records.lock(REAPER):
+    with ignoring(LockHeldError, why="a reuse reaper is there"), records.lock(REAPER):
         start(records.directory)
 
 
@@ -115,5 +114,5 @@ class ReuseReaper:
 
 
 if __name__ == "__main__":
-    with ignoring(Timeout, why="a reuse reaper is there"):
+    with ignoring(LockHeldError, why="a reuse reaper is there"):
         ReuseReaper(Records(Path(sys.argv[1]))).run()
