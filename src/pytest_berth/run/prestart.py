@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 
 _LOOK_EVERY = 0.1
 _SWITCH_EVERY = 0.0002
+_LAUNCH_WITHIN = 0.2
 _ENDS_WITHIN = 30.0
 _FAKES_WAIT_FOR = 600.0
 _THREADS = "berth-start-"
@@ -54,6 +55,7 @@ class Prestart:
         self._manager = berth.manager
         self.environment = dict(os.environ)
         self._begun: dict[str, Future[None]] = {}
+        self._launching: dict[str, threading.Event] = {}
         self._imported: dict[str, threading.Event] = {}
 
     def begin(self, service: Service, item: pytest.Item) -> None:
@@ -65,6 +67,7 @@ class Prestart:
         """
         ended: Future[None] = Future()
         self._begun[service.name] = ended
+        self._launching[service.name] = threading.Event()
         self._imported[service.name] = threading.Event()
         threading.Thread(
             target=_keep_outcome,
@@ -76,6 +79,16 @@ class Prestart:
     def finds_reusable(self, service: Service) -> bool:
         """Tell whether an earlier run has left a server that can be reattached."""
         return self._manager.reuse.exists(service)
+
+    def let_launch(self, services: Collection[Service]) -> None:
+        """Wait a moment, until the threads of services are at the launch of their servers.
+
+        Up to there they compute, and would get half of the processor beside this thread's imports;
+        from there on they wait for what they have launched, and these imports are for nothing.
+        """
+        until = now() + _LAUNCH_WITHIN
+        for service in services:
+            self._launching[service.name].wait(max(0.0, until - now()))
 
     def load(
         self, services: Sequence[Service], items: Sequence[pytest.Item], running: Collection[str]
@@ -146,7 +159,11 @@ class Prestart:
 
     def _start(self, service: Service, item: pytest.Item) -> None:
         if not service.missing_package():
-            server = self._manager.prestart(service)
+            launching = self._launching[service.name]
+            try:
+                server = self._manager.prestart(service, launching.set)
+            finally:
+                launching.set()
             # Python tells of a deadlock where two threads import one package from different ends,
             # and one of them is left without it.
             self._imported[service.name].wait()
@@ -175,6 +192,7 @@ def start(berth: PluginState, session: pytest.Session) -> None:
         for service, item in needed:
             berth.prestart.begin(service, item)
         berth.prestart.hold_fakes_off()
+        berth.prestart.let_launch([each for each, _ in needed if each.name not in running])
         berth.prestart.load([service for service, _ in reversed(needed)], session.items, running)
 
 

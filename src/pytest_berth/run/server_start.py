@@ -38,6 +38,7 @@ class Starter:
     registry: Registry
     reuse: Reuse
     given_up: threading.Event = field(default_factory=threading.Event)
+    at_launch: dict[str, Callable[[], None]] = field(default_factory=dict)
 
     def source(self, name: str) -> Source:
         """Return the source of a name."""
@@ -196,6 +197,7 @@ class Starter:
 
     def _launched(self, service: Service, source: Source, plan: Server) -> Server:
         self.progress.phase(plan.key, f"starting ({source.name})")
+        self.at_launch.pop(plan.key, lambda: None)()
         with self.telling(service) as progress, self._measured("launch", service, plan.key):
             launched = source.start(service, plan, progress)
         how = "from a snapshot" if launched.from_snapshot else "initialised anew"
