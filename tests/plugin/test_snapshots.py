@@ -115,6 +115,24 @@ def test_what_puts_data_back_is_imported_before_the_tests_of_a_run_that_leaves_a
     project.run().assert_outcomes(passed=2)
 
 
+def test_what_puts_data_back_is_not_imported_where_the_template_is_there_and_the_test_waits(
+    cache: Path, project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("BERTH_SOURCE", "local")
+    project.write(
+        test_users="""
+            import sys
+
+            def test_it(pg_session):
+                with open("imported.txt", "a") as file:
+                    print("pytest_berth.services.postgres.restore" in sys.modules, file=file)
+        """
+    )
+    for _ in range(2):
+        project.run().assert_outcomes(passed=1)
+    assert (project.root / "imported.txt").read_text().split() == ["True", "False"]
+
+
 NOTED = """
     def test_template(pg_session):
         with open("noted.txt", "a") as file:

@@ -160,8 +160,9 @@ class Prestart:
     def _start(self, service: Service, item: pytest.Item) -> None:
         if not service.missing_package():
             launching = self._launching[service.name]
+            self._manager.call_at_launch(service, launching.set)
             try:
-                server = self._manager.prestart(service, launching.set)
+                server = self._manager.prestart(service)
             finally:
                 launching.set()
             # Python tells of a deadlock where two threads import one package from different ends,
@@ -173,8 +174,11 @@ class Prestart:
         if starts:
             for source in may_serve(service, self.berth.settings, self._manager.candidates):
                 source.load()
+        # Where the first test waits for the server, none runs beside the thread: that imports what
+        # building takes, where it has to build.
+        builds = starts and not fixtures_reached(items[0], service)
         service.backend.load(
-            [item for item in items if fixtures_reached(item, service)], starts=starts
+            [item for item in items if fixtures_reached(item, service)], starts=builds
         )
 
 

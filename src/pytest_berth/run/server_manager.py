@@ -105,15 +105,15 @@ class Manager:
                 self._servers[name] = known
             return known
 
-    def prestart(self, service: Service, at_launch: Callable[[], None]) -> Server:
+    def call_at_launch(self, service: Service, work: Callable[[], None]) -> None:
+        """Call a function before the server that this worker shares is launched, if it is."""
+        self.starter.at_launch[self._key(service)] = work
+
+    def prestart(self, service: Service) -> Server:
         """Start the server that this worker shares, beside running tests.
 
         Tests may change what all threads of a process share: so a start that fails here is tried
         again when a test needs it, and its source is then chosen again.
-
-        Args:
-            service: The service.
-            at_launch: Called before a server is launched, if one is.
 
         Raises:
             NoSourceError: No source can serve, as it looks now.
@@ -123,7 +123,6 @@ class Manager:
         self._start_reaper()
         with self._lock(name), lock(self.run.directory, name):
             is_planned = self.registry.read("planned", name) is not None
-            self.starter.at_launch[name] = at_launch
             server = self._join_or_start(service, name, prestart=True)
             if not (is_planned or server.reattached) and server.source == FALLBACK:
                 self.registry.chosen_by_prestart(name).touch()

@@ -395,7 +395,7 @@ def _left_after_waiting(family: Sequence[psutil.Process]) -> list[psutil.Process
         return [process for process in family if _lives(process)]
 
     with ignoring(TimeoutError, why="some processes live on"):
-        wait_for(lambda: not living(), _STOP_WITHIN)
+        wait_for(lambda: not living(), _STOP_WITHIN, interval=0.002)
     # Children of this very process are asked now.
     psutil.wait_procs(family, timeout=0)
     return living()

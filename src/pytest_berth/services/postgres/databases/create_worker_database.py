@@ -39,7 +39,7 @@ def make(
         if server.source == "external":
             _tell_rights(berth, server, found, steps)
         if found.own_databases:
-            made = template.build(berth, server, steps, name)
+            made = template.build(berth, server, connection, steps, name)
             checkpointer = template.rebuild_if_crashed(berth, server, connection, steps, name)
             database = run_databases.of_worker(server, berth.run.id, berth.run.worker, name)
             if database == server.credentials.fixed:

@@ -83,12 +83,19 @@ def target(berth: PluginState, server: Server, database: str, name: str = "") ->
     )
 
 
-def build(berth: PluginState, server: Server, steps: tuple[Step, ...], name: str = "") -> str:
+def build(
+    berth: PluginState,
+    server: Server,
+    connection: psycopg.Connection[Any],
+    steps: tuple[Step, ...],
+    name: str = "",
+) -> str:
     """Build the template database, unless it is there, and return its name on the server.
 
     Args:
         berth: The run.
         server: Where it is to be.
+        connection: To the administrator's database.
         steps: What makes it.
         name: Which of the application's databases; empty for the one that has no name.
 
@@ -100,7 +107,7 @@ def build(berth: PluginState, server: Server, steps: tuple[Step, ...], name: str
         made = berth.run.registry.prebuilt(work_name)
         # What has been imported meanwhile may have added tables.
         if not made.exists() or made.read_text() != _tables(steps):
-            _make(berth, server, steps, dict(os.environ), name)
+            _make(berth, server, connection, steps, dict(os.environ), name)
 
     work_name = run_databases.part(_name(server), name)
     is_external = server.source == "external"
@@ -108,7 +115,7 @@ def build(berth: PluginState, server: Server, steps: tuple[Step, ...], name: str
         advisory_locks.keep(berth, server)
     once(berth.run.directory, work_name, work)
     if is_external:
-        _rebuild_if_gone(berth, server, steps, name)
+        _rebuild_if_gone(berth, server, connection, steps, name)
     return _template(berth, name)
 
 
@@ -143,7 +150,7 @@ def rebuild_if_crashed(
         with lock(berth.run.directory, run_databases.part(_name(server), name)):
             if not is_intact(connection, made):
                 drop_all(connection)
-                _make(berth, server, steps, dict(os.environ), name)
+                _make(berth, server, connection, steps, dict(os.environ), name)
     return backend_crash.checkpointer(connection)
 
 
@@ -161,16 +168,21 @@ def build_ahead(server: Server, item: pytest.Item) -> None:
         return
     with run_databases.administration(server) as connection:
         if role_rights.find(connection).own_databases:
-            _make_ahead(berth, server, steps)
+            _make_ahead(berth, server, connection, steps)
 
 
-def _make_ahead(berth: PluginState, server: Server, steps: tuple[Step, ...]) -> None:
+def _make_ahead(
+    berth: PluginState,
+    server: Server,
+    connection: psycopg.Connection[Any],
+    steps: tuple[Step, ...],
+) -> None:
     registry, name = berth.run.registry, _name(server)
     made = registry.prebuilt(name)
     with lock(registry.directory, name):
         if not made.exists() and not registry.done(name).exists():
             made.touch()  # stays empty where it fails
-            _make(berth, server, steps, berth.prestart.environment)
+            _make(berth, server, connection, steps, berth.prestart.environment)
             made.write_text(_tables(steps))
 
 
@@ -195,6 +207,7 @@ def run(berth: PluginState, steps: tuple[Step, ...], server: Server, database: s
 def _make(
     berth: PluginState,
     server: Server,
+    connection: psycopg.Connection[Any],
     steps: tuple[Step, ...],
     environment: dict[str, str],
     name: str = "",
@@ -202,34 +215,33 @@ def _make(
     began = berth.run.timeline.now()
     made = _template(berth, name)
     fixed_name = "" if name else server.credentials.fixed
-    with run_databases.administration(server) as connection:
-        for left in filter(None, (made, fixed_name)):
-            run_databases.drop_if_there(connection, berth.run.id, left, fixed_name)
-        known = stored_template(berth, server, steps, connection)
-        if server.source == "external":
-            common = _common(berth, server, steps, environment, name)
-        else:
-            common = known.find()
-        if common and server.reuse_record:
-            # Nobody else uses the server now, so that there is nothing to copy.
-            working = known.rename_for_run(made)
-        else:
-            # An application that cannot be told a name migrates the database that has it.
-            working = made if common else fixed_name or made
-            source = common or run_databases.EMPTY
-            run_databases.create(connection, server, berth.run.id, working, source)
-        if server.source == "external":
-            external_templates.mark_run(berth, server, connection, made)
-        keeps = bool(common) and server.reuse_record != ""
-        if not common:
-            _fill(berth, server, steps, environment, working, name, lasts=known.name is not None)
-            # Modules that were imported meanwhile may have added tables.
-            keeps = stored_template(berth, server, steps, connection) == known
-        if server.source != "external":
-            known.mark(working, keeps=keeps)
-        if working != made:
-            run_databases.rename(connection, working, made)
-        run_databases.seal(connection, made)
+    for left in filter(None, (made, fixed_name)):
+        run_databases.drop_if_there(connection, berth.run.id, left, fixed_name)
+    known = stored_template(berth, server, steps, connection)
+    if server.source == "external":
+        common = _common(berth, server, steps, environment, name)
+    else:
+        common = known.find()
+    if common and server.reuse_record:
+        # Nobody else uses the server now, so that there is nothing to copy.
+        working = known.rename_for_run(made)
+    else:
+        # An application that cannot be told a name migrates the database that has it.
+        working = made if common else fixed_name or made
+        source = common or run_databases.EMPTY
+        run_databases.create(connection, server, berth.run.id, working, source)
+    if server.source == "external":
+        external_templates.mark_run(berth, server, connection, made)
+    keeps = bool(common) and server.reuse_record != ""
+    if not common:
+        _fill(berth, server, steps, environment, working, name, lasts=known.name is not None)
+        # Modules that were imported meanwhile may have added tables.
+        keeps = stored_template(berth, server, steps, connection) == known
+    if server.source != "external":
+        known.mark(working, keeps=keeps)
+    if working != made:
+        run_databases.rename(connection, working, made)
+    run_databases.seal(connection, made)
     made_by = f"schema and seeds, {len(steps)} step{'s' * (len(steps) != 1)}"
     detail = "an earlier run's, or another's" if common else made_by
     berth.run.timeline.add("template", server.service, began, detail=detail)
@@ -286,16 +298,20 @@ def _hint_fingerprint(
 
 
 def _rebuild_if_gone(
-    berth: PluginState, server: Server, steps: tuple[Step, ...], name: str
+    berth: PluginState,
+    server: Server,
+    connection: psycopg.Connection[Any],
+    steps: tuple[Step, ...],
+    name: str,
 ) -> None:
     """Build the template anew where another run took this one for dead.
 
     So it may where every worker that had begun has crashed.
     """
     work_name = run_databases.part(_name(server), name)
-    with run_databases.administration(server) as connection, lock(berth.run.directory, work_name):
+    with lock(berth.run.directory, work_name):
         if not run_databases.exists(connection, _template(berth, name)):
-            _make(berth, server, steps, dict(os.environ), name)
+            _make(berth, server, connection, steps, dict(os.environ), name)
 
 
 def _template(berth: PluginState, name: str = "") -> str:
