@@ -127,7 +127,7 @@ def reset_server(server: Server, run_id: str, there: Sequence[str], password: st
         What is there now.
     """
     account = replace(server.credentials, password=password)
-    with run_databases.administration(server) as connection:
+    with run_databases.administration(server, stays=True) as connection:
         # First, so that what is ended cannot come back.
         run_databases.set_password(connection, account.user, password)
         wait_for(lambda: not _end_others(connection), _END_WITHIN, message="the end of connections")

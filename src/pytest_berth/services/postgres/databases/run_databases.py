@@ -9,14 +9,18 @@ berth has started itself.
 
 from __future__ import annotations
 
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
 
 from pytest_berth.debug_log import ignoring
 from pytest_berth.errors import IsolationError, NotOursError
 from pytest_berth.services.postgres.advice import PRIVATE
 from pytest_berth.services.postgres.databases import cloning
-from pytest_berth.services.postgres.server import connections, role_rights
+from pytest_berth.services.postgres.server import (
+    connections,
+    parked_connection,
+    role_rights,
+)
 from pytest_berth.waiting import wait_for
 
 if TYPE_CHECKING:
@@ -112,16 +116,27 @@ def expected(server: Server, run_id: str, worker: str) -> str:
 
 
 @contextmanager
-def administration(server: Server) -> Iterator[psycopg.Connection[Any]]:
+def administration(server: Server, *, stays: bool = False) -> Iterator[psycopg.Connection[Any]]:
     """Connect to the administrator's database, in autocommit mode.
+
+    Args:
+        server: The server.
+        stays: Whether another step of a start follows, for which the connection is kept.
 
     Raises:
         NotOursError: Another server has taken the place of the one that berth has started.
     """
-    with connections.connect(server, server.credentials.database) as connection:
+    connection = parked_connection.take(server)
+    if connection is None:
+        connection = connections.connect(server, server.credentials.database)
+    with ExitStack() as ending:
+        ending.callback(connection.close)
         # What is done to databases must outlive a crash, also where commits are not waited for.
         connection.execute("SET synchronous_commit = on")
         yield connection
+        if stays:
+            ending.pop_all()
+            parked_connection.park(server, connection)
 
 
 def create(

@@ -166,7 +166,7 @@ def build_ahead(server: Server, item: pytest.Item) -> None:
     steps = parse(berth, berth.settings[SCHEMA], berth.settings[SEED])
     if any(step.calls_suite for step in steps):
         return
-    with run_databases.administration(server) as connection:
+    with run_databases.administration(server, stays=True) as connection:
         if role_rights.find(connection).own_databases:
             _make_ahead(berth, server, connection, steps)
 
