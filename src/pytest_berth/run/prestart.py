@@ -84,8 +84,11 @@ class Prestart:
         """Wait a moment, until the threads of services are at the launch of their servers.
 
         Up to there they compute, and would get half of the processor beside this thread's imports;
-        from there on they wait for what they have launched, and these imports are for nothing.
+        from there on they wait for what they have launched, and these imports are for nothing. Of
+        several workers, all but one would wait for that one.
         """
+        if self.berth.run.workers > 1:
+            return
         until = now() + _LAUNCH_WITHIN
         for service in services:
             self._launching[service.name].wait(max(0.0, until - now()))
