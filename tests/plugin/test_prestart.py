@@ -427,6 +427,41 @@ def test_what_a_thread_prepares_waits_for_the_imports_of_the_main_thread(served:
     served.run().assert_outcomes(passed=1)
 
 
+def test_the_main_thread_imports_when_servers_are_launched(
+    project: Project, temporary: Path
+) -> None:
+    project.ini()
+    project.conftest(
+        """
+        from pytest_berth.run import prestart
+        from pytest_berth.run.server_manager import Manager
+        from pytest_berth.services.postgres.backend import Postgres
+
+        done, load, call = [], Postgres.load_drivers, Manager.call_at_launch
+        # However busy the machine is.
+        prestart._LAUNCH_WITHIN = 60
+
+        def loading(self):
+            done.append("imports")
+            load(self)
+
+        def calling(self, service, work):
+            call(self, service, lambda: (done.append("launch"), work()))
+
+        Postgres.load_drivers, Manager.call_at_launch = loading, calling
+        """
+    )
+    project.write(
+        test_it="""
+        import conftest
+
+        def test_pg(pg_session):
+            assert conftest.done == ["launch", "imports"]
+        """
+    )
+    project.run().assert_outcomes(passed=1)
+
+
 BESIDE = """
     import threading
     import pytest
