@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from pytest_berth.config.descriptor import Service
 
 # Prefixes of the services that Django's databases are on, since its settings have been read.
@@ -48,6 +50,14 @@ def commits(item: pytest.Item) -> bool:
         marker.kwargs.get("transaction") or marker.kwargs.get("reset_sequences") or marker.args[:1]
     )
     return by_marker or not _COMMITTING.isdisjoint(getattr(item, "fixturenames", ()))
+
+
+def aliases_used(items: Iterable[pytest.Item]) -> set[str]:
+    """Return the aliases of the databases that Django's test cases are given."""
+    from django.db import connections
+
+    given = [case.databases for case in set(map(_test_case, items)) if case]
+    return {name for each in given for name in (connections if each == "__all__" else each)}
 
 
 def _is_given_databases(item: pytest.Item) -> bool:

@@ -30,13 +30,13 @@ class DjangoHooks:
         self._databases = databases
 
     @pytest.hookimpl(tryfirst=True)
-    def pytest_sessionstart(self) -> None:
+    def pytest_sessionstart(self, session: pytest.Session) -> None:
         """Look whether Django has settings by now, when all others had their turn to set some."""
         try:
             self._databases.require()
         except SettingsError as error:
             raise pytest.UsageError(str(error)) from None
-        self._let_django_make_others_only()
+        self._let_django_make_others_only(session)
         self._databases.at_end(django_private.leave_sequences(self._databases.aliases))
 
     def pytest_report_header(self, config: pytest.Config) -> list[str]:
@@ -53,10 +53,11 @@ class DjangoHooks:
             _forget_cached_rows()
         return result
 
-    def _let_django_make_others_only(self) -> None:
+    def _let_django_make_others_only(self, session: pytest.Session) -> None:
         """Let Django's own set-up of test databases leave out those that berth makes.
 
-        Runners, pytest-django and fixtures of suites import the function when they need it.
+        Runners, pytest-django and fixtures of suites import the function when they need it. Old
+        versions of pytest-django do not ask for what test cases are given beside ``default``.
         """
         from django.test import utils
 
@@ -69,8 +70,10 @@ class DjangoHooks:
             from django.db import connections
 
             asked = connections if aliases is None else aliases
-            others = {alias for alias in asked if alias not in ours}
-            given["serialized_aliases"] = others & set(given.get("serialized_aliases") or others)
+            used = django_tests.aliases_used(getattr(session, "items", ()))
+            others = {*asked, *used} - ours.keys()
+            serialized = given.get("serialized_aliases")
+            given["serialized_aliases"] = others if serialized is None else others & {*serialized}
             return set_up(verbosity, interactive, aliases=others, **given)
 
         utils.setup_databases = of_others

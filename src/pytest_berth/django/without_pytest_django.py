@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from pytest_berth.collection import django_tests
 from pytest_berth.config.options import DJANGO
 from pytest_berth.debug_log import ignoring
 from pytest_berth.errors import SettingsError
 from pytest_berth.schema import run_django
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterator
 
     from pytest_berth.run.plugin_state import PluginState
 
@@ -74,24 +75,14 @@ class TestEnvironment:
         with ignoring(RuntimeError, why="the suite has set Django's test environment up itself"):
             utils.setup_test_environment(debug=False)
             is_ours = True
-        made = utils.setup_databases(
-            verbosity=0, interactive=False, aliases=_aliases_used(session.items)
-        )
+        aliases = django_tests.aliases_used(session.items)
+        made = utils.setup_databases(verbosity=0, interactive=False, aliases=aliases)
         try:
             return (yield)
         finally:
             utils.teardown_databases(made, verbosity=0)
             if is_ours:
                 utils.teardown_test_environment()
-
-
-def _aliases_used(items: Iterable[pytest.Item]) -> set[str]:
-    """Return the aliases that Django's test cases are given."""
-    from django.db import connections
-
-    classes = {getattr(item, "cls", None) for item in items}
-    given = [getattr(each, "databases", ()) for each in classes]
-    return {name for each in given for name in (connections if each == "__all__" else each)}
 
 
 def _projects(config: pytest.Config) -> Iterator[Path]:
