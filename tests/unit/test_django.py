@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 
+from pytest_berth.config.exports import Export
+from pytest_berth.config.options import defaults
 from pytest_berth.errors import BerthError, SchemaError, SettingsError
+from pytest_berth.reporting import hints
 from pytest_berth.schema import run_django
 from pytest_berth.services.postgres.schema import Target, parse
-
-if TYPE_CHECKING:
-    from pathlib import Path
+from pytest_berth.services.postgres.service import POSTGRES
 
 FINGERPRINTS = """
 import pathlib, sys
@@ -203,3 +205,16 @@ def test_settings_are_needed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     assert step.fingerprint() is None
     with pytest.raises(SettingsError, match="'django: default' needs DJANGO_SETTINGS_MODULE"):
         step.check()
+
+
+def test_hints_name_the_setting_that_leads_to_a_server() -> None:
+    of_django = Export.of("_BERTH_DJANGO_DEFAULT", "{pg_dsn}", "berth_django")
+    own = Export.of("DATABASE_URL", "{pg_url}", "pytest.ini")
+    settings = defaults(Path(), POSTGRES.options)
+
+    def telling(*exports: Export) -> object:
+        berth: Any = SimpleNamespace(exports=exports, settings=settings)
+        return hints.telling(berth, POSTGRES)
+
+    assert telling(of_django) == ("berth_django", ["DATABASES"])
+    assert telling(own, of_django) == ("berth_export", ["DATABASE_URL"])

@@ -12,7 +12,7 @@ import re
 from typing import TYPE_CHECKING
 
 from pytest_berth.config import exports
-from pytest_berth.config.options import AUTOUSE, EXPORT
+from pytest_berth.config.options import AUTOUSE, DJANGO, EXPORT
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
@@ -84,7 +84,7 @@ def of_failed_import(error: BaseException, berth: PluginState) -> str:
     return (
         f"The {service.name} server of this run has not been started yet: servers start with the"
         " first test that needs one.\n"
-        f"  why: {EXPORT.name} tells the application of it ({_variables(berth, service)}), which"
+        f"  why: {_told_by(berth, service)}, which"
         " connects when it is imported\n"
         "  do:  let it connect when it is first used, in a function or a fixture; an engine of"
         " SQLAlchemy, made on import, does so"
@@ -120,16 +120,24 @@ def _names(berth: PluginState, service: Service, texts: list[str]) -> bool:
     return bool(ports) and any(re.search(rf"\b({ports})\b", text) for text in texts)
 
 
-def _variables(berth: PluginState, service: Service) -> str:
-    named = [each.variable for each in berth.exports if each.placeholders & service.placeholders]
-    return " and ".join(named)
+def telling(berth: PluginState, service: Service) -> tuple[str, list[str]]:
+    """Return the setting that tells the application of a service, and by which names it does."""
+    known = service.placeholders_for(berth.settings)
+    found = [each for each in berth.exports if each.placeholders & known]
+    named = [each.variable for each in found if each.origin != DJANGO.name]
+    return (EXPORT.name, named) if named else (DJANGO.name, ["DATABASES"])
+
+
+def _told_by(berth: PluginState, service: Service) -> str:
+    setting, names = telling(berth, service)
+    return f"{setting} tells the application of it ({' and '.join(names)})"
 
 
 def _refused_hint(berth: PluginState, service: Service) -> str:
     return (
         f"The {service.name} server of this run was not started, or not for this test: it asks for"
         f" no fixture of it.\n"
-        f"  why: {EXPORT.name} tells the application of it ({_variables(berth, service)}), but"
+        f"  why: {_told_by(berth, service)}, but"
         " servers run only for tests that are known to need them\n"
         f"  do:  {AUTOUSE.name} = {service.prefix} in the ini file, for all tests or those in"
         " berth_autouse_paths\n"

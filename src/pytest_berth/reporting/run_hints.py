@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pytest_berth.config.options import EXPORT, FOREIGN, KEEP, RYUK, SNAPSHOTS
+from pytest_berth.config.options import FOREIGN, KEEP, RYUK, SNAPSHOTS
 from pytest_berth.debug_log import ignoring
+from pytest_berth.reporting import hints
 from pytest_berth.sources import snapshots
 from pytest_berth.waiting import wall_clock
 
@@ -175,11 +176,11 @@ def _untouched_hint(berth: PluginState, service: Service, tests: int) -> str:
             f"{service.name}: it was started for {tests} tests, and nothing has connected to it: do"
             " they need its fixtures, or berth_autouse?"
         )
-    known = service.placeholders_for(berth.settings)
-    names = ", ".join(each.variable for each in berth.exports if each.placeholders & known)
+    setting, names = hints.telling(berth, service)
     return (
-        f"{service.name}: nothing has connected to the server of this run, of which {EXPORT.name}"
-        f" tells ({names}), though {tests} tests passed: the application may work on another one"
+        f"{service.name}: nothing has connected to the server of this run, of which {setting}"
+        f" tells ({', '.join(names)}), though {tests} tests passed: the application may work on"
+        " another one"
     )
 
 

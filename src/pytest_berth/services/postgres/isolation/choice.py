@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from pytest_berth.config.options import AUTOUSE
+from pytest_berth.config.options import AUTOUSE, DJANGO, EXPORT
 from pytest_berth.errors import SettingsError
 from pytest_berth.services.postgres.advice import COMMITS
 from pytest_berth.services.postgres.options import ASYNC_DRIVER, DATABASE_NAME, ISOLATION
@@ -76,7 +76,9 @@ def _choose(
     if committing:
         return Isolation("truncation", f"{committing[0]} is another way in")
     if exported:
-        return Isolation("truncation", "berth_export is another way in")
+        by_django = settings[DJANGO] and not settings[EXPORT]
+        name = DJANGO.name if by_django else EXPORT.name
+        return Isolation("truncation", f"{name} is another way in")
     if settings[DATABASE_NAME]:
         return Isolation("truncation", f"{DATABASE_NAME.name} is another way in")
     if ISOLATION_FIXTURE in fixtures:
