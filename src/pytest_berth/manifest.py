@@ -84,9 +84,13 @@ def fixture_plugin(
 
 
 def _deferred(find: Callable[[str, str], Callable[..., Any]], service: str, name: str) -> Any:
+    found: list[Callable[..., Any]] = []
+
     def fixture(**given: Any) -> Iterator[Any]:
         __tracebackhide__ = True
-        made = find(service, name)(**given)
+        if not found:
+            found.append(find(service, name))
+        made = found[0](**given)
         if isinstance(made, GeneratorType):
             yield from made
         else:

@@ -76,7 +76,7 @@ def test_a_server_that_never_answers_is_given_up(server: Server) -> None:
 def test_a_transaction_stays_as_it_is_while_it_is_asked(server: Server) -> None:
     outer = OuterTransaction.connect(urls.dsn(server, server.credentials.database))
     with closing(outer):
-        outer.begin_test()
+        outer.begin_test(b"SELECT 1")
         outer.row_factory = psycopg.rows.dict_row
         outer.execute("SET LOCAL statement_timeout = 12345")
         outer.execute("CREATE TEMP TABLE kept AS SELECT 1 AS n")
@@ -98,6 +98,6 @@ def test_a_transaction_stays_as_it_is_while_it_is_asked(server: Server) -> None:
         ):
             pass
         outer.rollback()
-        outer.end_test()
+        outer.end_test(b"", b"SELECT 1")
         with pytest.raises(NoAnswerError, match="ended its transaction"), asking.in_test(outer):
             pass

@@ -193,8 +193,10 @@ def test_a_driver_that_a_thread_is_importing_is_watched_when_it_is_there(
     asked = []
     watch = driver_hooks.Watch(Recorder({}), {"half_there": lambda it: asked.append(it) or ()})
     module.__spec__._initializing = True  # type: ignore[attr-defined]
-    assert not watch.start()
+    watch.start()
     assert asked == []
     module.__spec__._initializing = False  # type: ignore[attr-defined]
-    assert watch.start()
+    watch.start()
     assert asked == [module]
+    watch.start()
+    assert asked == [module], "what is watched already is not asked again"

@@ -33,6 +33,8 @@ if TYPE_CHECKING:
     Hooks: TypeAlias = Mapping[str, Callable[[ModuleType], Iterator[tuple[Any, str, Any]]]]
 
 _OURS = "pytest_berth."
+# What is noted of a connection of SQLAlchemy's pools.
+_PLACE = "pytest_berth.place"
 
 
 class Place(NamedTuple):
@@ -63,15 +65,19 @@ class Watch:
         self.seen = seen
         self.is_on = False
         self._hooks = HOOKS if hooks is None else hooks
+        self._loaded: list[ModuleType | None] = []
         self._replaced: dict[tuple[Any, str], tuple[Any, Any]] = {}
 
-    def start(self) -> bool:
-        """Watch the drivers that are loaded by now; may be called again for further ones.
-
-        Returns:
-            Whether that is all: a thread may be importing one, whose parts are not there yet.
-        """
+    def start(self) -> None:
+        """Watch the drivers that are loaded by now; may be called again for further ones."""
         self.is_on = True
+        loaded = [sys.modules.get(name) for name in self._hooks]
+        # Most tests import no driver.
+        if loaded != self._loaded:
+            self._loaded = loaded if self._replace() else []
+
+    def _replace(self) -> bool:
+        """Replace functions; tell whether that is all, as a thread may be importing a driver."""
         is_all = True
         for name, hooks in self._hooks.items():
             module = sys.modules.get(name)
@@ -91,6 +97,7 @@ class Watch:
     def stop(self) -> None:
         """Watch no more; what somebody else has replaced meanwhile is left to him."""
         self.is_on = False
+        self._loaded = []
         while self._replaced:
             (owner, attribute), (original, new) = self._replaced.popitem()
             if vars(owner)[attribute] is new:
@@ -160,7 +167,12 @@ def of_mysql(connection: Any) -> Place | None:
 
 
 def _tell(connection: Any, seen: Callable[[Place], None], close: Callable[[], Any]) -> None:
-    place = of_postgres(connection) or of_mysql(connection)
+    _tell_place(of_postgres(connection) or of_mysql(connection), seen, close)
+
+
+def _tell_place(
+    place: Place | None, seen: Callable[[Place], None], close: Callable[[], Any]
+) -> None:
     try:
         if place:
             seen(place)
@@ -255,11 +267,15 @@ def _of_sqlalchemy(module: ModuleType) -> Iterator[Any]:
         @wraps(original)
         def connect(pool: Any, *args: Any, **options: Any) -> Any:
             taken = original(pool, *args, **options)
-            # Named so since SQLAlchemy 1.4.24.
-            connection = getattr(taken, "dbapi_connection", None) or taken.connection
-            # An async driver's connection is wrapped.
-            connection = getattr(connection, "driver_connection", connection)
-            _tell(connection, seen, taken.close)
+            place = taken.info.get(_PLACE)
+            if place is None:
+                # Named so since SQLAlchemy 1.4.24.
+                connection = getattr(taken, "dbapi_connection", None) or taken.connection
+                # An async driver's connection is wrapped.
+                connection = getattr(connection, "driver_connection", connection)
+                place = of_postgres(connection) or of_mysql(connection)
+                taken.info[_PLACE] = place  # ends with the connection
+            _tell_place(place, seen, taken.close)
             return taken
 
         return connect

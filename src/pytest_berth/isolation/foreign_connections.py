@@ -64,8 +64,10 @@ class Foreign:
         self._watch = Watch(self._see)
 
     @pytest.hookimpl(wrapper=True)
-    def pytest_runtest_protocol(self, item: pytest.Item) -> Generator[None, object, object]:
-        """Watch, as long as an integration test is under way."""
+    def pytest_runtest_protocol(
+        self, item: pytest.Item, nextitem: pytest.Item | None
+    ) -> Generator[None, object, object]:
+        """Watch, as long as integration tests are under way, one after the other."""
         self._found.clear()
         self._raised.clear()
         if not is_integration(item):
@@ -75,7 +77,12 @@ class Foreign:
         try:
             return (yield)
         finally:
-            self._watch.stop()
+            if nextitem is None or not is_integration(nextitem):
+                self.stop()
+
+    def stop(self) -> None:
+        """Watch no more."""
+        self._watch.stop()
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_call(self, item: pytest.Item) -> Generator[None, Any, Any]:
@@ -189,7 +196,10 @@ def start(config: pytest.Config, berth: PluginState, items: Sequence[pytest.Item
     used = {
         each.name for item in items for each in requirements.services_reached(item, berth.services)
     }
-    config.pluginmanager.register(Foreign(berth, frozenset(used)), "berth-foreign")
+    foreign = Foreign(berth, frozenset(used))
+    config.pluginmanager.register(foreign, "berth-foreign")
+    # Where a run ends early, there is no test behind the last one, though it has one to come.
+    berth.at_end.callback(foreign.stop)
 
 
 def _is_at(server: Server, place: Place) -> bool:

@@ -7,7 +7,6 @@ parameters, and where it came from. What it looks like is made in `recorded_line
 from __future__ import annotations
 
 import os
-import sys
 from collections import deque
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -108,7 +107,6 @@ class Recorder:
         self.began = now()
         self._records: deque[Record] = deque(maxlen=_MOST_RECORDS)
         self._watch = Watch(self, hooks)
-        self._modules = 0
 
     def add(
         self,
@@ -222,10 +220,7 @@ class Recorder:
 
     def watch(self) -> None:
         """Watch the drivers that are loaded by now."""
-        # Most tests import nothing.
-        if len(sys.modules) != self._modules:
-            known = len(sys.modules)
-            self._modules = known if self._watch.start() else 0
+        self._watch.start()
 
     def stop(self) -> None:
         """Watch no more."""

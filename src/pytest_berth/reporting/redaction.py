@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import dataclasses
 import logging
+import os
 import re
 import sys
 import traceback
@@ -42,8 +43,9 @@ _NAMED = rf"\b{_NAME}(?:[\"'\]]*\s*[=:,]\s*[bru]?[\"']?|\s+[\"'])|requirepass\s+
 _ENTITIES = {"&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;", "'": "&#x27;"}
 _PLUS = r"\+"
 _LEAST_SHOWN = 4
-# By these xdist and the terminal know a test; they may hold no other text.
-_IDENTITY = ("nodeid", "location", "keywords")
+# By these xdist and the terminal know a test, and pytest what became of it: they may hold no other
+# text.
+_WITHOUT_SECRETS = frozenset({"nodeid", "location", "keywords", "when", "outcome"})
 
 
 @dataclasses.dataclass(frozen=True)
@@ -98,9 +100,12 @@ class Redaction:
         return value
 
     def report(self, report: Any) -> None:
-        """Take secrets out of everything that a report says, of whichever kind it is."""
+        """Take secrets out of everything that a report says, of whichever kind it is.
+
+        What a passed test's report says holds no text of anybody's: it is not looked at.
+        """
         for name, value in vars(report).items():
-            if name not in _IDENTITY:
+            if value and type(value) is not float and name not in _WITHOUT_SECRETS:
                 setattr(report, name, self.everything(value))
 
     def _pair(self, name: Any, value: Any) -> tuple[Any, Any]:
@@ -233,7 +238,11 @@ class Secrets:
         return self.redaction
 
     def _look(self, known: tuple[Server, ...], directory: Path) -> None:
-        seen = len(known), directory.stat().st_mtime_ns if directory.exists() else 0
+        try:
+            changed = os.stat(directory).st_mtime_ns  # noqa: PTH116  it is asked for each report
+        except OSError:
+            changed = 0
+        seen = len(known), changed
         if seen != self._seen:
             planned = self._berth.manager.registry.all("planned")
             self._servers = [*self._given(), *known, *planned, *self._servers]

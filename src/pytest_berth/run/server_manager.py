@@ -145,7 +145,7 @@ class Manager:
 
     def is_lost(self, server: Server) -> bool:
         """Tell whether some worker has found that a server is lost."""
-        return self.registry.lost(server).exists()
+        return self.registry.is_lost(server)
 
     def exit_status(self, server: Server) -> str | None:
         """Describe how a server has ended, or what holds it; None while it runs."""

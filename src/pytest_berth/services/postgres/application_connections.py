@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 _NOT_THE_CALLER = ("sqlalchemy.", "contextlib", "pytest_berth.")
+# What is noted of a connection of SQLAlchemy's pools.
+_BACKEND = "pytest_berth.backend"
 
 
 class Backend(Protocol):
@@ -217,10 +219,14 @@ class Application:
     def _note(
         self, dbapi_connection: Any, entry: ConnectionPoolEntry, _: PoolProxiedConnection
     ) -> None:
-        # An async driver's connection is wrapped.
-        pid, database = _backend(getattr(dbapi_connection, "driver_connection", dbapi_connection))
-        if pid:
-            self._checkouts[entry] = Checkout(pid, database, _caller(), self._test)
+        told: tuple[int, str] | None = entry.info.get(_BACKEND)
+        if told is None:
+            # An async driver's connection is wrapped.
+            told = _backend(getattr(dbapi_connection, "driver_connection", dbapi_connection))
+            if not told[0]:
+                return
+            entry.info[_BACKEND] = told  # ends with the connection
+        self._checkouts[entry] = Checkout(told[0], told[1], _caller(), self._test)
 
 
 def hang_up(database: str) -> None:

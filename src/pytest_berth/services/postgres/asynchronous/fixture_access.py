@@ -121,6 +121,7 @@ class Access:
 
     @contextmanager
     def _join(self, outer: OuterTransaction) -> Iterator[AsyncConnection]:
+        self.database.share_connection()
         view, engine = self._view(outer)
         view.begin_test()
         self._joined = self._made_by.connect(engine)

@@ -195,6 +195,7 @@ class IsolatedDatabase:
     def connection(self) -> Iterator[Connection]:
         """Yield the rolled-back test's connection, or a new one for a test that commits."""
         if self._rollback and self._rollback.connection:
+            self.share_connection()
             yield self._rollback.connection
         else:
             with self.active.engine.connect() as connection:
@@ -205,7 +206,16 @@ class IsolatedDatabase:
         """Yield a session; in a rolled-back test its commits and rollbacks are savepoints."""
         rolled_back = self._rollback.connection if self._rollback else None
         with sqlalchemy_compat.session(rolled_back or self.active.engine) as session:
-            yield session
+            try:
+                yield session
+            finally:
+                if rolled_back and self._rollback:
+                    self._rollback.end_session()
+
+    def share_connection(self) -> None:
+        """Note that the rolled-back test's connection is given to others than its session."""
+        if self._rollback:
+            self._rollback.is_shared = True
 
     @contextmanager
     def private(self) -> Iterator[PrivateDatabase]:

@@ -6,12 +6,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
-from psycopg import sql
-
 from pytest_berth.compat import sqlalchemy_private
 from pytest_berth.errors import IsolationError
 from pytest_berth.services.postgres import sqlalchemy_compat
 from pytest_berth.services.postgres.isolation import rollback_connection
+from pytest_berth.services.postgres.isolation.sequences import Sequences
 from pytest_berth.services.postgres.server import backend_crash
 
 if TYPE_CHECKING:
@@ -27,14 +26,6 @@ if TYPE_CHECKING:
 
     Outer: TypeAlias = OuterTransaction | OuterTransaction2
 
-_NAMES = """
-SELECT s.seqrelid::text, n.nspname, c.relname
-FROM pg_catalog.pg_sequence s
-JOIN pg_catalog.pg_class c ON c.oid = s.seqrelid
-JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
-WHERE c.relpersistence <> 't'
-"""
-_SET = b"SELECT pg_catalog.setval(%b::regclass, %b)"
 ROLLBACK = "the isolation 'rollback'"
 
 
@@ -51,6 +42,7 @@ class Rollback:
         before_end: What the running test's end has to wait for, once; its transaction is usable.
         connection: SQLAlchemy's connection of the test that runs now, if one does.
         running: What that began on, which SQLAlchemy may have given up meanwhile.
+        is_shared: Whether others than the running test's session may have its connection.
     """
 
     url: str = field(repr=False)
@@ -60,6 +52,7 @@ class Rollback:
     connection: Connection | None = field(default=None, init=False, repr=False)
     before_end: Callable[[Outer], None] | None = field(default=None, init=False, repr=False)
     running: Outer | None = field(default=None, init=False, repr=False)
+    is_shared: bool = field(default=False, init=False)
     _engine: Engine | None = field(default=None, init=False, repr=False)
     _sequences: Sequences | None = field(default=None, init=False, repr=False)
 
@@ -87,13 +80,14 @@ class Rollback:
             return
         engine = self._open()
         outer, sequences = self._living(engine)
-        sequences.remember(outer.begin_test())
+        sequences.remember(outer.begin_test(sequences.look))
         try:
-            self.running = outer
+            self.running, self.is_shared = outer, False
             with engine.connect() as self.connection:
-                with sqlalchemy_private.committing(self.connection):
-                    for step in seeds:
-                        step.run_in(self.connection)
+                if seeds:
+                    with sqlalchemy_private.committing(self.connection):
+                        for step in seeds:
+                            step.run_in(self.connection)
                 try:
                     yield
                 finally:
@@ -103,6 +97,15 @@ class Rollback:
             self.connection = self.running = None
             self._call_before_end(outer)
             self._end(outer, sequences)
+
+    def end_session(self) -> None:
+        """Leave what the test's session is to roll back as it ends to the end of the test.
+
+        In between, nobody can look at it: where somebody else may have the connection, or reads the
+        end of the test, it is rolled back at once.
+        """
+        if self.running and not self.is_shared and self.before_end is None:
+            self.running.skips_rollback = True
 
     def is_cut_off(self) -> bool:
         """Tell whether the server has ended the connection between two tests."""
@@ -135,7 +138,7 @@ class Rollback:
                 outer = _outer_transaction(engine)
         # SQLAlchemy, too, replaces a connection that it saw being lost.
         if self._sequences is None or self._sequences.connection is not outer:
-            self._sequences = Sequences(outer)
+            self._sequences = Sequences(outer, self.ours)
         return outer, self._sequences
 
     def _last_used(self) -> Outer | None:
@@ -159,65 +162,14 @@ class Rollback:
             self.start_over("a test has closed the connection that is rolled back")
             return
         try:
-            signature = outer.end_test()
+            answer = outer.end_test(sequences.setting_back, sequences.look_at_all)
         except IsolationError:
             self.start_over("a test has ended the transaction that is rolled back")
             raise
-        if signature is None:
+        if answer is None:
             self.start_over("the server has ended the connection that is rolled back")
-        elif self.ours:
-            sequences.put_back(signature)
-
-
-@dataclass
-class Sequences:
-    """Where the sequences of a database stood before a test: PostgreSQL does not roll them back.
-
-    A signature, as `OuterTransaction` returns it, is ``oid=value`` for each sequence.
-
-    Attributes:
-        connection: The connection of rolled-back tests, outside a transaction of its own.
-    """
-
-    connection: Outer
-    _signature: bytes | None = field(default=None, init=False)
-    _states: dict[bytes, bytes] = field(default_factory=dict, init=False)
-
-    @property
-    def before(self) -> Mapping[str, str]:
-        """The last values by the sequences' ids; ``-`` of those that were not used yet."""
-        entries = (self._signature or b"").decode().split()
-        return dict(entry.split("=", 1) for entry in entries)
-
-    def remember(self, signature: bytes) -> None:
-        """Read the states anew if the signature says that they have changed."""
-        if signature != self._signature:
-            self._states = self._read()
-            self._signature = signature
-
-    def put_back(self, signature: bytes) -> None:
-        """Set those sequences back of which the signature says that a test has used them."""
-        if signature == self._signature:
-            return
-        moved = set(signature.split()) - set((self._signature or b"").split())
-        oids = [entry.partition(b"=")[0] for entry in moved]
-        statements = [_SET % (oid, self._states[oid]) for oid in oids if oid in self._states]
-        if statements:
-            self.connection.send(b"; ".join(statements))
-
-    def _read(self) -> dict[bytes, bytes]:
-        """Return the arguments of ``setval`` that bring each sequence back, by its oid."""
-        names = self.connection.fetch(_NAMES)
-        queries = [
-            sql.SQL("SELECT {}::text, last_value || ', ' || is_called FROM {}").format(
-                oid, sql.Identifier(schema, name)
-            )
-            for oid, schema, name in names
-        ]
-        if not queries:
-            return {}
-        found = self.connection.fetch(sql.SQL(" UNION ALL ").join(queries))
-        return {oid.encode(): arguments.encode() for oid, arguments in found}
+        else:
+            sequences.put_back(answer)
 
 
 def _is_lost(outer: Outer) -> bool:

@@ -33,14 +33,18 @@ class OuterTransaction2(connection):
     was_aborted = False
     skips_rollback = False
 
-    def begin_test(self) -> bytes:
-        """Open the outer transaction; return a signature of where the sequences stand."""
-        signature = self._value(rollback_connection.SAVEPOINTS)
+    def begin_test(self, query: bytes) -> bytes:
+        """Open the outer transaction; return the only value of a query in it."""
+        answer = self._value(rollback_connection.SAVEPOINTS + query)
         self._in_test, self.was_aborted, self.skips_rollback = True, False, False
-        return signature
+        return answer
 
-    def end_test(self) -> bytes | None:
-        """Roll the outer transaction back; return a signature of where the sequences stand.
+    def end_test(self, statement: bytes, query: bytes) -> bytes | None:
+        """Roll the outer transaction back; return the only value of a query afterwards.
+
+        Args:
+            statement: It is sent at the end of the transaction; empty for none.
+            query: It is sent when that has ended.
 
         Returns:
             None where the server has ended the connection, as it does when it crashes.
@@ -56,10 +60,12 @@ class OuterTransaction2(connection):
                 return None
             super().rollback()
             rollback_connection.refuse_ended()
+        if statement:
+            self._run(statement)
         super().rollback()
-        signature = self._value(rollback_connection.SETTLE)
+        answer = self._value(rollback_connection.SETTLE + query)
         super().rollback()
-        return signature
+        return answer
 
     def commit(self) -> None:
         """Commit; inside a test, end the savepoint that stands for the transaction."""
