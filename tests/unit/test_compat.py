@@ -50,6 +50,7 @@ from pytest_berth.compat import (
     sqlalchemy_private,
     testcontainers_private,
 )
+from pytest_berth.isolation import fixture_layers
 from pytest_berth.services.kafka.kafka_python import KafkaConsumer, KafkaProducer
 
 
@@ -284,6 +285,18 @@ def test_kafka_python() -> None:
 def test_pika() -> None:
     assert "self._impl = " in inspect.getsource(BlockingConnection.__init__)
     assert "self.server_properties = " in inspect.getsource(pika.connection.Connection)
+
+
+def test_the_fixture_of_pytest_django_that_begins_with_each_test_is_known_to_write_nothing(
+    request: pytest.FixtureRequest,
+) -> None:
+    pytest.importorskip("pytest_django")
+    info: Any = pytest_private.fixture_info(request.node)
+    (autouse,) = info.name2fixturedefs["_django_setup_unittest"]
+    assert autouse.scope == "class"
+    assert fixture_layers.is_inert(autouse)
+    made_by = importlib.import_module("pytest_django.fixtures").django_db_setup.__module__
+    assert not fixture_layers.is_inert(SimpleNamespace(func=SimpleNamespace(__module__=made_by)))
 
 
 def test_django_and_testcontainers() -> None:

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 B = TypeVar("B")
 _SESSION = 1
+# The module of fixtures that write nothing; those that make databases are in another one.
+_INERT = "pytest_django.plugin"
 
 
 @dataclass(frozen=True)
@@ -272,9 +274,17 @@ class Unwinding:
                 raise
 
     def _concerns(self, fixturedef: Any, request: pytest.FixtureRequest) -> bool:
-        if fixturedef.func.__module__.startswith("pytest_berth."):
+        if fixturedef.func.__module__.startswith("pytest_berth.") or is_inert(fixturedef):
             return False
         return self.may_write(pytest_private.item_of(request))
+
+
+def is_inert(fixturedef: Any) -> bool:
+    """Tell whether a fixture of another plugin is known to write nothing.
+
+    One of pytest-django's begins and ends with each test that is in no class.
+    """
+    return bool(fixturedef.func.__module__ == _INERT)
 
 
 class CapturedLayers(Layers["Mapping[Any, Any]"]):

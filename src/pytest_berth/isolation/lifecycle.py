@@ -21,7 +21,7 @@ from pytest_berth.config.options import mask
 from pytest_berth.debug_log import debug
 from pytest_berth.errors import NotRestoredError
 from pytest_berth.isolation import start_recording
-from pytest_berth.isolation.fixture_layers import CapturedLayers, Unwinding
+from pytest_berth.isolation.fixture_layers import CapturedLayers, Unwinding, is_inert
 from pytest_berth.run.lost_servers import LostError, on_living_server, raise_if_lost
 from pytest_berth.run.plugin_state import PLUGIN_STATE
 
@@ -238,7 +238,7 @@ class BetweenTests:
             debugger.show(opened.berth, opened.server, opened.namespace)
 
     def _expect_changes(self, fixturedef: Any) -> None:
-        if fixturedef.scope != "function":
+        if fixturedef.scope != "function" and not is_inert(fixturedef):
             self._opened.namespace.expect_changes()
 
 

@@ -58,13 +58,18 @@ _OTHERS = f"""
 UNION ALL SELECT 'database', datname, '' FROM pg_catalog.pg_database WHERE datname !~ '^berth_'
 UNION ALL SELECT 'slot', slot_name, '' FROM pg_catalog.pg_replication_slots WHERE NOT temporary
 UNION ALL SELECT 'origin', roname, '' FROM pg_catalog.pg_replication_origin
-UNION ALL SELECT 'setting', name, setting FROM pg_catalog.pg_file_settings
-WHERE sourcefile LIKE '%/postgresql.auto.conf'
 UNION ALL SELECT 'connection limit of', datname, datconnlimit::text FROM pg_catalog.pg_database
 WHERE oid < {_FIRST_NORMAL}
 UNION ALL SELECT 'rights to', datname, coalesce(datacl::text, '') FROM pg_catalog.pg_database
 WHERE oid < {_FIRST_NORMAL}
 """
+# What ALTER SYSTEM has set. That takes longer to read than all else, so each test only looks
+# whether the file of these settings has changed.
+_SETTINGS = """
+SELECT 'setting', name, setting FROM pg_catalog.pg_file_settings
+WHERE sourcefile LIKE '%/postgresql.auto.conf'
+"""
+_FILE = "SELECT 'file', '', pg_catalog.pg_read_file('postgresql.auto.conf')"
 # What changes without a transaction.
 _SIGN = """
 SELECT pg_catalog.pg_read_file('postgresql.auto.conf'),
@@ -89,6 +94,9 @@ class ServerObjects:
     note: Callable[[str], None] = field(repr=False)
     _connection: psycopg.Connection[Any] | None = field(default=None, init=False, repr=False)
     _known: State | None = field(default=None, init=False, repr=False)
+    # What ALTER SYSTEM had set, and the file that says so.
+    _settings: dict[str, str] = field(default_factory=dict, init=False, repr=False)
+    _file: dict[str, str] | None = field(default=None, init=False, repr=False)
     _sign: object = field(default=None, init=False, repr=False)
 
     def expect_changes(self) -> None:
@@ -98,8 +106,7 @@ class ServerObjects:
     def remember(self) -> None:
         """Remember what there is before a test, unless that is known."""
         if self.watched and self._known is None:
-            self._known = self._read()
-            self._sign = self._cheap()
+            self._note_as_it_is()
 
     def put_back(self, who: str, *, wrote: bool) -> None:
         """Put back what a test has changed.
@@ -111,11 +118,13 @@ class ServerObjects:
         known = self._known
         if known is None or not (wrote or self._cheap() != self._sign):
             return
-        left: list[str] = []
-        if self._read() != known:
-            left = self._undo(known)
-            self._known = self._read()
-        self._sign = self._cheap()
+        now = self._read()
+        if now == known:
+            if not wrote:
+                self._sign = self._cheap()
+            return
+        left = self._undo(known, now)
+        self._note_as_it_is()
         if left:
             self.note(
                 f"postgres: {who} has left on the server what could not be taken back"
@@ -146,17 +155,26 @@ class ServerObjects:
     def _cheap(self) -> object:
         return self._rows(_SIGN)
 
+    def _note_as_it_is(self) -> None:
+        """Take what there is for what later tests are to find."""
+        known = self._read()
+        if known["file"] != self._file:
+            self._settings, self._file = self._file_settings(), known["file"]
+        self._known, self._sign = known, self._cheap()
+
+    def _file_settings(self) -> dict[str, str]:
+        return {name: value for _, name, value in self._rows(_SETTINGS)}
+
     def _read(self) -> State:
         found: State = {}
-        for kind, name, text in self._rows(query(self._open().info.server_version)):
+        for kind, name, text in self._rows(_query(self._open().info.server_version, _FILE)):
             # Several rows may say the same of other objects than those that can be removed.
             found.setdefault(kind, {})[name if kind in _NAMED else text] = text
         return found
 
-    def _undo(self, known: State) -> list[str]:
+    def _undo(self, known: State, now: State) -> list[str]:
         """Put everything back; return what could not be."""
         left: list[str] = []
-        now = self._read()
         # First, as roles are only dropped without rights.
         self._set_databases_back(known)
         for kind, remove in _REMOVE.items():
@@ -168,7 +186,8 @@ class ServerObjects:
                     remove(self._open(), name)
                 except (psycopg.Error, TimeoutError) as error:
                     left.append(f"{kind} {name}: {str(error).splitlines()[0]}")
-        self._set_back(now.get("setting", {}), known.get("setting", {}))
+        if now["file"] != known["file"]:
+            self._set_back(self._file_settings(), self._settings)
         with self._open().transaction():
             for catalog, (kind, _, where) in _catalogs(self._open().info.server_version):
                 _put_rows_back(self._open(), catalog, where, list(known.get(kind, {}).values()))
@@ -193,11 +212,15 @@ class ServerObjects:
 
 def query(version: int) -> str:
     """Return the query for kind, name and text of each thing on a server of a version."""
+    return _query(version, _SETTINGS)
+
+
+def _query(version: int, settings: str) -> str:
     parts = [
         f"SELECT '{kind}', ({name})::text, c::text FROM pg_catalog.{catalog} c WHERE {where}"
         for catalog, (kind, name, where) in _catalogs(version)
     ]
-    return " UNION ALL ".join(parts) + _OTHERS
+    return f"{' UNION ALL '.join(parts)} {_OTHERS} UNION ALL {settings}"
 
 
 def _catalogs(version: int) -> Iterator[tuple[str, tuple[str, str, str]]]:
@@ -292,7 +315,7 @@ _REFERRED_TO = (
 )
 _NAMED = frozenset(
     {
-        *("role", "tablespace", "database", "slot", "origin", "setting"),
+        *("role", "tablespace", "database", "slot", "origin", "setting", "file"),
         *("connection limit of", "rights to"),
     }
 )
