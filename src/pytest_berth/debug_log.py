@@ -10,6 +10,7 @@ from contextlib import suppress  # noqa: TID251
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    import logging
     from types import TracebackType
 
 
@@ -21,11 +22,15 @@ def debug(text: str, *values: object) -> None:
 
 def is_on() -> bool:
     """Tell whether anybody may see the lines."""
-    logging = sys.modules.get("logging")
-    return logging is not None and bool(logging.getLogger(NAME).isEnabledFor(logging.DEBUG))
+    if not _found and "logging" in sys.modules:
+        _found.append(sys.modules["logging"].getLogger(NAME))
+    return bool(_found) and _found[0].isEnabledFor(_DEBUG)
 
 
 NAME = "pytest_berth"
+_DEBUG = 10  # logging.DEBUG
+# The logger: to look it up takes a lock, and each test asks several times.
+_found: list[logging.Logger] = []
 
 
 class ignoring(suppress):  # noqa: N801 - named as `contextlib.suppress` is
