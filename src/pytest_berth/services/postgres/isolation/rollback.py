@@ -54,6 +54,7 @@ class Rollback:
     running: Outer | None = field(default=None, init=False, repr=False)
     is_shared: bool = field(default=False, init=False)
     _engine: Engine | None = field(default=None, init=False, repr=False)
+    _used: Outer | None = field(default=None, init=False, repr=False)
     _sequences: Sequences | None = field(default=None, init=False, repr=False)
 
     @property
@@ -120,7 +121,7 @@ class Rollback:
         """Close the connection; the next test opens another one."""
         if self._engine:
             self._engine.dispose()
-        self._engine = self._sequences = None
+        self._engine = self._used = self._sequences = None
 
     def _open(self) -> Engine:
         if self._engine is None:
@@ -137,8 +138,8 @@ class Rollback:
                 engine.dispose()
                 outer = _outer_transaction(engine)
         # SQLAlchemy, too, replaces a connection that it saw being lost.
-        if self._sequences is None or self._sequences.connection is not outer:
-            self._sequences = Sequences(outer, self.ours)
+        if self._sequences is None or self._used is not outer:
+            self._used, self._sequences = outer, Sequences(outer, self.ours)
         return outer, self._sequences
 
     def _last_used(self) -> Outer | None:
@@ -146,8 +147,7 @@ class Rollback:
 
         Then it is that of the engine, too: SQLAlchemy closes what it replaces.
         """
-        outer = self._sequences.connection if self._sequences else None
-        return None if outer is None or _is_lost(outer) else outer
+        return None if self._used is None or _is_lost(self._used) else self._used
 
     def _call_before_end(self, outer: Outer) -> None:
         work, self.before_end = self.before_end, None

@@ -10,14 +10,12 @@ set back in the same message.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Protocol
 
 from psycopg import sql
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
-
-    from pytest_berth.services.postgres.isolation.rollback import Outer
 
 # Of transactions that began after the last one that has ended, a snapshot does not tell: of these
 # here is their number.
@@ -45,6 +43,16 @@ _SET = b"pg_catalog.setval(%b::regclass, %b)"
 _MOST = 20
 
 
+class Connection(Protocol):
+    """The connection of rolled-back tests, in a transaction of a test or between two."""
+
+    def fetch(self, query: str | sql.Composed) -> list[tuple[Any, ...]]:
+        """Return the rows of a query."""
+
+    def send(self, statements: bytes) -> object:
+        """Send statements between two tests, and commit them."""
+
+
 @dataclass
 class Sequences:
     """Where the sequences of a database stand, for tests that are rolled back one after the other.
@@ -54,7 +62,7 @@ class Sequences:
         ours: Whether they are set back; otherwise reports of failed tests tell what has moved.
     """
 
-    connection: Outer
+    connection: Connection
     ours: bool
     # The ids of all sequences and their last values, as PostgreSQL writes arrays.
     _values: tuple[bytes, bytes] | None = field(default=None, init=False)
