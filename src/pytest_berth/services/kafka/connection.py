@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 _CLIENT = "berth"
 _CONNECTED_WITHIN = 5.0
 _ANSWERED_WITHIN = 20.0
-_LARGEST = 1 << 28
+_LARGEST, _MOST_AT_ONCE = 1 << 28, 1 << 20
 
 
 class ForeignBrokerError(NotOursError):
@@ -51,6 +51,7 @@ class Connection:
         self.address = (host, port)
         self._lock = threading.Lock()
         self._number = 0
+        self._received = bytearray()
         self._socket = socket.create_connection(self.address, within)
         try:
             self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -67,6 +68,8 @@ class Connection:
     @property
     def has_input(self) -> bool:
         """Whether there is something to read now, be it the connection's end."""
+        if self._received:
+            return True
         with selectors.DefaultSelector() as selector:
             selector.register(self._socket, selectors.EVENT_READ)
             return bool(selector.select(0))
@@ -122,15 +125,16 @@ class Connection:
         return self._receive(size, deadline)
 
     def _receive(self, size: int, deadline: float) -> bytes:
-        received = bytearray()
-        while len(received) < size:
+        while len(self._received) < size:
             # The socket's own clock is the system's, which no test can freeze.
             self._socket.settimeout(max(0.001, deadline - now()))
-            part = self._socket.recv(min(size - len(received), 1 << 20))
+            part = self._socket.recv(_MOST_AT_ONCE)
             if not part:
                 raise ConnectionError("the broker closed the connection")
-            received += part
-        return bytes(received)
+            self._received += part
+        found = bytes(self._received[:size])
+        del self._received[:size]
+        return found
 
     def _decode(self, request: ApiMessage, answer: bytes) -> Any:
         kind = request.header.get_response_class()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from concurrent.futures import CancelledError
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import TYPE_CHECKING
 
 from pytest_berth.services.kafka import (
@@ -18,7 +19,7 @@ from pytest_berth.services.kafka.keyword_arguments import by_name
 from pytest_berth.services.kafka.record import Record, encode, encode_headers
 from pytest_berth.services.kafka.topic_reader import Reader
 from pytest_berth.services.kafka.topics import Mark
-from pytest_berth.waiting import wait_for
+from pytest_berth.waiting import now, wait_for
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -304,19 +305,37 @@ class Probe:
 
         Also, up to where the topic was read, and what it is like.
         """
-        real = self._isolated.topic(topic)
+        real, deadline = self._isolated.topic(topic), now() + timeout
         found: list[Record] = []
 
         def enough() -> bool:
             return self._goes_on() and len(found) >= n
 
         with probe_records.collected(self._isolated.namespace.config, real, found):
-            there = self._wait_for_topic(real, timeout)
-            begin = self._begin(real, there) if there else {}
-            for record in self._reader.read(real, begin, timeout, enough, there) if there else ():
+            there, begin, first = self._begin_to_read(real, timeout)
+            left = max(0.0, deadline - now())
+            later = self._reader.read(real, begin, left, enough, there) if there else ()
+            for record in chain(first, later):
                 if where is None or where(record):
                     found.append(record)
         return found, begin, there
+
+    def _begin_to_read(
+        self, real: str, timeout: float
+    ) -> tuple[Topic | None, Offsets, list[Record]]:
+        """Return a topic, waiting for it; up to where it was read, and what was read."""
+        mark = self._isolated.marks.get(real)
+        position = dict(mark.offsets) if mark else {}
+
+        def is_marked(topic: Topic) -> bool:
+            is_same = mark is not None and mark.id == topic.id
+            return is_same and position.keys() == topic.leaders.keys()
+
+        there, first = self._reader.find_and_read(real, position, timeout, is_marked)
+        if there and is_marked(there):
+            return there, position, first
+        there = there or self._wait_for_topic(real, timeout)
+        return there, self._begin(real, there) if there else {}, []
 
     def _wait_for_topic(self, real: str, timeout: float) -> Topic | None:
         """Wait for a topic that the application's first record will create."""

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_berth.debug_log import ignoring
 from pytest_berth.services.kafka import topics
+from pytest_berth.services.kafka.brokers import metadata_request
 from pytest_berth.services.kafka.connection import require
 from pytest_berth.services.kafka.kafka_python import (
     Fetcher,
@@ -77,6 +78,35 @@ class Reader:
             with ignoring(*topics.NOT_YET, why="it is looked at anew"):
                 return topics.offsets(self.brokers, [found], topics.LATEST)[topic]
         return self._offsets(topic, topics.LATEST)
+
+    def find_and_read(
+        self,
+        topic: str,
+        position: dict[int, int],
+        within: float,
+        fits: Callable[[Topic], bool],
+    ) -> tuple[Topic | None, list[Record]]:
+        """Return a topic, None where there is none that can be read, and its records, at once.
+
+        Args:
+            topic: The topic.
+            position: Where to begin, by partition; moved on.
+            within: Seconds in which a first record may come.
+            fits: Tells whether the topic is that which the offsets are of: else it is not read.
+        """
+        if len(self.brokers.nodes()) > 1 or not position:
+            return self.topic(topic), []
+        waits = max(1, min(_WAITS_MS, int(within * 1000)))
+        described, answer = self.brokers.ask_together(
+            [
+                metadata_request([topic]),
+                _request(topic, position, list(position), waits, self.most),
+            ]
+        )
+        found = topics.described(described).get(topic)
+        if found is None or not found.is_led:
+            return None, []
+        return found, self._taken(topic, position, answer)[0] if fits(found) else []
 
     def read(
         self,
@@ -226,15 +256,29 @@ class Reader:
             # What is there already has come after the first wait.
             waits = 0 if records or not within else max(1, min(longest, int(within * 1000)))
             answer = self.brokers.ask(_request(topic, position, parts, waits, self.most), node)
-            for response in answer.responses:
-                for partition in response.partitions:
-                    if errors.for_code(partition.error_code) in topics.NOT_YET:
-                        refused |= {partition.partition_index}
-                    else:
-                        records += self._unpack(topic, position, partition)
-                    if ends is not None and partition.high_watermark >= 0:
-                        ends.setdefault(partition.partition_index, partition.high_watermark)
+            some, not_yet = self._taken(topic, position, answer, ends)
+            records += some
+            refused |= not_yet
         return records, not refused
+
+    def _taken(
+        self,
+        topic: str,
+        position: dict[int, int],
+        answer: Any,
+        ends: dict[int, int] | None = None,
+    ) -> tuple[list[Record], set[int]]:
+        """Return the records of an answer, and the partitions that the broker has not yet."""
+        records, refused = list[Record](), set[int]()
+        for response in answer.responses:
+            for partition in response.partitions:
+                if errors.for_code(partition.error_code) in topics.NOT_YET:
+                    refused.add(partition.partition_index)
+                else:
+                    records += self._unpack(topic, position, partition)
+                if ends is not None and partition.high_watermark >= 0:
+                    ends.setdefault(partition.partition_index, partition.high_watermark)
+        return records, refused
 
     def _unpack(self, topic: str, position: dict[int, int], found: Any) -> list[Record]:
         part = found.partition_index
