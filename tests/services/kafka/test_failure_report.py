@@ -37,6 +37,15 @@ def test_what_a_test_did_to_a_broker(
         import os
         import signal
         import pytest
+        from pytest_berth import wait_for
+        from pytest_berth.services.kafka import topics
+
+        @pytest.fixture
+        def seen(_kafka_isolation):
+            brokers = _kafka_isolation.clients.brokers  # which see last what was done last
+            return lambda _: wait_for(
+                lambda: len(topics.find(brokers, ["orders"])["orders"].leaders) == 3
+            )
 
         @pytest.hookimpl(tryfirst=True)
         def pytest_runtest_teardown(item):
@@ -58,7 +67,7 @@ def test_what_a_test_did_to_a_broker(
         def test_nothing(kafka_probe):
             assert False, "on purpose"
 
-        def test_records(kafka_probe, kafka_admin, kafka_consumer):
+        def test_records(kafka_probe, kafka_admin, kafka_consumer, seen):
             kafka_probe.publish("orders", {"id": 1, "password": "hunter2"}, key="one",
                                 headers={"trace": "t1", "authorization": "hunter2"})
             kafka_consumer.subscribe(["orders"])
@@ -71,7 +80,7 @@ def test_what_a_test_did_to_a_broker(
             own = kafka_probe.topic("own", partitions=2)
             kafka_admin.delete_topics(["payments"])
             kafka_admin.create_topics({"later": {"num_partitions": 1, "replication_factor": 1}})
-            kafka_admin.create_partitions({"orders": 3})
+            seen(kafka_admin.create_partitions({"orders": 3}))
             assert False, "on purpose"
 
         def test_left(kafka_probe, kafka_bootstrap, request):
