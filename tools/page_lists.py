@@ -16,7 +16,7 @@ ORDER = {
     " messages-settings messages-servers messages-schema messages-isolation messages-command"
     " messages-documents messages-redis messages-kafka messages-wiremock",
     "explanation": "isolation truncation sources kept-servers safety speed beside-the-others"
-    " benchmarks architecture runs clean-slate",
+    " benchmarks benchmarks-at-scale architecture runs clean-slate",
 }
 """The parts, and the order of their pages; those that are not named come last."""
 
