@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import inspect
+import subprocess
 import sys
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
@@ -104,3 +105,15 @@ def test_a_service_names_its_packages_and_the_extra(
     missing = service.missing_package()
     assert missing.what == f"{service.name} needs the package {package!r}, which is not installed."
     assert missing.remedy == f'pip install "pytest-berth[{service.extra}]"'
+
+
+def test_what_every_run_with_a_server_imports_needs_no_driver() -> None:
+    drivers = ("aiokafka", "aiomysql", "asyncpg", "confluent_kafka", "kafka", "pika", "psycopg")
+    drivers += ("psycopg2", "pymongo", "pymysql", "redis", "sqlalchemy")
+    code = f"""if True:
+        import sys
+        sys.modules |= dict.fromkeys({drivers})
+        import pytest_berth.isolation.foreign_connections
+        import pytest_berth.run.prestart, pytest_berth.run.server_manager
+    """
+    subprocess.run([sys.executable, "-c", code], check=True)

@@ -1,15 +1,10 @@
-"""redis-py's private names."""
+"""redis-py's private names, without an import of it: runs that need no Redis know of them, too."""
 
 from __future__ import annotations
 
 from typing import Any
 
-import redis
-
 from pytest_berth.compat import asyncio_private
-
-# Before redis-py 5.3, the name of a command is asked for, for nothing.
-_NEEDS_NAME = redis.VERSION < (5, 3)
 
 
 def idle(pool: Any) -> list[Any]:
@@ -28,7 +23,10 @@ def in_use(pool: Any) -> list[Any]:
 
 def take(pool: Any) -> Any:
     """Take a connection, which may be new, out of a pool."""
-    if _NEEDS_NAME:
+    import redis
+
+    # Before redis-py 5.3, the name of a command is asked for, for nothing.
+    if redis.VERSION < (5, 3):
         return pool.get_connection("_")
     return pool.get_connection()
 
