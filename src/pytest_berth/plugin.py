@@ -123,7 +123,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 def pytest_report_header(config: pytest.Config) -> list[str]:
     """Show the settings and where they come from."""
-    if not config.stash[_IS_ACTIVE] and config.get_verbosity() < 2:
+    if not config.stash[_IS_ACTIVE] and config.get_verbosity() < 3:
         return [manifest.NOTHING_SET]
     from pytest_berth import activation
     from pytest_berth.reporting.header import header

@@ -52,9 +52,11 @@ def test_nothing_deprecated_of_pytest_is_asked_for_the_settings(unit: Project) -
     unit.run(PYTHONWARNINGS="error:config.inicfg", forked=False).assert_outcomes(passed=1)
 
 
-def test_with_vv_every_value_and_its_origin_are_shown(unit: Project) -> None:
+def test_with_vvv_every_value_and_its_origin_are_shown(unit: Project) -> None:
     unit.ini("berth_pg_lock_timeout = 7", "berth_keep = 90s")
-    result = unit.run("-vv")
+    given = ["  berth_keep = 90s (pytest.ini)", "  berth_pg_lock_timeout = 7 (pytest.ini)"]
+    unit.run("-vv").stdout.fnmatch_lines(["berth:", *given], consecutive=True)
+    result = unit.run("-vvv")
     result.stdout.fnmatch_lines(
         [
             "berth:",
