@@ -93,6 +93,14 @@ class HeldLock:
             self._descriptor = _open(path)
             _take(self._descriptor, path, None)
 
+    def release(self) -> None:
+        """Let it go; where a test has forked a process meanwhile, it stays held as long as that."""
+        if sys.platform == "win32":
+            self._lock.release()
+        elif self._descriptor is not None:
+            os.close(self._descriptor)
+            self._descriptor = None
+
     def __del__(self) -> None:
         """Let it go, unless a process that a test has forked does so: there, it stays held."""
         if self._descriptor is not None:

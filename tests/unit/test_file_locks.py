@@ -48,6 +48,13 @@ def test_a_lock_that_is_held_too_long_is_told_with_its_holder(tmp_path: Path) ->
         pass
 
 
+def test_a_held_lock_can_be_let_go_before(tmp_path: Path) -> None:
+    held = HeldLock(tmp_path / "a.lock")
+    held.release()
+    HeldLock(tmp_path / "a.lock").release()
+    held.release()
+
+
 def test_a_process_that_a_test_forks_does_not_hold_a_lock(tmp_path: Path) -> None:
     told, tell = os.pipe()
     with locked(tmp_path / "a.lock"):
