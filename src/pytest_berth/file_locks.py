@@ -98,13 +98,13 @@ class HeldLock:
         if sys.platform == "win32":
             self._lock.release()
         elif self._descriptor is not None:
-            os.close(self._descriptor)
+            _REAL.close(self._descriptor)
             self._descriptor = None
 
     def __del__(self) -> None:
         """Let it go, unless a process that a test has forked does so: there, it stays held."""
         if self._descriptor is not None:
-            os.close(self._descriptor)
+            _REAL.close(self._descriptor)
 
 
 class SharedNumber:

@@ -74,6 +74,42 @@ def test_sequences_stand_where_they_stood_before_each_test_whoever_moved_them_in
     served.run().assert_outcomes(passed=10)
 
 
+def test_a_sequence_that_a_fixture_sets_before_its_first_use_stays_so_as_long_as_the_fixture(
+    served: Project,
+) -> None:
+    served.ini("berth_pg_schema = schema.sql")
+    (served.root / "schema.sql").write_text(SCHEMA)
+    served.write(
+        test_it="""
+        import psycopg
+        import pytest
+        from sqlalchemy import text
+
+        pytestmark = pytest.mark.berth_pg(isolation="rollback")
+        NEXT = text("SELECT nextval('sale_id_seq')")
+
+        def test_before(pg_session):
+            assert pg_session.scalar(NEXT) == 1
+
+        class TestSet:
+            @pytest.fixture(scope="class", autouse=True)
+            def set_it(self, pg_dsn):
+                with psycopg.connect(pg_dsn, autocommit=True) as connection:
+                    connection.execute("SELECT setval('sale_id_seq', 500, false)")
+
+            def test_0(self, pg_session): pass
+            def test_1(self, pg_session):
+                assert pg_session.scalar(NEXT) == 500
+            def test_2(self, pg_session):
+                assert pg_session.scalar(NEXT) == 500
+
+        def test_after(pg_session):
+            assert pg_session.scalar(NEXT) == 1
+        """
+    )
+    served.run("-p", "no:randomly").assert_outcomes(passed=5)
+
+
 def test_what_a_session_has_not_committed_is_gone_for_those_who_look_after_its_end(
     served: Project,
 ) -> None:

@@ -22,6 +22,7 @@ TESTS = """
     import gc, weakref
     import pytest
     import conftest
+    from pytest_berth.run.startup_objects import all_objects
 
     def test_pytest_is_left_out_and_the_suite_is_not():
         assert gc.get_freeze_count() > 1000
@@ -30,6 +31,11 @@ TESTS = """
         del conftest.node
         gc.collect()
         assert ended() is None
+
+    def test_searches_find_them_nevertheless():
+        assert not any(each is pytest for each in gc.get_objects())
+        assert any(each is pytest for each in all_objects())
+        gc.freeze()
 
     def test_a_run_within_a_test_leaves_out_nothing_more(tmp_path):
         before = gc.get_freeze_count()
@@ -53,7 +59,7 @@ def test_pytests_own_objects_are_left_out(project: Project) -> None:
     project.conftest(CONFTEST)
     project.write(test_one=TESTS)
     result = project.run("-oberth_hints=no", forked=False, **OUTSIDE)
-    result.assert_outcomes(passed=2)
+    result.assert_outcomes(passed=3)
 
 
 def test_workers_leave_out_theirs(project: Project) -> None:

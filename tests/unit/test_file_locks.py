@@ -35,6 +35,9 @@ def test_a_lock_is_let_go_where_a_test_replaces_what_opens_and_closes_files(
             pass
     with locked(tmp_path / "a.lock", blocking=False):
         pass
+    HeldLock(tmp_path / "a.lock").release()
+    HeldLock(tmp_path / "a.lock")  # let go as nobody has it
+    HeldLock(tmp_path / "a.lock").release()
 
 
 def test_a_lock_that_is_held_too_long_is_told_with_its_holder(tmp_path: Path) -> None:

@@ -161,17 +161,18 @@ class Prestart:
         self.berth.on_waiting()
 
     def _start(self, service: Service, item: pytest.Item) -> None:
-        if not service.missing_package():
-            launching = self._launching[service.name]
+        launching = self._launching[service.name]
+        try:
+            if service.missing_package():
+                return
             self._manager.call_at_launch(service, launching.set)
-            try:
-                server = self._manager.prestart(service)
-            finally:
-                launching.set()
-            # Python tells of a deadlock where two threads import one package from different ends,
-            # and one of them is left without it.
-            self._imported[service.name].wait()
-            service.backend.prebuild(server, item)
+            server = self._manager.prestart(service)
+        finally:
+            launching.set()
+        # Python tells of a deadlock where two threads import one package from different ends, and
+        # one of them is left without it.
+        self._imported[service.name].wait()
+        service.backend.prebuild(server, item)
 
     def _load(self, service: Service, items: Sequence[pytest.Item], *, starts: bool) -> None:
         if starts:

@@ -5,6 +5,9 @@ errors in finalizers, and three times as the interpreter ends. Half of the objec
 of pytest, of its plugins and of Python, and none of them ever becomes garbage: left out, they save
 a run with one test a tenth of a second.
 
+They are found no more by `gc.get_objects`, so `all_objects` takes them in again first: a plugin of
+the suite's own may have made a pool of connections as it was imported.
+
 Where pytest is called by another program, the objects are that program's, and stay as they are.
 """
 
@@ -13,6 +16,7 @@ from __future__ import annotations
 import gc
 import os
 import sys
+from typing import Any
 
 _PROGRAMS = {"pytest", "py.test", "pytest.exe", "py.test.exe"}
 
@@ -21,6 +25,13 @@ def leave_out() -> None:
     """Leave all present objects out of later collections, if they are pytest's own."""
     if hasattr(gc, "freeze") and not gc.get_freeze_count() and _is_pytests_process():
         gc.freeze()
+
+
+def all_objects() -> list[Any]:
+    """Return all objects that the garbage collector knows, also those that were left out."""
+    if hasattr(gc, "freeze") and gc.get_freeze_count():
+        gc.unfreeze()
+    return gc.get_objects()
 
 
 def _is_pytests_process() -> bool:

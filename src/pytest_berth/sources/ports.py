@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pytest_berth.debug_log import ignoring
-from pytest_berth.errors import StartError
+from pytest_berth.errors import RunEndedError, StartError
 from pytest_berth.file_locks import HeldLock, LockHeldError
 
 if TYPE_CHECKING:
@@ -149,8 +149,8 @@ def describe(process: psutil.Process, port: int) -> str:
 def _lock(port: int) -> HeldLock | None:
     try:
         return HeldLock(_directory() / str(port))
-    except LockHeldError:
-        return None
+    except (LockHeldError, RunEndedError):
+        return None  # somebody has it, or has removed the file at this moment
 
 
 def _directory() -> Path:

@@ -456,6 +456,33 @@ def test_what_fixtures_do_between_tests_is_known_to_the_next_and_a_test_asks_lit
     project.run("-p", "no:randomly").assert_outcomes(passed=9)
 
 
+def test_a_topic_made_ahead_is_not_given_where_a_fixture_of_the_test_has_deleted_it(
+    project: Project, require_service: Callable[[Service, str], None]
+) -> None:
+    require_service(KAFKA, "local")
+    project.ini("berth_kafka_source = local")
+    project.write(
+        test_it="""
+        import pytest
+
+        @pytest.fixture
+        def no_topics(kafka_admin):
+            kafka_admin.delete_topics(
+                [name for name in kafka_admin.list_topics() if "-test_" in name]
+            )
+
+        @pytest.mark.parametrize("number", range(2))
+        def test_as_usual(kafka_topic, kafka_admin, number):
+            assert kafka_topic in kafka_admin.list_topics()
+
+        @pytest.mark.parametrize("number", range(2))
+        def test_cleaned(no_topics, kafka_topic, kafka_admin, number):
+            assert kafka_topic in kafka_admin.list_topics()
+        """
+    )
+    project.run("-p", "no:randomly").assert_outcomes(passed=4)
+
+
 def test_topics_made_ahead_are_as_new_or_not_given(
     project: Project, require_service: Callable[[Service, str], None]
 ) -> None:

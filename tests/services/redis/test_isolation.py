@@ -8,7 +8,7 @@ import pytest
 import redis
 
 from pytest_berth.services.redis import clients, restore
-from pytest_berth.services.redis.restore import Baseline
+from pytest_berth.services.redis.restore import Baseline, Value
 from pytest_berth.services.redis.worker_databases import WorkerDatabases
 
 if TYPE_CHECKING:
@@ -126,6 +126,18 @@ def test_keys_are_put_back_where_scripts_are_refused_too(
     assert not databases.has_scripts()
     with pytest.raises(redis.ResponseError, match=r"(?i)eval"):
         databases.run(0, Baseline(values).refill(0, scripts=True))
+
+
+@pytest.mark.parametrize("scripts", [True, False])
+def test_keys_that_a_server_does_not_take_are_told(
+    yard: Yard, connect: Callable[..., redis.Redis], scripts: bool
+) -> None:
+    """The server empties the number, and answers to the key within the answer to EXEC."""
+    server = yard.start("local")
+    databases = WorkerDatabases(server, 0, range(1), connect(server))
+    damaged = Baseline({(0, b"seed"): Value(b"no dump", 0)})
+    with pytest.raises(redis.ResponseError, match="payload"):
+        databases.run(0, damaged.refill(0, scripts=scripts))
 
 
 def test_what_a_module_s_fixture_deletes_at_its_end_stays_deleted(local: Project) -> None:

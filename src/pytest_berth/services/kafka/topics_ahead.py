@@ -63,7 +63,9 @@ class TopicsAhead:
         asking = (
             each
             for each in later
-            if _FIXTURE in getattr(each, "fixturenames", ()) and not has_own_server(each, KAFKA)
+            if _FIXTURE in getattr(each, "fixturenames", ())
+            and each.nodeid not in self.topics
+            and not has_own_server(each, KAFKA)
         )
         at_once, self._at_once = self._at_once, min(2 * self._at_once, _MOST)
         return [item, *islice(asking, at_once - 1)]

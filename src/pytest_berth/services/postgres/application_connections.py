@@ -6,7 +6,6 @@ go on with its connection; the server could only end the connection.
 
 from __future__ import annotations
 
-import gc
 import logging
 import sys
 from contextlib import contextmanager
@@ -23,6 +22,7 @@ from pytest_berth.compat import (
     sqlalchemy_private,
 )
 from pytest_berth.debug_log import ignoring
+from pytest_berth.run.startup_objects import all_objects
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
@@ -262,7 +262,7 @@ def check_pools(database: str) -> None:
     pools = sys.modules.get("psycopg_pool")
     if pools is None:
         return
-    for found in gc.get_objects():
+    for found in all_objects():
         if issubclass(type(found), pools.ConnectionPool) and _leads_to(found, database):
             with ignoring(pools.PoolClosed, why="a closed pool needs no check"):
                 found.check()
@@ -312,7 +312,7 @@ def _async_connections() -> Iterator[Any]:
 
 
 def _objects(kinds: tuple[type, ...]) -> Iterator[Any]:
-    for found in gc.get_objects():
+    for found in all_objects():
         # Not isinstance(), which may wake a lazy object.
         if issubclass(type(found), kinds):
             yield found

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 from contextlib import contextmanager
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -15,6 +14,7 @@ from redis.retry import Retry
 
 from pytest_berth.compat import redis_private
 from pytest_berth.debug_log import ignoring
+from pytest_berth.run.startup_objects import all_objects
 from pytest_berth.services.redis import urls
 from pytest_berth.services.redis.options import TOKEN
 
@@ -185,7 +185,7 @@ def drop_idle(server: Server) -> None:
     redis-py looks whether a connection was closed before it uses it. For asyncio, the loop would
     have had to run meanwhile, and the first command fails.
     """
-    for found in gc.get_objects():
+    for found in all_objects():
         # By its type: an object may pretend to be of another class, or do something when asked.
         if issubclass(type(found), redis.asyncio.ConnectionPool):
             port = found.connection_kwargs.get("port", urls.USUAL_PORT)

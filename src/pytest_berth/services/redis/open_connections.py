@@ -6,13 +6,13 @@ was taken from a pool and not given back is known to the pools of this process o
 
 from __future__ import annotations
 
-import gc
 from typing import TYPE_CHECKING, Any, cast
 
 import redis
 import redis.asyncio
 
 from pytest_berth.compat import redis_private
+from pytest_berth.run.startup_objects import all_objects
 from pytest_berth.services.redis import clients
 from pytest_berth.waiting import now
 
@@ -93,7 +93,7 @@ def _command(entry: dict[str, Any]) -> str:
 def _not_returned(databases: WorkerDatabases) -> Iterator[Any]:
     """Yield the connections to the server that pools of this process have handed out."""
     kinds = (redis.ConnectionPool, redis.asyncio.ConnectionPool)
-    for found in gc.get_objects():
+    for found in all_objects():
         # By its type: an object may pretend to be of another class, or do something when asked.
         if issubclass(type(found), kinds):
             for connection in redis_private.in_use(found):

@@ -125,7 +125,8 @@ class WorkerDatabases:
             redis.ResponseError: The server refuses one of them.
         """
         *answers, found = clients.ask(self.at(number), commands + _PERSISTENCE)
-        for answer in answers:
+        executed = answers[-1] if isinstance(answers[-1], list) else ()  # what EXEC answers
+        for answer in (*answers, *executed):
             if isinstance(answer, redis.ResponseError):
                 raise answer
         return _changes(found)

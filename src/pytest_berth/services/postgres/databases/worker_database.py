@@ -290,6 +290,8 @@ class IsolatedDatabase:
 
     def expect_changes(self) -> None:
         """Let what is written from now on stay, until the next test has ended."""
+        if self._rollback:
+            self._rollback.forget_sequences()
         if self._truncation:
             self._truncation.layers.expect_changes()
 

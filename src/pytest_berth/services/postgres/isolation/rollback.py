@@ -108,6 +108,10 @@ class Rollback:
         if self.running and not self.is_shared and self.before_end is None:
             self.running.skips_rollback = True
 
+    def forget_sequences(self) -> None:
+        """Read anew how sequences stand: a fixture may set one that was not used yet."""
+        self._sequences = None
+
     def is_cut_off(self) -> bool:
         """Tell whether the server has ended the connection between two tests."""
         if self._engine is None:

@@ -86,7 +86,7 @@ class OuterTransaction(psycopg.Connection[Any]):
                 return None
             make_new(self, self._before_tests)
             error = psycopg.errors.error_from_result(result)
-            if error.sqlstate not in _IS_ENDED:
+            if error.sqlstate and error.sqlstate not in _IS_ENDED:
                 raise error
             refuse_ended()
         self._before_tests.put_back(self)

@@ -60,9 +60,11 @@ class OuterTransaction2(connection):
                 return None
             super().rollback()
             rollback_connection.refuse_ended()
-        if statement:
-            self._run(statement)
-        super().rollback()
+        try:
+            if statement:
+                self._run(statement)
+        finally:
+            super().rollback()
         answer = self._value(rollback_connection.SETTLE + query)
         super().rollback()
         return answer

@@ -54,6 +54,9 @@ def take(server: Server) -> psycopg.Connection[Any] | None:
         debug("%s: berth's connection is opened anew: %s", server.key, error)
         connection.close()
         return None
+    except BaseException:
+        connection.close()
+        raise
     return connection
 
 
