@@ -194,9 +194,13 @@ FUNCTIONS = """
 SESSIONS_ROW = """
     import pytest
     import test_cases
+    from django.test.utils import setup_databases
 
     @pytest.fixture(scope="session")
     def django_db_setup(django_db_setup, django_db_blocker):
+        with django_db_blocker.unblock():
+            # As suites do that were written before.
+            assert not [each for each, *_ in setup_databases(0, False) if each.alias == "default"]
         with django_db_blocker.unblock():
             from shop.models import Product
 
@@ -253,6 +257,11 @@ def test_djangos_classes_need_no_plugin_of_django_and_migrations_can_be_left_out
 
 
 WRONG = {
+    "a variable that settings need": (
+        {"settings": "import os; os.environ['SHOP_DATABASE']"},
+        "DJANGO_SETTINGS_MODULE = settings",
+        ["*the Django project cannot be set up by its settings: settings.", "*KeyError: *SHOP*"],
+    ),
     "no PostgreSQL": (
         {
             "settings": "SECRET_KEY = 'x'; DATABASES = {'default': {'ENGINE': 'django.db.backends."

@@ -180,6 +180,7 @@ def test_exported_variables_that_something_has_changed_are_named(
         "    DATABASE_URL = {pg_dsn}",
         "    OTHER_DRIVER = {pg_dsn}",
         "    DB_HOST = {pg_host}",
+        "    OTHER_HOST = {pg_dsn}",
         "    REDIS_URL = {redis_url}",
     )
     project.conftest("""
@@ -188,6 +189,8 @@ def test_exported_variables_that_something_has_changed_are_named(
         os.environ["DATABASE_URL"] = "postgresql://me:hidden-word@localhost:5432/shop_test"
         os.environ["OTHER_DRIVER"] = os.environ["OTHER_DRIVER"].replace("sql:", "sql+asyncpg:")
         os.environ["DB_HOST"] = "localhost"
+        port = os.environ["OTHER_DRIVER"].rpartition(":")[2]
+        os.environ["OTHER_HOST"] = f"postgresql://me:hidden-word@db.example.com:{port}"
     """)
     project.write(
         test_it="""
@@ -200,5 +203,5 @@ def test_exported_variables_that_something_has_changed_are_named(
 
     result.assert_outcomes(passed=1)
     (hint,) = hints(result)
-    assert hint.startswith("berth_export has set DATABASE_URL, and something has changed it")
+    assert hint.startswith("berth_export has set DATABASE_URL and OTHER_HOST, and something has")
     assert "hidden-word" not in result.stdout.str()

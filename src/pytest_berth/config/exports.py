@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
 import string
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 from pytest_berth.config.options import EXPORT
+from pytest_berth.debug_log import ignoring
 from pytest_berth.errors import SettingsError, nearest
 
 if TYPE_CHECKING:
@@ -98,14 +101,28 @@ def changed(
         environment: What is set by now.
         ports: Those of the run's servers: a URL to one of them may be written otherwise.
     """
-    numbers = [str(port) for port in ports]
+    numbers = [*ports]
     return [
         name
         for name, value in exported.items()
         if (now := environment.get(name)) != value
-        and not any(number in (now or "") for number in numbers)
+        and not _leads_there(now or "", value, numbers)
         and not {now, value} <= _THIS_MACHINE
     ]
+
+
+def _leads_there(text: str, exported: str, ports: Iterable[int]) -> bool:
+    if not any(re.search(rf"\b{port}\b", text) for port in ports):
+        return False
+    now, before = (_host(each) for each in (text, exported))
+    return now is None or before is None or now == before or {now, before} <= _THIS_MACHINE
+
+
+def _host(text: str) -> str | None:
+    """Return the host of a URL; None where the text is none, or names no host."""
+    with ignoring(ValueError, why="no URL has such an address"):
+        return urlsplit(text.removeprefix("jdbc:")).hostname
+    return None
 
 
 def _parse(line: str, origin: str, known: frozenset[str]) -> Export:

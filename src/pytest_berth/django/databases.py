@@ -1,6 +1,6 @@
 """Leads ``DATABASES`` of a Django project to databases of berth's servers.
 
-When Django reads its settings, whoever asks for them, each entry that a service of berth's can
+When Django's connections are first asked for, by whomever, each entry that a service of berth's can
 serve gets the address that this worker's database will have; aliases of one database share it. What
 the entry says beside the address stays. Its schema is what the migrations make, unless the settings
 say otherwise: the first database is the service's own, further ones are like those that
@@ -20,7 +20,7 @@ from pytest_berth.errors import BerthError, SettingsError
 from pytest_berth.schema import run_django
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Collection, Mapping, Sequence
 
     import pytest
 
@@ -110,20 +110,21 @@ class DjangoDatabases:
         """Make schema and further databases known; return what tells each one's address."""
         settings, origin = self._berth.settings, DJANGO.name
         exports: dict[str, Export] = {}
-        names: dict[str, str] = {}
-        for alias, prefix in served.items():
+        names: dict[str, set[str]] = {}
+        for number, (alias, prefix) in enumerate(served.items()):
             line = f"django: {alias}{self._flags}"
-            variable = f"_BERTH_DJANGO_{re.sub(r'[^A-Z0-9]', '_', alias.upper())}"
-            if prefix not in names.values():
+            variable = f"_BERTH_DJANGO_{number}"
+            if prefix not in names:
+                names[prefix] = set()
                 schema = f"berth_{prefix}_schema"
                 if not settings.values[schema].value:
                     settings.amend(schema, (line,), origin)
                 text = f"{{{prefix}_dsn}}"
             else:
-                name = _name(alias, names)
+                name = database_name(alias, names[prefix])
+                names[prefix].add(name)
                 self._declare_further(prefix, name, line)
                 text = f"{{{prefix}_{name}_dsn}}"
-            names[alias] = prefix
             exports[alias] = Export.of(variable, text, origin)
         return exports
 
@@ -154,13 +155,15 @@ def _prefix(entry: Mapping[str, Any]) -> str:
     return SERVICES.get(vendor, "")
 
 
-def _name(alias: str, taken: Mapping[str, str]) -> str:
+def database_name(alias: str, taken: Collection[str]) -> str:
     """Return what berth calls a database: letters and digits only, unlike any other's."""
     plain = re.sub(r"[^a-z0-9]", "", alias.lower())
     name = plain if plain[:1].isalpha() else f"db{plain}"
-    alike = sum(re.sub(r"[^a-z0-9]", "", each.lower()) == plain for each in taken)
-    end = str(alike + 1) if alike else ""
-    return name[: _LONGEST_NAME - len(end)] + end
+    found, number = name[:_LONGEST_NAME], 1
+    while found in taken:
+        number += 1
+        found = name[: _LONGEST_NAME - len(str(number))] + str(number)
+    return found
 
 
 def _depend_on_others(entry: Any, served: Mapping[str, str]) -> None:
@@ -172,6 +175,7 @@ def _depend_on_others(entry: Any, served: Mapping[str, str]) -> None:
 
 def _none_served(databases: Databases, berth: PluginState) -> SettingsError:
     engines = ", ".join(f"{alias}: {entry.get('ENGINE')}" for alias, entry in databases.items())
+    engines = engines or "DATABASES is empty"
     return SettingsError(
         f"{DJANGO.name} is set, but no entry of DATABASES is PostgreSQL.",
         why=f"{engines}; {berth.settings.given(DJANGO)}",

@@ -56,28 +56,23 @@ class DjangoHooks:
     def _let_django_make_others_only(self, session: pytest.Session) -> None:
         """Let Django's own set-up of test databases leave out those that berth makes.
 
-        Runners, pytest-django and fixtures of suites import the function when they need it. Old
-        versions of pytest-django do not ask for what test cases are given beside ``default``.
+        It looks the function up that finds them when it is called, wherever it was imported before.
+        Old versions of pytest-django do not ask for what test cases are given beside ``default``.
         """
         from django.test import utils
 
-        set_up = utils.setup_databases
+        find = utils.get_unique_databases_and_mirrors
         ours = self._databases.aliases
 
-        def of_others(
-            verbosity: int, interactive: bool, *, aliases: Iterable[str] | None = None, **given: Any
-        ) -> Any:
+        def of_others(aliases: Iterable[str] | None = None) -> Any:
             from django.db import connections
 
             asked = connections if aliases is None else aliases
             used = django_tests.aliases_used(getattr(session, "items", ()))
-            others = {*asked, *used} - ours.keys()
-            serialized = given.get("serialized_aliases")
-            given["serialized_aliases"] = others if serialized is None else others & {*serialized}
-            return set_up(verbosity, interactive, aliases=others, **given)
+            return find({*asked, *used} - ours.keys())
 
-        utils.setup_databases = of_others
-        self._databases.at_end(lambda: setattr(utils, "setup_databases", set_up))
+        utils.get_unique_databases_and_mirrors = of_others
+        self._databases.at_end(lambda: setattr(utils, "get_unique_databases_and_mirrors", find))
 
 
 def _forget_cached_rows() -> None:

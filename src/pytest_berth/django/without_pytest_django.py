@@ -51,6 +51,7 @@ def set_up(config: pytest.Config, parser: pytest.Parser, berth: PluginState) -> 
 
     try:
         settings.INSTALLED_APPS  # noqa: B018  imports the module
+        run_django.set_up()
     except ImportError as error:
         raise SettingsError(
             f"the settings of the Django project cannot be imported: {name}.",
@@ -58,7 +59,13 @@ def set_up(config: pytest.Config, parser: pytest.Parser, berth: PluginState) -> 
             f" {config.rootpath} and the directories in it",
             remedy="let the ini file say where modules are: pythonpath = src",
         ) from error
-    run_django.set_up()
+    except Exception as error:  # whatever the project's own code raises
+        raise SettingsError(
+            f"the Django project cannot be set up by its settings: {name}.",
+            why=f"{type(error).__name__}: {error}",
+            remedy="where a variable is missing that leads to the database:"
+            " berth_export = DATABASE_URL = {pg_dsn}",
+        ) from error
 
 
 class TestEnvironment:

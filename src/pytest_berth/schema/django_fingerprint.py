@@ -22,8 +22,6 @@ if TYPE_CHECKING:
 
 _SETTINGS = (
     "INSTALLED_APPS",
-    "MIGRATION_MODULES",
-    "DATABASE_ROUTERS",
     "AUTH_USER_MODEL",
     "DEFAULT_AUTO_FIELD",
     "DEFAULT_TABLESPACE",
@@ -53,8 +51,8 @@ def of(alias: str, *, migrates: bool) -> str | None:
     from django.db import connections
 
     entry = connections.settings.get(alias, {})
-    names = [name for name in _SETTINGS if migrates or name != "MIGRATION_MODULES"]
-    values = {name: getattr(settings, name, None) for name in names}
+    values = {name: getattr(settings, name, None) for name in _SETTINGS}
+    values["OPTIONS"] = (entry.get("OPTIONS") or {}).get("options")
     values["MIGRATE"] = (entry.get("TEST") or {}).get("MIGRATE")
     values["CACHES"] = [
         each.get("LOCATION")
@@ -65,12 +63,28 @@ def of(alias: str, *, migrates: bool) -> str | None:
     for app in registry.apps.get_app_configs():
         parts.append(app.label)
         if migrates:
-            parts += _package(django_private.migrations_module(app.label))
+            package = django_private.migrations_module(app.label)
+            parts.append(str(package))
+            parts += _package(package)
         models = app.models_module
         parts += _module(models) if models else ()
+        parts += _bases(app)
     for function in (*django_private.receivers_of_migrate(), *settings.DATABASE_ROUTERS):
         parts += _named(function)
     return fingerprint.digest(parts)
+
+
+def _bases(app: Any) -> Iterator[str]:
+    """Yield what defines the models and fields of an app, wherever that is."""
+    names = {
+        each.__module__
+        for model in app.get_models(include_auto_created=True)
+        for each in (*model.__mro__, *map(type, model._meta.local_fields))  # noqa: SLF001  documented
+    }
+    for name in sorted(names):
+        if name in sys.modules and name.partition(".")[0] not in {"django", "builtins"}:
+            yield name
+            yield from _module(sys.modules[name])
 
 
 def _package(name: str | None) -> Iterator[str]:
@@ -95,8 +109,9 @@ def _named(item: Any) -> Iterator[str]:
     if isinstance(item, str):
         name = item.rpartition(".")[0]
         __import__(name)
+        yield item
     else:
         name = getattr(item, "__module__", "")
-    yield name
+        yield f"{name}.{getattr(item, '__qualname__', type(item).__qualname__)}"
     if name in sys.modules and not name.startswith("django."):
         yield from _module(sys.modules[name])

@@ -81,12 +81,12 @@ CREATE TABLE people (
   about json, born date, `100% mixed` text, chief int, FOREIGN KEY (chief) REFERENCES people (id)
 );
 CREATE TABLE a_orders (
-  id int AUTO_INCREMENT PRIMARY KEY, person int NOT NULL, raw varbinary(9),
+  id int AUTO_INCREMENT PRIMARY KEY, person int NOT NULL, raw varbinary(9), flag bit,
   FOREIGN KEY (person) REFERENCES people (id)
 );
 """
 ROWS = {
-    "seed/a_orders.csv": "id,person\n5,2\n",
+    "seed/a_orders.csv": "id,person,flag\n5,2,1\n",
     "seed/people.csv": "\ufeffid,name,active,about,born,100% mixed,chief\n"
     '0,"a, ""b""",true,"{""k"": 1}",2024-01-31,"%s\n\\n",2\n2,"",f,,,,\n',
     "rest.json": '{"a_orders": [{"person": 7}], "people": [{"id": 7, "about": {"k": [1]}}]}',

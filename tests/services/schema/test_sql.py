@@ -125,12 +125,29 @@ def test_an_error_inside_a_transaction_names_file_and_line(
         parse("a.sql", project.root)[0].run_in(connection)
 
 
-def test_a_file_inside_a_transaction_leaves_the_search_path_as_it_was(
-    project: Project, connection: sa.Connection
+@pytest.mark.parametrize(
+    "text",
+    [
+        "SELECT pg_catalog.set_config('search_path', '', false)",
+        "SET LOCAL search_path = pg_temp",
+        "SELECT 1; set  session search_path to pg_temp; SELECT 1",
+        "SET SCHEMA 'pg_temp'; SET TIME ZONE 'UTC'",
+        "  SET my.tenant = 'first'; SELECT set_config( 'my.tenant', 'second', false)",
+        "UPDATE of_columns SET server_version = '1'; UPDATE of_columns SET col = '1'",
+    ],
+)
+def test_a_file_inside_a_transaction_leaves_settings_as_they_were(
+    project: Project, connection: sa.Connection, text: str
 ) -> None:
-    project.write("a.sql", "SELECT pg_catalog.set_config('search_path', '', false)")
+    project.write("a.sql", f"CREATE TEMP TABLE of_columns (server_version text, col text); {text}")
+    connection.exec_driver_sql("SET LOCAL timezone = 'Asia/Tokyo'")
     parse("a.sql", project.root)[0].run_in(connection)
-    assert connection.exec_driver_sql("SHOW search_path").scalar_one() == '"$user", public'
+    now = connection.exec_driver_sql(
+        "SELECT current_setting('search_path'), current_setting('timezone'),"
+        " current_setting('my.tenant', true)"
+    )
+    path, zone, tenant = now.one()
+    assert (path, zone, tenant or "") == ('"$user", public', "Asia/Tokyo", "")
 
 
 def test_a_database_that_is_not_there_is_an_error_of_the_schema(project: Project) -> None:

@@ -203,7 +203,10 @@ def _insert(connection: Connection, name: str, batch: _Batch) -> None:
 
 
 def _truth(value: str | None) -> object:
-    return value if value is None else _TRUTH.get(value.lower(), value)
+    if value is None:
+        return None
+    # As text, BIT would be given its characters.
+    return int(value) if value.isdecimal() else _TRUTH.get(value.lower(), value)
 
 
 def _plain(value: object) -> object:

@@ -29,8 +29,17 @@ REMEDIES = {
 }
 
 
-SET = re.compile(r"^SET (?:SESSION )?(\w+) *(?:=|TO\b)", re.IGNORECASE | re.MULTILINE)
-CONFIGURED = re.compile(r"\bset_config\('(\w+)'")
+# Found within UPDATE, too, where it is a column.
+SET = re.compile(
+    r"\bSET\s+(?:SESSION\s+|LOCAL\s+)?(?:([\w.]+)\s*(?:=|TO\b)|(SCHEMA|TIME\s+ZONE)\b)",
+    re.IGNORECASE,
+)
+CONFIGURED = re.compile(r"\bset_config\s*\(\s*'([\w.]+)'", re.IGNORECASE)
+WORDS = {"schema": "search_path", "time": "timezone"}
+CURRENT = """
+SELECT current_setting(:name, true) WHERE NOT EXISTS (
+    SELECT FROM pg_settings WHERE lower(name) = :name AND context NOT IN ('user', 'superuser'))
+"""
 
 
 def send_alone(script: Script, target: Target) -> None:
@@ -77,19 +86,30 @@ def send_inside(script: Script, connection: sqlalchemy.Connection) -> None:
 def _same_settings(connection: sqlalchemy.Connection, script: Script) -> Iterator[None]:
     # Every dump empties search_path, and switches row_security off; outside the transaction of a
     # test, a SET ends with its file.
-    names = {*SET.findall(script.text), *CONFIGURED.findall(script.text)}
+    names = _names_set(script.text)
     if not names:
         yield
         return
     import sqlalchemy
 
-    current = sqlalchemy.text("SELECT current_setting(:name, true)")
-    before = {name: connection.execute(current, {"name": name}).scalar_one() for name in names}
+    current = sqlalchemy.text(CURRENT)
+    before = {
+        name: connection.execute(current, {"name": name}).scalar_one_or_none() for name in names
+    }
     yield
     restore = sqlalchemy.text("SELECT set_config(:name, :value, true)")
     for name, value in before.items():
-        if value is not None:
-            connection.execute(restore, {"name": name, "value": value})
+        # Those with a dot are there as soon as they are set.
+        if value is not None or "." in name:
+            connection.execute(restore, {"name": name, "value": value or ""})
+
+
+def _names_set(text: str) -> set[str]:
+    """Return the names of the settings that a text may change, and of columns perhaps."""
+    found = {name.lower() for name in CONFIGURED.findall(text)}
+    for name, words in SET.findall(text):
+        found.add(name.lower() or WORDS[words.lower().split()[0]])
+    return found
 
 
 def is_psycopgs(connection: sqlalchemy.Connection) -> bool:
