@@ -48,7 +48,7 @@ TESTS = """
 PROGRAM = """
     import gc, pytest
 
-    assert pytest.main(["-oberth_hints=no", "test_one.py"]) == 0
+    assert pytest.main(["-oberth_hints=no", "-pno:asyncio", "test_one.py"]) == 0
     assert gc.get_freeze_count() == 0
 """
 # These runs are processes of their own, and no part of the test that starts them.
