@@ -50,6 +50,12 @@ ROUTERS = """
         def allow_migrate(self, db, app_label, model_name=None, **hints):
             return db == PLACES.get(model_name, "default")
 """
+# As an application that makes an engine of its own from Django's settings.
+ON_IMPORT = """
+from django.conf import settings
+
+assert settings.DATABASES["default"]["HOST"] != "db.invalid"
+"""
 SHOP = """
     from django.db import models
 
@@ -194,7 +200,11 @@ FUNCTIONS = """
 SESSIONS_ROW = """
     import pytest
     import test_cases
+    from django.conf import settings
     from django.test.utils import setup_databases
+
+    def pytest_configure():
+        settings.DATABASES["default"]["HOST"] = "db.invalid"
 
     @pytest.fixture(scope="session")
     def django_db_setup(django_db_setup, django_db_blocker):
@@ -217,6 +227,7 @@ def site(served: Project) -> Project:
     for app, models in (("shop", SHOP), ("loose", LOOSE)):
         served.pytester.mkpydir(app)
         served.pytester.makepyfile(**{f"{app}/models": models})
+    (served.root / "shop" / "__init__.py").write_text(ON_IMPORT)
     served.pytester.mkpydir("shop/migrations")
     served.pytester.makepyfile(**{"shop/migrations/0001_initial": MIGRATION})
     served.ini("DJANGO_SETTINGS_MODULE = settings", "berth_django = true")

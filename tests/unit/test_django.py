@@ -167,11 +167,12 @@ def test_databases_are_changed_before_django_works_with_them(is_read: bool) -> N
     connections = SimpleNamespace(configure_settings=lambda given: seen.append(dict(given)))
     if is_read:
         connections.settings = databases
-    run_django.when_configured(connections, lambda given: given.update(ours={}))
+    undo = run_django.when_configured(connections, lambda given: given.update(ours={}))
     if not is_read:
         connections.configure_settings(databases)
         assert seen == [{"default": {}, "ours": {}}]
     assert "ours" in databases
+    undo()
 
 
 def test_databases_of_further_aliases_have_names_of_their_own() -> None:

@@ -33,6 +33,24 @@ def receivers_of_migrate() -> Iterator[Any]:
                 yield found
 
 
+def when_set_up(call: Callable[[], object]) -> Callable[[], None]:
+    """Have a function called as soon as Django has read the project's settings.
+
+    Returns:
+        What undoes it.
+    """
+    from django.conf import LazySettings
+
+    original = LazySettings._setup
+
+    def set_up(self: Any, name: str | None = None) -> None:
+        original(self, name)
+        call()
+
+    LazySettings._setup = set_up
+    return lambda: setattr(LazySettings, "_setup", original)
+
+
 def leave_sequences(aliases: Container[str]) -> Callable[[], None]:
     """Let ``reset_sequences`` of a TransactionTestCase do nothing for some databases.
 

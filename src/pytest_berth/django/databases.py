@@ -1,9 +1,9 @@
 """Leads ``DATABASES`` of a Django project to databases of berth's servers.
 
-When Django's connections are first asked for, by whomever, each entry that a service of berth's can
-serve gets the address that this worker's database will have; aliases of one database share it. What
-the entry says beside the address stays. Its schema is what the migrations make, unless the settings
-say otherwise: the first database is the service's own, further ones are like those that
+As soon as Django has read its settings, whoever asks for them, each entry that a service of berth's
+can serve gets the address that this worker's database will have; aliases of one database share it.
+What the entry says beside the address stays. Its schema is what the migrations make, unless the
+settings say otherwise: the first database is the service's own, further ones are like those that
 ``berth_pg_databases`` names. No server is started by this.
 """
 
@@ -45,21 +45,21 @@ class DjangoDatabases:
         self.problem: BerthError | None = None
         self._config = config
         self._berth = berth
+        self._places: dict[str, Mapping[str, Any]] = {}
         self._flags = "" if migrates else " --no-migrations"
 
     def watch(self) -> None:
         """Change ``DATABASES`` as soon as Django has read its settings; undone at the end."""
         from django.db import connections
 
-        run_django.when_configured(connections, self._take_over)
-        self._berth.at_end.callback(vars(connections).pop, "configure_settings", None)
+        self.at_end(run_django.when_configured(connections, self._take_over))
 
     def at_end(self, undo: Callable[[], object]) -> None:
         """Have something undone when the run has ended."""
         self._berth.at_end.callback(undo)
 
     def require(self) -> None:
-        """Look whether that was done.
+        """Look whether that was done, and do it again where something has changed an entry since.
 
         Raises:
             SettingsError: Django has no settings, or no entry is of a kind that berth serves.
@@ -74,6 +74,8 @@ class DjangoDatabases:
         connections.settings  # noqa: B018  it is read now, if it was not before
         if self.problem:
             raise self.problem
+        for alias, place in self._places.items():
+            run_django.lead(connections.settings[alias], place)
 
     def _take_over(self, databases: Databases) -> None:
         same = run_django.same_databases(databases)
@@ -99,7 +101,8 @@ class DjangoDatabases:
                     # Never what the settings say: that may be anybody's.
                     run_django.lead_nowhere(entry, "there-is-no-server-for-berth-django")
                 else:
-                    run_django.lead(entry, run_django.address(dsn))
+                    self._places[alias] = run_django.address(dsn)
+                    run_django.lead(entry, self._places[alias])
         for alias, entry in databases.items():
             if alias not in self.aliases:
                 _depend_on_others(entry, self.aliases)

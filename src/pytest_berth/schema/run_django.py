@@ -109,16 +109,22 @@ def _mirrored(databases: Databases, alias: str) -> str:
     return at if at != alias else ""
 
 
-def when_configured(connections: Any, change: Callable[[Databases], None]) -> None:
+def when_configured(connections: Any, change: Callable[[Databases], None]) -> Callable[[], None]:
     """Call *change* with ``DATABASES`` when Django has read them, before anything connects.
 
     Args:
         connections: ``django.db.connections``.
         change: Changes the entries where they stand, as ``settings.DATABASES`` are the same.
+
+    Returns:
+        What undoes it.
     """
     if "settings" in vars(connections):
         change(connections.settings)
-        return
+        return lambda: None
+    from pytest_berth.compat import django_private
+    from pytest_berth.debug_log import ignoring
+
     configure = connections.configure_settings
 
     def changed(databases: Databases | None) -> Any:
@@ -129,7 +135,21 @@ def when_configured(connections: Any, change: Callable[[Databases], None]) -> No
         change(databases)
         return configure(databases)
 
+    def read() -> None:
+        """Not later, as an application may make its own connections of ``settings.DATABASES``."""
+        from django.core.exceptions import ImproperlyConfigured
+
+        with ignoring(ImproperlyConfigured, why="Django tells so again when it needs them"):
+            connections.settings  # noqa: B018  it is read
+
     connections.configure_settings = changed
+    undo = django_private.when_set_up(read)
+
+    def undo_all() -> None:
+        undo()
+        vars(connections).pop("configure_settings", None)
+
+    return undo_all
 
 
 def set_up() -> None:
