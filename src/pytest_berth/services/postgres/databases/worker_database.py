@@ -291,7 +291,7 @@ class IsolatedDatabase:
     def expect_changes(self) -> None:
         """Let what is written from now on stay, until the next test has ended."""
         if self._rollback:
-            self._rollback.forget_sequences()
+            self._rollback.expect_changes()
         if self._truncation:
             self._truncation.layers.expect_changes()
 

@@ -56,6 +56,7 @@ class Rollback:
     _engine: Engine | None = field(default=None, init=False, repr=False)
     _used: Outer | None = field(default=None, init=False, repr=False)
     _sequences: Sequences | None = field(default=None, init=False, repr=False)
+    _reads_anew: bool = field(default=False, init=False)
 
     @property
     def outer(self) -> Outer | None:
@@ -108,9 +109,9 @@ class Rollback:
         if self.running and not self.is_shared and self.before_end is None:
             self.running.skips_rollback = True
 
-    def forget_sequences(self) -> None:
-        """Read anew how sequences stand: a fixture may set one that was not used yet."""
-        self._sequences = None
+    def expect_changes(self) -> None:
+        """Let the next test read anew how sequences stand: a fixture may set an unused one."""
+        self._reads_anew = True
 
     def is_cut_off(self) -> bool:
         """Tell whether the server has ended the connection between two tests."""
@@ -142,8 +143,9 @@ class Rollback:
                 engine.dispose()
                 outer = _outer_transaction(engine)
         # SQLAlchemy, too, replaces a connection that it saw being lost.
-        if self._sequences is None or self._used is not outer:
+        if self._sequences is None or self._used is not outer or self._reads_anew:
             self._used, self._sequences = outer, Sequences(outer, self.ours)
+            self._reads_anew = False
         return outer, self._sequences
 
     def _last_used(self) -> Outer | None:
