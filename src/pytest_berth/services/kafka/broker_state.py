@@ -18,7 +18,7 @@ from pytest_berth.services.kafka.kafka_python import admin_messages, errors
 from pytest_berth.waiting import wait_for
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from pytest_berth.services.kafka.brokers import Brokers
     from pytest_berth.services.kafka.kafka_python import ApiMessage
@@ -96,6 +96,11 @@ def position(brokers: Brokers) -> int:
     """
     answer = _asked(brokers, position_request())
     return -1 if answer is None else told_position(answer)
+
+
+def written_for(created: Iterable[topics.Topic]) -> int:
+    """Return how far `position` moves as topics are made: by each of them and its partitions."""
+    return sum(1 + len(topic.leaders) for topic in created)
 
 
 def position_request() -> ApiMessage:

@@ -225,14 +225,13 @@ class Cleaning:
     def _is_as_before(self, before: Before, created: Sequence[Topic]) -> bool:
         """Tell whether the controller has written nothing down; else see to it that it is seen.
 
-        What it has written for topics that stay does not count, which is a record for each topic
-        and partition: where there is no more than that, there is nothing else.
+        What it has written for topics that stay does not count: where there is no more than that,
+        there is nothing else.
         """
         if not self.is_ours:
             return False
         position = broker_state.position(self.brokers)
-        written = sum(1 + len(topic.leaders) for topic in created)
-        if 0 <= before.position == position - written:
+        if 0 <= before.position == position - broker_state.written_for(created):
             if self.is_alone:
                 self.known.state, self.known.position = before.state, position
                 self.known.there = {**before.there, **{each.name: each for each in created}}
