@@ -255,7 +255,8 @@ def lint(session: nox.Session) -> None:
 def demo(session: nox.Session) -> None:
     """Run the examples' own tests, as a user of the plugin would."""
     files = [str(example / "requirements-test.txt") for example in EXAMPLES]
-    session.install("-e", ".[all]", *(f"--requirement={file}" for file in files))
+    retries = [each for each in _group("tests") if each.startswith("pytest-rerunfailures")]
+    session.install("-e", ".[all]", *retries, *(f"--requirement={file}" for file in files))
     for example in EXAMPLES:
         if (example / "pyproject.toml").exists():
             session.install("-e", str(example))
@@ -263,7 +264,8 @@ def demo(session: nox.Session) -> None:
     for example in EXAMPLES:
         with session.chdir(example):
             start = time.monotonic()
-            session.run("pytest", *_left_out(session), *session.posargs, env=ENVIRONMENT)
+            options = (*_left_out(session), *RETRIED, *session.posargs)
+            session.run("pytest", *options, env=ENVIRONMENT)
             session.log("The tests of %s took %.1f s in all.", example, time.monotonic() - start)
 
 

@@ -40,6 +40,14 @@ def test_a_client_talks_to_the_workers_server(memcached_client):
     assert memcached_client.get("key") == b"value"
 
 
+def test_what_is_written_has_arrived(memcached_client, memcached_server):
+    """What the server has not read yet would be stored after it is emptied, for the next test."""
+    with closing(connect(memcached_server.server)) as another:
+        for number in range(1000):
+            memcached_client.set(str(number), b"value")
+            assert another.get(str(number)) == b"value"
+
+
 def test_a_memcached_of_others_at_the_address_is_not_taken_for_berths(memcached_server):
     """It tells another number."""
     ours = memcached_server.server
