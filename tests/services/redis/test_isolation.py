@@ -164,42 +164,63 @@ def test_what_a_module_s_fixture_deletes_at_its_end_stays_deleted(local: Project
     local.run().assert_outcomes(passed=3)
 
 
-def test_what_a_thread_writes_after_its_test_is_gone_before_the_next(local: Project) -> None:
+def test_what_a_thread_writes_after_its_test_is_taken_for_no_fixture_s(local: Project) -> None:
+    """Writes between two tests, before berth looks there and after it, stand for the thread's."""
+    local.conftest(
+        """
+        import redis
+
+        late = []
+
+        def write(key):
+            with redis.Redis.from_url(late[0]) as client:
+                client.set(key, "late")
+
+        def pytest_runtest_logfinish(nodeid):
+            if late:
+                write("first")
+
+        def pytest_runtest_setup(item):
+            if late:
+                write("second")
+                late.clear()
+        """
+    )
     local.write(
         test_thread="""
-        import redis
         import pytest
+        import redis
+        from conftest import late
 
-        @pytest.fixture(scope="session", autouse=True)
-        def straggler(redis_url):
-            with redis.Redis.from_url(redis_url) as client:
-                yield client
-
-        def test_one(redis_client, request, straggler):
-            # Finalizers of the session's node run late; a write after the clean-up stands for it.
-            request.config.late = straggler
+        def test_one(redis_client, redis_url):
+            late.append(redis_url)
 
         def test_two(redis_client):
+            assert set(redis_client.keys()) <= {b"second"}
+
+        def test_three(redis_client):
+            assert redis_client.keys() == []
+
+        @pytest.fixture(scope="class")
+        def seed(redis_url):
+            with redis.Redis.from_url(redis_url) as client:
+                client.set("seed", 1)
+
+        class TestSeeded:
+            def test_one(self, seed, redis_client, redis_url):
+                late.append(redis_url)
+
+            def test_two(self, seed, redis_client):
+                assert set(redis_client.keys()) <= {b"seed", b"second"}
+
+            def test_three(self, seed, redis_client):
+                assert redis_client.keys() == [b"seed"]
+
+        def test_four(redis_client):
             assert redis_client.keys() == []
         """
     )
-    local.conftest(
-        """
-        import pytest
-
-        @pytest.hookimpl(trylast=True)
-        def pytest_runtest_logfinish(nodeid):
-            pass
-
-        @pytest.hookimpl(wrapper=True)
-        def pytest_runtest_teardown(item):
-            result = yield
-            if hasattr(item.config, "late") and item.name == "test_one":
-                item.config.late.set("late", 1)
-            return result
-        """
-    )
-    local.run().assert_outcomes(passed=2)
+    local.run("-p", "no:randomly").assert_outcomes(passed=7)
 
 
 def test_a_test_that_asks_while_it_runs_is_cleaned_up_behind(local: Project) -> None:

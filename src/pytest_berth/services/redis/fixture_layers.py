@@ -51,8 +51,9 @@ class KeyLayers(Layers[Baseline]):
         self._refill(self.known)
 
     def sweep(self) -> None:
-        """Delete the keys that are not known; where all is as it is known, remember that."""
-        self.is_settled = restore.remove_others(self.databases, self.known)
+        """Delete the keys that are not known; none that comes later is taken for a fixture's."""
+        left = restore.remove_others(self.databases, self.known)
+        self.known, self.is_settled = left or self.known, left is not None
 
     def _settle(self) -> Baseline:
         if not self.is_settled:

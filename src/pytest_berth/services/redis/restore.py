@@ -128,21 +128,31 @@ def restore(databases: WorkerDatabases, baseline: Baseline) -> Baseline:
     return replace(baseline, token=token)
 
 
-def remove_others(databases: WorkerDatabases, baseline: Baseline) -> bool:
-    """Delete the keys that the baseline does not have; tell whether all else is as it says."""
+def remove_others(databases: WorkerDatabases, baseline: Baseline) -> Baseline | None:
+    """Delete the keys that a baseline does not have.
+
+    Returns:
+        What is left of the baseline, without any key that has come meanwhile; None where something
+        else has changed.
+    """
     look = databases.look(token=bool(baseline.values))
     stands = databases.is_seen(look, baseline.standing)
-    if not look.filled:
-        return stands and not baseline.values
     if baseline.token is not None and look.token == baseline.token:
-        return stands
+        return baseline if stands else None
     for number in look.filled:
         client = databases.at(number)
         for keys in batches(client):
             others = [key for key in keys if (number, key) not in baseline.values]
             if others:
                 client.unlink(*others)
-    return False
+    if not stands:
+        return None
+    if not baseline.values:
+        return baseline
+    found = capture(databases, baseline)
+    left = {key: value for key, value in found.values.items() if key in baseline.values}
+    token = found.token if len(left) == len(found.values) else None
+    return Baseline(left, token, found.standing)
 
 
 def _restored(key: bytes, value: Value) -> tuple[str | int | bytes, ...]:
