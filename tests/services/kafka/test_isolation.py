@@ -456,7 +456,7 @@ def test_what_fixtures_do_between_tests_is_known_to_the_next_and_a_test_asks_lit
     project.run("-p", "no:randomly").assert_outcomes(passed=9)
 
 
-def test_a_topic_made_ahead_is_not_given_where_a_fixture_of_the_test_has_deleted_it(
+def test_topics_of_coming_tests_are_made_once_and_stay_those_of_their_tests(
     project: Project, require_service: Callable[[Service, str], None]
 ) -> None:
     require_service(KAFKA, "local")
@@ -471,16 +471,33 @@ def test_a_topic_made_ahead_is_not_given_where_a_fixture_of_the_test_has_deleted
                 [name for name in kafka_admin.list_topics() if "-test_" in name]
             )
 
-        @pytest.mark.parametrize("number", range(2))
-        def test_as_usual(kafka_topic, kafka_admin, number):
+        def test_as_usual(kafka_topic, kafka_admin):
             assert kafka_topic in kafka_admin.list_topics()
+
+        TIMES = []
+
+        @pytest.mark.flaky(reruns=1)
+        def test_again(kafka_topic, kafka_admin):
+            TIMES.append(kafka_topic)
+            assert TIMES[1:]
+            made = [name.split("-", 4)[4] for name in kafka_admin.list_topics()]
+            assert made.count("test_cleaned-0") == 1, made
 
         @pytest.mark.parametrize("number", range(2))
         def test_cleaned(no_topics, kafka_topic, kafka_admin, number):
             assert kafka_topic in kafka_admin.list_topics()
+
+        def test_sends(kafka_topic, kafka_producer):
+            for _ in range(50):
+                kafka_producer.send("stray", bytes(1000))
+
+        def test_nothing_arrives_late(kafka_admin):
+            assert "stray" not in kafka_admin.list_topics()
         """
     )
-    project.run("-p", "no:randomly").assert_outcomes(passed=4)
+    project.plugins = ("rerunfailures",)
+    result = project.run("-p", "no:randomly")
+    assert result.parseoutcomes() == {"passed": 6, "rerun": 1}
 
 
 def test_topics_made_ahead_are_as_new_or_not_given(

@@ -332,20 +332,22 @@ class KafkaNamespace(Namespace):
     @contextmanager
     def _isolated(self, topics_: Sequence[str], title: str, test: str) -> Iterator[IsolatedTest]:
         fixed = self._fixed(topics_)
-        with closing(Clients(self.url, brokers=self._settled())) as clients:
-            cleaner = self._cleaning(clients, fixed, test)
-            before = cleaner.begin()
-            cleaner.dirty.clear()
-            self._cluster_id = clients.brokers.cluster_id
-            isolated = IsolatedTest(self, clients, fixed, title, dict(before.marks), before=before)
-            self._running, self._is_silent = (isolated, before), False
-            try:
+        clients = Clients(self.url, brokers=self._settled())
+        cleaner = self._cleaning(clients, fixed, test)
+        before = cleaner.begin()
+        cleaner.dirty.clear()
+        self._cluster_id = clients.brokers.cluster_id
+        isolated = IsolatedTest(self, clients, fixed, title, dict(before.marks), before=before)
+        self._running, self._is_silent = (isolated, before), False
+        try:
+            # A record on its way would arrive, and make its topic again, after all is cleaned.
+            with closing(clients):
                 yield isolated
-            finally:
-                self._running = None
-                cleaner.end(before, isolated.created)
-                self._dirty = cleaner.dirty
-                self._delete_many(clients)
+        finally:
+            self._running = None
+            cleaner.end(before, isolated.created)
+            self._dirty = cleaner.dirty
+            self._delete_many(clients)
 
     def _settled(self) -> Brokers:
         """Return the connections that stay open from test to test, those that still lead there."""
