@@ -99,6 +99,18 @@ def test_fixture_definitions_of_pytest(request: pytest.FixtureRequest, given: st
     assert pytest_private.definitions(request.node, "there_is_none") == ()
 
 
+@pytest.mark.parametrize("value", [1])
+def test_fixtures_that_run_nothing_of_the_suite(
+    request: pytest.FixtureRequest, given: str, value: int, tmp_path: Path
+) -> None:
+    info = pytest_private.fixture_info(request.node)
+    told = {
+        name: pytest_private.is_harmless(info.name2fixturedefs[name][-1])
+        for name in ("value", "tmp_path", "given")
+    }
+    assert told == {"value": True, "tmp_path": True, "given": False}
+
+
 def test_the_test_that_pytest_sets_a_fixture_up_for(
     request: pytest.FixtureRequest, reader: pytest.Item
 ) -> None:

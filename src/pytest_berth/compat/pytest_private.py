@@ -12,6 +12,11 @@ if TYPE_CHECKING:
 
     import pytest
 
+_HARMLESS = {
+    f"_pytest.{name}" for name in ("fixtures", "monkeypatch", "tmpdir", "capture", "logging")
+}
+_PARAMETER = "get_direct_param_fixture_func"
+
 
 def fixture_info(item: pytest.Item) -> Any:
     """Return the definitions behind an item's fixture names; None for an item of no function."""
@@ -47,6 +52,15 @@ def item_of(request: pytest.FixtureRequest) -> pytest.Item:
     """Return the test that a fixture of any scope is being set up for."""
     item: pytest.Item = request._pyfuncitem
     return item
+
+
+def is_harmless(fixture: Any) -> bool:
+    """Tell whether a fixture is one of pytest's that runs nothing of the suite.
+
+    What hands a test the value of a parameter is one; ``setup_method`` of a class is run by others.
+    """
+    function = fixture.func
+    return function.__module__ in _HARMLESS or function.__name__ == _PARAMETER
 
 
 def forget_set_up(fixture: Any) -> None:

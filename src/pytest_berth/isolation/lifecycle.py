@@ -17,6 +17,7 @@ import pytest
 from pytest_berth.api import Worker
 from pytest_berth.collection import server_scopes
 from pytest_berth.collection.requirements import describe_isolation, fixtures_reached
+from pytest_berth.compat import pytest_private
 from pytest_berth.config.options import mask
 from pytest_berth.debug_log import debug
 from pytest_berth.errors import NotRestoredError
@@ -38,6 +39,7 @@ _SILENT = (
     "where nobody has stopped it, or paused its clients, its log says why it does not answer; later"
     " tests get another one"
 )
+_OURS = "pytest_berth."
 # By the name of the service: what this worker has opened, and what ends with the running test.
 _OPENED = pytest.StashKey["dict[str, OpenNamespace]"]()
 _LATE = pytest.StashKey["dict[str, ExitStack]"]()
@@ -52,6 +54,8 @@ class OpenNamespace:
         server: The server that it is on.
         namespace: What the service has opened.
         is_in_test: Whether a test is isolated in it now.
+        has_run_suite: Whether a fixture that may run code of the suite has begun since the running
+            test has its clean slate.
     """
 
     def __init__(
@@ -62,6 +66,7 @@ class OpenNamespace:
         self.server = server
         self.namespace = opened
         self.is_in_test = False
+        self.has_run_suite = False
         self._layers = CapturedLayers(opened) if opened.restores else None
 
     @contextmanager
@@ -79,6 +84,7 @@ class OpenNamespace:
         with noted, self._replaced_when_useless(), self._isolated(item) as given:
             noted.is_set_up()
             self.is_in_test = True
+            self.has_run_suite = False
             try:
                 yield given
             finally:
@@ -222,8 +228,11 @@ class BetweenTests:
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_fixture_setup(self, fixturedef: Any) -> None:
-        """Let fixtures of a wider scope write."""
+        """Let fixtures of a wider scope write, and note that one of the suite may."""
         self._expect_changes(fixturedef)
+        is_ours = fixturedef.func.__module__.startswith(_OURS)
+        if not (is_ours or pytest_private.is_harmless(fixturedef)):
+            self._opened.has_run_suite = True
 
     def pytest_fixture_post_finalizer(self, fixturedef: Any) -> None:
         """Let what they have removed at their end be gone."""

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import threading
 import time
+from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from pytest_berth.errors import RecordError
+from pytest_berth.services.kafka.kafka_python import KafkaProducer
+from pytest_berth.waiting import wait_for
 
 if TYPE_CHECKING:
     from pytest_berth.services.kafka.probe import Probe
@@ -108,6 +112,43 @@ def test_after_a_mark_only_later_records_are_seen(kafka_probe: Probe, kafka_topi
     kafka_probe.expect_none(kafka_topic, within=0.1)
     kafka_probe.publish(kafka_topic, "after")
     assert kafka_probe.expect_one(kafka_topic).text() == "after"
+
+
+def test_what_has_become_of_a_topic_meanwhile_is_seen(kafka_probe: Probe, kafka_admin: Any) -> None:
+    topic = kafka_probe.topic("grows")
+    kafka_probe.publish(topic, "first")
+    kafka_admin.create_partitions({topic: 12})
+    wait_for(lambda: len(kafka_admin.describe_topics([topic])[0]["partitions"]) == 12)
+    keys = [f"key {number}" for number in range(20)]
+    found = {kafka_probe.publish(topic, "by key", key=key).partition for key in keys}
+    assert len(found) > 1
+    assert kafka_probe.publish(topic, "there", partition=11).partition == 11
+    kafka_admin.delete_topics([topic])
+    wait_for(lambda: topic not in kafka_admin.list_topics())
+    sent = kafka_probe.publish(topic, "made anew")  # as the broker creates missing topics
+    assert (sent.partition, sent.offset) == (0, 0)
+    assert kafka_probe.expect_one(topic) == sent
+
+
+def test_expect_one_waits_for_the_end_of_a_transaction(
+    kafka_probe: Probe, kafka_topic: str, kafka_bootstrap: str
+) -> None:
+    first = kafka_probe.publish(kafka_topic, "first")
+    with closing(
+        KafkaProducer(bootstrap_servers=kafka_bootstrap, transactional_id=kafka_probe.group())
+    ) as producer:
+        producer.init_transactions()
+        for end in (producer.abort_transaction, producer.commit_transaction):
+            producer.begin_transaction()
+            producer.send(kafka_topic, b"second").get(10)
+            ended = threading.Timer(0.3, end)
+            ended.start()
+            if end == producer.abort_transaction:
+                assert kafka_probe.expect_one(kafka_topic) == first
+            else:
+                with pytest.raises(AssertionError, match="2 records are in"):
+                    kafka_probe.expect_one(kafka_topic)
+            ended.join()
 
 
 def test_a_topic_that_the_application_creates_is_waited_for(kafka_probe: Probe) -> None:

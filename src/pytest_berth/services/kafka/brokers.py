@@ -15,6 +15,7 @@ from pytest_berth.waiting import now
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+    from pytest_berth.services.kafka.connection import Repeated
     from pytest_berth.services.kafka.kafka_python import ApiMessage
 
 GROUP, TRANSACTION = 0, 1
@@ -77,7 +78,7 @@ class Brokers:
 
     def ask_together(
         self,
-        requests: Sequence[ApiMessage],
+        requests: Sequence[ApiMessage | Repeated],
         node: int | None = None,
         within: float = _ANSWERED_WITHIN,
     ) -> list[Any]:

@@ -25,6 +25,32 @@ _CLIENT = "berth"
 _CONNECTED_WITHIN = 5.0
 _ANSWERED_WITHIN = 20.0
 _LARGEST, _MOST_AT_ONCE = 1 << 28, 1 << 20
+# The place of a request's number, behind its length, its kind and its version.
+_NUMBER_AT = 8
+
+
+class Repeated:
+    """A request that is sent again and again as it is: it is encoded once.
+
+    One thread sends it, and gets the answer, at a time.
+
+    Attributes:
+        request: The request.
+    """
+
+    def __init__(self, request: ApiMessage) -> None:
+        self.request = request
+        self._encoded = bytearray()
+
+    def encoded(self, number: int) -> bytes:
+        """Return the request as it is sent under a number."""
+        header = self.request.header
+        if header is None:
+            self._encoded += _encoded(self.request, number)
+        else:
+            header.correlation_id = number
+            struct.pack_into(">i", self._encoded, _NUMBER_AT, number)
+        return bytes(self._encoded)
 
 
 class ForeignBrokerError(NotOursError):
@@ -74,7 +100,7 @@ class Connection:
             selector.register(self._socket, selectors.EVENT_READ)
             return bool(selector.select(0))
 
-    def ask(self, *requests: ApiMessage, within: float = _ANSWERED_WITHIN) -> list[Any]:
+    def ask(self, *requests: ApiMessage | Repeated, within: float = _ANSWERED_WITHIN) -> list[Any]:
         """Send requests, in the newest versions that both sides know, and return the answers.
 
         The broker answers one after the other, in one round trip.
@@ -83,20 +109,22 @@ class Connection:
             kafka.errors.IncompatibleBrokerVersion: The broker does not know such requests.
             OSError: There is no answer.
         """
-        for request in requests:
+        asked = [each.request if isinstance(each, Repeated) else each for each in requests]
+        for request in asked:
             if request.API_VERSION is None:
                 request.API_VERSION = self._versions.api_version(request)
         with self._lock:
             deadline = now() + within
             self._socket.settimeout(within)
-            self._socket.sendall(b"".join(map(self._encoded, requests)))
+            self._socket.sendall(b"".join(map(self._numbered, requests)))
             answers = [self._receive_message(deadline) for _ in requests]
-        return [self._decode(*pair) for pair in zip(requests, answers, strict=True)]
+        return [self._decode(*pair) for pair in zip(asked, answers, strict=True)]
 
-    def _encoded(self, request: ApiMessage) -> bytes:
+    def _numbered(self, request: ApiMessage | Repeated) -> bytes:
         self._number += 1
-        request.with_header(correlation_id=self._number, client_id=_CLIENT)
-        return bytes(request.encode(framed=True, header=True))
+        if isinstance(request, Repeated):
+            return request.encoded(self._number)
+        return _encoded(request, self._number)
 
     def _api_versions(self, within: float) -> BrokerVersionData:
         # Every broker answers this version, whatever else it knows.
@@ -145,6 +173,11 @@ class Connection:
             return kind.decode(stream.read())
         except (ValueError, struct.error) as error:
             raise ConnectionError(f"the broker's answer cannot be read: {error}") from error
+
+
+def _encoded(request: ApiMessage, number: int) -> bytes:
+    request.with_header(correlation_id=number, client_id=_CLIENT)
+    return bytes(request.encode(framed=True, header=True))
 
 
 def require(code: int, message: str | None = None) -> None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from pytest_berth.api import Kept, Namespace
 from pytest_berth.errors import NotKeptError
 from pytest_berth.isolation import keep_failed
+from pytest_berth.isolation.lifecycle import opened_for
 from pytest_berth.run.plugin_state import PLUGIN_STATE
 from pytest_berth.services.kafka import (
     broker_state,
@@ -27,6 +28,7 @@ from pytest_berth.services.kafka.clients import Clients
 from pytest_berth.services.kafka.options import ALLOW_RESET, TOPICS
 from pytest_berth.services.kafka.requirements import is_prefixed, topics_of
 from pytest_berth.services.kafka.restore import Cleaning, Known
+from pytest_berth.services.kafka.service import KAFKA
 from pytest_berth.waiting import now
 
 if TYPE_CHECKING:
@@ -78,6 +80,12 @@ class IsolatedTest:
         """Return the name that a topic has on the broker."""
         return self.fixed.get(name, name)
 
+    def known(self, real: str) -> Topic | None:
+        """Return a topic as it was when it was last looked at; None where it was not there."""
+        made = (each for each in reversed(self.created) if each.name == real)
+        there = self.before.there if self.before else {}
+        return next(made, None) or there.get(real)
+
     def made_ahead(self) -> Topic | None:
         """Return a new topic that was made ahead for the test, or is now, together with others.
 
@@ -88,10 +96,9 @@ class IsolatedTest:
         if item is None or before is None or before.position < 0 or not space.makes_ahead:
             return None
         if item.nodeid in space.ahead.topics:
-            position = broker_state.position(self.clients.brokers)
-            if position == before.position + broker_state.written_for(self.created):
+            if self._are_as_before(item, before):
                 return space.ahead.take(item, before.marks)
-            space.ahead.give_up()  # a fixture of this test may have changed them
+            space.ahead.give_up()
         names_ = {each.nodeid: space.name(each.name) for each in space.ahead.next_tests(item)}
         made = topics.create(
             self.clients.brokers, dict.fromkeys(names_.values(), topics_ahead.USUAL)
@@ -101,6 +108,18 @@ class IsolatedTest:
             space.discard(name)
         space.ahead.topics |= {test: made[name] for test, name in names_.items()}
         return space.ahead.topics.pop(item.nodeid)
+
+    def _are_as_before(self, item: pytest.Item, before: Before) -> bool:
+        """Tell whether nothing was changed on the broker since the test has its clean slate.
+
+        That is asked where a fixture of the suite may have done so by now. The test itself cannot:
+        its topic is taken before it begins.
+        """
+        opened = opened_for(item, KAFKA)
+        if opened is not None and not opened.has_run_suite:
+            return True
+        position = broker_state.position(self.clients.brokers)
+        return position == before.position + broker_state.written_for(self.created)
 
 
 class KafkaNamespace(Namespace):

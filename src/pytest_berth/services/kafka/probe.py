@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from concurrent.futures import CancelledError
 from dataclasses import dataclass, field
-from itertools import chain
 from typing import TYPE_CHECKING
 
 from pytest_berth.services.kafka import (
@@ -17,7 +16,7 @@ from pytest_berth.services.kafka import (
 from pytest_berth.services.kafka.consumer_groups import Groups
 from pytest_berth.services.kafka.keyword_arguments import by_name
 from pytest_berth.services.kafka.record import Record, encode, encode_headers
-from pytest_berth.services.kafka.topic_reader import Reader
+from pytest_berth.services.kafka.topic_reader import FirstLook, Reader
 from pytest_berth.services.kafka.topics import Mark
 from pytest_berth.waiting import now, wait_for
 
@@ -100,7 +99,8 @@ class Probe:
             headers=tuple(encode_headers(headers)),
         )
         with probe_records.published(self._isolated.namespace.config, wanted):
-            return publishing.publish(self._isolated.clients.brokers, wanted)
+            known = self._isolated.known(wanted.topic)
+            return publishing.publish(self._isolated.clients.brokers, wanted, known)
 
     @by_name
     def collect(
@@ -146,12 +146,14 @@ class Probe:
             AssertionError: There was none in time, or there is more than one.
         """
         __tracebackhide__ = True
-        found, position, there = self._collect(topic, 1, timeout, where)
+        found, position, look = self._collect(topic, 1, timeout, where)
         if not found:
             what = f"no record came to {topic!r} within {timeout:g} s"
             raise AssertionError(self._explain(topic, what, where))
-        more = self._reader.read_rest(self._isolated.topic(topic), position, 5.0, there)
-        found += [record for record in more if where is None or where(record)]
+        if not look.is_all:
+            real = self._isolated.topic(topic)
+            more = self._reader.read_rest(real, position, 5.0, look.topic)
+            found += [record for record in more if where is None or where(record)]
         if len(found) > 1:
             what = f"{len(found)} records are in {topic!r}, where one was expected"
             raise AssertionError(self._explain(topic, what, where))
@@ -300,10 +302,11 @@ class Probe:
 
     def _collect(
         self, topic: str, n: int, timeout: float, where: Callable[[Record], bool] | None
-    ) -> tuple[list[Record], Offsets, Topic | None]:
+    ) -> tuple[list[Record], Offsets, FirstLook]:
         """Return the records for which *where* is true, *n* of them or more.
 
-        Also, up to where the topic was read, and what it is like.
+        Also, up to where the topic was read, and what it is like, with what was there at once where
+        nothing else was waited for.
         """
         real, deadline = self._isolated.topic(topic), now() + timeout
         found: list[Record] = []
@@ -312,18 +315,18 @@ class Probe:
             return self._goes_on() and len(found) >= n
 
         with probe_records.collected(self._isolated.namespace.config, real, found):
-            there, begin, first = self._begin_to_read(real, timeout)
-            left = max(0.0, deadline - now())
-            later = self._reader.read(real, begin, left, enough, there) if there else ()
-            for record in chain(first, later):
-                if where is None or where(record):
-                    found.append(record)
-        return found, begin, there
+            look, begin = self._begin_to_read(real, timeout)
+            found += [record for record in look.records if where is None or where(record)]
+            if look.topic and not enough():
+                left = max(0.0, deadline - now())
+                look = look._replace(is_all=False)
+                for record in self._reader.read(real, begin, left, enough, look.topic):
+                    if where is None or where(record):
+                        found.append(record)
+        return found, begin, look
 
-    def _begin_to_read(
-        self, real: str, timeout: float
-    ) -> tuple[Topic | None, Offsets, list[Record]]:
-        """Return a topic, waiting for it; up to where it was read, and what was read."""
+    def _begin_to_read(self, real: str, timeout: float) -> tuple[FirstLook, Offsets]:
+        """Return a topic, waiting for it, what was read, and up to where."""
         mark = self._isolated.marks.get(real)
         position = dict(mark.offsets) if mark else {}
 
@@ -331,11 +334,11 @@ class Probe:
             is_same = mark is not None and mark.id == topic.id
             return is_same and position.keys() == topic.leaders.keys()
 
-        there, first = self._reader.find_and_read(real, position, timeout, is_marked)
-        if there and is_marked(there):
-            return there, position, first
-        there = there or self._wait_for_topic(real, timeout)
-        return there, self._begin(real, there) if there else {}, []
+        look = self._reader.find_and_read(real, position, is_marked)
+        if look.topic and is_marked(look.topic):
+            return look, position
+        there = look.topic or self._wait_for_topic(real, timeout)
+        return FirstLook(there), self._begin(real, there) if there else {}
 
     def _wait_for_topic(self, real: str, timeout: float) -> Topic | None:
         """Wait for a topic that the application's first record will create."""

@@ -6,6 +6,7 @@ import random
 import time
 from typing import TYPE_CHECKING, Any
 
+from pytest_berth.debug_log import ignoring
 from pytest_berth.services.kafka.connection import require
 from pytest_berth.services.kafka.kafka_python import (
     MemoryRecordsBuilder,
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from pytest_berth.services.kafka.brokers import Brokers
+    from pytest_berth.services.kafka.topics import Topic
 
 _ACKNOWLEDGED_WITHIN = 10.0
 _ALL = -1
@@ -31,12 +33,16 @@ _ANY = random.SystemRandom()  # the test's own random numbers stay as they are
 _REFUSED = (*NOT_YET, errors.NotEnoughReplicasError)
 
 
-def publish(brokers: Brokers, record: Record) -> Record:
+def publish(brokers: Brokers, record: Record, known: Topic | None = None) -> Record:
     """Publish a record, and return it as the broker has it.
 
     Args:
         brokers: Where.
         record: Its offset is not known yet; its partition follows from the key where it is -1.
+        known: The topic as it was some time ago, None where that is not known. A record that may
+            go to any of its partitions is sent there at once: where that is wrong by now, the
+            broker refuses it, and the topic is looked at. A key's partition follows from how many
+            there are now.
 
     Raises:
         TimeoutError: There is no such topic, and the broker creates none.
@@ -44,6 +50,10 @@ def publish(brokers: Brokers, record: Record) -> Record:
         OSError: There is no answer.
     """
     deadline = now() + _ACKNOWLEDGED_WITHIN
+    part = _place(record, known) if known is not None and known.is_led else None
+    if known is not None and part is not None:
+        with ignoring(*_REFUSED, why="the topic is looked at anew"):
+            return _send(brokers, record, part, known.leaders[part])
 
     def send() -> Record:
         leaders = _leaders(brokers, record.topic)
@@ -84,6 +94,15 @@ def _leaders(brokers: Brokers, topic: str) -> dict[int, int]:
     (described,) = brokers.metadata([topic], create=True).topics
     require(described.error_code, topic)
     return {each.partition_index: each.leader_id for each in described.partitions}
+
+
+def _place(record: Record, known: Topic) -> int | None:
+    """Return the partition of a record; None where it depends on how many there are now."""
+    if record.partition in known.leaders:
+        return record.partition
+    if record.partition < 0 and record.key is None:
+        return _ANY.choice(sorted(known.leaders))
+    return None
 
 
 def _partition(record: Record, partitions: list[int]) -> int:

@@ -22,6 +22,7 @@ from pytest_berth.debug_log import ignoring
 from pytest_berth.errors import IsolationError
 from pytest_berth.services.kafka import broker_state, names, topics, transactions, urls
 from pytest_berth.services.kafka.brokers import Brokers
+from pytest_berth.services.kafka.connection import Repeated
 from pytest_berth.services.kafka.consumer_groups import OFFSETS_TOPIC, Groups
 from pytest_berth.services.kafka.kafka_python import errors as kafka_errors
 from pytest_berth.services.kafka.topics_ahead import TopicsAhead
@@ -71,6 +72,7 @@ class Known:
         fixed: The topics with fixed names, with their settings.
         position: How much the controller had written down by then; -1 if unknown.
         ahead: Topics that were made for coming tests, and are as they were.
+        asked: Topics, and the question where they end: it is the same from test to test.
     """
 
     state: BrokerState | None = None
@@ -78,6 +80,14 @@ class Known:
     fixed: Mapping[str, Topic] = field(default_factory=dict)
     position: int = -1
     ahead: TopicsAhead = field(default_factory=TopicsAhead)
+    asked: tuple[Mapping[str, Topic], Repeated] | None = None
+
+    def where_they_end(self, there: Mapping[str, Topic]) -> Repeated:
+        """Return the question where topics end."""
+        if self.asked is None or self.asked[0] is not there:
+            parts = _partitions(_readable(there))
+            self.asked = there, Repeated(topics.offsets_request(parts, topics.LATEST))
+        return self.asked[1]
 
     def forget(self) -> None:
         """Know nothing any more: it may have changed."""
@@ -165,11 +175,11 @@ class Cleaning:
 
     def _look_again(self, there: Mapping[str, Topic]) -> tuple[int, Mapping[str, Offsets] | None]:
         """Return the controller's position, and where topics end if they are those still."""
-        led = _readable(there)
         if self.fixed or len(self.brokers.nodes()) > 1:
             return broker_state.position(self.brokers), None
-        asked = topics.offsets_request(_partitions(led), topics.LATEST)
-        answer, told = self.brokers.ask_together([broker_state.position_request(), asked])
+        answer, told = self.brokers.ask_together(
+            [broker_state.position_request(), self.known.where_they_end(there)]
+        )
         ends: Mapping[str, Offsets] | None = None
         with ignoring(*topics.NOT_YET, why="it is asked again"):
             ends = topics.told_offsets(told)
@@ -234,7 +244,8 @@ class Cleaning:
         if 0 <= before.position == position - broker_state.written_for(created):
             if self.is_alone:
                 self.known.state, self.known.position = before.state, position
-                self.known.there = {**before.there, **{each.name: each for each in created}}
+                made = {each.name: each for each in created}
+                self.known.there = {**before.there, **made} if made else before.there
                 self.known.fixed = before.fixed
             return True
         broker_state.catch_up(self.brokers)

@@ -7,7 +7,7 @@ freeze.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pytest_berth.debug_log import ignoring
 from pytest_berth.services.kafka import topics
@@ -24,7 +24,7 @@ from pytest_berth.services.kafka.record import Record
 from pytest_berth.waiting import now, pause, wait_for
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from pytest_berth.services.kafka.brokers import Brokers
     from pytest_berth.services.kafka.topics import Offsets, Topic
@@ -35,6 +35,20 @@ _WAITS_MS, _WAITS_BRIEFLY_MS = 100, 10
 _MOST_BYTES = 50 << 20
 _MOST_OF_A_PARTITION = 8 << 20
 _SETTLES_WITHIN, _ASKS_AGAIN_AFTER = 10.0, 0.005
+
+
+class FirstLook(NamedTuple):
+    """What a topic has held at one moment.
+
+    Attributes:
+        topic: The topic; None where there is none that can be read.
+        records: Its records, as far as they were read.
+        is_all: Whether there were no others, not even of transactions that are open.
+    """
+
+    topic: Topic | None
+    records: Sequence[Record] = ()
+    is_all: bool = False
 
 
 @dataclass(frozen=True)
@@ -83,30 +97,29 @@ class Reader:
         self,
         topic: str,
         position: dict[int, int],
-        within: float,
         fits: Callable[[Topic], bool],
-    ) -> tuple[Topic | None, list[Record]]:
-        """Return a topic, None where there is none that can be read, and its records, at once.
+    ) -> FirstLook:
+        """Return a topic, and the records that are there already, in one round trip.
 
         Args:
             topic: The topic.
             position: Where to begin, by partition; moved on.
-            within: Seconds in which a first record may come.
             fits: Tells whether the topic is that which the offsets are of: else it is not read.
         """
         if len(self.brokers.nodes()) > 1 or not position:
-            return self.topic(topic), []
-        waits = max(1, min(_WAITS_MS, int(within * 1000)))
+            return FirstLook(self.topic(topic))
         described, answer = self.brokers.ask_together(
-            [
-                metadata_request([topic]),
-                _request(topic, position, list(position), waits, self.most),
-            ]
+            [metadata_request([topic]), _request(topic, position, list(position), 0, self.most)]
         )
         found = topics.described(described).get(topic)
         if found is None or not found.is_led:
-            return None, []
-        return found, self._taken(topic, position, answer)[0] if fits(found) else []
+            return FirstLook(None)
+        if not fits(found):
+            return FirstLook(found)
+        ends = dict[int, int]()
+        records, refused = self._taken(topic, position, answer, ends)
+        is_all = not refused and all(at == ends.get(part) for part, at in position.items())
+        return FirstLook(found, records, is_all)
 
     def read(
         self,
