@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
 
+from pytest_berth.errors import NotOursError
 from pytest_berth.services.postgres.databases.run_databases import administration
-from pytest_berth.services.postgres.server import connections
+from pytest_berth.services.postgres.server import connections, parked_connection
 
 if TYPE_CHECKING:
     from tests.contracts.conftest import Berthed
@@ -40,3 +42,14 @@ def test_where_a_step_fails_its_connection_is_closed(started: Berthed) -> None:
     with pytest.raises(RuntimeError), administration(started.server, stays=True) as connection:
         raise RuntimeError
     assert connection.closed
+
+
+def test_a_connection_that_leads_to_another_server_is_closed(started: Berthed) -> None:
+    foreign, credentials = started.server, replace(started.server.credentials, token="another")
+    server = replace(foreign, credentials=credentials)
+    connection = connections.connect(foreign, foreign.credentials.database)
+    parked_connection.park(server, connection)
+    with pytest.raises(NotOursError):
+        parked_connection.take(server)
+    assert connection.closed
+    assert parked_connection.take(server) is None

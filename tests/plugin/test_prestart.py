@@ -462,6 +462,42 @@ def test_the_main_thread_imports_when_servers_are_launched(
     project.run().assert_outcomes(passed=1)
 
 
+def test_nobody_waits_for_the_launch_of_a_server_whose_driver_is_missing(
+    project: Project, temporary: Path
+) -> None:
+    project.ini()
+    project.conftest(
+        """
+        import sys
+        from pytest_berth.run import prestart
+
+        sys.modules["redis"] = None
+        # However busy the machine is; nobody waits that long.
+        prestart._LAUNCH_WITHIN = 60
+        let_launch, ended = prestart.Prestart.let_launch, []
+
+        def waiting(self, services):
+            let_launch(self, services)
+            ended.extend(self._launching[each.name].is_set() for each in services)
+
+        prestart.Prestart.let_launch = waiting
+        """
+    )
+    project.write(
+        test_it="""
+        import conftest
+
+        def test_that_needs_it(redis_client): pass
+
+        def test_wait():
+            assert conftest.ended == [True]
+        """
+    )
+    result = project.run()
+    result.assert_outcomes(passed=1, errors=1)
+    result.stdout.fnmatch_lines(["*needs the package 'redis', which is not installed.*"])
+
+
 BESIDE = """
     import threading
     import pytest
