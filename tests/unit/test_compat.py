@@ -237,15 +237,25 @@ def test_redis() -> None:
     assert (pool._available_connections, pool._in_use_connections) == ([], set())
     assert redis_private.idle(redis.ConnectionPool()) == redis_private.in_use(pool) == []
     assert hasattr(redis.ConnectionPool(), "_available_connections")
-    kept = redis.ConnectionPool()
+    client, kept = redis.Redis(), redis.ConnectionPool()
+    other = redis_private.another(client, kept)
+    assert vars(other).keys() == vars(client).keys()
+    assert other.connection_pool is kept
+    assert other.response_callbacks == client.response_callbacks
+    assert other.response_callbacks is not client.response_callbacks
+    connection = redis.Connection()
+    state = redis_private.state(connection)
+    assert state == redis_private.state(connection)
+    connection.encoder.decode_responses = True
+    assert state != redis_private.state(connection)
     redis_private.give(kept, "connection")
     assert redis_private.take_idle(kept) == ["connection"]
     assert redis_private.take_idle(kept) == []
     assert hasattr(redis.Connection(), "_sock")
     assert not redis_private.is_connected(redis.Connection())
-    connection = redis.asyncio.Connection()
-    assert (connection._writer, connection._reader) == (None, None)
-    redis_private.abort(connection)
+    opened = redis.asyncio.Connection()
+    assert (opened._writer, opened._reader) == (None, None)
+    redis_private.abort(opened)
 
 
 def test_pymongo() -> None:

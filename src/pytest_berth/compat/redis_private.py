@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
+import os
+import threading
 from typing import Any
 
 from pytest_berth.compat import asyncio_private
+
+_IMMUTABLE = {bool, int, float, str, bytes, type(None)}
+_CHANGEABLE = {list, dict, set}
+_LOCKS = {type(make()): make for make in (threading.Lock, threading.RLock)}
+# What a pool has for all of its connections: sets of fields for HIMPORT.
+_OF_POOL = "himport_registry"
 
 
 def idle(pool: Any) -> list[Any]:
@@ -21,14 +29,84 @@ def in_use(pool: Any) -> list[Any]:
     return [each for each in kept if not any(each is other for other in free)]
 
 
+def another(client: Any, pool: Any) -> Any:
+    """Return a client like one that nobody has used, for a pool of its own; None if unknown how.
+
+    To make one takes redis-py longer than two commands, most of that for a table of functions.
+    """
+    made = object.__new__(type(client))
+    for name, value in vars(client).items():
+        kind = type(value)
+        if value is client.connection_pool:
+            own = pool
+        elif kind in _IMMUTABLE:
+            own = value
+        elif isinstance(value, dict):
+            own = dict.__new__(kind)
+            dict.update(own, value)
+        elif kind in _LOCKS:
+            own = _LOCKS[kind]()
+        elif name == "_event_dispatcher":
+            own = kind()
+        else:
+            return None
+        vars(made)[name] = own
+    return made
+
+
+def state(connection: Any) -> Any:
+    """Return what a connection is like: equal for one that nobody has changed meanwhile."""
+    return {name: _state(value) for name, value in vars(connection).items() if name != _OF_POOL}
+
+
+def _state(value: Any) -> Any:
+    kind = type(value)
+    if kind in _IMMUTABLE:
+        return value
+    if kind in _CHANGEABLE:
+        return value.copy()
+    if kind.__module__.startswith("redis."):
+        # Its parts: how it encodes, parses, tries again. What they consist of in turn is their own.
+        names = (*getattr(kind, "__slots__", ()), *getattr(value, "__dict__", ()))
+        return value, [_copy(getattr(value, name, None)) for name in names]
+    return value
+
+
+def _copy(value: Any) -> Any:
+    return value.copy() if type(value) in _CHANGEABLE else value
+
+
 def take(pool: Any) -> Any:
-    """Take a connection, which may be new, out of a pool."""
+    """Take a connection, which may be new, out of a pool.
+
+    One that is there, is connected and has nothing to be read is taken past redis-py's own method,
+    which keeps account of it for others: `put_back` it.
+    """
     import redis
+
+    available = getattr(pool, "_available_connections", None)
+    if available and pool.pid == os.getpid():
+        connection = available.pop()
+        try:
+            is_ready = is_connected(connection) and not connection.can_read(0)
+        except (redis.RedisError, OSError):
+            is_ready = False
+        if is_ready:
+            return connection
+        available.append(connection)
 
     # Before redis-py 5.3, the name of a command is asked for, for nothing.
     if redis.VERSION < (5, 3):
         return pool.get_connection("_")
     return pool.get_connection()
+
+
+def put_back(pool: Any, connection: Any) -> None:
+    """Give a connection back that was taken by `take`."""
+    if connection in getattr(pool, "_in_use_connections", ()):
+        pool.release(connection)
+    else:
+        pool._available_connections.append(connection)
 
 
 def take_idle(pool: Any) -> list[Any]:
@@ -42,6 +120,8 @@ def take_idle(pool: Any) -> list[Any]:
 
 def give(pool: Any, connection: Any) -> None:
     """Let a pool use a connection next, as one that was given back to it."""
+    if hasattr(pool, _OF_POOL) and hasattr(connection, _OF_POOL):
+        setattr(connection, _OF_POOL, getattr(pool, _OF_POOL))
     pool._available_connections.append(connection)
 
 
@@ -50,29 +130,24 @@ def is_connected(connection: Any) -> bool:
     return getattr(connection, "_sock", None) is not None
 
 
-def receive(connection: Any, size: int, within: float) -> bytes:
-    """Return the next bytes that come over a connection, past the buffer of its parser.
+def receive(connection: Any, answers: int, within: float) -> list[Any]:
+    """Return the next answers that come over a connection.
 
     Args:
-        connection: A connection of which nothing is left to be read in that buffer.
-        size: How many.
-        within: Seconds until the first of them has to come.
+        connection: The connection.
+        answers: How many.
+        within: Seconds in which each of them has to come.
 
     Raises:
-        OSError: None come in time.
+        redis.RedisError: One is an error, or comes too late; it is closed where one is missing.
     """
     sock, before = connection._sock, connection._sock.gettimeout()
     sock.settimeout(within)
     try:
-        received = b""
-        while len(received) < size:
-            part = sock.recv(size - len(received))
-            if not part:
-                break
-            received += part
+        return [connection.read_response() for _ in range(answers)]
     finally:
-        sock.settimeout(before)
-    return bytes(received)
+        if connection._sock is sock:
+            sock.settimeout(before)
 
 
 def local_port(connection: Any) -> int:

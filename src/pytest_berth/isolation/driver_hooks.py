@@ -10,7 +10,7 @@ Connections of confluent-kafka, and of others whose work is done in C, cannot be
 from __future__ import annotations
 
 import sys
-from functools import wraps
+from functools import lru_cache, wraps
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -319,7 +319,13 @@ def _of_async_redis(module: ModuleType) -> Iterator[Any]:
 
 def _redis_place(connection: Any) -> Place:
     host = getattr(connection, "host", None) or getattr(connection, "path", "")
-    return Place("redis", _names([host]), int(getattr(connection, "port", 0) or 0))
+    return _redis_at(host, getattr(connection, "port", 0) or 0)
+
+
+@lru_cache(maxsize=100)
+def _redis_at(host: str, port: int | str) -> Place:
+    """Return a place; cached, as redis-py connects, or makes sure of it, for each command."""
+    return Place("redis", _names([host]), int(port))
 
 
 def _opened_postgres(connection: Any) -> Iterator[Place]:

@@ -169,8 +169,12 @@ class Local:
 
     def log_position(self, server: Server) -> float:
         """Return the present size of the log, in bytes."""
-        path = _log_path(server)
-        return float(path.stat().st_size) if path.exists() else 0.0
+        # Each test asks: this takes a tenth of what a `Path` takes.
+        path = os.path.join(os.fspath(server.handle["directory"]), _LOG)  # noqa: PTH118
+        try:
+            return float(os.stat(path).st_size)  # noqa: PTH116
+        except FileNotFoundError:
+            return 0.0
 
     def log(self, server: Server, since: float) -> str:
         """Return what the server wrote to its log since a mark."""

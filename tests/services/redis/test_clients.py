@@ -123,6 +123,7 @@ def test_the_next_test_s_client_has_nothing_of_the_state_that_one_was_left_in(
         import threading
 
         import pytest
+        import redis
 
         KEPT = []
 
@@ -134,6 +135,7 @@ def test_the_next_test_s_client_has_nothing_of_the_state_that_one_was_left_in(
             assert here["multi"] == "-1" and here["name"] == "" and here["sub"] == "0"
             assert "t" not in here["flags"] and "O" not in here["flags"]
             assert here["db"] == str(connection.db) and here["user"] == "default"
+            assert connection.socket_timeout is None
             client.connection_pool.release(connection)
             assert client.set("own", 1) and client.get("own") == b"1"
 
@@ -180,7 +182,7 @@ def test_the_next_test_s_client_has_nothing_of_the_state_that_one_was_left_in(
             is_as_new(redis_client)
 
         @pytest.mark.parametrize("name, value", [
-            ("db", 3), ("client_name", "mine"), ("password", "another"),
+            ("db", 3), ("client_name", "mine"), ("password", "another"), ("socket_timeout", 9.0),
         ])
         def test_changes_how_it_begins(redis_client, name, value):
             is_as_new(redis_client)
@@ -190,6 +192,32 @@ def test_the_next_test_s_client_has_nothing_of_the_state_that_one_was_left_in(
 
         def test_begins_as_usual(redis_client):
             is_as_new(redis_client)
+
+        def test_changes_how_it_decodes(redis_client):
+            connection = redis_client.connection_pool.get_connection()
+            connection.encoder.decode_responses = True
+            redis_client.connection_pool.release(connection)
+
+        def test_gets_bytes(redis_client):
+            is_as_new(redis_client)
+
+        def test_changes_its_client(redis_client):
+            redis_client.mine = KEPT[:] = [redis_client.client_id()]
+            redis_client.set_response_callback("GET", lambda *args, **options: "changed")
+
+        def test_has_a_client_of_its_own(redis_client):
+            is_as_new(redis_client)
+            assert [redis_client.client_id()] == KEPT and not hasattr(redis_client, "mine")
+
+        @pytest.fixture
+        def other(monkeypatch):
+            monkeypatch.setattr(redis, "Redis", type("Other", (redis.Redis,), {}))
+
+        def test_gets_another_class(other, redis_client):
+            assert type(redis_client) is redis.Redis and is_as_new(redis_client) is None
+
+        def test_gets_the_usual_class(redis_client):
+            assert type(redis_client) is redis.Redis and is_as_new(redis_client) is None
 
         def test_leaves_an_answer(redis_client):
             connection = redis_client.connection_pool.get_connection()
@@ -244,4 +272,4 @@ def test_the_next_test_s_client_has_nothing_of_the_state_that_one_was_left_in(
         """
     )
     result = local.run("-p", "no:randomly")
-    result.assert_outcomes(passed=30)
+    result.assert_outcomes(passed=37)

@@ -134,7 +134,7 @@ def ask(client: redis.Redis, commands: Packed) -> list[Any]:
         connection.disconnect()
         raise
     finally:
-        pool.release(connection)
+        redis_private.put_back(pool, connection)
 
 
 def _answer(connection: Any) -> Any:
@@ -146,9 +146,34 @@ def _answer(connection: Any) -> Any:
 
 def client(url: str, **options: Any) -> redis.Redis:
     """Return a client that waits for blocking commands, and tells at once of a closed port."""
-    return redis.Redis.from_url(
-        url, **{**_PATIENT, **_UNNAMED, **_UNTOLD, "retry": Retry(NoBackoff(), 0), **options}
-    )
+    return redis.Redis.from_url(url, **{**_options(), **options})
+
+
+def _options() -> dict[str, Any]:
+    return {**_PATIENT, **_UNNAMED, **_UNTOLD, "retry": Retry(NoBackoff(), 0)}
+
+
+class Clients:
+    """Makes clients of one URL, each with a pool of its own: see `client`.
+
+    Args:
+        url: The URL.
+    """
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+        self._blank: redis.Redis | None = None
+        self._made_by: object = None
+
+    def new(self) -> redis.Redis:
+        """Return a new client."""
+        kind, made_by = redis.Redis, redis.Redis.__init__
+        # A test may have put another class, or another way to make it, in the place of redis-py's.
+        if self._blank is None or type(self._blank) is not kind or self._made_by is not made_by:
+            self._blank, self._made_by = client(self._url), made_by
+        pool = redis.ConnectionPool.from_url(self._url, **_options())
+        made: redis.Redis | None = redis_private.another(self._blank, pool)
+        return client(self._url) if made is None else made
 
 
 def async_client(url: str) -> redis.asyncio.Redis:

@@ -3,9 +3,9 @@
 To connect, and to make what redis-py keeps of a connection, takes as long as ten commands. A test's
 client and its pool are new; the connection is put into the pool, reset: RESET ends all that a
 connection can be in the midst of, and signs it out. It is sent as soon as a test has ended, with
-all that redis-py says on a new connection, and answered by the time that the next test comes:
-nothing waits for a server that clients are paused on. What is said is learnt from redis-py, which
-reads the answers in its own way.
+all that redis-py has said when the connection was new, and answered by the time that the next test
+comes: nothing waits for a server that clients are paused on. A connection whose object is not as it
+was when it was new is closed: a test has changed how it is to behave.
 """
 
 from __future__ import annotations
@@ -19,17 +19,20 @@ import redis
 from pytest_berth.compat import redis_private
 from pytest_berth.debug_log import debug
 from pytest_berth.services.redis import clients
+from pytest_berth.services.redis.clients import packed
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
+
+    from pytest_berth.services.redis.clients import Packed
 
 _ANSWERS_WITHIN = 1.0
-_RESET, _IS_RESET = ("RESET",), b"+RESET\r\n"
+_RESET, _IS_RESET = ("RESET",), b"RESET"
 _ERRORS = (redis.RedisError, OSError)
 
 
-class UnlikeGreetingError(redis.RedisError):
-    """redis-py would have said something else on the new connection than was said ahead."""
+class UnlikeFirstError(redis.RedisError):
+    """A connection is not as it was when it was new."""
 
 
 class KeptConnection:
@@ -41,14 +44,17 @@ class KeptConnection:
 
     def __init__(self, url: str) -> None:
         self.url = url
+        self._clients = clients.Clients(url)
         self._connection: Any = None
-        self._greeting: list[tuple[Any, ...]] | None = None
+        # What is sent after a test, and what the connection was like when it was new.
+        self._renewal: Packed | None = None
+        self._state: Any = None
         self._process = os.getpid()
 
     @contextmanager
     def client(self) -> Iterator[redis.Redis]:
         """Yield a client for a test; what it has taken from its pool, and not given back, ends."""
-        with clients.closing(clients.client(self.url)) as client:
+        with clients.closing(self._clients.new()) as client:
             pool = client.connection_pool
             connection = self._renewed() or self._first(pool)
             if connection:
@@ -71,53 +77,44 @@ class KeptConnection:
             each.disconnect()
         if kept is None or not redis_private.is_connected(kept):
             return
-        if self._greeting is None:
-            kept.disconnect()
-            return
         try:
-            if kept.can_read(0):
-                raise UnlikeGreetingError("an answer was left on it")
-            kept.send_packed_command(
-                kept.pack_commands([_RESET, *self._greeting]), check_health=False
-            )
+            self._renew(kept)
         except _ERRORS as error:
             debug("redis: the connection is not kept: %s", error)
             kept.disconnect()
         else:
             self._connection = kept
 
+    def _renew(self, connection: Any) -> None:
+        """Reset a connection, and sign it in anew; the answers are read before the next test.
+
+        Raises:
+            UnlikeFirstError: It is another one, or not as it was.
+        """
+        if self._renewal is None or redis_private.state(connection) != self._state:
+            raise UnlikeFirstError("a test has changed it, or how it is to begin")
+        connection.send_packed_command([self._renewal.sent], check_health=False)
+
     def _renewed(self) -> Any:
         """Return the connection, signed in anew; None where there is none that is of use."""
         if self._process != os.getpid():
             return None  # it is of the process that this one was forked from
         connection, self._connection = self._connection, None
-        if connection is None:
+        if connection is None or self._renewal is None:
             return None
         try:
-            if redis_private.receive(connection, len(_IS_RESET), _ANSWERS_WITHIN) == _IS_RESET:
-                self._greet(connection)
-                return connection
+            first, *_ = redis_private.receive(connection, self._renewal.answers, _ANSWERS_WITHIN)
+            if first != _IS_RESET:
+                raise UnlikeFirstError("an answer was left on it")
         except _ERRORS as error:
             debug("redis: the connection is made anew: %s", error)
-        connection.disconnect()
-        return None
-
-    def _greet(self, connection: Any) -> None:
-        """Let redis-py begin anew, which has been answered already, as long as it says the same."""
-        left = list(self._greeting or ())
-
-        def say(*command: Any, **_: Any) -> None:
-            if not left or command != left.pop(0):
-                raise UnlikeGreetingError("a test has changed how the connection is to begin")
-
-        with _saying(connection, say):
-            connection.on_connect()
-        if left:
-            raise UnlikeGreetingError("a test has changed how the connection is to begin")
+            connection.disconnect()
+            return None
+        return connection
 
     def _first(self, pool: Any) -> Any:
-        """Return the first connection of all, and learn what redis-py says on it; else None."""
-        if self._greeting is not None or self._process != os.getpid():
+        """Return a new connection, and learn what redis-py says on it; None where it cannot be."""
+        if self._process != os.getpid():
             return None
         connection, said = pool.make_connection(), list[tuple[Any, ...]]()
         send = connection.send_command
@@ -126,22 +123,15 @@ class KeptConnection:
             said.append(command)
             send(*command, **options)
 
+        connection.send_command = say
         try:
-            with _saying(connection, say):
-                connection.connect()
+            connection.connect()
         except _ERRORS as error:
             debug("redis: the connection is left to the test: %s", error)
             connection.disconnect()
             return None
-        self._greeting = said
+        finally:
+            del connection.send_command
+        self._renewal = packed(_RESET, *said)
+        self._state = redis_private.state(connection)
         return connection
-
-
-@contextmanager
-def _saying(connection: Any, say: Callable[..., None]) -> Iterator[None]:
-    """Have a function called in place of the connection's own that sends."""
-    connection.send_command = say
-    try:
-        yield
-    finally:
-        del connection.send_command
