@@ -113,13 +113,15 @@ def restore(databases: WorkerDatabases, baseline: Baseline) -> Baseline:
     """
     flush = databases.number not in baseline.numbers
     look = databases.look(token=bool(baseline.values), ending=True, flush=flush)
+    # Keys that a setting (maxmemory) has evicted are no change to the server's count.
+    counts_all = databases.is_seen(look, baseline.standing)
     if baseline.standing is not None:
         left = databases.put_back(look, baseline.standing)
         if left:
             raise NotPutBackError(left)
     if not baseline.values and not look.filled:
         return baseline
-    if baseline.token is not None and look.token == baseline.token:
+    if counts_all and baseline.token is not None and look.token == baseline.token:
         return baseline
     databases.dirty |= look.filled | baseline.numbers
     token = None
