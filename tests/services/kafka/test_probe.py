@@ -8,6 +8,8 @@ from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from confluent_kafka import Producer
+from kafka import codec
 
 from pytest_berth.errors import RecordError
 from pytest_berth.services.kafka.kafka_python import KafkaProducer
@@ -176,6 +178,20 @@ def test_a_failure_shows_offsets_records_and_groups(kafka_probe: Probe, kafka_to
     assert '0@0 key=k7 trace=abc: {"id":7}' in lines
     assert f"0@1 key=k8: {'y' * 200}... (1000 bytes)" in lines
     assert "no consumer group has committed an offset in it" in lines
+
+
+def test_records_that_are_packed_in_a_way_not_known_here_are_told(
+    kafka_probe: Probe, kafka_topic: str
+) -> None:
+    if codec.has_zstd():
+        pytest.skip("a package unpacks zstd here")
+    settings = {"bootstrap.servers": kafka_probe.bootstrap, "compression.type": "zstd"}
+    producer = Producer(settings)
+    producer.produce(kafka_topic, b"packed" * 100)
+    producer.flush(60)
+
+    with pytest.raises(RecordError, match=r"zstd(?s:.*)kafka-python\[lz4,snappy,zstd\]"):
+        kafka_probe.expect_one(kafka_topic, timeout=60)
 
 
 def test_what_is_not_json_is_told_with_its_place(kafka_probe: Probe, kafka_topic: str) -> None:

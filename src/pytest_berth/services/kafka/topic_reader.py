@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pytest_berth.debug_log import ignoring
+from pytest_berth.errors import RecordError
 from pytest_berth.services.kafka import topics
 from pytest_berth.services.kafka.brokers import metadata_request
 from pytest_berth.services.kafka.connection import require
@@ -308,7 +309,14 @@ class Reader:
             isolation_level=_COMMITTED,
             aborted_transactions=found.aborted_transactions,
         )
-        records = [_record(message) for message in unpacked.take()]
+        try:
+            records = [_record(message) for message in unpacked.take()]
+        except errors.UnsupportedCodecError as error:
+            raise RecordError(
+                f"records of the topic {topic} are compressed, and no package here unpacks them.",
+                why=str(error),
+                remedy='pip install "kafka-python[lz4,snappy,zstd]", or the one that is named',
+            ) from None
         position[part] = unpacked.next_fetch_offset
         return records
 
