@@ -26,6 +26,7 @@ SCHEMA = """
     CREATE TABLE keyless (text text);
     CREATE SCHEMA shop;
     CREATE TABLE shop.baskets (id int);
+    CREATE MATERIALIZED VIEW shop.later AS SELECT * FROM shop.baskets WITH NO DATA;
     INSERT INTO users (email) VALUES ('ada@x'), ('Bob@x'), ('cyd@x');
     INSERT INTO orders VALUES (1, 1, '2024-03-31 01:30');
     INSERT INTO keyless VALUES ('a'), ('b');

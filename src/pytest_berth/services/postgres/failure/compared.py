@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     from pytest_berth.services.postgres.restore.catalog import Relation
     from pytest_berth.services.postgres.restore.transactions import Connection
 
-_THERE = "SELECT oid::text FROM pg_catalog.pg_class WHERE oid = ANY ({}::oid[])"
+# A materialized view that is not populated cannot be read.
+_THERE = "SELECT oid::text FROM pg_catalog.pg_class WHERE oid = ANY ({}::oid[]) AND relispopulated"
 # A table that others have locked so that it cannot be read.
 _LOCKED = """
 SELECT l.relation::text FROM pg_catalog.pg_locks l
