@@ -80,8 +80,9 @@ def test_a_transaction_is_rolled_back_through_its_connection_and_where_it_was_op
     )
 
 
+@pytest.mark.parametrize("begin", ["", "BEGIN"])
 @pytest.mark.parametrize("module", ["psycopg", "psycopg2"])
-def test_a_connection_without_a_pool_is_found_too(shop: Project, module: str) -> None:
+def test_a_connection_without_a_pool_is_found_too(shop: Project, module: str, begin: str) -> None:
     result = run(
         shop,
         f"""
@@ -89,7 +90,8 @@ def test_a_connection_without_a_pool_is_found_too(shop: Project, module: str) ->
 
         def test_offender(pg_dsn):
             connection = {module}.connect(pg_dsn)
-            connection.cursor().execute("INSERT INTO users (email) VALUES ('left')")
+            connection.autocommit = bool("{begin}")
+            connection.cursor().execute("{begin}; INSERT INTO users (email) VALUES ('left')")
             left.append(connection)
 
         def test_next(pg_dsn):

@@ -322,10 +322,20 @@ def _rolled_back(connection: Any) -> bool:
     """Roll back a connection that its owner may use, or close, at the same time."""
     try:
         connection.rollback()
+        if _is_in_transaction_of_psycopg2(connection):
+            # Where BEGIN was sent as SQL, under autocommit, psycopg2 has sent nothing.
+            connection.cursor().execute("ROLLBACK")
     except Exception as error:  # each driver has its own kinds
         _log.debug("a connection could not be rolled back: %s", error)
         return False
     return True
+
+
+def _is_in_transaction_of_psycopg2(connection: Any) -> bool:
+    driver = sys.modules.get("psycopg2.extensions")
+    if driver is None or not isinstance(connection, driver.connection):
+        return False
+    return bool(connection.get_transaction_status() != driver.TRANSACTION_STATUS_IDLE)
 
 
 def _backend(connection: Any) -> tuple[int, str]:
