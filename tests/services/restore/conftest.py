@@ -7,7 +7,7 @@ import shutil
 import signal
 import subprocess
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from unittest.mock import Mock
@@ -21,6 +21,8 @@ import temporary
 from pytest_berth.api import Progress
 from pytest_berth.config.options import ARTIFACT_MIRROR
 from pytest_berth.services.postgres import restore
+from pytest_berth.services.postgres.restore.transactions import transaction
+from pytest_berth.services.postgres.restore.write_back import in_one_message
 from pytest_berth.services.postgres.server import binaries
 from pytest_berth.sources.artifact_cache import cache_directory
 from pytest_berth.waiting import wait_for
@@ -101,13 +103,19 @@ def _answers(dsn: str) -> bool:
 
 @dataclass
 class Database:
-    """A database: *berth* is the plugin's connection, *app* the application's."""
+    """A database: *berth* is the plugin's connection, *app* the application's.
+
+    Attributes:
+        in_one_message: Whether it is put back in one message where that is enough, as it is after
+            a few tests; else always in several, as at first.
+    """
 
     dsn: str
     berth: Connection
     app: Connection
     baseline: restore.Baseline | None = None
     watch: bool = True
+    in_one_message: bool = True
     before: dict[str, Any] = field(default_factory=dict)
     others: list[Connection] = field(default_factory=list)
 
@@ -123,6 +131,8 @@ class Database:
         if berth:
             self.berth = berth
         self.baseline = restore.capture(self.berth, lock_timeout=LOCK_TIMEOUT, watch=self.watch)
+        if self.in_one_message:
+            self.baseline = with_function(self.berth, self.baseline)
         self.before = self.contents()
         return self.baseline
 
@@ -173,6 +183,13 @@ def _rows(conn: Connection, name: str, kind: str) -> list[Any]:
     columns = "last_value, is_called" if kind == "S" else "t::text"
     order = "" if kind == "S" else "ORDER BY ctid"
     return conn.execute(f"SELECT {columns} FROM ONLY {name} t {order}").fetchall()
+
+
+def with_function(connection: Connection, baseline: restore.Baseline) -> restore.Baseline:
+    """Return the baseline as it is when it has been put back a few times."""
+    used = replace(baseline, restores=in_one_message.AFTER)
+    with transaction(connection, lock_timeout=LOCK_TIMEOUT):
+        return in_one_message.prepare(connection, used)
 
 
 @contextmanager

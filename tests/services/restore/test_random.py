@@ -246,11 +246,17 @@ def is_restored(db: Database, catalogs_before: list[Any]) -> bool:
 @given(
     tables=st.lists(TABLE, min_size=1, max_size=5),
     programs=st.lists(st.lists(STEP, min_size=1, max_size=12), min_size=1, max_size=2),
+    in_one_message=st.booleans(),
 )
 def test_the_repair_gives_back_what_was_there(
-    restore_server: str, part: int, tables: list[Table], programs: list[list[Step]]
+    restore_server: str,
+    part: int,
+    tables: list[Table],
+    programs: list[list[Step]],
+    in_one_message: bool,
 ) -> None:
     with new_database(restore_server) as db:
+        db.in_one_message = in_one_message
         create(db.app, tables)
         db.capture()
         before = catalogs(db)

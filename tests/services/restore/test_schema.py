@@ -133,6 +133,7 @@ def test_writing_rows_is_not_followed_by_counting_those_of_the_catalogs(
     def forbidden(*_: object) -> None:
         raise AssertionError("the catalogs were counted")
 
+    db.in_one_message = False
     db.app.execute(SCHEMA)
     db.capture()
     monkeypatch.setattr(find_changes, "_require_entries", forbidden)

@@ -53,6 +53,8 @@ class Baseline:
         watched: Whether schema changes are noted; else the catalog is compared each time.
         sentinel: What changes by the commands that are not noted.
         entries: How many rows users' and the system's objects have in the catalogs.
+        restores: How often it was put back, as far as it took several messages.
+        on_server: What puts it back in one message; None as long as there is nothing.
     """
 
     relations: Relations
@@ -73,6 +75,21 @@ class Baseline:
     position: LogPosition
     stored: bool = False
     used: frozenset[int] = frozenset()
+    restores: int = 0
+    on_server: OnServer | None = None
+
+
+@dataclass(frozen=True)
+class OnServer:
+    """A function of the server that puts a baseline back, made for how the database stands.
+
+    Attributes:
+        name: Its name, in the schema of the connection's temporary objects.
+    """
+
+    name: str
+    sentinel: tuple[str, ...]
+    storage: Mapping[int, Storage]
 
 
 @dataclass(frozen=True)

@@ -79,8 +79,11 @@ def release(connection: Connection, baseline: Baseline, used: Iterable[Baseline]
     shared = [each.fingerprint.table for each in used]
     dropped = [copy for copy in copies if copy not in shared]
     if not baseline.stored:
-        names = sql.SQL(", ").join(dropped)
-        connection.execute(sql.SQL("DROP TABLE IF EXISTS {}").format(names))
+        statement = sql.SQL("DROP TABLE IF EXISTS {}").format(sql.SQL(", ").join(dropped))
+        if baseline.on_server:
+            name = sql.SQL(baseline.on_server.name)
+            statement = sql.SQL("{}; DROP FUNCTION IF EXISTS {}").format(statement, name)
+        connection.execute(statement, prepare=False)
 
 
 def _capture(

@@ -53,12 +53,15 @@ DELETE FROM information_schema.berth_ddl;
 COMMIT;
 """
 NOTED = "SELECT ARRAY(SELECT transaction::text FROM information_schema.berth_ddl)"
-# What has a name before the line's end is told by it; the rest only leads to a comparison.
+# What has a name before the line's end is told by it; the rest only leads to a comparison. Comments
+# are not read by shobj_description(), which takes as long as all the rest.
 SENTINEL = """
 SELECT ARRAY(
     SELECT format('database %s', d.datname) || chr(10) || ROW(
-        d.datdba, d.datallowconn, d.datistemplate, d.datconnlimit, d.dattablespace, d.datacl,
-        pg_catalog.shobj_description(d.oid, 'pg_database')
+        d.datdba, d.datallowconn, d.datistemplate, d.datconnlimit, d.dattablespace, d.datacl, (
+            SELECT c.description FROM pg_catalog.pg_shdescription c
+            WHERE c.objoid = d.oid AND c.classoid = 'pg_catalog.pg_database'::pg_catalog.regclass
+        )
     )::text
     FROM pg_catalog.pg_database d WHERE d.oid = {database}
     UNION ALL

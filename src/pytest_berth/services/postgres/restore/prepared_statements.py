@@ -110,12 +110,12 @@ def prepare(
     """Prepare the statements of a baseline."""
     tables = relations.tables
     empty = [_empty(batch) for batch in batches([t for t in tables if t.oid not in kept])]
-    seeded = [_counts(batch) for batch in batches([t for t in tables if t.oid in kept])]
+    seeded = [counts(batch) for batch in batches([t for t in tables if t.oid in kept])]
     database = sql.Literal(current_database(connection))
-    views = {view.oid: _counts([view]) for view in relations.views if view.oid in kept}
+    views = {view.oid: counts([view]) for view in relations.views if view.oid in kept}
     texts = {
         "writing(xid, xid)": sql.SQL(WRITING).format(
-            database=database, before=_array("text", sorted(open_before))
+            database=database, before=array("text", sorted(open_before))
         ),
         "others(int[])": sql.SQL(END_OTHERS).format(database=database),
         "sizes(oid[])": sql.SQL(SIZES),
@@ -189,7 +189,8 @@ def _empty(tables: Sequence[Relation]) -> sql.Composed:
     return sql.SQL("SELECT ARRAY[{}]").format(sql.SQL(", ").join(sizes))
 
 
-def _counts(relations: Sequence[Relation]) -> sql.Composed:
+def counts(relations: Sequence[Relation]) -> sql.Composed:
+    """Return the query for how many rows relations have that are newer, and how many not."""
     count = sql.SQL(
         "SELECT {}::int8, count(*) FILTER (WHERE {newer}), count(*) FILTER (WHERE NOT {newer})"
         " FROM ONLY {}"
@@ -202,12 +203,13 @@ def _counts(relations: Sequence[Relation]) -> sql.Composed:
 def set_sequences(sequences: Mapping[int, tuple[int, bool]]) -> sql.Composed:
     """Return the statement that sets sequences to their values."""
     return sql.SQL(SET_SEQUENCES).format(
-        oids=_array("oid", list(sequences)),
-        last=_array("int8", [last for last, _ in sequences.values()]),
-        called=_array("bool", [called for _, called in sequences.values()]),
+        oids=array("oid", list(sequences)),
+        last=array("int8", [last for last, _ in sequences.values()]),
+        called=array("bool", [called for _, called in sequences.values()]),
     )
 
 
-def _array(kind: str, values: Sequence[object]) -> sql.Composed:
+def array(kind: str, values: Sequence[object]) -> sql.Composed:
+    """Return an array as SQL."""
     items = sql.SQL(", ").join(map(sql.Literal, values))
     return sql.SQL("ARRAY[{}]::{}[]").format(items, sql.SQL(kind))

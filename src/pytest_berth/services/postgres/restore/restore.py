@@ -22,7 +22,11 @@ from pytest_berth.services.postgres.restore.lock_waits import BlockedError, wait
 from pytest_berth.services.postgres.restore.open_transactions import LeftOpen
 from pytest_berth.services.postgres.restore.stored_baseline import load
 from pytest_berth.services.postgres.restore.transactions import Connection, results
-from pytest_berth.services.postgres.restore.write_back import drop_created, end_transactions
+from pytest_berth.services.postgres.restore.write_back import (
+    drop_created,
+    end_transactions,
+    in_one_message,
+)
 from pytest_berth.services.postgres.restore.write_back.rows import put_back
 from pytest_berth.services.postgres.server.backend_crash import is_lost
 
@@ -66,6 +70,9 @@ def restore(
         TimeoutError: A backend did not end.
     """
     try:
+        done = in_one_message.attempt(connection, baseline, alone, at_most)
+        if done:
+            return _restored(connection, done.baseline, done.tables, done.moved, done.sizes)
         signs = look(connection, baseline, alone)
         if not signs.changed:
             return Restored(baseline)
@@ -120,6 +127,8 @@ def _restore_once(
         difference = found.difference
         if at_most is not None and difference.cost > at_most:
             raise CloneIsFasterError
+        if difference.is_grown_only:
+            baseline = in_one_message.prepare(connection, baseline)
         with waiting_on(everything, open_transactions.BLOCK_EXCLUSIVE):
             finished = put_back(connection, baseline, difference)
     advanced = replace(
@@ -130,18 +139,36 @@ def _restore_once(
         entries=found.entries,
         position=baseline.position.advanced(found.snapshot, finished.xid),
     )
+    restored = _restored(
+        connection, advanced, difference.tables, finished.moved, finished.sizes, difference.views
+    )
+    objects = (*difference.added_objects, *difference.altered_objects)
+    return replace(restored, large_objects=objects)
+
+
+def _restored(
+    connection: Connection,
+    baseline: Baseline,
+    tables: Sequence[Relation],
+    moved: Sequence[Relation],
+    sizes: Mapping[int, int],
+    views: Sequence[Relation] = (),
+) -> Restored:
+    """Return what was put back; vacuum what has grown."""
+    restored = Restored(
+        _vacuum(connection, baseline, tables, sizes),
+        tuple(map(str, tables)),
+        tuple(map(str, views)),
+        tuple(map(str, moved)),
+    )
     debug(
         "postgres: put back: tables %s, views %s, sequences %s",
-        *(", ".join(map(str, each)) or "none" for each in (difference.tables, difference.views)),
-        ", ".join(map(str, finished.moved)) or "none",
+        *(
+            ", ".join(each) or "none"
+            for each in (restored.tables, restored.views, restored.sequences)
+        ),
     )
-    return Restored(
-        _vacuum(connection, advanced, difference.tables, finished.sizes),
-        tuple(map(str, difference.tables)),
-        tuple(map(str, difference.views)),
-        tuple(map(str, finished.moved)),
-        (*difference.added_objects, *difference.altered_objects),
-    )
+    return restored
 
 
 def _vacuum(
