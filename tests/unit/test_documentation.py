@@ -403,6 +403,7 @@ NEEDS_PYTEST_9 = pytest.mark.skipif(pytest.version_tuple < (9,), reason="TOML of
         pytest.param("pytest_toml", marks=NEEDS_PYTEST_9),
         "migrating",
         "several_databases",
+        "application_role",
         "split_variables",
         "from_nothing",
     ],
