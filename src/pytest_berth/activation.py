@@ -19,7 +19,7 @@ from pytest_berth.config import loading
 from pytest_berth.config import options as core_options
 from pytest_berth.errors import BerthError, SettingsError
 from pytest_berth.isolation import service_fixtures
-from pytest_berth.run import xdist
+from pytest_berth.run import expected_services, xdist
 from pytest_berth.run.plugin_state import PLUGIN_STATE, PluginState
 from pytest_berth.services import discovery
 
@@ -196,6 +196,18 @@ def pytest_configure(config: pytest.Config) -> None:
         config.pluginmanager.register(KeepFailed(), "berth-keep-failed")
 
 
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_collection(session: pytest.Session) -> Generator[None, object, object]:
+    """Start what the same command has needed last time, while its tests are collected."""
+    expected = expected_services.of(session.config)
+    if not expected:
+        return (yield)
+    from pytest_berth.run import prestart
+
+    with prestart.expecting(session.config.stash[PLUGIN_STATE], session, expected):
+        return (yield)
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtestloop(session: pytest.Session) -> None:
     """Start what the selected tests need, while the first of them run."""
@@ -204,7 +216,8 @@ def pytest_runtestloop(session: pytest.Session) -> None:
         from pytest_berth.reporting import hints
 
         hints.tell_changed_variables(berth)
-    if berth.may_need_servers and not berth.settings[core_options.FAIL_FAST]:
+    concerned = berth.may_need_servers or berth.is_expecting_servers
+    if concerned and not berth.settings[core_options.FAIL_FAST]:
         from pytest_berth.run import prestart
 
         prestart.start(berth, session)

@@ -110,6 +110,99 @@ def test_a_server_starts_while_a_test_runs_that_does_not_need_it(
     assert before.count("ready in") == 1
 
 
+# Each of pytester's runs has another directory for temporary files, and so is another command.
+AGAIN = """
+    from pytest_berth.run import expected_services
+
+    expected_services.command_of = lambda config: "the same"
+"""
+# The module is imported while the server is there already, in each run but the first.
+COLLECTED = """
+    from conftest import Path, of_servers, wait_for
+
+    if Path("again").exists():
+        wait_for(lambda: of_servers("postgres.ready.json"), 60)
+    Path("again").touch()
+    {more}
+"""
+
+
+def test_what_the_same_command_needed_last_time_starts_while_tests_are_collected(
+    project: Project, temporary: Path
+) -> None:
+    project.conftest(CONFTEST + AGAIN)
+    project.write(test_it=COLLECTED.format(more=USING))
+    for _ in range(2):
+        result = project.run()
+        result.assert_outcomes(passed=1)
+        assert "given up" not in result.stdout.str() + result.stderr.str()
+    unit = """
+    def test_unit():
+        wait_for(lambda: not of_servers("postgres.*.json"), 60)
+    """
+    project.write(test_it=COLLECTED.format(more=dedent(unit).replace("\n", "\n    ")))
+    result = project.run()
+    result.assert_outcomes(passed=1)
+    assert "no selected test needs it" in result.stdout.str() + result.stderr.str()
+    assert "= berth =" not in result.stdout.str()
+    assert seen(project) == ""
+    project.write(
+        test_it="from conftest import of_servers\nassert not of_servers('*.lock')\n" + USING
+    )
+    project.run().assert_outcomes(passed=1)
+
+
+def test_what_began_before_the_collection_is_begun_anew_if_that_changes_the_environment(
+    project: Project, temporary: Path
+) -> None:
+    changing = """
+    import os
+
+    before = of_servers("postgres.ready.json") and launched()
+    os.environ["OF_A_MODULE"] = "1"
+
+    def test_pg(pg_session):
+        assert launched() != before
+        assert f"OF_A_MODULE=1" in Path(f"/proc/{launched()}/environ").read_text()
+    """
+    launched = """
+    import json
+    from conftest import Path, gettempdir
+
+    def launched():
+        (path,) = Path(gettempdir()).glob("berth-*/postgres.launched.json")
+        return json.loads(path.read_text())["handle"]["pid"]
+    """
+    project.conftest(CONFTEST + AGAIN)
+    project.write(
+        launches=launched,
+        test_it=COLLECTED.format(more="from launches import launched\n" + changing),
+    )
+    project.run().assert_outcomes(passed=1)
+    result = project.run()
+    result.assert_outcomes(passed=1)
+    assert "changed the environment" in result.stdout.str() + result.stderr.str()
+    project.write(
+        test_it="from conftest import of_servers\nassert not of_servers('*.lock')\n" + USING
+    )
+    project.run().assert_outcomes(passed=1)
+
+
+def test_what_began_before_the_collection_is_ended_if_that_fails_or_is_killed(
+    project: Project, temporary: Path
+) -> None:
+    project.conftest(CONFTEST + AGAIN)
+    project.write(test_it=COLLECTED.format(more=USING))
+    project.run().assert_outcomes(passed=1)
+    project.write(test_it=COLLECTED.format(more="import nothing_of_this_name"))
+    result = project.run()
+    result.assert_outcomes(errors=1)
+    assert "= berth =" not in result.stdout.str()
+    killed = "import os, signal\n    os.kill(os.getpid(), signal.SIGKILL)"
+    project.write(test_it=COLLECTED.format(more=killed))
+    assert project.run().ret == -signal.SIGKILL
+
+
 def test_all_services_start_ahead_each_in_its_time(project: Project, temporary: Path) -> None:
     waiting = (
         WAITING.format(pattern="postgres.ready.json")

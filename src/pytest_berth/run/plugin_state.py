@@ -103,6 +103,11 @@ class PluginState:
             self.at_end.callback(self._prestart.end)
         return self._prestart
 
+    @property
+    def is_expecting_servers(self) -> bool:
+        """Whether servers have begun to start before the tests were known."""
+        return self._prestart is not None and self._prestart.is_expecting
+
     def join_prestarts(self) -> None:
         """Wait for the servers that are being started before a test asks for them."""
         if self._prestart is not None:
@@ -143,6 +148,8 @@ class PluginState:
     def finish_testing(self) -> None:
         """Print what is still to be told, and remember the servers, for the summary."""
         self.after_tests.close()
+        if self.is_expecting_servers:
+            self.prestart.join_undone()
         if self.has_manager or self.run.has_directory:
             self.served = tuple(self.manager.registry.all("ready"))
             self.run.timeline.collect(self.run.registry)

@@ -3,6 +3,10 @@
 Each starts in a thread of its own. A test that runs meanwhile may change what all threads of a
 process share: the environment, the clock, the network. So what fails here is not told: the test
 that needs the server tries again, and only then a failure counts.
+
+What the same command has needed last time starts while its tests are collected. Where none of them
+needs it any more, or their modules have changed the environment that it was started in, it is ended
+again.
 """
 
 from __future__ import annotations
@@ -13,22 +17,23 @@ import threading
 from collections import deque
 from concurrent.futures import Future, wait
 from contextlib import contextmanager, nullcontext
-from functools import wraps
+from functools import partial, wraps
 from typing import TYPE_CHECKING, Any
+
+import pytest
 
 from pytest_berth.collection import server_scopes
 from pytest_berth.collection.ordering import is_integration
 from pytest_berth.collection.requirements import fixtures_reached, is_skipped
-from pytest_berth.config.options import START_AHEAD
+from pytest_berth.config.options import FAIL_FAST, START_AHEAD
 from pytest_berth.debug_log import NAME, debug, ignoring
+from pytest_berth.run import expected_services
 from pytest_berth.sources.choose import may_serve
 from pytest_berth.waiting import now
 
 if TYPE_CHECKING:
     import logging
-    from collections.abc import Callable, Collection, Iterator, Sequence
-
-    import pytest
+    from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 
     from pytest_berth.api import Service
     from pytest_berth.config.options import Settings
@@ -40,6 +45,9 @@ _LAUNCH_WITHIN = 0.2
 _ENDS_WITHIN = 30.0
 _FAKES_WAIT_FOR = 600.0
 _THREADS = "berth-start-"
+_IS_KEPT_OUT = pytest.StashKey[bool]()
+_NOT_NEEDED = "no selected test needs it, as one did when this command ran last"
+_CHANGED = "test modules have changed the environment that it was started in"
 
 
 class Prestart:
@@ -48,37 +56,94 @@ class Prestart:
     Attributes:
         berth: The run.
         environment: The process's environment before the first test.
+        is_expecting: Whether anything has begun before the tests were collected.
     """
 
     def __init__(self, berth: PluginState) -> None:
         self.berth = berth
         self._manager = berth.manager
         self.environment = dict(os.environ)
+        self.is_expecting = False
         self._begun: dict[str, Future[None]] = {}
+        self._first: dict[str, Future[pytest.Item | None]] = {}
+        self._reusable: dict[str, bool] = {}
+        self._why_undone = ""
         self._launching: dict[str, threading.Event] = {}
         self._imported: dict[str, threading.Event] = {}
 
-    def begin(self, service: Service, item: pytest.Item) -> None:
+    def begin(self, service: Service, item: pytest.Item | None = None) -> None:
         """Start a service's server in a thread, and build on it what needs no fixture.
 
         Args:
             service: The service.
-            item: The first test that needs it.
+            item: The first test that needs it; None as long as no test is known: `settle` tells.
         """
+        former = self._begun.get(service.name)
+        first: Future[pytest.Item | None] = Future()
+        if item is not None:
+            first.set_result(item)
         ended: Future[None] = Future()
+        self._first[service.name] = first
         self._begun[service.name] = ended
         self._launching[service.name] = threading.Event()
         self._imported[service.name] = threading.Event()
         threading.Thread(
             target=_keep_outcome,
-            args=(ended, self._start, service, item),
+            args=(ended, service, partial(self._start, service, first, former)),
             name=f"{_THREADS}{service.name}",
             daemon=True,
         ).start()
 
+    def expect(self, services: Sequence[Service]) -> None:
+        """Launch what the command has needed last time, before its tests are known.
+
+        Args:
+            services: The services, those first that take longest.
+        """
+        # What is there already is soon reattached, and would only hinder the collection's imports.
+        started = [service for service in services if not self.finds_reusable(service)]
+        self.is_expecting = bool(started)
+        for service in started:
+            debug("%s: it starts now, as this command has needed it last time", service.name)
+            self.begin(service)
+        self.let_launch(started)
+        for service in reversed(started):
+            self._load_drivers(service)
+
+    def settle(self, needed: Mapping[str, pytest.Item], why: str = "") -> bool:
+        """Tell what has begun before the tests were known which of them needs it first.
+
+        What no test needs is ended. So is all, and is to be begun anew, where the collected modules
+        have changed the environment: which source serves may depend on that, and servers inherit
+        it.
+
+        Args:
+            needed: The first test of each service that any needs.
+            why: What is told where one is ended.
+
+        Returns:
+            Whether the environment is as it was.
+        """
+        environment = dict(os.environ)
+        is_same = _without_libpq(environment) == _without_libpq(self.environment)
+        is_same = is_same or not self.is_expecting
+        self.environment = environment
+        self._why_undone = why if is_same else _CHANGED
+        for name, first in self._first.items():
+            if not first.done():
+                first.set_result(needed.get(name) if is_same else None)
+        return is_same
+
+    def has_begun(self, service: Service) -> bool:
+        """Tell whether a service starts already for a test that needs it."""
+        first = self._first.get(service.name)
+        return first is not None and first.done() and first.result() is not None
+
     def finds_reusable(self, service: Service) -> bool:
-        """Tell whether an earlier run has left a server that can be reattached."""
-        return self._manager.reuse.exists(service)
+        """Tell whether an earlier run has left a server that can be reattached; looked up once."""
+        if service.name not in self._reusable:
+            self._reusable[service.name] = self._manager.reuse.exists(service)
+        return self._reusable[service.name]
 
     def let_launch(self, services: Collection[Service]) -> None:
         """Wait a moment, until the threads of services are at the launch of their servers.
@@ -105,9 +170,7 @@ class Prestart:
         """
         try:
             for service in services:
-                # What cannot be imported, or only with a warning, the test that needs it tells.
-                with ignoring(Exception, why=f"{service.name}: imports are tried again"):
-                    service.backend.load_drivers()
+                self._load_drivers(service)
                 self._imported[service.name].set()
         finally:
             for imported in self._imported.values():
@@ -128,6 +191,11 @@ class Prestart:
                 wait([begun], _LOOK_EVERY)
         finally:
             self.berth.show_progress(False)
+
+    def join_undone(self) -> None:
+        """Wait until what was begun for no test is ended."""
+        undone = (name for name, first in self._first.items() if _is_for_nothing(first))
+        wait([self._begun[name] for name in undone], _ENDS_WITHIN)
 
     def hold_fakes_off(self) -> None:
         """Let pyfakefs wait for the threads, whose files it would take away in the middle."""
@@ -150,6 +218,7 @@ class Prestart:
         A start that another worker may be waiting for is completed, all others are undone.
         """
         run, begun = self.berth.run, self._begun.values()
+        self.settle({})
         run.finish_testing()
         while run.others_are_testing() and wait(begun, _LOOK_EVERY).not_done:
             pass
@@ -160,8 +229,12 @@ class Prestart:
             pass
         self.berth.on_waiting()
 
-    def _start(self, service: Service, item: pytest.Item) -> None:
-        launching = self._launching[service.name]
+    def _start(
+        self, service: Service, first: Future[pytest.Item | None], former: Future[None] | None
+    ) -> None:
+        launching, imported = self._launching[service.name], self._imported[service.name]
+        if former is not None:
+            wait([former])
         try:
             if service.missing_package():
                 return
@@ -169,10 +242,19 @@ class Prestart:
             server = self._manager.prestart(service)
         finally:
             launching.set()
+        item = first.result()
+        if item is None:
+            self._manager.undo_prestart(service, self._why_undone)
+            return
         # Python tells of a deadlock where two threads import one package from different ends, and
         # one of them is left without it.
-        self._imported[service.name].wait()
+        imported.wait()
         service.backend.prebuild(server, item)
+
+    def _load_drivers(self, service: Service) -> None:
+        # What cannot be imported, or only with a warning, the test that needs it tells.
+        with ignoring(Exception, why=f"{service.name}: imports are tried again"):
+            service.backend.load_drivers()
 
     def _load(self, service: Service, items: Sequence[pytest.Item], *, starts: bool) -> None:
         if starts:
@@ -186,19 +268,66 @@ class Prestart:
         )
 
 
+@contextmanager
+def expecting(
+    berth: PluginState, session: pytest.Session, names: Collection[str]
+) -> Iterator[None]:
+    """Start what the same command has needed last time, while its tests are collected.
+
+    Only where one process runs them: xdist's workers collect side by side, and wait for each other.
+
+    Args:
+        berth: The run.
+        session: pytest's session, which is about to collect.
+        names: The services.
+    """
+    is_alone = berth.run.is_owner and not session.config.pluginmanager.has_plugin("dsession")
+    may_start = berth.settings[START_AHEAD] and not berth.settings[FAIL_FAST]
+    # A server at a given URL is there.
+    expected = [
+        service
+        for service in _slowest_first(berth)
+        if service.name in names and not berth.settings[service.url]
+    ]
+    if not (expected and is_alone and may_start and _will_run(session)):
+        yield
+        return
+    _keep_out_of_logs(session.config, berth)
+    with _threads_in_turn():
+        berth.prestart.expect(expected)
+    try:
+        yield
+    except BaseException:
+        berth.prestart.settle({})
+        raise
+
+
 def start(berth: PluginState, session: pytest.Session) -> None:
     """Start the servers that the selected tests need, in threads."""
     if not (berth.settings[START_AHEAD] and _will_run(session)):
+        if berth.is_expecting_servers:
+            berth.prestart.settle({})
         return
-    slowest_first = sorted(berth.services, key=lambda service: -service.usual_start)
-    needed = list(_needed(session.items, slowest_first, berth.settings))
-    if not needed:
+    needed = list(_needed(session.items, _slowest_first(berth), berth.settings))
+    if not (needed or berth.is_expecting_servers):
         return
-    running = {service.name for service, _ in needed if berth.prestart.finds_reusable(service)}
     _keep_out_of_logs(session.config, berth)
+    first = {service.name: item for service, item in needed}
+    is_same = berth.prestart.settle(first, why=_NOT_NEEDED)
+    names = [service.name for service, _ in needed]
+    expected_services.note(session.config, names, may_be_expected=is_same)
+    if needed:
+        _start(berth, session, needed)
+
+
+def _start(
+    berth: PluginState, session: pytest.Session, needed: Sequence[tuple[Service, pytest.Item]]
+) -> None:
+    running = {service.name for service, _ in needed if berth.prestart.finds_reusable(service)}
     with _threads_in_turn():
         for service, item in needed:
-            berth.prestart.begin(service, item)
+            if not berth.prestart.has_begun(service):
+                berth.prestart.begin(service, item)
         berth.prestart.hold_fakes_off()
         berth.prestart.let_launch([each for each, _ in needed if each.name not in running])
         berth.prestart.load([service for service, _ in reversed(needed)], session.items, running)
@@ -217,6 +346,10 @@ def _threads_in_turn() -> Iterator[None]:
         yield
     finally:
         sys.setswitchinterval(usual)
+
+
+def _slowest_first(berth: PluginState) -> list[Service]:
+    return sorted(berth.services, key=lambda service: -service.usual_start)
 
 
 def _will_run(session: pytest.Session) -> bool:
@@ -242,10 +375,14 @@ def _needed(
                 break
 
 
-def _keep_outcome(ended: Future[None], work: Any, service: Service, item: pytest.Item) -> None:
+def _is_for_nothing(first: Future[pytest.Item | None]) -> bool:
+    return first.done() and first.result() is None
+
+
+def _keep_outcome(ended: Future[None], service: Service, work: Callable[[], None]) -> None:
     # Also what pytest itself raises, for instance to skip, ends here: it is no test's outcome.
     try:
-        work(service, item)
+        work()
     except BaseException as error:
         debug("%s: its prestart failed, a test tries again: %s", service.name, error)
         ended.set_exception(error)
@@ -259,6 +396,9 @@ def _keep_out_of_logs(config: pytest.Config, berth: PluginState) -> None:
     The log file has berth's own lines all the same, and so has the live log: on the terminal they
     are printed when the thread that runs the tests waits, or begins another one.
     """
+    if config.stash.get(_IS_KEPT_OUT, False):
+        return
+    config.stash[_IS_KEPT_OUT] = True
     plugin = config.pluginmanager.get_plugin("logging-plugin")
     for name in ("caplog_handler", "report_handler"):
         _add_filter(getattr(plugin, name, None), _is_of_tests)
@@ -294,6 +434,11 @@ def _add_filter(
 
 def _is_of_tests(record: logging.LogRecord) -> bool:
     return not (record.threadName or "").startswith(_THREADS)
+
+
+def _without_libpq(environment: Mapping[str, str]) -> dict[str, str]:
+    """Leave out libpq's variables: no server inherits them, and berth itself removes some."""
+    return {name: value for name, value in environment.items() if not name.startswith("PG")}
 
 
 def _is_wanted(record: logging.LogRecord) -> bool:

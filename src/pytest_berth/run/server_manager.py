@@ -41,6 +41,7 @@ class Manager:
     _servers: dict[str, Server] = field(default_factory=dict)
     _ended: list[Server] = field(default_factory=list)
     _locks: dict[str, threading.RLock] = field(default_factory=dict)
+    _settled: set[str] = field(default_factory=set)
     _is_handed_over: bool = False
 
     def __post_init__(self) -> None:
@@ -77,6 +78,7 @@ class Manager:
         name = self._key(service)
         with self._lock(name), lock(self.run.directory, name):
             planned = self.starter.plan(service, name, fixed=True)
+            self._settled.add(name)
             if service.claims and planned.source == "external":
                 self.registry.note_launched(planned)
         return planned if planned.host else self.server(service)
@@ -127,6 +129,26 @@ class Manager:
             if not (is_planned or server.reattached) and server.source == FALLBACK:
                 self.registry.chosen_by_prestart(name).touch()
         return server
+
+    def undo_prestart(self, service: Service, why: str) -> None:
+        """Stop a server that a prestart has started too soon; a kept one is left to later runs.
+
+        One whose address was settled before stays: the application may have learnt it.
+
+        Args:
+            service: The service.
+            why: What is told of it; nothing where it is empty.
+        """
+        name = self._key(service)
+        with self._lock(name), lock(self.run.directory, name):
+            launched = self.registry.read("launched", name)
+            if launched is None or name in self._settled:
+                return
+            if why:
+                self.progress.note(f"{service.name}: given up again: {why}")
+            self._stop_or_leave(launched)
+            self.registry.forget(launched)
+            self.registry.forget_prebuilt(name)
 
     def ready(self, service: Service) -> Server | None:
         """Return the server that this worker shares, where it is ready, used or not."""
@@ -179,13 +201,15 @@ class Manager:
 
     def end(self, server: Server) -> None:
         """Stop a server that nobody shares, before the run ends; unless it is held."""
-        noted = self.registry.read("launched", server.key)
-        if noted and noted.reuse_record:
-            self._leave(noted)
-        else:
-            self.starter.stop(server)
+        self._stop_or_leave(self.registry.read("launched", server.key) or server)
         self.registry.forget(server)
         self._ended.append(self._servers.pop(server.key))
+
+    def _stop_or_leave(self, noted: Server) -> None:
+        if noted.reuse_record:
+            self._leave(noted)
+        else:
+            self.starter.stop(noted)
 
     def source(self, server: Server) -> Source:
         """Return the source that the server came from."""
