@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 import fork_server
+import temporary
 from pytest_berth.run.plugin_state import PLUGIN_STATE
 from pytest_berth.services.kafka.service import KAFKA
 from pytest_berth.services.mysql.service import MYSQL
@@ -24,7 +25,7 @@ from pytest_berth.services.wiremock.service import WIREMOCK
 from pytest_berth.sources.choose import Sources
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from pytest_berth.api import Service
@@ -110,6 +111,13 @@ def pytest_configure(config: pytest.Config) -> None:
 def _home() -> str:
     """The user's own directory, which `pytester` hides: engine and cache are found from there."""
     return os.path.expanduser("~")  # noqa: PTH111  Path.home() fails where there is none
+
+
+@pytest.fixture
+def open_place() -> Iterator[Path]:
+    """A directory that every account may enter; pytest closes its own as often as a run begins."""
+    with temporary.open_home() as place:
+        yield place
 
 
 @pytest.fixture

@@ -20,8 +20,7 @@ def program(place: Path, name: str, does: str) -> Path:
     path = place / name
     path.write_text(f"#!/bin/sh\n{does}\n")
     path.chmod(0o755)
-    for directory in (place, *place.parents[:-1]):
-        directory.chmod(directory.stat().st_mode | 0o055)
+    place.chmod(0o755)
     return path
 
 
@@ -49,14 +48,14 @@ def test_programs_are_looked_for_on_the_path_and_then_in_the_usual_places(
     ]
 
 
-def test_a_program_that_fails_or_cannot_be_run_tells_nothing(tmp_path: Path) -> None:
-    tells = program(tmp_path / "tells", "server", 'echo "$1 1.2"')
-    fails = program(tmp_path / "fails", "server", "echo 1.2; exit 1")
-    closed = program(tmp_path / "closed", "server", "echo 1.2")
+def test_a_program_that_fails_or_cannot_be_run_tells_nothing(open_place: Path) -> None:
+    tells = program(open_place / "tells", "server", 'echo "$1 1.2"')
+    fails = program(open_place / "fails", "server", "echo 1.2; exit 1")
+    closed = program(open_place / "closed", "server", "echo 1.2")
     closed.chmod(0o644)
     assert programs.told_by(tells) == "--version 1.2\n"
     assert programs.told_by(tells, "--bindir") == "--bindir 1.2\n"
-    assert [programs.told_by(each) for each in (fails, closed, tmp_path / "none")] == ["", "", ""]
+    assert [programs.told_by(each) for each in (fails, closed, open_place / "none")] == ["", "", ""]
 
 
 def test_a_place_that_only_root_may_enter_is_closed_to_roots_servers(

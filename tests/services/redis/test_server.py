@@ -30,20 +30,19 @@ def test_urls_are_given_back_as_they_came(url: str) -> None:
 
 
 def test_only_the_default_is_content_with_any_version(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    monkeypatch: pytest.MonkeyPatch, open_place: Path
 ) -> None:
     for name, line in {
         "old": "Redis server v=6.0.16 sha=0",
         "seven": "Redis server v=7.0.15 sha=0",
         "valkey": "Valkey server v=8.1.0 sha=0",
     }.items():
-        program = tmp_path / name / "redis-server"
+        program = open_place / name / "redis-server"
         program.parent.mkdir()
+        program.parent.chmod(0o755)
         program.write_text(f"#!/bin/sh\necho '{line}'\n")
         program.chmod(0o755)
-    for directory in (tmp_path, *tmp_path.parents[:-1]):
-        directory.chmod(directory.stat().st_mode | 0o055)
-    path = ":".join(str(tmp_path / each) for each in ("old", "seven", "valkey"))
+    path = ":".join(str(open_place / each) for each in ("old", "seven", "valkey"))
     monkeypatch.setenv("PATH", f"{path}:/usr/bin:/bin")
     monkeypatch.setattr(binaries, "PLACES", {})
 
