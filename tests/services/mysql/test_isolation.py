@@ -367,3 +367,71 @@ def test_sequences_of_mariadb_are_each_workers_own_and_stand_where_they_stood(
         """
     )
     project.run().assert_outcomes(passed=12)
+
+
+def test_a_statement_whose_client_has_gone_is_waited_for(seeded: Project) -> None:
+    """The server carries it out to its end: nothing of it is left for the next test."""
+    seeded.conftest(
+        """
+        from pytest_berth.services.mysql.contents import Contents
+
+        gate, end_statements = [], Contents._end_statements
+
+        def open_gate():
+            while gate:
+                gate.pop().close()
+
+        def ending(contents):
+            open_gate()
+            end_statements(contents)
+
+        Contents._end_statements = ending
+
+        def pytest_collection_modifyitems(items):
+            items[:] = [each for pair in zip(items[:2], items[2:]) for each in pair]
+        """
+    )
+    seeded.write(
+        test_it="""
+        from urllib.parse import urlsplit
+        import pymysql
+        import pytest
+        from checks import check
+        from conftest import gate, open_gate
+        from pymysql.constants import CLIENT, COMMAND
+        from pytest_berth import wait_for
+
+        def connected(dsn):
+            url = urlsplit(dsn)
+            return pymysql.connect(
+                host=url.hostname, port=url.port, user=url.username, password=url.password,
+                database=url.path[1:], autocommit=True, client_flag=CLIENT.MULTI_STATEMENTS,
+            )
+
+        def waiting(connection):
+            asked = "SELECT COUNT(*) FROM information_schema.processlist WHERE state = 'User lock'"
+            return connection.exec_driver_sql(asked).scalar()
+
+        @pytest.mark.parametrize("statement", [
+            "INSERT INTO keyless SELECT GET_LOCK('gate', 60)",
+            "DO GET_LOCK('gate', 60); INSERT INTO keyless VALUES (3)",
+        ])
+        def test_goes(mysql_engine, mysql_dsn, statement):
+            gate.append(connected(mysql_dsn))
+            gate[0].cursor().execute("SELECT GET_LOCK('gate', 0)")
+            client = connected(mysql_dsn)
+            client._execute_command(COMMAND.COM_QUERY, statement)
+            with mysql_engine.connect() as connection:
+                wait_for(lambda: waiting(connection), 60)
+            client._force_close()
+
+        @pytest.mark.parametrize("number", range(2))
+        def test_next(mysql_engine, number):
+            open_gate()
+            with mysql_engine.connect() as connection:
+                wait_for(lambda: not waiting(connection), 60)
+            with mysql_engine.connect() as connection:
+                check(connection)
+        """
+    )
+    seeded.run("-p", "no:randomly").assert_outcomes(passed=4)

@@ -15,10 +15,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import pymysql
 from pymysql.constants import ER
 
-from pytest_berth.debug_log import debug
+from pytest_berth.debug_log import debug, ignoring
 from pytest_berth.errors import NotRestoredError
 from pytest_berth.services.mysql import run_databases, saved_rows, sequences
 from pytest_berth.services.mysql.connections import quoted
+from pytest_berth.waiting import wait_for
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
@@ -104,6 +105,12 @@ SELECT id FROM information_schema.processlist WHERE db = %s AND id <> CONNECTION
 _IN_TRANSACTION = (
     f"{_CONNECTED} AND id IN (SELECT trx_mysql_thread_id FROM information_schema.innodb_trx)"
 )
+# Statements of others that may write, and have not ended: who sent one need not live any more.
+_RUNNING = """
+SELECT id FROM information_schema.processlist
+WHERE db = {} AND id <> CONNECTION_ID() AND command IN ('Query', 'Execute')
+  AND info NOT REGEXP '^[[:space:](]*(SELECT|SHOW|EXPLAIN|DESCRIBE)'
+"""
 _LOCKED = {ER.LOCK_WAIT_TIMEOUT, ER.LOCK_DEADLOCK}
 # 0 is a value of its own in an AUTO_INCREMENT column, not one to be made.
 _SESSION = (
@@ -114,6 +121,7 @@ _SESSION = (
 )
 # Numbers of errors that the client makes, and not the server.
 _OF_CLIENT = range(2000, 3000)
+_STATEMENT_ENDS_WITHIN = 5.0
 _ATTEMPTS = 3
 
 
@@ -199,6 +207,8 @@ class Contents:
         self._name = connection.escape(database)
         place, is_counted = connection.rows(_ASKED)[0]
         self._counts_query = _COUNTS.format(self._name)
+        self._running_query = _RUNNING.format(self._name)
+        self._is_written_to = False
         self._is_counted = bool(is_counted) and self._counts_writes()
         self._ddl_sent = _DDL_SENT.format(
             place, *(", ".join(map(connection.escape, kinds)) for kinds in (_DDL, _BESIDE))
@@ -229,6 +239,10 @@ class Contents:
         """
         only_numbers, self.rows_are_back = self.rows_are_back, False
         changed, inserted = self._changed()
+        if self._is_written_to:
+            self._end_statements()
+            later = self._changed()
+            changed, inserted = changed | later.tables, inserted | later.inserted
         self._put_back_sequences(before)
         changed |= {table for table in self._tables if before.get(table) != self._held[table]}
         self.dirty |= changed
@@ -488,9 +502,12 @@ class Contents:
 
         Of DDL None is returned where it is not known.
         """
-        asked = [self._counts_query] if self._is_counted else []
+        counting = [self._counts_query] if self._is_counted else []
+        # First what runs: what has ended by then is counted.
+        asked = ";".join([self._running_query, *counting, self._ddl_sent])
         with self._own_ddl.read() as own:
-            *counts, ((ddl, beside),) = self._connection.send(";".join([*asked, self._ddl_sent]))
+            running, *counts, ((ddl, beside),) = self._connection.send(asked)
+        self._is_written_to = bool(running)
         self.sent_beside = int(beside)
         tables = _by_table(counts[0]) if counts else None
         return tables, None if own is None else int(ddl) - own
@@ -527,6 +544,23 @@ class Contents:
                     self._counted = None  # so that every table is looked at when it is tried again
                     raise _not_restored(error) from error
                 self._end_transactions()
+
+    def _end_statements(self) -> None:
+        """Wait for statements that write, and end those that take too long.
+
+        The server carries a statement out to its end, also when its client has gone.
+        """
+
+        def running() -> list[Any]:
+            return self._connection.rows(self._running_query)
+
+        with ignoring(TimeoutError, why="what runs is ended"):
+            wait_for(lambda: not running(), _STATEMENT_ENDS_WITHIN, message="the last statements")
+        endless = f"{self._running_query} AND time >= {int(_STATEMENT_ENDS_WITHIN) - 1}"
+        for (number,) in self._connection.rows(endless):
+            debug("mysql: connection %s, whose statement takes too long, is ended", number)
+            with ignoring(pymysql.OperationalError, why="it has ended meanwhile"):
+                self._connection.send(f"KILL {number}")
 
     def _end_transactions(self) -> None:
         """End what else is connected to the database and has a transaction open."""
