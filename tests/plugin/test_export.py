@@ -145,6 +145,7 @@ def test_an_unknown_placeholder_is_refused_once_under_xdist(served: Project) -> 
         ("DATABASE_URL = {pg_url", "berth_export has a line with unbalanced braces."),
         ("DATABASE_URL = {}", "berth_export names an unknown placeholder {}."),
         ("DATABASE_URL = {pg_url.server}", "berth_export names an unknown placeholder"),
+        ("A = ${pg_url}", "berth_export has a placeholder with a '$' before it."),
         ("A = {pg_port:d!}", "berth_export has a placeholder with a format that cannot be used."),
         ("A = {pg_host:d}", "berth_export has a placeholder with a format that cannot be used."),
     ],

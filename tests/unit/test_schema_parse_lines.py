@@ -150,6 +150,12 @@ def test_other_objects_are_refused_with_the_forms(tmp_path: Path, item: object) 
         ("command:  ", "nothing comes after 'command'"),
         ("comand: flyway migrate", "did you mean 'command'?"),
         ("command: echo 'open", "No closing quotation"),
+        ("command: cat a.sql | psql", "would be given '|' as a word"),
+        ("command: psql <a.sql", "would be given '<a.sql' as a word"),
+        ("command: a && b", "would be given '&&' as a word"),
+        ("command: make 2>&1", "would be given '2>&1' as a word"),
+        ('"app.models:Base.metadata"', "neither quotes nor brackets: app.models:Base.metadata?"),
+        ("['a.sql']", "neither quotes nor brackets: a.sql?"),
         ("sql/good.sq", "it does not end in .sql: sql/good.sql?"),
         ("alembic.ini", "a word is missing before the file: alembic: alembic.ini?"),
         ("alembic:alembic.ini", "a blank is missing after the colon: alembic: alembic.ini?"),
@@ -220,3 +226,18 @@ def test_a_dump_does_not_go_to_another_database(tmp_path: Path, line: str) -> No
     message = problem("dump.sql", tmp_path)
     assert message.startswith("dump.sql:2 connects to another database.")
     assert "without --create (-C)" in message
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "command: sh -c 'cat a.sql | psql > log'",
+        """command: psql -c "SELECT 'a' < 'b'; SELECT '|'" """,
+        "command: flyway -url=jdbc:postgresql://host/db?a=1&b=2 -x=a>b migrate",
+        "command: echo \\| x",
+    ],
+)
+def test_what_shells_understand_may_stand_within_words_and_quotes(
+    tmp_path: Path, line: str
+) -> None:
+    assert len(parse(line, tmp_path)) == 1

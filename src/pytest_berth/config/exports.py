@@ -141,4 +141,10 @@ def _parse(line: str, origin: str, known: frozenset[str]) -> Export:
                 why=f"{line!r}, set by {origin}",
                 remedy=nearest(name, known),
             )
+        if f"${{{name}}}" in template:
+            raise SettingsError(
+                f"{EXPORT.name} has a placeholder with a '$' before it.",
+                why=f"{line!r}, set by {origin}; the '$' would be part of the value",
+                remedy=line.replace(f"${{{name}}}", f"{{{name}}}"),
+            )
     return made

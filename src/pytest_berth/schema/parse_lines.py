@@ -23,6 +23,10 @@ ATTRIBUTE = r"(?P<module>[\w.]+)\s*:\s*(?P<path>[\w.]+)"
 DOTTED = r"(?P<module>[a-z_][\w.]*?)\.(?P<path>[A-Z]\w*(?:\.\w+)*|\w+)"
 PREFIXES = ("alembic", "command", "django")
 GLUED = r"(?s)(?P<prefix>(?:alembic|django|command(?:\s+in\s+[^:]*?)?)\s*:)(?P<rest>\S.*)"
+QUOTED = r"""'[^']*'|"(?:[^"\\]|\\.)*"|\\."""
+# Words that only a shell understands.
+OF_A_SHELL = r"(?:^|\s)(\|\|?|&&?|;|\d?(?:>>?|<<?)(?:&\d)?\S*)(?=\s|$)"
+UNWANTED = "[]\"' "
 
 
 def parse(
@@ -127,13 +131,21 @@ def _command(line: str, text: str, directory: Path, dialect: Dialect) -> Step:
     from pytest_berth.schema.command import Command
 
     try:
-        return Command(line, tuple(run_program.split(text)), directory, dialect)
+        words = tuple(run_program.split(text))
     except ValueError as error:
         raise SettingsError(
             f"the line {line!r} cannot be split into words.",
             why=str(error),
             remedy="close the quotation mark; the rules are those of a POSIX shell",
         ) from error
+    found = re.search(OF_A_SHELL, re.sub(QUOTED, "''", text))
+    if found:
+        raise SettingsError(
+            f"the line {line!r} is one for a shell.",
+            why=f"a command runs without one, and would be given {found[1]!r} as a word",
+            remedy='write one line for each program, or call a shell: command: sh -c "..."',
+        )
+    return Command(line, words, directory, dialect)
 
 
 def _path(path: Path, root: Path, dialect: Dialect) -> Step:
@@ -189,6 +201,8 @@ def _slip(line: str) -> str:
     """Return what is missing in a line that is nearly right, and the line as it was meant."""
     import difflib
 
+    if re.match(r"""["'\[]""", line):
+        return f"lines of an ini file have neither quotes nor brackets: {line.strip(UNWANTED)}?"
     glued, dotted = re.fullmatch(GLUED, line), re.fullmatch(DOTTED, line)
     stem, _, ending = line.rpartition(".")
     if glued:
