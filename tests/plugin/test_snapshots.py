@@ -337,17 +337,21 @@ def test_a_container_of_kafka_starts_from_storage_that_is_formatted(
             listed = ["docker", "ps", "-q", "--filter", f"publish={PORT}"]
             container = check_output(listed, text=True).strip()
             Path("log.txt").write_bytes(check_output(["docker", "logs", container]))
+            in_memory = ["docker", "inspect", "-f", "{{json .HostConfig.Tmpfs}}", container]
+            Path("memory.txt").write_bytes(check_output(in_memory))
         """.replace("{PORT}", "{kafka_probe.bootstrap.rpartition(':')[2]}")
     )
     formats = b"Using provided cluster id"
 
     project.run("--berth-source=container").assert_outcomes(passed=1)
     assert formats in (project.root / "log.txt").read_bytes()
+    assert b"berth-kafka" not in (project.root / "memory.txt").read_bytes()
     second = project.run("--berth-source=container", "-v")
 
     second.assert_outcomes(passed=1)
     second.stdout.fnmatch_lines([FROM_SNAPSHOT])
     assert formats not in (project.root / "log.txt").read_bytes()
+    assert b"berth-kafka" in (project.root / "memory.txt").read_bytes()
 
 
 @pytest.mark.slow

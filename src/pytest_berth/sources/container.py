@@ -209,7 +209,9 @@ class ContainerSource:
         if spec.snapshot_file:
             stored_as = snapshots.shared_name(plan.service, identity, spec.snapshot_file.identity)
             content = StoredSnapshot(stored_as).read()
-            started = spec.snapshot_file.start(content) if content else spec
+            # What is to be read out of a container must be on its disk.
+            on_disk = dataclasses.replace(spec, in_memory=())
+            started = spec.snapshot_file.start(content) if content else on_disk
             started = dataclasses.replace(
                 started, image=spec.image, snapshot_file=spec.snapshot_file
             )

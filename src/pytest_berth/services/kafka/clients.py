@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _CLOSE_WITHIN = 1.0
-_BACKOFF = 5
+_BACKOFF = 2
 # kafka-python's own default waits 30 s for a broker that is gone.
 _BOOTSTRAP = {"bootstrap_timeout_ms": 10_000}
 

@@ -31,7 +31,7 @@ _RUN = f"{_WAIT} KAFKA_ADVERTISED_LISTENERS=$(cat {_ADDRESS}) exec /etc/kafka/do
 _PROPERTIES, _STORAGE = "/berth/server.properties", "/berth/storage"
 _START = "/opt/kafka/bin/kafka-server-start.sh"
 _RUN_FORMATTED = (
-    f"{_WAIT} [ ! -x {_START} ] || {{ mkdir {_DATA} && cp {_STORAGE}/* {_DATA}/"
+    f"{_WAIT} [ ! -x {_START} ] || {{ mkdir -p {_DATA} && cp {_STORAGE}/* {_DATA}/"
     f" && exec {_START} {_PROPERTIES}; }};"
     f" KAFKA_ADVERTISED_LISTENERS=$(cat {_ADDRESS}) exec /etc/kafka/docker/run"
 )
@@ -71,7 +71,15 @@ def container(settings: Settings, credentials: Credentials) -> Container:
         "KAFKA_JVM_PERFORMANCE_OPTS": _SMALL,
         **broker_properties.variables(values),
     }
-    plain = Container(image, port, environment, ["sh", "-c", _RUN], files={}, late_files=late_files)
+    plain = Container(
+        image,
+        port,
+        environment,
+        ["sh", "-c", _RUN],
+        files={},
+        late_files=late_files,
+        in_memory=[_DATA],
+    )
     start = partial(_formatted, plain, values, credentials, internal)
     identity = broker_properties.render(broker_properties.given(settings)).decode()
     return replace(
