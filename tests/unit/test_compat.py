@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import gc
 import importlib
 import inspect
@@ -100,15 +101,18 @@ def test_fixture_definitions_of_pytest(request: pytest.FixtureRequest, given: st
 
 
 @pytest.mark.parametrize("value", [1])
-def test_fixtures_that_run_nothing_of_the_suite(
+def test_fixtures_that_run_code_of_the_suite(
     request: pytest.FixtureRequest, given: str, value: int, tmp_path: Path
 ) -> None:
     info = pytest_private.fixture_info(request.node)
     told = {
-        name: pytest_private.is_harmless(info.name2fixturedefs[name][-1])
+        name: pytest_private.runs_suite(info.name2fixturedefs[name][-1])
         for name in ("value", "tmp_path", "given")
     }
-    assert told == {"value": True, "tmp_path": True, "given": False}
+    assert told == {"value": False, "tmp_path": False, "given": True}
+    nameless = SimpleNamespace(func=functools.partial(len))
+    nameless.func.__module__ = None
+    assert pytest_private.runs_suite(nameless)
 
 
 def test_the_test_that_pytest_sets_a_fixture_up_for(

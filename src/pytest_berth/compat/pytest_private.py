@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 _HARMLESS = {
     f"_pytest.{name}" for name in ("fixtures", "monkeypatch", "tmpdir", "capture", "logging")
 }
+_OURS = ("pytest_berth.services.", "pytest_berth.isolation.service_fixtures")
 _PARAMETER = "get_direct_param_fixture_func"
 
 
@@ -54,13 +55,16 @@ def item_of(request: pytest.FixtureRequest) -> pytest.Item:
     return item
 
 
-def is_harmless(fixture: Any) -> bool:
-    """Tell whether a fixture is one of pytest's that runs nothing of the suite.
+def runs_suite(fixture: Any) -> bool:
+    """Tell whether a fixture may run code of the suite, as those do that are not known better.
 
-    What hands a test the value of a parameter is one; ``setup_method`` of a class is run by others.
+    Ours do not, nor some of pytest's. What hands a test the value of a parameter is one of these;
+    ``setup_method`` of a class is run by others.
     """
-    function = fixture.func
-    return function.__module__ in _HARMLESS or function.__name__ == _PARAMETER
+    # A fixture may be any callable, also one that was made by `exec` or is no function.
+    module = getattr(fixture.func, "__module__", None) or ""
+    is_known = module in _HARMLESS or module.startswith(_OURS)
+    return not is_known and getattr(fixture.func, "__name__", "") != _PARAMETER
 
 
 def forget_set_up(fixture: Any) -> None:

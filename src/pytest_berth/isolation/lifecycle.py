@@ -39,7 +39,6 @@ _SILENT = (
     "where nobody has stopped it, or paused its clients, its log says why it does not answer; later"
     " tests get another one"
 )
-_OURS = "pytest_berth."
 # By the name of the service: what this worker has opened, and what ends with the running test.
 _OPENED = pytest.StashKey["dict[str, OpenNamespace]"]()
 _LATE = pytest.StashKey["dict[str, ExitStack]"]()
@@ -230,8 +229,7 @@ class BetweenTests:
     def pytest_fixture_setup(self, fixturedef: Any) -> None:
         """Let fixtures of a wider scope write, and note that one of the suite may."""
         self._expect_changes(fixturedef)
-        is_ours = fixturedef.func.__module__.startswith(_OURS)
-        if not (is_ours or pytest_private.is_harmless(fixturedef)):
+        if pytest_private.runs_suite(fixturedef):
             self._opened.has_run_suite = True
 
     def pytest_fixture_post_finalizer(self, fixturedef: Any) -> None:
