@@ -85,7 +85,7 @@ def test_the_ids_that_the_snapshot_does_not_tell_of(
 ) -> None:
     left = db.connect()
     with monkeypatch.context() as patch:
-        patch.setattr(prepared_statements, "NOW", "SELECT pg_current_snapshot()::text, 0")
+        patch.setattr(prepared_statements, "NOW", "SELECT pg_current_snapshot()::text || ' 0'")
         db.capture()
     left.execute("INSERT INTO sale VALUES (1, 1)")
     db.restore_only()

@@ -8,6 +8,7 @@ What can be is put back; what cannot be is told once, and from then on taken for
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -69,6 +70,12 @@ _SETTINGS = """
 SELECT 'setting', name, setting FROM pg_catalog.pg_file_settings
 WHERE sourcefile LIKE '%/postgresql.auto.conf'
 """
+# Prepared, as to plan it takes longer than to run it; one text, which mostly is what it was.
+_TOLD = "berth_server_objects"
+_PREPARE = """
+PREPARE {told} AS SELECT pg_catalog.json_agg(ARRAY[kind, name, text])
+FROM ({query}) AS found (kind, name, text)
+"""
 _FILE = "SELECT 'file', '', pg_catalog.pg_read_file('postgresql.auto.conf')"
 # What changes without a transaction.
 _SIGN = """
@@ -98,6 +105,8 @@ class ServerObjects:
     _settings: dict[str, str] = field(default_factory=dict, init=False, repr=False)
     _file: dict[str, str] | None = field(default=None, init=False, repr=False)
     _sign: object = field(default=None, init=False, repr=False)
+    # What there is, as the server has told it.
+    _told: bytes | None = field(default=None, init=False, repr=False)
 
     def expect_changes(self) -> None:
         """Take what is there when the next test begins for granted."""
@@ -118,8 +127,10 @@ class ServerObjects:
         known = self._known
         if known is None or not (wrote or self._cheap() != self._sign):
             return
-        now = self._read()
+        told = self._ask()
+        now = known if told == self._told else _state(told)
         if now == known:
+            self._told = told
             if not wrote:
                 self._sign = self._cheap()
             return
@@ -141,6 +152,10 @@ class ServerObjects:
     def _open(self) -> psycopg.Connection[Any]:
         if self._connection is None or self._connection.closed:
             self._connection = connections.named(self.server, self.server.credentials.database)
+            # psycopg would forget ours with its own prepared statements, after each DROP.
+            self._connection.prepare_threshold = None
+            query = _query(self._connection.info.server_version, _FILE)
+            self._connection.execute(_PREPARE.format(told=_TOLD, query=query).encode())
         return self._connection
 
     def _rows(self, query: str) -> list[tuple[Any, ...]]:
@@ -157,7 +172,8 @@ class ServerObjects:
 
     def _note_as_it_is(self) -> None:
         """Take what there is for what later tests are to find."""
-        known = self._read()
+        self._told = self._ask()
+        known = _state(self._told)
         if known["file"] != self._file:
             self._settings, self._file = self._file_settings(), known["file"]
         self._known, self._sign = known, self._cheap()
@@ -165,12 +181,12 @@ class ServerObjects:
     def _file_settings(self) -> dict[str, str]:
         return {name: value for _, name, value in self._rows(_SETTINGS)}
 
-    def _read(self) -> State:
-        found: State = {}
-        for kind, name, text in self._rows(_query(self._open().info.server_version, _FILE)):
-            # Several rows may say the same of other objects than those that can be removed.
-            found.setdefault(kind, {})[name if kind in _NAMED else text] = text
-        return found
+    def _ask(self) -> bytes:
+        """Return what there is, as the server tells it."""
+        statement = f"EXECUTE {_TOLD}"
+        told = connections.value(self._open(), statement)
+        # Where a test has ended all connections, the next one knows the statement, too.
+        return json.dumps(self._rows(statement)[0][0]).encode() if told is None else told
 
     def _undo(self, known: State, now: State) -> list[str]:
         """Put everything back; return what could not be."""
@@ -208,6 +224,14 @@ class ServerObjects:
             self._open().execute(statement)
         if changed:
             self._open().execute("SELECT pg_catalog.pg_reload_conf()")
+
+
+def _state(told: bytes) -> State:
+    found: State = {}
+    for kind, name, text in json.loads(told):
+        # Several rows may say the same of other objects than those that can be removed.
+        found.setdefault(kind, {})[name if kind in _NAMED else text] = text
+    return found
 
 
 def query(version: int) -> str:

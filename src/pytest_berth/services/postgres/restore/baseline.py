@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from pytest_berth.services.postgres.restore.contents import read_sequences
 from pytest_berth.services.postgres.restore.log_positions import Snapshot
 from pytest_berth.services.postgres.restore.transactions import Connection, results
+from pytest_berth.services.postgres.server.connections import value
 from pytest_berth.waiting import wait_for
 
 if TYPE_CHECKING:
@@ -142,17 +143,26 @@ def look(connection: Connection, baseline: Baseline, alone: Collection[int] | No
         alone: End all other backends first, but for these process ids; left out, end none.
     """
     run, position = baseline.prepared.run, baseline.position
-    ending = [] if alone is None else [run("others", f"'{{{','.join(map(str, alone))}}}'")]
-    *others, ((text, unseen),) = results(connection, [*ending, run("now")])
-    if any(others):
-        wait_for(lambda: not results(connection, ending)[0], ENDING, message=_ENDED)
-        return look(connection, baseline)
-    now, newer, writers = Snapshot.parse(text), False, False
-    if unseen or now.running:
+    if alone is None:
+        text = _now(connection, run("now"))
+    else:
+        ending = run("others", f"'{{{','.join(map(str, alone))}}}'")
+        others, ((text,),) = results(connection, [ending, run("now")])
+        if others:
+            wait_for(lambda: not results(connection, [ending])[0], ENDING, message=_ENDED)
+            return look(connection, baseline)
+    snapshot, unseen = text.split(" ")
+    now, newer, writers = Snapshot.parse(snapshot), False, False
+    if unseen != "0" or now.running:
         # First who is writing, then the snapshot: one that ends in between shows in the snapshot.
-        writing, snapshot = results(connection, [run("writing", *position.since), run("snapshot")])
-        ((newer, writers),), now = writing, Snapshot.parse(snapshot[0][0])
+        writing, later = results(connection, [run("writing", *position.since), run("snapshot")])
+        ((newer, writers),), now = writing, Snapshot.parse(later[0][0])
     return Signs(newer or position.moved(now) or _sequences_moved(connection, baseline), writers)
+
+
+def _now(connection: Connection, statement: str) -> str:
+    answer = value(connection, statement)
+    return answer.decode() if answer else str(results(connection, [statement])[0][0][0])
 
 
 def untracked_sequences(

@@ -49,7 +49,7 @@ SNAPSHOT = "SELECT pg_catalog.pg_current_snapshot()::text"
 # With how many ids were given away that the snapshot does not tell of: those of transactions that
 # began after the last one that has ended.
 NOW = """
-SELECT now::text, pg_catalog.age(pg_catalog.pg_snapshot_xmax(now)::xid)
+SELECT now::text || ' ' || pg_catalog.age(pg_catalog.pg_snapshot_xmax(now)::xid)
 FROM pg_catalog.pg_current_snapshot() AS now
 """
 OWN_XID = "SELECT pg_catalog.pg_current_xact_id_if_assigned()::text"

@@ -7,10 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import psycopg
 from psycopg import sql
-from psycopg.pq import ExecStatus
 from psycopg.rows import tuple_row
 
-from pytest_berth.debug_log import debug
 from pytest_berth.errors import IsolationError
 from pytest_berth.services.postgres.advice import PRIVATE
 
@@ -120,24 +118,6 @@ def results(connection: Connection, statements: Iterable[str]) -> list[list[Row]
         while cursor.nextset():
             found.append(_rows_of(cursor))
     return found
-
-
-def value(connection: Connection, statement: str) -> bytes | None:
-    """Send one statement past psycopg, which takes a fraction of the time; return its only value.
-
-    Returns:
-        None where that is NULL, and where the statement failed: asked another way, psycopg tells
-        why.
-    """
-    try:
-        result = connection.pgconn.exec_(statement.encode())
-    except psycopg.OperationalError as error:
-        debug("postgres: %s", error)
-        return None
-    if result.status == ExecStatus.TUPLES_OK:
-        return result.get_value(0, 0)
-    debug("postgres: %s", result.error_message.decode(errors="replace"))
-    return None
 
 
 def _rows_of(cursor: psycopg.Cursor[Row]) -> list[Row]:

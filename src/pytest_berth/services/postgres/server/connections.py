@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any
 
-from pytest_berth.debug_log import ignoring
+from pytest_berth.debug_log import debug, ignoring
 from pytest_berth.errors import NotOursError
 from pytest_berth.services.postgres import libpq_environment, urls
 from pytest_berth.waiting import now, wait_for
@@ -115,6 +115,26 @@ def beside(connection: psycopg.Connection[Any], database: str) -> psycopg.Connec
         other.close()
         raise _not_ours(info.host, info.port, info.user)
     return other
+
+
+def value(connection: psycopg.Connection[Any], statement: str) -> bytes | None:
+    """Send one statement past psycopg, which takes a fraction of the time; return its only value.
+
+    Returns:
+        None where that is NULL, and where the statement failed: asked another way, psycopg tells
+        why.
+    """
+    import psycopg
+
+    try:
+        result = connection.pgconn.exec_(statement.encode())
+    except psycopg.OperationalError as error:
+        debug("postgres: %s", error)
+        return None
+    if result.status == psycopg.pq.ExecStatus.TUPLES_OK:
+        return result.get_value(0, 0)
+    debug("postgres: %s", result.error_message.decode(errors="replace"))
+    return None
 
 
 def _proven(connection: psycopg.Connection[Any], server: Server) -> psycopg.Connection[Any]:

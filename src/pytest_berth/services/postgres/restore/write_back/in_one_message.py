@@ -28,7 +28,8 @@ from pytest_berth.services.postgres.restore.prepared_statements import (
     counts,
     set_sequences,
 )
-from pytest_berth.services.postgres.restore.transactions import current_database, row, value
+from pytest_berth.services.postgres.restore.transactions import current_database, row
+from pytest_berth.services.postgres.server.connections import value
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
