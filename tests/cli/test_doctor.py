@@ -152,6 +152,15 @@ def test_a_broken_environment_does_not_stop_it(project: Project, tmp_path: Path)
     assert about(lines, "memory", "ok") or about(lines, "memory", "warning")
 
 
+def test_it_is_no_failure_that_nothing_can_be_downloaded(project: Project, tmp_path: Path) -> None:
+    (tmp_path / "platformdirs.py").write_text("raise ImportError('not installed')")
+    project.ini("berth_source = container")
+
+    _, lines = doctor(project, PYTHONPATH=str(tmp_path), BERTH_CACHE="")
+
+    assert 'pip install "pytest-berth[local]"' in about(lines, "cache", "ok")[0]
+
+
 def test_what_dead_runs_have_left_is_a_warning(project: Project, tmp_path: Path) -> None:
     left = subprocess.run(
         [sys.executable, "-c", LEAVE_A_DIRECTORY],
