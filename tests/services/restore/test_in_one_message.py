@@ -10,6 +10,7 @@ import pytest
 
 from pytest_berth.services.postgres import restore
 from pytest_berth.services.postgres.restore.write_back import in_one_message
+from pytest_berth.waiting import wait_for
 
 from .conftest import LOCK_TIMEOUT
 
@@ -48,6 +49,14 @@ def functions(connection: Connection) -> int:
         "SELECT count(*) FROM pg_proc WHERE pronamespace = pg_my_temp_schema()"
     ).fetchone() or (0,)
     return int(found)
+
+
+def clients(connection: Connection) -> list[int]:
+    found = connection.execute(
+        "SELECT pid FROM pg_stat_activity WHERE datname = current_database()"
+        " AND backend_type = 'client backend' AND pid <> pg_backend_pid()"
+    )
+    return [pid for (pid,) in found]
 
 
 def test_new_rows_go_and_sequences_come_back(only_one: Database) -> None:
@@ -124,6 +133,8 @@ def test_backends_of_others_end_before_anything_is_put_back(
     kept = db.connect(autocommit=True)
     kept.execute(ROWS)
     baseline, alone = restored.baseline, [kept.info.backend_pid]
+    # What has closed its connection is there for another moment.
+    wait_for(lambda: clients(db.berth) == alone, 60)
     monkeypatch.setattr(LONG_WAY, "look", forbid)
     restored = restore.restore(db.berth, baseline, lock_timeout=LOCK_TIMEOUT, alone=alone)
     assert set(restored.tables) == {"public.item", 'public.odd "name'}
