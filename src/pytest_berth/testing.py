@@ -95,6 +95,8 @@ class ServiceConformance:
         server_url: An expression, by the service's address and ``<prefix>_server``, of the URL that
             the setting ``berth_<prefix>_url`` takes; the address itself, when left out.
         restores: Whether what fixtures of a wider scope write stays, test after test.
+        in_turn: How many tests end with a write, the next one looking whether it comes late; fewer
+            where reading takes long.
         indistinguishable: Why nothing tells a server of berth's from another one that comes to its
             place; empty for a service whose backend notices.
     """
@@ -110,6 +112,7 @@ class ServiceConformance:
     allow: ClassVar[str] = ""
     server_url: ClassVar[str] = ""
     restores: ClassVar[bool] = False
+    in_turn: ClassVar[int] = 10
     indistinguishable: ClassVar[str] = ""
 
     @pytest.fixture
@@ -172,11 +175,13 @@ class ServiceConformance:
         pytest.skip("\n".join(conformance_problems.values()))
 
     def test_no_test_sees_what_another_one_wrote(self, each_source: Project) -> None:
-        """Tests that pass, fail, or ask late; and nothing of the server is left at the end."""
+        """Tests that pass, fail, ask late, or end with a write; the server is gone at the end."""
         project, names = each_source, each_source.names
         names_and_server = project.names_and(project.server, self.service.address)
         project.write(
             f"""
+            import pytest
+
             def test_first({names}):
                 assert not {self.read}
                 {self.write}
@@ -201,10 +206,19 @@ class ServiceConformance:
                 assert not {self.read}
                 assert {self.service.prefix}_server.version
                 assert {self.service.address}
+
+            # What a client has sent, and not waited for, may come after the clean-up.
+            @pytest.mark.parametrize("number", range({2 * self.in_turn}))
+            def test_in_turn({names}, number):
+                writes = number % 2 == 0
+                for _ in range(1 if writes else 5):
+                    assert not {self.read}
+                if writes:
+                    {self.write}
             """
         )
         result = project.run()
-        result.assert_outcomes(passed=5, failed=1)
+        result.assert_outcomes(passed=5 + 2 * self.in_turn, failed=1)
         result.stdout.fnmatch_lines(["*RuntimeError: as it should*"])
         project.require_nothing_left()
 

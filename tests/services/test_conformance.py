@@ -60,6 +60,7 @@ class TestKafka(ServiceConformance):
     sources = LOCAL
     write = "kafka_probe.publish(kafka_topic, 'value')"
     read = "__import__('notes').read(kafka_probe, kafka_topic)"
+    in_turn = 1  # that nothing is there is known after a second
     files: ClassVar[Mapping[str, str]] = {
         "notes.py": """
             def read(probe, topic):

@@ -30,6 +30,10 @@ FAULTS = {
         "test_no_test_sees_what_another_one_wrote[local]",
         "*FAILED test_it.py::test_second - assert not True*",
     ),
+    "does not wait for its writes": (
+        "test_no_test_sees_what_another_one_wrote[local]",
+        "*FAILED test_it.py::test_in_turn[[]*[]] - assert not True*",
+    ),
     "shares between workers": (
         "test_workers_are_kept_apart",
         "*FAILED test_it.py::test_it[[]?[]] - *",
