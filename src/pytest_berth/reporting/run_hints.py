@@ -77,7 +77,8 @@ def _schema(berth: PluginState) -> Iterator[str]:
             if not snapshots.wanted(settings, service):
                 why = f"{settings.given(SNAPSHOTS)}; with auto, later runs start from what is there"
             elif not any(each.snapshot for each in berth.served if each.service == service.name):
-                why = "no snapshot can be kept here; the debug log says why"
+                obstacle = snapshots.obstacle() or "the debug log says why"
+                why = f"no snapshot can be kept here: {obstacle}"
             if why and service.snapshots and _is_ours(berth, service.name):
                 yield (
                     f"{service.name}: schema and seeds took {event.took:.1f} s, and will in each"

@@ -63,10 +63,7 @@ def password(settings: Settings, service: Service) -> str:
     if not wanted(settings, service):
         return ""
     try:
-        secret = _secret(artifact_cache.cache_directory())
-        if not os.access(_place(), os.W_OK):
-            raise PermissionError(f"{_place()} cannot be written to")
-        return secret
+        return _kept_secret()
     except (BerthError, OSError) as error:
         if settings[SNAPSHOTS] == "auto":
             debug("%s: no snapshot can be kept: %s", service.name, error)
@@ -77,6 +74,24 @@ def password(settings: Settings, service: Service) -> str:
             remedy=f"{SNAPSHOTS.name} = off, or set {artifact_cache.CACHE_VARIABLE} to a directory"
             " of yours",
         ) from None
+
+
+def obstacle() -> str:
+    """Return why the cache cannot keep snapshots, and what to do; empty where it can."""
+    try:
+        _kept_secret()
+    except BerthError as error:
+        return " ".join(f"{error.what} {error.remedy}".split())
+    except OSError as error:
+        return str(error)
+    return ""
+
+
+def _kept_secret() -> str:
+    secret = _secret(artifact_cache.cache_directory())
+    if not os.access(_place(), os.W_OK):
+        raise PermissionError(f"{_place()} cannot be written to")
+    return secret
 
 
 def take(service: Service, source: Source, server: Server, settings: Settings, run_id: str) -> None:
