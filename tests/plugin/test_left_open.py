@@ -104,6 +104,62 @@ def test_a_connection_without_a_pool_is_found_too(shop: Project, module: str, be
     result.assert_outcomes(passed=2, errors=1)
 
 
+def test_a_statement_that_has_not_written_yet_is_waited_for_though_its_client_has_gone(
+    served: Project,
+) -> None:
+    """It has no transaction id: only its text tells that it may write. One without end is ended."""
+    served.models("berth_pg_lock_timeout = 1")
+    result = run(
+        served,
+        """
+        ACTIVE = text(
+            "SELECT count(*) FROM pg_stat_activity"
+            " WHERE state = 'active' AND pid <> pg_backend_pid() AND query LIKE '%pg_sleep%'"
+        )
+
+        def still_runs(app):
+            with app.connect() as connection:
+                return connection.scalar(ACTIVE) > 0
+
+        def send_and_go(app, pg_dsn, statement):
+            connection = psycopg.connect(pg_dsn, autocommit=True).pgconn
+            connection.send_query(statement.encode())
+            while not still_runs(app):
+                connection.flush()
+            connection.finish()
+
+        @pytest.mark.parametrize("statement", [
+            "INSERT INTO users (email) SELECT 'late' FROM pg_sleep(0.3)",
+            "SELECT pg_sleep(0.3); COMMIT; INSERT INTO users (email) VALUES ('late')",
+        ])
+        def test_sent(app, pg_dsn, statement):
+            emails(app)
+            send_and_go(app, pg_dsn, statement)
+
+        def test_a_row_first(app, pg_dsn):
+            with app.begin() as connection:
+                connection.execute(insert(User).values(email="early"))
+
+        def test_next(app):
+            assert not still_runs(app)
+            assert emails(app) == []
+
+        def test_without_end(app, pg_dsn):
+            send_and_go(app, pg_dsn, "INSERT INTO users (email) SELECT 'x' FROM pg_sleep(60)")
+
+        def test_last(app):
+            assert not still_runs(app)
+            assert emails(app) == []
+        """,
+        "-p",
+        "no:randomly",
+    )
+    result.assert_outcomes(passed=6, errors=1)
+    result.stdout.fnmatch_lines(
+        ["*ERROR at teardown of test_without_end*", "*, active for *pg_sleep(60)*"]
+    )
+
+
 def test_a_connection_that_still_works_is_ended_and_the_pool_goes_on(shop: Project) -> None:
     result = run(
         shop,

@@ -14,7 +14,9 @@ def test_a_connection_that_cannot_be_looked_at_fails_nobody() -> None:
     kinds = (psycopg.Connection, psycopg.AsyncConnection, psycopg2.extensions.connection)
     unborn = [kind.__new__(kind) for kind in kinds]
     application = Application()
-    opened = OpenTransaction(1, "1/1", "", "idle in transaction", 1.0, "", wrote=True, locks=())
+    opened = OpenTransaction(
+        1, "1/1", "", "idle in transaction", 1.0, "", wrote=True, is_writing=False, locks=()
+    )
     assert application.backends("shop") == set()
     assert not application.roll_back(opened, "shop")
     assert len(unborn) == len(kinds)

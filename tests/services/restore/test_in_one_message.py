@@ -31,7 +31,7 @@ SELECT nextval('free');
 LONG_WAY = import_module("pytest_berth.services.postgres.restore.restore")
 
 
-def forbid(*_: object) -> None:
+def forbid(*_: object, **__: object) -> None:
     raise AssertionError("the long way is taken")
 
 

@@ -107,7 +107,7 @@ class Signs:
 
     Attributes:
         changed: Something may have been written since the position.
-        writers: Transactions that have written may be open.
+        writers: Transactions that have written may be open, or statements that write be running.
     """
 
     changed: bool
@@ -134,24 +134,33 @@ def changed(connection: Connection, baseline: Baseline) -> bool:
     return look(connection, baseline).changed
 
 
-def look(connection: Connection, baseline: Baseline, alone: Collection[int] | None = None) -> Signs:
+def look(
+    connection: Connection,
+    baseline: Baseline,
+    alone: Collection[int] | None = None,
+    *,
+    at_end: bool = False,
+) -> Signs:
     """Look for signs of change, in one round trip where nobody on the server is writing.
 
     Args:
         connection: berth's own.
         baseline: What the database should hold.
         alone: End all other backends first, but for these process ids; left out, end none.
+        at_end: Whether statements of the test may be running still.
     """
     run, position = baseline.prepared.run, baseline.position
     if alone is None:
-        text = _now(connection, run("now"))
+        text = _now(connection, run("end" if at_end else "now"))
     else:
         ending = run("others", f"'{{{','.join(map(str, alone))}}}'")
         others, ((text,),) = results(connection, [ending, run("now")])
         if others:
             wait_for(lambda: not results(connection, [ending])[0], ENDING, message=_ENDED)
             return look(connection, baseline)
-    snapshot, unseen = text.split(" ")
+    snapshot, running, unseen = text.split(" ")
+    if running == "true":
+        return Signs(changed=True, writers=True)
     now, newer, writers = Snapshot.parse(snapshot), False, False
     if unseen != "0" or now.running:
         # First who is writing, then the snapshot: one that ends in between shows in the snapshot.

@@ -13,6 +13,12 @@ XID_MODULUS = 2**32
 # snapshot's xmin: a transaction running then may commit later. ``age`` compares across the
 # wraparound of 32-bit ids.
 NEWER = "(pg_catalog.age(xmin) <= pg_catalog.age($1) AND NOT xmin = ANY ($2))"
+# A backend carries out a statement that may write, by its text: before it does so it has no
+# transaction id, and it goes on where its client has gone. A role sees no texts of others.
+MAY_WRITE = (
+    "state = 'active' AND query ~* '(^|[^a-z_])"
+    "(insert|update|delete|merge|copy|call|do|execute|truncate|setval|nextval)([^a-z_]|$)'"
+)
 
 
 @dataclass(frozen=True)

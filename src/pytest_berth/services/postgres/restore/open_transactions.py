@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from pytest_berth.errors import IsolationError
 from pytest_berth.services.postgres.advice import PRIVATE
 from pytest_berth.services.postgres.restore.errors import listing
+from pytest_berth.services.postgres.restore.log_positions import MAY_WRITE
 from pytest_berth.services.postgres.restore.transactions import Connection, rows
 
 if TYPE_CHECKING:
@@ -53,6 +54,8 @@ class OpenTransaction:
     Attributes:
         transaction: The virtual transaction id: unique while the server runs.
         age: Seconds since the transaction began.
+        wrote: Whether it has written.
+        is_writing: Whether a statement that may write is being carried out.
         place: The file and line of this process that its connection was taken at, if known.
     """
 
@@ -63,6 +66,7 @@ class OpenTransaction:
     age: float
     statement: str
     wrote: bool
+    is_writing: bool
     locks: tuple[Lock, ...]
     gid: str = ""
     place: str = ""
@@ -87,7 +91,7 @@ class OpenTransaction:
         )
 
 
-OPEN = """
+OPEN = f"""
 WITH held AS MATERIALIZED (SELECT * FROM pg_catalog.pg_locks WHERE granted), locked AS (
     SELECT l.virtualtransaction AS vxid,
         array_agg(ARRAY[l.relation::text, format('%I.%I', n.nspname, c.relname), l.mode]) AS locks
@@ -102,7 +106,7 @@ WITH held AS MATERIALIZED (SELECT * FROM pg_catalog.pg_locks WHERE granted), loc
 )
 SELECT a.pid, v.virtualtransaction, a.application_name, a.state,
     extract(epoch FROM clock_timestamp() - a.xact_start)::float8,
-    a.query, a.backend_xid IS NOT NULL, locked.locks, ''
+    a.query, a.backend_xid IS NOT NULL, coalesce({MAY_WRITE}, false), locked.locks, ''
 FROM pg_catalog.pg_stat_activity a
 JOIN held v ON v.pid = a.pid AND v.locktype = 'virtualxid' AND v.virtualxid = v.virtualtransaction
 LEFT JOIN locked ON locked.vxid = v.virtualtransaction
@@ -110,7 +114,8 @@ WHERE a.datname = current_database() AND a.pid <> pg_catalog.pg_backend_pid()
 AND coalesce(a.backend_type, 'client backend') = 'client backend'
 UNION ALL
 SELECT 0, '-1/' || p.transaction, NULL, 'prepared',
-    extract(epoch FROM clock_timestamp() - p.prepared)::float8, NULL, true, locked.locks, p.gid
+    extract(epoch FROM clock_timestamp() - p.prepared)::float8, NULL, true, false, locked.locks,
+    p.gid
 FROM pg_catalog.pg_prepared_xacts p
 LEFT JOIN held x ON x.pid IS NULL AND x.transactionid = p.transaction
 LEFT JOIN locked ON locked.vxid = x.virtualtransaction
@@ -129,12 +134,22 @@ def open_transactions(connection: Connection) -> list[OpenTransaction]:
             age or 0.0,
             statement or "",
             wrote,
+            is_writing,
             tuple(Lock(int(oid), relation, mode) for oid, relation, mode in locks or ()),
             gid,
         )
-        for pid, transaction, application, state, age, statement, wrote, locks, gid in rows(
-            connection, OPEN
-        )
+        for (
+            pid,
+            transaction,
+            application,
+            state,
+            age,
+            statement,
+            wrote,
+            is_writing,
+            locks,
+            gid,
+        ) in rows(connection, OPEN)
     ]
 
 

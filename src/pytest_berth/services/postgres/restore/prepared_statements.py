@@ -12,7 +12,7 @@ from psycopg import sql
 
 from pytest_berth.services.postgres.restore import ddl_trigger, large_objects, schema_fingerprint
 from pytest_berth.services.postgres.restore.contents import batches, storage_query
-from pytest_berth.services.postgres.restore.log_positions import NEWER
+from pytest_berth.services.postgres.restore.log_positions import MAY_WRITE, NEWER
 from pytest_berth.services.postgres.restore.transactions import (
     Connection,
     current_database,
@@ -46,10 +46,20 @@ WHERE datid = {database} AND backend_type = 'client backend'
 AND pid <> pg_catalog.pg_backend_pid() AND pid <> ALL ($1)
 """
 SNAPSHOT = "SELECT pg_catalog.pg_current_snapshot()::text"
-# With how many ids were given away that the snapshot does not tell of: those of transactions that
-# began after the last one that has ended.
+# Others' statements that may write: one that has not written yet has no transaction id.
+RUNNING = f"""
+EXISTS (
+    SELECT FROM pg_catalog.pg_stat_get_activity(NULL)
+    WHERE datid = {{database}} AND pid <> pg_catalog.pg_backend_pid()
+    AND backend_type = 'client backend' AND {MAY_WRITE}
+)
+"""
+# Whether others run such a statement, where that is asked, and only then how many ids were given
+# away that the snapshot does not tell of: those of transactions that began after the last one that
+# has ended.
 NOW = """
-SELECT now::text || ' ' || pg_catalog.age(pg_catalog.pg_snapshot_xmax(now)::xid)
+SELECT now::text || ' ' || {running}
+    || ' ' || pg_catalog.age(pg_catalog.pg_snapshot_xmax(now)::xid)
 FROM pg_catalog.pg_current_snapshot() AS now
 """
 OWN_XID = "SELECT pg_catalog.pg_current_xact_id_if_assigned()::text"
@@ -119,7 +129,8 @@ def prepare(
         ),
         "others(int[])": sql.SQL(END_OTHERS).format(database=database),
         "sizes(oid[])": sql.SQL(SIZES),
-        "now": sql.SQL(NOW),
+        "now": sql.SQL(NOW).format(running=sql.Literal("false")),
+        "end": sql.SQL(NOW).format(running=sql.SQL(RUNNING).format(database=database)),
         "snapshot": sql.SQL(SNAPSHOT),
         "xid": sql.SQL(OWN_XID),
         "storage": storage_query([r.oid for r in (*tables, *relations.views) if _kept(r, kept)]),

@@ -73,7 +73,7 @@ def restore(
         done = in_one_message.attempt(connection, baseline, alone, at_most)
         if done:
             return _restored(connection, done.baseline, done.tables, done.moved, done.sizes)
-        signs = look(connection, baseline, alone)
+        signs = look(connection, baseline, alone, at_end=True)
         if not signs.changed:
             return Restored(baseline)
         prepared: tuple[str, ...] = ()

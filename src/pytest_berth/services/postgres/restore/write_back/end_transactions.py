@@ -69,7 +69,8 @@ def end_writers(
     """End what still writes after the timeout; return what was ended."""
 
     def writers() -> list[OpenTransaction]:
-        return [opened for opened in _younger(connection, baseline) if opened.wrote]
+        younger = _younger(connection, baseline)
+        return [opened for opened in younger if opened.wrote or opened.is_writing]
 
     if _comes_true(lambda: not writers(), lock_timeout):
         return []

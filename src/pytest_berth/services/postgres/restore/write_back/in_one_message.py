@@ -22,6 +22,7 @@ from pytest_berth.services.postgres.restore.contents import batches
 from pytest_berth.services.postgres.restore.log_positions import NEWER, XID_MODULUS, Snapshot
 from pytest_berth.services.postgres.restore.prepared_statements import (
     END_OTHERS,
+    RUNNING,
     SIZES,
     WRITING,
     array,
@@ -70,6 +71,8 @@ BEGIN
         IF FOUND THEN
             RETURN NULL;
         END IF;
+    ELSIF {running} THEN
+        RETURN NULL;
     END IF;
     seen := pg_current_snapshot();
     IF age(pg_snapshot_xmax(seen)::xid) > 0 OR pg_snapshot_xmin(seen) <> pg_snapshot_xmax(seen) THEN
@@ -265,6 +268,7 @@ def _definition(connection: Connection, baseline: Baseline, function: OnServer) 
         end_others=sql.SQL(END_OTHERS.strip().removeprefix("SELECT").replace("$1", "alone")).format(
             database=database
         ),
+        running=sql.SQL(RUNNING).format(database=database),
         writing=sql.SQL(of_position).format(database=database, before=array("text", [])),
         most=sql.Literal(_MOST),
         notes=ddl_trigger.NOTES,
