@@ -198,7 +198,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_collection(session: pytest.Session) -> Generator[None, object, object]:
-    """Start what the same command has needed last time, while its tests are collected."""
+    """Start what the same command needed last time, while its tests are collected."""
     expected = expected_services.of(session.config)
     if not expected:
         return (yield)

@@ -90,7 +90,9 @@ def temporary(
 
 def left_in(directory: Path) -> list[Path]:
     """Return what runs have left in a directory; reservations of ports may be used again."""
-    return [path for path in directory.glob("berth-*") if "ports" not in path.name]
+    unused = [path for path in directory.glob("berth-kept-*") if not [*path.rglob("*.json")]]
+    left = [path for path in directory.glob("berth-*") if "ports" not in path.name]
+    return [path for path in left if path not in unused]
 
 
 def seen(project: Project) -> str:
@@ -201,6 +203,81 @@ def test_what_began_before_the_collection_is_ended_if_that_fails_or_is_killed(
     killed = "import os, signal\n    os.kill(os.getpid(), signal.SIGKILL)"
     project.write(test_it=COLLECTED.format(more=killed))
     assert project.run().ret == -signal.SIGKILL
+
+
+def test_what_began_before_the_collection_holds_up_no_run_that_does_not_need_it(
+    project: Project, temporary: Path
+) -> None:
+    slow_and_looping = """
+    from pytest_berth.run import server_start
+
+    wait_until_ready = server_start.wait_until_ready
+
+    def wait(*args):
+        *_, go_on = args
+        if Path("slow").exists():
+            wait_for(go_on, 60)  # it raises when the start is given up
+        return wait_until_ready(*args)
+
+    server_start.wait_until_ready = wait
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtestloop(session):
+        if Path("loop").exists():
+            for item in session.items:
+                item.config.hook.pytest_runtest_protocol(item=item, nextitem=None)
+            return True
+    """
+    project.conftest(CONFTEST + AGAIN + slow_and_looping)
+    project.write(test_it=USING)
+    project.run().assert_outcomes(passed=1)
+    (project.root / "loop").touch()
+    result = project.run()
+    result.assert_outcomes(passed=1)
+    assert "given up" not in result.stdout.str() + result.stderr.str()
+    (project.root / "loop").unlink()
+    (project.root / "slow").touch()
+    for module in ("def test_unit(): pass", "import nothing_of_this_name"):
+        project.write(test_it=module)
+        result = project.run()
+        assert result.duration < 25, "it has waited until the start would have timed out"
+        project.write(test_it=USING)
+        (project.root / "slow").unlink()
+        project.run().assert_outcomes(passed=1)
+        (project.root / "slow").touch()
+
+
+def test_what_began_before_the_collection_is_not_kept_where_it_begins_anew(
+    project: Project, temporary: Path
+) -> None:
+    project.conftest(CONFTEST + AGAIN)
+    project.ini("berth_keep = 60s")
+    changing = """
+    import json
+    from conftest import gettempdir
+
+    def launched():
+        (path,) = Path(gettempdir()).glob("berth-*/redis.launched.json")
+        return json.loads(path.read_text())["handle"]["pid"]
+
+    if Path("early").exists():
+        wait_for(lambda: of_servers("redis.ready.json"), 60)
+        Path("early").write_text(str(launched()))
+        import os
+        os.environ["OF_A_MODULE"] = "1"
+
+    def test_redis(redis_client):
+        if Path("early").exists():
+            early = int(Path("early").read_text())
+            assert launched() != early
+            wait_for(lambda: not Path(f"/proc/{early}").exists(), 30)
+    """
+    project.write(test_it="from conftest import Path, of_servers, wait_for\n" + dedent(changing))
+    project.run().assert_outcomes(passed=1)
+    project.run("--berth-stop")
+    (project.root / "early").touch()
+    project.run().assert_outcomes(passed=1)
+    project.run("--berth-stop")
 
 
 def test_all_services_start_ahead_each_in_its_time(project: Project, temporary: Path) -> None:

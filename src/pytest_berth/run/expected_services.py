@@ -1,4 +1,4 @@
-"""Remembers which services a command has needed, so that they start while its tests are collected.
+"""Remembers which services a command needed, so that they start while its tests are collected.
 
 pytest's cache holds it for each command of a project, where that cache is: a run without one, such
 as the first in CI, starts servers when it knows its tests.
@@ -17,12 +17,12 @@ if TYPE_CHECKING:
     import pytest
 
 _KEY = "berth/services"
-# Commands of a project; the oldest go.
+# Commands of a project; those go that were not used for longest.
 _MOST = 50
 
 
 def of(config: pytest.Config) -> frozenset[str]:
-    """Return the names of the services that this command has needed last time."""
+    """Return the names of the services that this command needed last time."""
     return frozenset(_read(config).get(command_of(config), ()))
 
 
@@ -37,10 +37,12 @@ def note(config: pytest.Config, names: Collection[str], *, may_be_expected: bool
     """
     cache = _cache(config)
     known, command = _read(config), command_of(config)
+    is_oldest = next(iter(known), None) == command
     before = known.pop(command, None)
     if names:
         known[command] = sorted(names) if may_be_expected and before != [] else []
-    if cache is not None and known.get(command) != before:
+    goes_next = len(known) >= _MOST and is_oldest
+    if cache is not None and (known.get(command) != before or goes_next):
         cache.set(_KEY, dict([*known.items()][-_MOST:]))
 
 

@@ -4,7 +4,7 @@ Each starts in a thread of its own. A test that runs meanwhile may change what a
 process share: the environment, the clock, the network. So what fails here is not told: the test
 that needs the server tries again, and only then a failure counts.
 
-What the same command has needed last time starts while its tests are collected. Where none of them
+What the same command needed last time starts while its tests are collected. Where none of them
 needs it any more, or their modules have changed the environment that it was started in, it is ended
 again.
 """
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     import logging
     from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 
-    from pytest_berth.api import Service
+    from pytest_berth.api import Server, Service
     from pytest_berth.config.options import Settings
     from pytest_berth.run.plugin_state import PluginState
 
@@ -95,7 +95,7 @@ class Prestart:
         ).start()
 
     def expect(self, services: Sequence[Service]) -> None:
-        """Launch what the command has needed last time, before its tests are known.
+        """Launch what the command needed last time, before its tests are known.
 
         Args:
             services: The services, those first that take longest.
@@ -104,7 +104,7 @@ class Prestart:
         started = [service for service in services if not self.finds_reusable(service)]
         self.is_expecting = bool(started)
         for service in started:
-            debug("%s: it starts now, as this command has needed it last time", service.name)
+            debug("%s: it starts now, as this command needed it last time", service.name)
             self.begin(service)
         self.let_launch(started)
         for service in reversed(started):
@@ -125,10 +125,10 @@ class Prestart:
             Whether the environment is as it was.
         """
         environment = dict(os.environ)
-        is_same = _without_libpq(environment) == _without_libpq(self.environment)
+        is_same = _inherited(environment) == _inherited(self.environment)
         is_same = is_same or not self.is_expecting
         self.environment = environment
-        self._why_undone = why if is_same else _CHANGED
+        self._why_undone = why if is_same or not why else _CHANGED
         for name, first in self._first.items():
             if not first.done():
                 first.set_result(needed.get(name) if is_same else None)
@@ -184,6 +184,9 @@ class Prestart:
         begun = self._begun.get(service.name)
         if begun is None or begun.done():
             return
+        if not self._first[service.name].done():
+            # Another plugin's loop runs the tests, and `start` was not called: all begins anew.
+            self.settle({})
         try:
             while not begun.done():
                 self.berth.on_waiting()
@@ -194,7 +197,9 @@ class Prestart:
 
     def join_undone(self) -> None:
         """Wait until what was begun for no test is ended."""
-        undone = (name for name, first in self._first.items() if _is_for_nothing(first))
+        undone = [name for name, first in self._first.items() if _is_for_nothing(first)]
+        if undone:
+            self._manager.give_up()  # no test is left that could need another one
         wait([self._begun[name] for name in undone], _ENDS_WITHIN)
 
     def hold_fakes_off(self) -> None:
@@ -232,24 +237,39 @@ class Prestart:
     def _start(
         self, service: Service, first: Future[pytest.Item | None], former: Future[None] | None
     ) -> None:
-        launching, imported = self._launching[service.name], self._imported[service.name]
         if former is not None:
             wait([former])
         try:
-            if service.missing_package():
-                return
-            self._manager.call_at_launch(service, launching.set)
-            server = self._manager.prestart(service)
-        finally:
-            launching.set()
-        item = first.result()
-        if item is None:
-            self._manager.undo_prestart(service, self._why_undone)
+            server = self._prestart(service)
+        except Exception:
+            self._undo_for_nothing(service, first)
+            raise
+        item = self._undo_for_nothing(service, first)
+        if server is None or item is None:
             return
         # Python tells of a deadlock where two threads import one package from different ends, and
         # one of them is left without it.
-        imported.wait()
+        self._imported[service.name].wait()
         service.backend.prebuild(server, item)
+
+    def _prestart(self, service: Service) -> Server | None:
+        launching = self._launching[service.name]
+        try:
+            if service.missing_package():
+                return None
+            self._manager.call_at_launch(service, launching.set)
+            return self._manager.prestart(service)
+        finally:
+            launching.set()
+
+    def _undo_for_nothing(
+        self, service: Service, first: Future[pytest.Item | None]
+    ) -> pytest.Item | None:
+        """Return the first test that needs a service, once that is known; undo what none needs."""
+        item = first.result()
+        if item is None:
+            self._manager.undo_prestart(service, self._why_undone)
+        return item
 
     def _load_drivers(self, service: Service) -> None:
         # What cannot be imported, or only with a warning, the test that needs it tells.
@@ -272,7 +292,7 @@ class Prestart:
 def expecting(
     berth: PluginState, session: pytest.Session, names: Collection[str]
 ) -> Iterator[None]:
-    """Start what the same command has needed last time, while its tests are collected.
+    """Start what the same command needed last time, while its tests are collected.
 
     Only where one process runs them: xdist's workers collect side by side, and wait for each other.
 
@@ -281,7 +301,6 @@ def expecting(
         session: pytest's session, which is about to collect.
         names: The services.
     """
-    is_alone = berth.run.is_owner and not session.config.pluginmanager.has_plugin("dsession")
     may_start = berth.settings[START_AHEAD] and not berth.settings[FAIL_FAST]
     # A server at a given URL is there.
     expected = [
@@ -289,7 +308,7 @@ def expecting(
         for service in _slowest_first(berth)
         if service.name in names and not berth.settings[service.url]
     ]
-    if not (expected and is_alone and may_start and _will_run(session)):
+    if not (expected and _is_alone(berth, session) and may_start and _will_run(session)):
         yield
         return
     _keep_out_of_logs(session.config, berth)
@@ -314,8 +333,9 @@ def start(berth: PluginState, session: pytest.Session) -> None:
     _keep_out_of_logs(session.config, berth)
     first = {service.name: item for service, item in needed}
     is_same = berth.prestart.settle(first, why=_NOT_NEEDED)
-    names = [service.name for service, _ in needed]
-    expected_services.note(session.config, names, may_be_expected=is_same)
+    if _is_alone(berth, session):
+        names = [service.name for service, _ in needed]
+        expected_services.note(session.config, names, may_be_expected=is_same)
     if needed:
         _start(berth, session, needed)
 
@@ -350,6 +370,10 @@ def _threads_in_turn() -> Iterator[None]:
 
 def _slowest_first(berth: PluginState) -> list[Service]:
     return sorted(berth.services, key=lambda service: -service.usual_start)
+
+
+def _is_alone(berth: PluginState, session: pytest.Session) -> bool:
+    return berth.run.is_owner and not session.config.pluginmanager.has_plugin("dsession")
 
 
 def _will_run(session: pytest.Session) -> bool:
@@ -436,9 +460,10 @@ def _is_of_tests(record: logging.LogRecord) -> bool:
     return not (record.threadName or "").startswith(_THREADS)
 
 
-def _without_libpq(environment: Mapping[str, str]) -> dict[str, str]:
-    """Leave out libpq's variables: no server inherits them, and berth itself removes some."""
-    return {name: value for name, value in environment.items() if not name.startswith("PG")}
+def _inherited(environment: Mapping[str, str]) -> dict[str, str]:
+    """Leave out libpq's variables, of which berth itself removes some, and pytest's own."""
+    left_out = ("PG", "PYTEST_CURRENT_TEST")
+    return {name: value for name, value in environment.items() if not name.startswith(left_out)}
 
 
 def _is_wanted(record: logging.LogRecord) -> bool:

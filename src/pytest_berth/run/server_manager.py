@@ -131,7 +131,7 @@ class Manager:
         return server
 
     def undo_prestart(self, service: Service, why: str) -> None:
-        """Stop a server that a prestart has started too soon; a kept one is left to later runs.
+        """Undo what a prestart has done too soon: a server that was there before is left again.
 
         One whose address was settled before stays: the application may have learnt it.
 
@@ -141,13 +141,23 @@ class Manager:
         """
         name = self._key(service)
         with self._lock(name), lock(self.run.directory, name):
-            launched = self.registry.read("launched", name)
-            if launched is None or name in self._settled:
+            if name in self._settled:
                 return
-            if why:
-                self.progress.note(f"{service.name}: given up again: {why}")
-            self._stop_or_leave(launched)
-            self.registry.forget(launched)
+            launched = self.registry.read("launched", name)
+            if launched is not None:
+                if why:
+                    self.progress.note(f"{service.name}: given up again: {why}")
+                if launched.reattached:
+                    self._stop_or_leave(launched)
+                else:
+                    # Left, its record would be overwritten by that of the server begun anew.
+                    self.starter.stop(launched)
+            # How a start failed, and where it was to be, may be otherwise when it is begun anew.
+            for prestart in (True, False):
+                self.registry.failure(name, prestart=prestart).unlink(missing_ok=True)
+            noted = launched or self.registry.read("planned", name)
+            if noted is not None:
+                self.registry.forget(noted)
             self.registry.forget_prebuilt(name)
 
     def ready(self, service: Service) -> Server | None:
