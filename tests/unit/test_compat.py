@@ -252,6 +252,13 @@ def test_redis() -> None:
     assert state == redis_private.state(connection)
     connection.encoder.decode_responses = True
     assert state != redis_private.state(connection)
+    classes = redis_private.classes(kept, connection)
+    for patched in (redis.ConnectionPool, redis.Connection, type(connection.encoder)):
+        assert redis_private.are_unchanged(classes, kept)
+        with pytest.MonkeyPatch.context() as monkeypatch:
+            monkeypatch.setattr(patched, "__init__", _yes)
+            assert not redis_private.are_unchanged(classes, kept)
+    assert not redis_private.are_unchanged(classes, redis.BlockingConnectionPool())
     redis_private.give(kept, "connection")
     assert redis_private.take_idle(kept) == ["connection"]
     assert redis_private.take_idle(kept) == []

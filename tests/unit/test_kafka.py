@@ -20,6 +20,7 @@ from pytest_berth.services.kafka import (
     launch,
     names,
     pinned_artifacts,
+    publishing,
     topics,
     transactions,
 )
@@ -341,6 +342,33 @@ def test_however_short_it_is_read_each_partition_answers_once(
     brokers: Any = Scripted(*map(answer, refusals), answer(errors.NoError))
     assert not list(Reader(brokers).read("there", {0: 0}, 0, lambda: False))
     assert not brokers.answers
+
+
+@pytest.mark.parametrize(("nodes", "looks"), [([1], 0), ([1, 2], 1)])
+def test_of_several_brokers_the_one_that_leads_is_looked_up_for_each_record(
+    nodes: list[int], looks: int
+) -> None:
+    known = topics.Topic("orders", UUID(int=1), {0: 1}, 1)
+    leader, looked = nodes[-1], list[object]()
+
+    def metadata(names: object, *, create: bool) -> Any:
+        looked.append(names)
+        partition = SimpleNamespace(partition_index=0, leader_id=leader)
+        described = SimpleNamespace(error_code=0, partitions=[partition])
+        return SimpleNamespace(topics=[described])
+
+    def ask_once(request: object, node: int) -> Any:
+        if node != leader:
+            raise ConnectionRefusedError(node)  # it has led until now, and is gone
+        answer = SimpleNamespace(
+            error_code=0, error_message=None, log_append_time_ms=-1, base_offset=7
+        )
+        return SimpleNamespace(responses=[SimpleNamespace(partition_responses=[answer])])
+
+    brokers: Any = SimpleNamespace(nodes=lambda: nodes, metadata=metadata, ask_once=ask_once)
+    record = Record("orders", -1, -1, -1, None, b"value")
+    assert publishing.publish(brokers, record, known).offset == 7
+    assert len(looked) == looks
 
 
 def test_no_module_of_kafka_is_imported_with_a_warning() -> None:

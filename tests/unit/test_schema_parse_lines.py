@@ -154,6 +154,9 @@ def test_other_objects_are_refused_with_the_forms(tmp_path: Path, item: object) 
         ("command: psql <a.sql", "would be given '<a.sql' as a word"),
         ("command: a && b", "would be given '&&' as a word"),
         ("command: make 2>&1", "would be given '2>&1' as a word"),
+        ("command: psql < a.sql", "would be given '<' as a word"),
+        ("command: psql <a.sql >log", "would be given '<a.sql' as a word"),
+        ("command: find -exec cat {} ;", "is meant, put it in quotes: ';'"),
         ('"app.models:Base.metadata"', "neither quotes nor brackets: app.models:Base.metadata?"),
         ("['a.sql']", "neither quotes nor brackets: a.sql?"),
         ("sql/good.sq", "it does not end in .sql: sql/good.sql?"),
@@ -235,6 +238,9 @@ def test_a_dump_does_not_go_to_another_database(tmp_path: Path, line: str) -> No
         """command: psql -c "SELECT 'a' < 'b'; SELECT '|'" """,
         "command: flyway -url=jdbc:postgresql://host/db?a=1&b=2 -x=a>b migrate",
         "command: echo \\| x",
+        "command: find -exec cat {} ';'",
+        "command: migrate --to <revision> <name>",
+        "command: require migrations >=1 <=3",
     ],
 )
 def test_what_shells_understand_may_stand_within_words_and_quotes(

@@ -59,6 +59,23 @@ def state(connection: Any) -> Any:
     return {name: _state(value) for name, value in vars(connection).items() if name != _OF_POOL}
 
 
+def classes(pool: Any, connection: Any) -> dict[type, dict[str, Any]]:
+    """Return the classes by which a pool makes a connection that greets, with what they consist of.
+
+    They are those of the pool, of the connection, and of its parts that pack, parse, try again.
+    """
+    parts = (type(each) for each in vars(connection).values())
+    of_redis = (kind for kind in parts if kind.__module__.startswith("redis."))
+    kinds = (type(pool), type(connection), *of_redis)
+    return {base: dict(vars(base)) for kind in kinds for base in kind.__mro__[:-1]}
+
+
+def are_unchanged(kept: dict[type, dict[str, Any]], pool: Any) -> bool:
+    """Tell whether `classes` are as they were, nothing patched, and a pool is of that class."""
+    is_same_pool = next(iter(kept)) is type(pool)
+    return is_same_pool and all(vars(kind) == own for kind, own in kept.items())
+
+
 def _state(value: Any) -> Any:
     kind = type(value)
     if kind in _IMMUTABLE:

@@ -6,6 +6,7 @@ Each kind of step is imported where a line is of this kind.
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -24,8 +25,11 @@ DOTTED = r"(?P<module>[a-z_][\w.]*?)\.(?P<path>[A-Z]\w*(?:\.\w+)*|\w+)"
 PREFIXES = ("alembic", "command", "django")
 GLUED = r"(?s)(?P<prefix>(?:alembic|django|command(?:\s+in\s+[^:]*?)?)\s*:)(?P<rest>\S.*)"
 QUOTED = r"""'[^']*'|"(?:[^"\\]|\\.)*"|\\."""
-# Words that only a shell understands.
-OF_A_SHELL = r"(?:^|\s)(\|\|?|&&?|;|\d?(?:>>?|<<?)(?:&\d)?\S*)(?=\s|$)"
+# Words that only a shell understands; `<name>` and `>=3` are nobody's redirections.
+OF_A_SHELL = (
+    r"(?:^|\s)(?!<[^\s<>]+>(?:\s|$))"
+    r"(\|\|?|&&?|;|\d?(?:>>?|<<?)(?!=)(?:&\d)?\S*)(?=\s|$)"
+)
 UNWANTED = "[]\"' "
 
 
@@ -143,7 +147,8 @@ def _command(line: str, text: str, directory: Path, dialect: Dialect) -> Step:
         raise SettingsError(
             f"the line {line!r} is one for a shell.",
             why=f"a command runs without one, and would be given {found[1]!r} as a word",
-            remedy='write one line for each program, or call a shell: command: sh -c "..."',
+            remedy='write one line for each program, or call a shell: command: sh -c "..."; where'
+            f" the word is meant, put it in quotes: {shlex.quote(found[1])}",
         )
     return Command(line, words, directory, dialect)
 

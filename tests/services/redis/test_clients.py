@@ -273,3 +273,56 @@ def test_the_next_test_s_client_has_nothing_of_the_state_that_one_was_left_in(
     )
     result = local.run("-p", "no:randomly")
     result.assert_outcomes(passed=37)
+
+
+def test_a_patch_of_redis_py_s_classes_lasts_no_longer_than_its_test(local: Project) -> None:
+    local.write(
+        test_patched="""
+        import pytest
+        import redis
+
+        KEPT = []
+        # What redis-py greets with: versions differ.
+        GREET = next(name for name in ("on_connect_check_health", "on_connect")
+                     if hasattr(redis.Connection, name))
+
+        @pytest.fixture
+        def named(monkeypatch):
+            greet = getattr(redis.Connection, GREET)
+
+            def greet_and_name(self, *args, **options):
+                greet(self, *args, **options)
+                self.send_command("CLIENT", "SETNAME", "patched", check_health=False)
+                self.read_response()
+
+            monkeypatch.setattr(redis.Connection, GREET, greet_and_name)
+
+        def name(client):
+            return client.client_getname() or None
+
+        def test_the_first_connection_is_patched(named, redis_client):
+            assert name(redis_client) == "patched"
+
+        def test_is_not(redis_client):
+            assert name(redis_client) is None
+            KEPT.append(redis_client.client_id())
+
+        def test_is_kept(redis_client):
+            assert redis_client.client_id() == KEPT[0]
+
+        def test_is_patched(named, redis_client):
+            assert name(redis_client) == "patched"
+
+        def test_is_not_again(redis_client):
+            assert name(redis_client) is None
+
+        def test_patches_until_its_client_is_closed(monkeypatch, redis_client):
+            redis_client.ping()
+            monkeypatch.setattr(redis.Connection, "send_packed_command",
+                                lambda *_, **__: pytest.fail("it is used after the test"))
+
+        def test_is_still_not(redis_client):
+            assert name(redis_client) is None
+        """
+    )
+    local.run("-p", "no:randomly").assert_outcomes(passed=7)

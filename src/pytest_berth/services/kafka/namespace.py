@@ -113,7 +113,8 @@ class IsolatedTest:
         """Tell whether nothing was changed on the broker since the test has its clean slate.
 
         That is asked where a fixture of the suite may have done so by now. The test itself cannot:
-        its topic is taken before it begins.
+        its topic is taken before it begins. What a hook of a conftest file, or a thread of the
+        application, has changed since the clean slate is not seen where no such fixture has begun.
         """
         opened = opened_for(item, KAFKA)
         if opened is not None and not opened.has_run_suite:

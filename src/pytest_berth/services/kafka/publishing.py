@@ -40,9 +40,9 @@ def publish(brokers: Brokers, record: Record, known: Topic | None = None) -> Rec
         brokers: Where.
         record: Its offset is not known yet; its partition follows from the key where it is -1.
         known: The topic as it was some time ago, None where that is not known. A record that may
-            go to any of its partitions is sent there at once: where that is wrong by now, the
-            broker refuses it, and the topic is looked at. A key's partition follows from how many
-            there are now.
+            go to any of its partitions is sent there at once where there is but one broker: where
+            that is wrong by now, it refuses the record, and the topic is looked at. One of several
+            may be gone. A key's partition follows from how many there are now.
 
     Raises:
         TimeoutError: There is no such topic, and the broker creates none.
@@ -51,7 +51,7 @@ def publish(brokers: Brokers, record: Record, known: Topic | None = None) -> Rec
     """
     deadline = now() + _ACKNOWLEDGED_WITHIN
     part = _place(record, known) if known is not None and known.is_led else None
-    if known is not None and part is not None:
+    if known is not None and part is not None and len(brokers.nodes()) == 1:
         with ignoring(*_REFUSED, why="the topic is looked at anew"):
             return _send(brokers, record, part, known.leaders[part])
 

@@ -4,8 +4,9 @@ To connect, and to make what redis-py keeps of a connection, takes as long as te
 client and its pool are new; the connection is put into the pool, reset: RESET ends all that a
 connection can be in the midst of, and signs it out. It is sent as soon as a test has ended, with
 all that redis-py has said when the connection was new, and answered by the time that the next test
-comes: nothing waits for a server that clients are paused on. A connection whose object is not as it
-was when it was new is closed: a test has changed how it is to behave.
+comes: nothing waits for a server that clients are paused on. A connection whose object, or one of
+whose classes, is not as it was when it was new is closed: a test has changed how it is to behave.
+What redis-py says on the next one is learnt anew.
 """
 
 from __future__ import annotations
@@ -46,9 +47,11 @@ class KeptConnection:
         self.url = url
         self._clients = clients.Clients(url)
         self._connection: Any = None
-        # What is sent after a test, and what the connection was like when it was new.
+        # What is sent after a test, and what the connection and its classes were like when it was
+        # new.
         self._renewal: Packed | None = None
         self._state: Any = None
+        self._classes: dict[type, dict[str, Any]] = {}
         self._process = os.getpid()
 
     @contextmanager
@@ -56,11 +59,11 @@ class KeptConnection:
         """Yield a client for a test; what it has taken from its pool, and not given back, ends."""
         with clients.closing(self._clients.new()) as client:
             pool = client.connection_pool
-            connection = self._renewed() or self._first(pool)
+            connection = self._renewed(pool) or self._first(pool)
             if connection:
                 redis_private.give(pool, connection)
             yield client
-            self._keep(redis_private.take_idle(pool))
+            self._keep(pool, redis_private.take_idle(pool))
 
     def close(self) -> None:
         """Close the connection."""
@@ -68,7 +71,7 @@ class KeptConnection:
         if connection and self._process == os.getpid():
             connection.disconnect()
 
-    def _keep(self, idle: list[Any]) -> None:
+    def _keep(self, pool: Any, idle: list[Any]) -> None:
         """Keep one connection, reset; close the rest."""
         if self._process != os.getpid():
             return
@@ -78,14 +81,14 @@ class KeptConnection:
         if kept is None or not redis_private.is_connected(kept):
             return
         try:
-            self._renew(kept)
+            self._renew(pool, kept)
         except _ERRORS as error:
             debug("redis: the connection is not kept: %s", error)
             kept.disconnect()
         else:
             self._connection = kept
 
-    def _renew(self, connection: Any) -> None:
+    def _renew(self, pool: Any, connection: Any) -> None:
         """Reset a connection, and sign it in anew; the answers are read before the next test.
 
         Raises:
@@ -93,9 +96,14 @@ class KeptConnection:
         """
         if self._renewal is None or redis_private.state(connection) != self._state:
             raise UnlikeFirstError("a test has changed it, or how it is to begin")
+        self._require_same_classes(pool)
         connection.send_packed_command([self._renewal.sent], check_health=False)
 
-    def _renewed(self) -> Any:
+    def _require_same_classes(self, pool: Any) -> None:
+        if not redis_private.are_unchanged(self._classes, pool):
+            raise UnlikeFirstError("a class of redis-py was patched, or is no longer")
+
+    def _renewed(self, pool: Any) -> Any:
         """Return the connection, signed in anew; None where there is none that is of use."""
         if self._process != os.getpid():
             return None  # it is of the process that this one was forked from
@@ -103,6 +111,7 @@ class KeptConnection:
         if connection is None or self._renewal is None:
             return None
         try:
+            self._require_same_classes(pool)
             first, *_ = redis_private.receive(connection, self._renewal.answers, _ANSWERS_WITHIN)
             if first != _IS_RESET:
                 raise UnlikeFirstError("an answer was left on it")
@@ -134,4 +143,5 @@ class KeptConnection:
             del connection.send_command
         self._renewal = packed(_RESET, *said)
         self._state = redis_private.state(connection)
+        self._classes = redis_private.classes(pool, connection)
         return connection
