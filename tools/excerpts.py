@@ -11,7 +11,14 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
 ROOT = Path(__file__).parents[1]
-LANGUAGES = {".py": "python", ".yml": "yaml", ".cfg": "ini", ".md": "markdown", ".sh": "bash"}
+LANGUAGES = {
+    ".py": "python",
+    ".yml": "yaml",
+    ".cfg": "ini",
+    ".md": "markdown",
+    ".sh": "bash",
+    ".sql": "plpgsql",  # that of SQL knows no dollar quotes
+}
 
 
 def excerpt(
