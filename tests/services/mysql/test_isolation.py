@@ -388,7 +388,7 @@ def test_a_statement_whose_client_has_gone_is_waited_for(seeded: Project) -> Non
         Contents._end_statements = ending
 
         def pytest_collection_modifyitems(items):
-            items[:] = [each for pair in zip(items[:2], items[2:]) for each in pair]
+            items[:] = [each for pair in zip(items[:2], items[2:4]) for each in pair] + items[4:]
         """
     )
     seeded.write(
@@ -400,6 +400,7 @@ def test_a_statement_whose_client_has_gone_is_waited_for(seeded: Project) -> Non
         from conftest import gate, open_gate
         from pymysql.constants import CLIENT, COMMAND
         from pytest_berth import wait_for
+        from pytest_berth.services.mysql.contents import READING
 
         def connected(dsn):
             url = urlsplit(dsn)
@@ -413,7 +414,7 @@ def test_a_statement_whose_client_has_gone_is_waited_for(seeded: Project) -> Non
             return connection.exec_driver_sql(asked).scalar()
 
         @pytest.mark.parametrize("statement", [
-            "INSERT INTO keyless SELECT GET_LOCK('gate', 60)",
+            "/*!INSERT*/ INTO keyless SELECT GET_LOCK('gate', 60)",
             "DO GET_LOCK('gate', 60); INSERT INTO keyless VALUES (3)",
         ])
         def test_goes(mysql_engine, mysql_dsn, statement):
@@ -432,6 +433,26 @@ def test_a_statement_whose_client_has_gone_is_waited_for(seeded: Project) -> Non
                 wait_for(lambda: not waiting(connection), 60)
             with mysql_engine.connect() as connection:
                 check(connection)
+
+        @pytest.mark.parametrize("text, reads", [
+            (" (select 1)", 1),
+            ("/* of: /x */ SELECT 1", 1),
+            ("/**/ /** a * b **/SELECT 1", 1),
+            ("-- of\\n--\\n# x\\nSHOW TABLES", 1),
+            ("/*" + " long" * 20000 + "*/SELECT 1", 1),
+            ("WITH a AS (SELECT 1) DELETE FROM b", 0),
+            ("/* SELECT */ INSERT INTO a VALUES (1)", 0),
+            ("/*!80000 DELETE FROM a */ SELECT 1", 0),
+            ("/*M!100000 DELETE FROM a */ SELECT 1", 0),
+            ("--\\nDELETE FROM a WHERE b IN (\\nSELECT 1)", 0),
+            ("# SELECT\\nDELETE FROM a /* */SELECT", 0),
+            ("--SELECT", 0),
+            ("/* x", 0),
+        ])
+        def test_whether_a_statement_reads_is_told_by_its_text(mysql_engine, text, reads):
+            with mysql_engine.connect() as connection:
+                asked = f"SELECT %s REGEXP '{READING}'"
+                assert connection.exec_driver_sql(asked, (text,)).scalar() == reads
         """
     )
-    seeded.run("-p", "no:randomly").assert_outcomes(passed=4)
+    seeded.run("-p", "no:randomly").assert_outcomes(passed=17)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from importlib import import_module
 from typing import TYPE_CHECKING
 
@@ -12,7 +13,7 @@ from pytest_berth.services.postgres import restore
 from pytest_berth.services.postgres.restore.write_back import in_one_message
 from pytest_berth.waiting import wait_for
 
-from .conftest import LOCK_TIMEOUT
+from .conftest import LOCK_TIMEOUT, with_function
 
 if TYPE_CHECKING:
     from .conftest import Connection, Database
@@ -142,7 +143,7 @@ def test_backends_of_others_end_before_anything_is_put_back(
     db.compare()
 
 
-def test_a_function_is_made_after_a_few_tests_and_anew_when_files_have_changed(
+def test_a_function_is_made_after_a_few_tests_and_serves_also_when_files_have_changed(
     db: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     db.in_one_message = False
@@ -157,22 +158,62 @@ def test_a_function_is_made_after_a_few_tests_and_anew_when_files_have_changed(
         patched.setattr(LONG_WAY, "look", forbid)
         db.app.execute(ROWS)
         db.restore()
-    db.app.execute("VACUUM FULL item")
-    db.restore()
-    db.app.execute(ROWS)
-    with monkeypatch.context() as patched:
-        patched.setattr(LONG_WAY, "look", forbid)
-        with pytest.raises(AssertionError):
+    for change in ("VACUUM FULL item", "TRUNCATE item CASCADE", "REFRESH MATERIALIZED VIEW seen"):
+        db.app.execute(change)
+        with monkeypatch.context() as patched:
+            patched.setattr(LONG_WAY, "look", forbid)
+            with pytest.raises(AssertionError, match="the long way is taken"):
+                db.restore_only()
+        db.restore()
+        with monkeypatch.context() as patched:
+            patched.setattr(LONG_WAY, "look", forbid)
+            patched.setattr(in_one_message, "prepare", forbid)
+            db.app.execute(ROWS)
             db.restore()
-    db.restore()
-    monkeypatch.setattr(LONG_WAY, "look", forbid)
-    db.app.execute(ROWS)
-    db.restore()
 
 
-def test_the_function_goes_with_its_baseline(db: Database) -> None:
+def test_what_is_ended_is_waited_for_a_moment(only_one: Database) -> None:
+    for _ in range(20):
+        only_one.connect(autocommit=True).execute(ROWS)
+        assert only_one.baseline
+        with suppress(AssertionError):
+            restore.restore(only_one.berth, only_one.baseline, lock_timeout=LOCK_TIMEOUT, alone=())
+            break
+    else:
+        pytest.fail("the long way is always taken")
+    only_one.compare()
+
+
+@pytest.mark.parametrize("fires", ["ALWAYS", "REPLICA"])
+def test_no_function_is_made_where_that_would_fire_an_event_trigger(
+    db: Database, fires: str
+) -> None:
     db.app.execute(SCHEMA)
-    baseline = db.capture()
+    db.app.execute(
+        "CREATE TABLE audit (tag text);"
+        "CREATE FUNCTION audit() RETURNS event_trigger LANGUAGE plpgsql"
+        " AS $$ BEGIN INSERT INTO public.audit VALUES (tg_tag); END $$;"
+        "CREATE EVENT TRIGGER audit ON ddl_command_end EXECUTE FUNCTION audit()"
+    )
+    db.capture()
+    assert functions(db.berth) == 1, "what fires for origins only is no reason"
+    db.app.execute(f"ALTER EVENT TRIGGER audit ENABLE {fires}")
+    db.capture()
+    assert functions(db.berth) == 1, "there is no second one"
+    assert db.app.execute("SELECT FROM audit WHERE tag = 'CREATE FUNCTION'").fetchall() == []
+
+
+@pytest.mark.parametrize("stored", [False, True])
+def test_the_function_goes_with_its_baseline(db: Database, *, stored: bool) -> None:
+    db.app.execute(SCHEMA)
+    if stored:
+        db.app.close()
+        assert restore.store(db.berth, lock_timeout=LOCK_TIMEOUT)
+        loaded = restore.load(db.berth, lock_timeout=LOCK_TIMEOUT)
+        assert loaded
+        baseline = with_function(db.berth, loaded)
+    else:
+        baseline = db.capture()
     assert functions(db.berth) == 1
     restore.release(db.berth, baseline)
     assert functions(db.berth) == 0

@@ -105,11 +105,14 @@ SELECT id FROM information_schema.processlist WHERE db = %s AND id <> CONNECTION
 _IN_TRANSACTION = (
     f"{_CONNECTED} AND id IN (SELECT trx_mysql_thread_id FROM information_schema.innodb_trx)"
 )
+# Comments before a statement, without those that are carried out: /*!80000 ... */, /*M! ... */.
+_COMMENT = "/[*]([^*!M][^*]*)?[*]+([^/*][^*]*[*]+)*/|--([[:blank:]][^\n]*)?\n|#[^\n]*\n"
+READING = f"^([[:space:](]|{_COMMENT})*(SELECT|SHOW|EXPLAIN|DESCRIBE)"
 # Statements of others that may write, and have not ended: who sent one need not live any more.
-_RUNNING = """
+_RUNNING = f"""
 SELECT id FROM information_schema.processlist
-WHERE db = {} AND id <> CONNECTION_ID() AND command IN ('Query', 'Execute')
-  AND info NOT REGEXP '^[[:space:](]*(SELECT|SHOW|EXPLAIN|DESCRIBE)'
+WHERE db = {{}} AND id <> CONNECTION_ID() AND command IN ('Query', 'Execute')
+  AND info NOT REGEXP '{READING}'
 """
 _LOCKED = {ER.LOCK_WAIT_TIMEOUT, ER.LOCK_DEADLOCK}
 # 0 is a value of its own in an AUTO_INCREMENT column, not one to be made.

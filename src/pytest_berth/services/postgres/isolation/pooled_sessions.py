@@ -17,6 +17,7 @@ from psycopg.adapt import AdaptersMap
 from psycopg.pq import ExecStatus, TransactionStatus
 
 from pytest_berth.compat import psycopg_private
+from pytest_berth.services.postgres.server.connections import exchange
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
@@ -84,7 +85,7 @@ def make_new(connection: object, driver: Driver) -> bool:
     try:
         if connection.info.transaction_status != TransactionStatus.IDLE:
             return False
-        if connection.pgconn.exec_(_AS_NEW).status == ExecStatus.FATAL_ERROR:
+        if exchange(connection, _AS_NEW).status == ExecStatus.FATAL_ERROR:
             return False
         driver.put_back(connection)
     except psycopg.OperationalError:

@@ -12,9 +12,11 @@ from typing import TYPE_CHECKING, Any, NoReturn, Protocol
 import psycopg
 from psycopg.pq import ExecStatus, TransactionStatus
 
+from pytest_berth.debug_log import ignoring
 from pytest_berth.errors import IsolationError
 from pytest_berth.services.postgres.advice import COMMITS
 from pytest_berth.services.postgres.isolation.pooled_sessions import PAST_ROLLBACK, Driver, make_new
+from pytest_berth.services.postgres.server.connections import exchange
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -76,14 +78,15 @@ class OuterTransaction(psycopg.Connection[Any]):
         assert self._before_tests, "begin_test() comes first"
         self._in_test = self.skips_rollback = False
         parts = filter(None, (END_OUTER, statement, b"ROLLBACK", SETTLE + query))
-        result = self.pgconn.exec_(b"; ".join(parts))
+        try:
+            result = exchange(self, b"; ".join(parts))
+            if result.status == ExecStatus.FATAL_ERROR:
+                exchange(self, b"ROLLBACK")
+        except psycopg.OperationalError:
+            self.close()
+        if self.closed:
+            return None
         if result.status == ExecStatus.FATAL_ERROR:
-            try:
-                self.pgconn.exec_(b"ROLLBACK")
-            except psycopg.OperationalError:
-                self.close()
-            if self.closed:
-                return None
             make_new(self, self._before_tests)
             error = psycopg.errors.error_from_result(result)
             if error.sqlstate and error.sqlstate not in _IS_ENDED:
@@ -111,12 +114,17 @@ class OuterTransaction(psycopg.Connection[Any]):
         self.was_aborted |= self.is_aborted()
         if self.skips_rollback:
             return
-        if self.pgconn.exec_(ROLLBACK).status == ExecStatus.FATAL_ERROR:
+        if not self._has_rolled_back():
             # The outer transaction is gone, by SQL or with the server: end_test will tell.
             super().rollback()
         elif self._prepared.clear():
             # As psycopg does after each rollback: what was prepared for may not be there any more.
             self.wait(self._prepared.maintain_gen(self))
+
+    def _has_rolled_back(self) -> bool:
+        with ignoring(psycopg.OperationalError, why="the connection is lost"):
+            return exchange(self, ROLLBACK).status != ExecStatus.FATAL_ERROR
+        return False
 
     def set_autocommit(self, value: bool) -> None:
         """Switch autocommit; refused inside a test."""
@@ -149,7 +157,7 @@ class OuterTransaction(psycopg.Connection[Any]):
             refuse("deferrable transactions")
 
     def _isolation_of_test(self) -> str:
-        result = self.pgconn.exec_(b"SHOW transaction_isolation")
+        result = exchange(self, b"SHOW transaction_isolation")
         failed = result.status == ExecStatus.FATAL_ERROR
         return "" if failed else _value(result).decode().upper()
 
@@ -177,7 +185,7 @@ class OuterTransaction(psycopg.Connection[Any]):
 
     def send(self, statements: bytes) -> PGresult:
         """Send statements past psycopg, and return the last one's result."""
-        result = self.pgconn.exec_(statements)
+        result = exchange(self, statements)
         if result.status == ExecStatus.FATAL_ERROR:
             raise psycopg.errors.error_from_result(result)
         return result

@@ -54,7 +54,7 @@ class Baseline:
         watched: Whether schema changes are noted; else the catalog is compared each time.
         sentinel: What changes by the commands that are not noted.
         entries: How many rows users' and the system's objects have in the catalogs.
-        restores: How often it was put back, as far as it took several messages.
+        restores: How often only new rows had to go, in several messages.
         on_server: What puts it back in one message; None as long as there is nothing.
     """
 
@@ -86,11 +86,11 @@ class OnServer:
 
     Attributes:
         name: Its name, in the schema of the connection's temporary objects.
+        sentinel: The baseline's, when it was made.
     """
 
     name: str
     sentinel: tuple[str, ...]
-    storage: Mapping[int, Storage]
 
 
 @dataclass(frozen=True)

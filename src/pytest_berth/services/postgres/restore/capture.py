@@ -78,12 +78,14 @@ def release(connection: Connection, baseline: Baseline, used: Iterable[Baseline]
     copies += [baseline.object_copies, baseline.fingerprint.table]
     shared = [each.fingerprint.table for each in used]
     dropped = [copy for copy in copies if copy not in shared]
+    statements = []
     if not baseline.stored:
-        statement = sql.SQL("DROP TABLE IF EXISTS {}").format(sql.SQL(", ").join(dropped))
-        if baseline.on_server:
-            name = sql.SQL(baseline.on_server.name)
-            statement = sql.SQL("{}; DROP FUNCTION IF EXISTS {}").format(statement, name)
-        connection.execute(statement, prepare=False)
+        statements.append(sql.SQL("DROP TABLE IF EXISTS {}").format(sql.SQL(", ").join(dropped)))
+    if baseline.on_server:
+        name = sql.SQL(baseline.on_server.name)
+        statements.append(sql.SQL("DROP FUNCTION IF EXISTS {}").format(name))
+    if statements:
+        connection.execute(sql.SQL("; ").join(statements), prepare=False)
 
 
 def _capture(

@@ -17,6 +17,7 @@ from pytest_berth.waiting import now, wait_for
 
 if TYPE_CHECKING:
     import psycopg
+    from psycopg.pq.abc import PGresult
 
     from pytest_berth.api import Server
 
@@ -127,7 +128,7 @@ def value(connection: psycopg.Connection[Any], statement: str) -> bytes | None:
     import psycopg
 
     try:
-        result = connection.pgconn.exec_(statement.encode())
+        result = exchange(connection, statement.encode())
     except psycopg.OperationalError as error:
         debug("postgres: %s", error)
         return None
@@ -135,6 +136,27 @@ def value(connection: psycopg.Connection[Any], statement: str) -> bytes | None:
         return result.get_value(0, 0)
     debug("postgres: %s", result.error_message.decode(errors="replace"))
     return None
+
+
+def exchange(connection: psycopg.Connection[Any], statements: bytes) -> PGresult:
+    """Send statements past psycopg; return the last result, which may be an error's.
+
+    Signals are heeded meanwhile, as psycopg heeds them: libpq itself waits without end for a server
+    that does not answer.
+
+    Raises:
+        psycopg.OperationalError: The connection is closed, lost, or in pipeline mode.
+    """
+    from psycopg import generators
+    from psycopg.pq import TransactionStatus
+
+    pgconn = connection.pgconn
+    if pgconn.transaction_status == TransactionStatus.ACTIVE:
+        # What is left of a statement that was interrupted, or of a COPY, libpq alone passes over.
+        return pgconn.exec_(statements)
+    pgconn.send_query(statements)
+    results: list[PGresult] = connection.wait(generators.execute(pgconn))
+    return results[-1]
 
 
 def _proven(connection: psycopg.Connection[Any], server: Server) -> psycopg.Connection[Any]:

@@ -39,8 +39,8 @@ if TYPE_CHECKING:
     from pytest_berth.services.postgres.restore.catalog import Relation
     from pytest_berth.services.postgres.restore.transactions import Connection
 
-# To make the function takes as long as a restore or two.
-AFTER = 2
+# To make the function, and to plan it at its first call, takes as long as about eight restores.
+AFTER = 8
 # Who has to wait longer for a lock takes the long way, where locks are waited for.
 _LOCK_TIMEOUT = "50ms"
 # Transactions since the baseline, of all databases, of which each is looked at.
@@ -48,7 +48,8 @@ _MOST = 1000
 # The first two arguments are those that the statements of a baseline have.
 _FUNCTION = """
 CREATE OR REPLACE FUNCTION {name}(
-    xid, xid[], since pg_snapshot, own xid8[], alone int[], users int8, at_most int8
+    xid, xid[], since pg_snapshot, own xid8[], stored oid[], files oid[], alone int[],
+    users int8, at_most int8
 ) RETURNS text LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp SET row_security = off SET lock_timeout = {lock_timeout}
 AS $berth$
@@ -67,10 +68,16 @@ DECLARE
     moved int8[];
 BEGIN
     IF alone IS NOT NULL THEN
-        PERFORM {end_others};
-        IF FOUND THEN
-            RETURN NULL;
-        END IF;
+        -- What ends, or has closed its connection, is there for another moment.
+        FOR waited IN 0..10 LOOP
+            PERFORM {end_others};
+            EXIT WHEN NOT FOUND;
+            IF waited = 10 THEN
+                RETURN NULL;
+            END IF;
+            PERFORM pg_sleep(0.0005);
+            PERFORM pg_stat_clear_snapshot();
+        END LOOP;
     ELSIF {running} THEN
         RETURN NULL;
     END IF;
@@ -101,7 +108,7 @@ BEGIN
     IF EXISTS (SELECT FROM {notes}) OR ({sentinel}) IS DISTINCT FROM {known_sentinel}
     OR EXISTS (SELECT FROM pg_largeobject_metadata)
     OR EXISTS (
-        SELECT FROM unnest({stored}, {files}) AS k (oid, file) LEFT JOIN pg_class c USING (oid)
+        SELECT FROM unnest(stored, files) AS k (oid, file) LEFT JOIN pg_class c USING (oid)
         WHERE c.relfilenode IS DISTINCT FROM k.file OR NOT c.relispopulated
     ) THEN
         RETURN NULL;
@@ -145,6 +152,13 @@ END$berth$
 _OWN_IDS = """
 SELECT pg_catalog.pg_current_xact_id()::text, xmin::text
 FROM pg_catalog.pg_proc WHERE oid = %s::regproc
+"""
+# Whether the function would fire an event trigger of the suite's, and leave what that writes.
+_FIRED = """
+SELECT EXISTS (
+    SELECT FROM pg_catalog.pg_event_trigger
+    WHERE evtname <> 'berth_ddl' AND evtenabled IN ('A', 'R')
+)
 """
 _FILLED = """
     filled := filled || array_remove(ARRAY[{flags}]::oid[], NULL);
@@ -205,9 +219,12 @@ def attempt(
     first, own = position.arguments
     ids = ",".join(map(str, position.own))
     kept = "NULL" if alone is None else f"'{{{','.join(map(str, alone))}}}'"
+    stored = ",".join(map(str, baseline.storage))
+    files = ",".join(str(each.filenode) for each in baseline.storage.values())
     answer = value(
         connection,
-        f"SELECT {function.name}({first}, {own}, '{position.snapshot}', '{{{ids}}}', {kept},"
+        f"SELECT {function.name}({first}, {own}, '{position.snapshot}', '{{{ids}}}',"
+        f" '{{{stored}}}', '{{{files}}}', {kept},"
         f" {baseline.entries.users}, {'NULL' if at_most is None else at_most})",
     )
     if answer:
@@ -227,8 +244,10 @@ def prepare(connection: Connection, baseline: Baseline) -> Baseline:
     baseline = replace(baseline, restores=restores)
     if restores < AFTER or not _is_possible(baseline) or _fits(baseline.on_server, baseline):
         return baseline
+    if row(connection, _FIRED)[0]:
+        return baseline
     name = f"pg_temp.{baseline.prepared.prefix}_restore"
-    function = OnServer(name, baseline.sentinel, baseline.storage)
+    function = OnServer(name, baseline.sentinel)
     with (
         ignoring(psycopg.Error, why="it is put back in several messages"),
         connection.transaction(),
@@ -241,11 +260,7 @@ def prepare(connection: Connection, baseline: Baseline) -> Baseline:
 
 
 def _fits(function: OnServer | None, baseline: Baseline) -> bool:
-    return (
-        function is not None
-        and function.sentinel == baseline.sentinel
-        and function.storage == baseline.storage
-    )
+    return function is not None and function.sentinel == baseline.sentinel
 
 
 def _is_possible(baseline: Baseline) -> bool:
@@ -274,8 +289,6 @@ def _definition(connection: Connection, baseline: Baseline, function: OnServer) 
         notes=ddl_trigger.NOTES,
         sentinel=ddl_trigger.sentinel(database),
         known_sentinel=array("text", function.sentinel),
-        stored=array("oid", list(function.storage)),
-        files=array("oid", [each.filenode for each in function.storage.values()]),
         comparisons=sql.SQL("").join(_comparisons(baseline)),
         guarded=array("oid", [table.oid for table in relations.tables if table.guards]),
         bytes=sql.Literal(BYTES),
