@@ -311,13 +311,14 @@ def expecting(
     if not (expected and _is_alone(berth, session) and may_start and _will_run(session)):
         yield
         return
+    prestart = berth.prestart  # with what tells of it on the terminal
     _keep_out_of_logs(session.config, berth)
     with _threads_in_turn():
-        berth.prestart.expect(expected)
+        prestart.expect(expected)
     try:
         yield
     except BaseException:
-        berth.prestart.settle({})
+        prestart.settle({})
         raise
 
 
@@ -330,9 +331,10 @@ def start(berth: PluginState, session: pytest.Session) -> None:
     needed = list(_needed(session.items, _slowest_first(berth), berth.settings))
     if not (needed or berth.is_expecting_servers):
         return
+    prestart = berth.prestart  # with what tells of it on the terminal
     _keep_out_of_logs(session.config, berth)
     first = {service.name: item for service, item in needed}
-    is_same = berth.prestart.settle(first, why=_NOT_NEEDED)
+    is_same = prestart.settle(first, why=_NOT_NEEDED)
     if _is_alone(berth, session):
         names = [service.name for service, _ in needed]
         expected_services.note(session.config, names, may_be_expected=is_same)
