@@ -119,6 +119,18 @@ def test_a_writer_and_a_lock_are_left_to_the_long_way(only_one: Database) -> Non
     only_one.restore()
 
 
+def test_a_statement_that_has_not_written_yet_is_left_to_the_long_way(only_one: Database) -> None:
+    only_one.app.execute(ROWS)
+    only_one.restore_only()
+    other = only_one.connect(autocommit=True).pgconn
+    other.send_query(b"INSERT INTO item (name) SELECT 'late' FROM pg_sleep(60)")
+    other.flush()
+    active = f"SELECT state = 'active' FROM pg_stat_activity WHERE pid = {other.backend_pid}"
+    wait_for(lambda: only_one.app.execute(active).fetchone() == (True,), 60)
+    with pytest.raises(AssertionError, match="the long way is taken"):
+        only_one.restore_only()
+
+
 def test_backends_of_others_end_before_anything_is_put_back(
     db: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
