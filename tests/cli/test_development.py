@@ -18,7 +18,7 @@ import psycopg
 import pytest
 
 from conftest import TIMEOUT
-from marks import slow
+from marks import nightly
 from pytest_berth import wait_for
 from pytest_berth.run.registry import is_known
 
@@ -101,7 +101,7 @@ def place(project: Project) -> Iterator[Place]:
     shutil.rmtree(path, ignore_errors=True)
 
 
-@pytest.mark.parametrize("source", ["local", *slow("container")])
+@pytest.mark.parametrize("source", ["local", *nightly("container")])
 def test_servers_are_up_beside_tests_and_other_projects_until_they_are_ended(
     source: str,
     place: Place,

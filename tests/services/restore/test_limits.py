@@ -11,7 +11,7 @@ from psycopg.conninfo import conninfo_to_dict
 
 from limit_tables import postgres
 from limit_tables.table import SERVERS
-from marks import nightly, slow
+from marks import nightly
 
 from . import conftest
 
@@ -104,7 +104,7 @@ def stranger() -> Iterator[str]:
         yield f"postgresql://berth@/postgres?host={conninfo_to_dict(dsn)['host']}"
 
 
-@pytest.mark.parametrize("server", ["one worker", *nightly("several workers"), *slow("external")])
+@pytest.mark.parametrize("server", ["one worker", *nightly("several workers", "external")])
 def test_what_becomes_of_each_change_is_as_documented(
     server: str,
     request: pytest.FixtureRequest,
