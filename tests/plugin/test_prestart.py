@@ -127,6 +127,8 @@ COLLECTED = """
     Path("again").touch()
     {more}
 """
+# Nothing has begun by the time that the module is imported.
+NOT_EXPECTED = "from conftest import of_servers\nassert not of_servers('*.lock')\n" + USING
 
 
 def test_what_the_same_command_needed_last_time_starts_while_tests_are_collected(
@@ -148,9 +150,7 @@ def test_what_the_same_command_needed_last_time_starts_while_tests_are_collected
     assert "no selected test needs it" in result.stdout.str() + result.stderr.str()
     assert "= berth =" not in result.stdout.str()
     assert seen(project) == ""
-    project.write(
-        test_it="from conftest import of_servers\nassert not of_servers('*.lock')\n" + USING
-    )
+    project.write(test_it=NOT_EXPECTED)
     project.run().assert_outcomes(passed=1)
 
 
@@ -184,9 +184,7 @@ def test_what_began_before_the_collection_is_begun_anew_if_that_changes_the_envi
     result = project.run()
     result.assert_outcomes(passed=1)
     assert "changed the environment" in result.stdout.str() + result.stderr.str()
-    project.write(
-        test_it="from conftest import of_servers\nassert not of_servers('*.lock')\n" + USING
-    )
+    project.write(test_it=NOT_EXPECTED)
     project.run().assert_outcomes(passed=1)
 
 
