@@ -261,3 +261,16 @@ def test_arguments_that_are_not_given_by_name_are_told(
             probe.expect_none(kafka_topic, timeout=0.3)
         with pytest.raises(TypeError, match="after topic, n it takes arguments by name: timeout="):
             probe.collect(kafka_topic, 1, 0.3)
+
+
+def test_arguments_of_another_kind_are_told(kafka_probe: Any, kafka_topic: str) -> None:
+    for method in (kafka_probe.publish, kafka_probe.collect):
+        with pytest.raises(TypeError, match="given by its name, a text, and not by None"):
+            method(None, 1)
+    for headers in ("x", ["x"], [("a", "b", "c")], {1: "x"}, 5):
+        with pytest.raises(TypeError, match="headers are a mapping, or a list of pairs"):
+            kafka_probe.publish(kafka_topic, "x", headers=headers)
+    for number in (-1, "1"):
+        with pytest.raises(ValueError, match=f"takes a number of records as n, and not {number!r}"):
+            kafka_probe.collect(kafka_topic, number)
+    assert kafka_probe.collect(kafka_topic, 0) == []

@@ -77,7 +77,13 @@ class IsolatedTest:
         return self.namespace.name(f"{self.title}-{hint}" if hint else self.title)
 
     def topic(self, name: str) -> str:
-        """Return the name that a topic has on the broker."""
+        """Return the name that a topic has on the broker.
+
+        Raises:
+            TypeError: It is no text.
+        """
+        if not isinstance(name, str):
+            raise TypeError(f"a topic is given by its name, a text, and not by {name!r}")
         return self.fixed.get(name, name)
 
     def known(self, real: str) -> Topic | None:

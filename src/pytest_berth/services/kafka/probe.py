@@ -123,8 +123,11 @@ class Probe:
 
         Raises:
             AssertionError: There were fewer; it shows what is in the topic, and who reads it.
+            ValueError: *n* is no number of records.
         """
         __tracebackhide__ = True
+        if not isinstance(n, int) or n < 0:
+            raise ValueError(f"collect() takes a number of records as n, and not {n!r}")
         found = self._collect(topic, n, timeout, where)[0][:n]
         if len(found) < n:
             what = f"{len(found)} of {n} records came to {topic!r} within {timeout:g} s"

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from pytest_berth.errors import RecordError
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
 
 _SHOWN = 200
 
@@ -94,9 +92,21 @@ def encode(value: object) -> bytes | None:
 def encode_headers(
     headers: Mapping[str, object] | list[tuple[str, object]] | None,
 ) -> list[tuple[str, bytes | None]]:
-    """Return headers as Kafka takes them; a mapping's, or a list's where a name occurs twice."""
-    pairs = headers if isinstance(headers, list) else (headers or {}).items()
+    """Return headers as Kafka takes them; a mapping's, or a list's where a name occurs twice.
+
+    Raises:
+        TypeError: They are something else.
+    """
+    pairs = [*headers.items()] if isinstance(headers, Mapping) else headers or []
+    if not isinstance(pairs, list) or not all(map(_is_header, pairs)):
+        raise TypeError(
+            f"headers are a mapping, or a list of pairs of a name and a value, and not {headers!r}"
+        )
     return [(name, encode(value)) for name, value in pairs]
+
+
+def _is_header(pair: object) -> bool:
+    return isinstance(pair, (tuple, list)) and len(pair) == 2 and isinstance(pair[0], str)
 
 
 def _short(value: bytes | None) -> str:
