@@ -157,6 +157,13 @@ def test_a_line_that_cannot_be_used_is_refused(served: Project, line: str, messa
     assert "set by pytest.ini" in text
 
 
+def test_a_variable_that_two_lines_set_is_refused(served: Project) -> None:
+    served.ini("berth_export =", "  URL = {pg_url}", "  OTHER = {pg_host}", "  URL = {pg_dsn}")
+    text = refusal(served.run())
+    assert "berth_export sets URL twice." in text
+    assert "'URL = {pg_url}' and 'URL = {pg_dsn}', set by pytest.ini" in text
+
+
 def test_the_environment_is_as_before_after_a_run_in_this_process(
     app: Project, monkeypatch: pytest.MonkeyPatch
 ) -> None:

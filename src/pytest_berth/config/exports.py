@@ -75,11 +75,14 @@ def parse(settings: Settings, services: Sequence[Service]) -> tuple[Export, ...]
     """Return the exports of the settings.
 
     Raises:
-        SettingsError: A line has no ``=``, or names an unknown placeholder.
+        SettingsError: A line has no ``=``, or names an unknown placeholder, or two lines set the
+            same variable.
     """
     known = frozenset(name for each in services for name in each.placeholders_for(settings))
     origin = settings.origin(EXPORT)
-    return tuple(_parse(line, origin, known) for line in settings[EXPORT])
+    found = tuple(_parse(line, origin, known) for line in settings[EXPORT])
+    _refuse_repeated(found)
+    return found
 
 
 def render(exports: Iterable[Export], values: Mapping[str, object]) -> dict[str, str]:
@@ -123,6 +126,18 @@ def _host(text: str) -> str | None:
     with ignoring(ValueError, why="no URL has such an address"):
         return urlsplit(text.removeprefix("jdbc:")).hostname
     return None
+
+
+def _refuse_repeated(exports: Iterable[Export]) -> None:
+    lines: dict[str, str] = {}
+    for export in exports:
+        if export.variable in lines:
+            raise SettingsError(
+                f"{EXPORT.name} sets {export.variable} twice.",
+                why=f"{lines[export.variable]!r} and {export.line!r}, set by {export.origin}",
+                remedy="keep the line that the application is to have",
+            )
+        lines[export.variable] = export.line
 
 
 def _parse(line: str, origin: str, known: frozenset[str]) -> Export:
