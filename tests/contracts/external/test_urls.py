@@ -104,6 +104,22 @@ def test_a_password_that_should_have_been_quoted_is_told_but_not_shown(
     assert password not in result.stdout.str() + result.stderr.str()
 
 
+@pytest.mark.parametrize(
+    "place", ["db1:5432,db2:5433/shop", "db1,db2/shop", "/shop?host=db1,db2", "[::1]:1,db2/shop"]
+)
+def test_a_url_with_several_hosts_is_refused(project: Project, place: str) -> None:
+    project.write(test_doors=TEST)
+    result = project.run(f"--berth-pg-url=postgresql://ann:pw@{place}")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines(
+        [
+            "ERROR: the URL of the external server names several hosts.",
+            "  why: *all on one server (--berth-pg-url)",
+            "  do:  name one of them, that which takes writes",
+        ]
+    )
+
+
 def test_parameters_are_kept_in_the_environment_of_commands() -> None:
     server = urls.server("postgresql://ann:pw@db/shop?sslmode=require", "given")
     assert urls.url(server, "shop", "asyncpg").endswith("@db:5432/shop?ssl=require")

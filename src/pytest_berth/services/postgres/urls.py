@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from dataclasses import dataclass
 from getpass import getuser
 from typing import TYPE_CHECKING
@@ -14,6 +15,9 @@ from pytest_berth.services.postgres import libpq_environment, sqlalchemy_compat
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+_HOST = r"(\[[^]]*\]|[^:,]*)(:\d*)?"
+_SEVERAL_HOSTS = re.compile(rf"{_HOST}(,{_HOST})+")
 
 
 def url(server: Server, database: str, driver: str | None = None) -> str:
@@ -74,10 +78,17 @@ def server(text: str, reason: str) -> Server:
     kept for all connections.
 
     Raises:
-        SettingsError: The port is no number.
+        SettingsError: The port is no number, or there are several hosts.
     """
     parts = urlsplit(text)
     parameters = dict(parse_qsl(parts.query))
+    named = (parts.netloc.rpartition("@")[2], parameters.get("host", ""))
+    if any(map(_SEVERAL_HOSTS.fullmatch, named)):
+        raise SettingsError(
+            "the URL of the external server names several hosts.",
+            why="berth makes and removes databases, all on one server",
+            remedy="name one of them, that which takes writes",
+        )
     host = parameters.pop("host", "") or unquote(parts.hostname or "") or "localhost"
     try:
         port = int(parameters.pop("port", 0) or parts.port or 5432)
