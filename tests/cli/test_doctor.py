@@ -161,6 +161,25 @@ def test_it_is_no_failure_that_nothing_can_be_downloaded(project: Project, tmp_p
     assert 'pip install "pytest-berth[local]"' in about(lines, "cache", "ok")[0]
 
 
+def test_services_whose_packages_are_missing_are_told_where_nobody_names_one(
+    project: Project, tmp_path: Path
+) -> None:
+    blocked = "import sys; sys.modules.update(dict.fromkeys(['kafka', 'psycopg', 'redis']))"
+    (tmp_path / "sitecustomize.py").write_text(blocked)
+    project.ini()
+    _, lines = doctor(project, **NO_ENGINE, PYTHONPATH=str(tmp_path))
+
+    (told,) = about(lines, "services", "ok")
+    assert told.startswith("not looked at, as their Python packages are not installed: ")
+    names = told.splitlines()[0].partition(": ")[2].split(", ")
+    assert {"postgres", "redis", "kafka"} <= set(names)
+    assert 'pip install "pytest-berth[' in told
+
+    project.ini("berth_redis_version = 8")
+    _, lines = doctor(project, **NO_ENGINE, PYTHONPATH=str(tmp_path))
+    assert not about(lines, "services", "ok")
+
+
 def test_what_dead_runs_have_left_is_a_warning(project: Project, tmp_path: Path) -> None:
     left = subprocess.run(
         [sys.executable, "-c", LEAVE_A_DIRECTORY],

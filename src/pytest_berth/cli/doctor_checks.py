@@ -80,6 +80,7 @@ class Checks:
         yield "engine", self._engine
         for service in self._in_question():
             yield service.name, lambda service=service: self._service(service)  # type: ignore[misc]
+        yield "services", self._without_packages
         yield "cache", self._cache
         yield "disk", self._disk
         yield "memory", self._memory
@@ -115,6 +116,18 @@ class Checks:
         if self._project:
             return self._project.in_question()
         return [each for each in self._services if not each.missing_package()]
+
+    def _without_packages(self) -> Iterator[Line]:
+        """Tell which services are not looked at, where neither settings nor anybody names one."""
+        if self.names or (self._project and self._project.used()):
+            return
+        missing = [each for each in self._services if each.missing_package()]
+        if missing:
+            names = ", ".join(each.name for each in missing)
+            extras = ",".join(dict.fromkeys(each.extra for each in missing if each.extra))
+            text = f"not looked at, as their Python packages are not installed: {names}"
+            remedy = f'for those that tests are to use: pip install "pytest-berth[{extras}]"'
+            yield Line("services", "ok", text, remedy)
 
     def _versions(self) -> Iterator[Line]:
         python = f"Python {platform.python_version()} on {platform.platform(terse=True)}"

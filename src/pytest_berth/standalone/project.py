@@ -95,16 +95,19 @@ class Project:
 
     def in_question(self) -> list[Service]:
         """Return the services that the settings name or declare, else those that are installed."""
+        return self.used() or [each for each in self.services if not each.missing_package()]
+
+    def used(self) -> list[Service]:
+        """Return the services that the settings name or declare."""
         exported: list[Service] = []
         with ignoring(BerthError, why="it is told where a server is started, or by the doctor"):
             exported += self.exported()
         installed = discovery.find().services
-        used = [
+        return [
             each
             for each in self.services
             if each in exported or each not in installed or self._is_set(each)
         ]
-        return used or [each for each in self.services if not each.missing_package()]
 
     def _is_set(self, service: Service) -> bool:
         return any(self.settings.origin(each) != "default" for each in service.options)
