@@ -32,8 +32,10 @@ GROUP = "pytest_berth.services"
 NOTHING_SET = "berth: no settings, all defaults"
 _OURS_BEGIN = "pytest_berth-"
 _LARGEST = 1 << 20
-# Ours and pytest's: these fixtures ask for no others by `request`.
-_KNOWN = ("pytest_berth.", "_pytest.")
+# For the databases of the last, a project's own fixtures may ask.
+_MARKERS = ("berth", "integration", "django_db")
+# Their fixtures ask for none of ours by `request`; pytest-django's only where a test has databases.
+_KNOWN = ("pytest_berth.", "_pytest.", "faker.", "pytest_randomly", "pytest_django.")
 
 
 @cache
@@ -120,7 +122,9 @@ def may_concern(item: pytest.Item) -> bool:
     names = getattr(item, "fixturenames", ())
     if not fixture_names().isdisjoint(names) or ("request" in names and _asks_at_run_time(item)):
         return True
-    return any(mark.name.startswith(("berth", "integration")) for mark in item.iter_markers())
+    if getattr(getattr(item, "cls", None), "databases", None):  # a test case of Django's
+        return True
+    return any(mark.name.startswith(_MARKERS) for mark in item.iter_markers())
 
 
 @cache

@@ -174,9 +174,14 @@ def test_an_idle_run_imports_nothing_heavy(project: Project) -> None:
     project.run(forked=False).assert_outcomes(passed=1)
 
 
+# Plugins that have fixtures of their own for each test, which ask by `request`.
+@pytest.mark.parametrize(
+    "plugins", [(), ("faker", "randomly"), ("django",)], ids=["alone", "faker", "django"]
+)
 def test_a_run_in_which_nothing_is_set_imports_five_modules_of_ours(
-    project: Project, monkeypatch: pytest.MonkeyPatch
+    project: Project, monkeypatch: pytest.MonkeyPatch, plugins: tuple[str, ...]
 ) -> None:
+    project.plugins = plugins
     monkeypatch.delenv("BERTH_SNAPSHOTS")
     project.write(
         # Services that happen to be installed beside ours would be imported.
