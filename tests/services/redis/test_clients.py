@@ -128,7 +128,7 @@ def test_the_next_test_s_client_has_nothing_of_the_state_that_one_was_left_in(
         KEPT = []
 
         def is_as_new(client):
-            connection = client.connection_pool.get_connection()
+            connection = client.connection_pool.get_connection("TIME")
             (here,) = [
                 each for each in client.client_list() if each["id"] == str(ask(connection))
             ]
@@ -144,7 +144,7 @@ def test_the_next_test_s_client_has_nothing_of_the_state_that_one_was_left_in(
             return connection.read_response()
 
         def send(client, *command):
-            connection = client.connection_pool.get_connection()
+            connection = client.connection_pool.get_connection("TIME")
             connection.send_command(*command)
             if command[0] != "SUBSCRIBE":  # which is answered by a message
                 connection.read_response()
@@ -186,7 +186,7 @@ def test_the_next_test_s_client_has_nothing_of_the_state_that_one_was_left_in(
         ])
         def test_changes_how_it_begins(redis_client, name, value):
             is_as_new(redis_client)
-            connection = redis_client.connection_pool.get_connection()
+            connection = redis_client.connection_pool.get_connection("TIME")
             setattr(connection, name, value)
             redis_client.connection_pool.release(connection)
 
@@ -194,7 +194,7 @@ def test_the_next_test_s_client_has_nothing_of_the_state_that_one_was_left_in(
             is_as_new(redis_client)
 
         def test_changes_how_it_decodes(redis_client):
-            connection = redis_client.connection_pool.get_connection()
+            connection = redis_client.connection_pool.get_connection("TIME")
             connection.encoder.decode_responses = True
             redis_client.connection_pool.release(connection)
 
@@ -220,7 +220,7 @@ def test_the_next_test_s_client_has_nothing_of_the_state_that_one_was_left_in(
             assert type(redis_client) is redis.Redis and is_as_new(redis_client) is None
 
         def test_leaves_an_answer(redis_client):
-            connection = redis_client.connection_pool.get_connection()
+            connection = redis_client.connection_pool.get_connection("TIME")
             connection.send_command("TIME")
             redis_client.connection_pool.release(connection)
 
@@ -249,11 +249,11 @@ def test_the_next_test_s_client_has_nothing_of_the_state_that_one_was_left_in(
             assert KEPT[-1].client_id() != redis_client.client_id()
 
         def test_does_not_give_back(redis_client):
-            KEPT.append(redis_client.connection_pool.get_connection())
+            KEPT.append(redis_client.connection_pool.get_connection("TIME"))
 
         def test_gets_another(redis_client):
             is_as_new(redis_client)
-            assert KEPT[-1] is not redis_client.connection_pool.get_connection()
+            assert KEPT[-1] is not redis_client.connection_pool.get_connection("TIME")
 
         @pytest.mark.skipif(not hasattr(os, "fork"), reason="no processes are forked here")
         def test_in_a_forked_process(redis_client, request):
