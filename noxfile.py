@@ -160,7 +160,7 @@ def floors(session: nox.Session) -> None:
 
 @nox.session(python=NEWEST.python.path)
 def slow(session: nox.Session) -> None:
-    """What `tests` leaves out: runs killed at random moments, repeats with other parameters."""
+    """What takes too long for `tests`, such as runs that are killed at random moments."""
     session.install("-e", ".[all]", *_group("tests"))
     required = _provision(session)
     usual = (

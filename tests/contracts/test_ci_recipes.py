@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from marks import slow
+from marks import nightly
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -25,7 +25,7 @@ LINE = re.compile(r"(?:- run: |- |sh ')((?:pytest|python -m pytest)\b[^'\n]*)")
 @pytest.mark.parametrize(
     ("recipe", "source"),
     [
-        *slow(
+        *nightly(
             ("github-docker.yml", "container"),
             ("github-local.yml", "local"),
             ("gitlab-local.yml", "local"),

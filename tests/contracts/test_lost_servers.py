@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import docker
 import pytest
 
-from marks import nightly, slow
+from marks import nightly
 from pytest_berth import wait_for
 from pytest_berth.services.kafka.service import KAFKA as KAFKA_SERVICE
 from pytest_berth.services.postgres.service import POSTGRES
@@ -143,7 +143,7 @@ SUITES = {
 
 
 @pytest.mark.parametrize("suite", SUITES)
-@pytest.mark.parametrize("starting", ["local", *slow("container")], indirect=True)
+@pytest.mark.parametrize("starting", ["local", *nightly("container")], indirect=True)
 def test_later_tests_get_another_server_in_the_place_of_a_lost_one(
     project: Project, starting: str, suite: str
 ) -> None:
@@ -292,7 +292,7 @@ def test_after_two_replacements_every_test_tells_at_once(
     assert result.stdout.str().count("\npostgres was lost 3 times, and is not started again.") == 2
 
 
-@pytest.mark.parametrize("suite", ["postgres", "redis"])
+@pytest.mark.parametrize("suite", ["postgres", *nightly("redis")])
 def test_under_xdist_one_worker_replaces_the_server_and_all_join(
     project: Project, require_source: Callable[[str], None], suite: str
 ) -> None:
@@ -508,9 +508,8 @@ WAITING = {
     ("source", "service"),
     [
         ("local", "postgres"),
-        ("local", "kafka"),
         ("container", "redis"),
-        *slow(("local", "redis")),
+        *nightly(("local", "kafka"), ("local", "redis")),
         *nightly(("container", "postgres"), ("container", "kafka")),
     ],
 )

@@ -97,7 +97,9 @@ def test_a_run_that_ends_well_leaves_neither_server_nor_reaper(
     assert not reapers(client)
 
 
-@pytest.mark.parametrize("workers", [(), ("-n2",)], ids=["alone", "xdist"])
+@pytest.mark.parametrize(
+    "workers", [pytest.param((), marks=pytest.mark.nightly), ("-n2",)], ids=["alone", "xdist"]
+)
 def test_ryuk_removes_what_a_run_left_that_was_killed_with_its_own_reaper(
     project: Project, client: docker.DockerClient, ryuk: str, workers: tuple[str, ...]
 ) -> None:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from marks import nightly
 from pytest_berth.sources.artifact_cache import cache_directory
 from pytest_berth.sources.os_account import is_root
 
@@ -60,7 +61,7 @@ def home() -> Iterator[Path]:
         yield path
 
 
-@pytest.mark.parametrize("source", ["local", "auto"])
+@pytest.mark.parametrize("source", ["local", *nightly("auto")])
 def test_an_unprivileged_user_has_a_server_of_its_own(
     home: Path, require_source: Callable[[str], None], source: str
 ) -> None:

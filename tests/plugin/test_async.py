@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from marks import slow
+from marks import nightly
 
 if TYPE_CHECKING:
     from conftest import Project
@@ -124,7 +124,7 @@ BASICS = """
         ("session", "asyncpg"),
         ("module", "psycopg"),
         ("anyio", "asyncpg"),
-        *slow(
+        *nightly(
             ("auto", "psycopg"),
             ("strict", "asyncpg"),
             ("session", "psycopg"),

@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from marks import slow
+from marks import nightly
 
 if TYPE_CHECKING:
     from conftest import Project
 
-DISTRIBUTIONS = ("load", "loadfile", *slow("loadscope", "loadgroup", "worksteal"))
+DISTRIBUTIONS = ("load", "loadfile", *nightly("loadscope", "loadgroup", "worksteal"))
 SAID = "*a unit test failed (--berth-fail-fast): no server is started*"
 FAILING = "def test_broken(): assert False"
 PASSING = """

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from marks import slow
+from marks import nightly
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -91,7 +91,7 @@ def changed(result: pytest.RunResult, name: str) -> pytest.LineMatcher:
     return pytest.LineMatcher(section(result, name, "what the test changed"))
 
 
-@pytest.mark.parametrize("workers", ["2", *slow("0")])
+@pytest.mark.parametrize("workers", ["2", *nightly("0")])
 def test_what_a_test_changed_is_told_by_table(users: Project, workers: str) -> None:
     users.plugins = ("xdist", "asyncio")
     users.ini("berth_pg_schema = schema.sql", "berth_pg_databases = more = schema.sql")

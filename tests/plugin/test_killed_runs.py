@@ -18,7 +18,7 @@ import psutil
 import pytest
 
 import shared_segments
-from marks import slow
+from marks import nightly
 from pytest_berth import wait_for
 from pytest_berth.run import heartbeat
 from pytest_berth.run.registry import OWNER, is_known
@@ -147,7 +147,7 @@ def until(run: Run, condition: Callable[[], bool]) -> str:
     return run.directory.name.split("-")[1]
 
 
-@pytest.fixture(params=["local", *slow("container")])
+@pytest.fixture(params=["local", *nightly("container")])
 def source(request: pytest.FixtureRequest, require_source: Callable[[str], None]) -> str:
     require_source(request.param)
     return str(request.param)
@@ -163,7 +163,9 @@ def test_a_run_killed_while_its_server_starts(
     expect_nothing_left(run, run_id)
 
 
-@pytest.mark.parametrize("signal_name", ["SIGKILL", *slow("SIGHUP", "SIGTERM")])
+@pytest.mark.parametrize(
+    "signal_name", ["SIGKILL", pytest.param("SIGTERM", marks=pytest.mark.slow), *nightly("SIGHUP")]
+)
 def test_a_run_killed_in_a_test(
     start: Callable[..., Run], project: Project, source: str, signal_name: str
 ) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from marks import slow
+from marks import nightly
 
 if TYPE_CHECKING:
     from conftest import Project
@@ -63,7 +63,7 @@ def test_skip_skips_them_under_xdist_too(unserved: Project) -> None:
     result.assert_outcomes(passed=1, skipped=2)
 
 
-@pytest.mark.parametrize("source", ["container", *slow("local", "external")])
+@pytest.mark.parametrize("source", ["container", *nightly("local", "external")])
 def test_asking_for_a_source_by_name_never_falls_back(unserved: Project, source: str) -> None:
     result = unserved.run(f"--berth-source={source}", **NO_ENGINE)
     result.assert_outcomes(passed=1, errors=2)

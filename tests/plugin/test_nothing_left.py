@@ -13,7 +13,7 @@ import psycopg
 import pytest
 
 from conftest import TIMEOUT
-from marks import slow
+from marks import nightly
 from pytest_berth import wait_for
 from temporary import open_home
 
@@ -34,7 +34,7 @@ ENDS = {
 USUAL_ENDS = (
     "a failing test and -x",
     "an internal error",
-    *slow("a normal end", "a failing test", "pytest.exit"),
+    *nightly("a normal end", "a failing test", "pytest.exit"),
 )
 CONFTEST = """
     BROKEN = []
@@ -112,7 +112,7 @@ def test_a_local_server_is_gone_under_xdist(
     nothing_left(temporary)
 
 
-@pytest.mark.parametrize("workers", [2, *slow(0)])
+@pytest.mark.parametrize("workers", [2, *nightly(0)])
 def test_the_results_are_shown_before_the_server_ends(
     project: Project, temporary: Path, require_source: Callable[[str], None], workers: int
 ) -> None:
@@ -183,7 +183,7 @@ def containers_of(project: Project) -> list[str]:
         client.close()
 
 
-@pytest.mark.parametrize("workers", [2, *slow(0)])
+@pytest.mark.parametrize("workers", [2, *nightly(0)])
 @pytest.mark.parametrize("end", USUAL_ENDS)
 def test_databases_on_an_external_server_are_gone(
     served: Project, temporary: Path, outer_url: str, end: str, workers: int
@@ -205,7 +205,7 @@ def test_a_usage_error_leaves_nothing(project: Project, temporary: Path) -> None
     nothing_left(temporary)
 
 
-@pytest.mark.parametrize("workers", [2, *slow(0)])
+@pytest.mark.parametrize("workers", [2, *nightly(0)])
 def test_a_usage_error_after_the_export_leaves_nothing(
     project: Project, temporary: Path, workers: int
 ) -> None:
@@ -239,7 +239,8 @@ def test_a_conftest_that_cannot_be_imported_leaves_nothing(
 
 
 @pytest.mark.parametrize(
-    ("source", "workers"), [("local", 2), ("container", 0), *slow(("local", 0), ("container", 2))]
+    ("source", "workers"),
+    [("local", 2), ("container", 0), *nightly(("local", 0), ("container", 2))],
 )
 def test_ctrl_c_leaves_nothing(
     project: Project,

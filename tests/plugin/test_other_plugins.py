@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from marks import nightly
+
 if TYPE_CHECKING:
     from conftest import Project
 
@@ -87,7 +89,7 @@ def test_unittest_cases_with_autouse_fixtures_get_a_clean_slate(served: Project)
     served.run().assert_outcomes(passed=3)
 
 
-@pytest.mark.parametrize("fixture", ["pg_session", "pg_engine"])
+@pytest.mark.parametrize("fixture", ["pg_session", *nightly("pg_engine")])
 def test_each_rerun_gets_a_clean_slate(served: Project, fixture: str) -> None:
     served.plugins = ("rerunfailures",)
     write(
@@ -110,7 +112,7 @@ def test_each_rerun_gets_a_clean_slate(served: Project, fixture: str) -> None:
     assert result.parseoutcomes() == {"passed": 2, "rerun": 2}
 
 
-@pytest.mark.parametrize("fixture", ["pg_connection", "pg_engine"])
+@pytest.mark.parametrize("fixture", ["pg_engine", *nightly("pg_connection")])
 def test_a_test_that_takes_too_long_is_ended_and_cleaned_up(served: Project, fixture: str) -> None:
     served.plugins = ("timeout",)
     write(
@@ -134,7 +136,7 @@ def test_a_test_that_takes_too_long_is_ended_and_cleaned_up(served: Project, fix
     assert result.parseoutcomes()["passed"] == 1
 
 
-@pytest.mark.parametrize("seed", ["1", "2", "3"])
+@pytest.mark.parametrize("seed", ["1", *nightly("2", "3")])
 def test_random_order_changes_nothing(served: Project, seed: str) -> None:
     served.plugins = ("randomly",)
     write(

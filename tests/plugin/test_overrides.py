@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from marks import slow, usual
+from marks import nightly, usual
 
 if TYPE_CHECKING:
     from conftest import Project
@@ -102,7 +102,7 @@ def test_an_override_for_some_tests_only_is_a_usage_error(plain: Project) -> Non
     )
 
 
-@pytest.mark.parametrize("value", ["[3.5]", *slow("7", "object()")])
+@pytest.mark.parametrize("value", ["[3.5]", *nightly("7", "object()")])
 def test_an_override_that_is_nothing_usable_fails_with_the_valid_forms(
     plain: Project, value: str
 ) -> None:

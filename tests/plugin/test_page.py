@@ -15,6 +15,8 @@ from uuid import uuid4
 
 import pytest
 
+from marks import nightly
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -92,7 +94,7 @@ def outcomes(told: Any) -> dict[str, str]:
     return {test["nodeid"].rpartition("::")[2]: test["outcome"] for test in told["tests"]}
 
 
-@pytest.mark.parametrize("workers", ["0", "2"])
+@pytest.mark.parametrize("workers", [*nightly("0"), "2"])
 def test_page_and_json_tell_the_run(served: Project, outer_url: str, workers: str) -> None:
     served.plugins = ("xdist", "xdist.looponfail")
     # Another run has never had this template, so that the server has none to share.

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import docker
 import pytest
 
-from marks import slow, usual
+from marks import nightly, usual
 from pytest_berth import wait_for
 from temporary import open_home
 
@@ -349,7 +349,7 @@ def test_a_run_imports_only_what_its_source_and_its_tests_need(
     project.run().assert_outcomes(passed=1)
 
 
-@pytest.mark.parametrize("needed_by", ["pg_engine", *slow("pg_database")])
+@pytest.mark.parametrize("needed_by", ["pg_engine", *nightly("pg_database")])
 def test_what_puts_data_back_is_imported_before_the_first_test_if_any_needs_it(
     project: Project, temporary: Path, needed_by: str
 ) -> None:
@@ -854,7 +854,7 @@ def test_time_that_a_test_makes_pass_ends_no_start(project: Project, temporary: 
     project.run().assert_outcomes(passed=2)
 
 
-@pytest.mark.parametrize("source", ["local", *slow("container")])
+@pytest.mark.parametrize("source", ["local", *nightly("container")])
 def test_a_run_that_ends_meanwhile_undoes_the_start(
     project: Project, temporary: Path, require_source: Callable[[str], None], source: str
 ) -> None:
@@ -868,7 +868,8 @@ def test_a_run_that_ends_meanwhile_undoes_the_start(
 
 
 @pytest.mark.parametrize(
-    ("moment", "workers"), [("planned", 2), ("launched", 0), *slow(("planned", 0), ("launched", 2))]
+    ("moment", "workers"),
+    [("planned", 2), ("launched", 0), *nightly(("planned", 0), ("launched", 2))],
 )
 def test_ctrl_c_undoes_the_start(
     project: Project, temporary: Path, moment: str, workers: int
@@ -955,7 +956,7 @@ MOMENTS = {
 
 
 @pytest.mark.parametrize("moment", usual(MOMENTS, "launched, and nobody told", "template"))
-@pytest.mark.parametrize("source", ["local", *slow("container")])
+@pytest.mark.parametrize("source", ["local", *nightly("container")])
 def test_a_worker_that_dies_while_it_starts_a_server_leaves_the_next_one_able_to(
     project: Project,
     temporary: Path,

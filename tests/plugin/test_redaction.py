@@ -10,7 +10,7 @@ import psycopg
 import pytest
 from psycopg import sql
 
-from marks import slow, usual
+from marks import nightly, usual
 from pytest_berth import wait_for
 
 if TYPE_CHECKING:
@@ -181,7 +181,7 @@ def account(outer_url: str) -> Iterator[Callable[[str], str]]:
         wait_for(lambda: connection.execute(drop), 60, ignore=in_use)
 
 
-@pytest.mark.parametrize("style", ["live", *slow("locals", "xdist")])
+@pytest.mark.parametrize("style", ["live", *nightly("locals", "xdist")])
 def test_the_password_of_a_given_url_is_nowhere(
     leaky: Project, account: Callable[[str], str], style: str
 ) -> None:

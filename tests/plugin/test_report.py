@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from marks import slow
+from marks import nightly
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -135,7 +135,7 @@ def test_with_vv_under_xdist_each_test_tells_its_isolation_and_its_log(local: Pr
     )
 
 
-@pytest.mark.parametrize("style", ["native", *slow("long", "short", "line")])
+@pytest.mark.parametrize("style", ["native", *nightly("long", "short", "line")])
 def test_an_error_of_berth_is_shown_as_its_message(project: Project, style: str) -> None:
     project.models("berth_start_timeout = 0.3")
     project.write(test_it="def test_pg(pg_session): pass")
@@ -151,7 +151,7 @@ def test_an_error_of_berth_is_shown_as_its_message(project: Project, style: str)
     result.stdout.fnmatch_lines([f"ERROR test_it.py::test_pg{message}"])
 
 
-@pytest.mark.parametrize("workers", ["0", "2"])
+@pytest.mark.parametrize("workers", [*nightly("0"), "2"])
 def test_what_fails_every_test_is_explained_once(project: Project, workers: str) -> None:
     project.plugins = ("xdist", "xdist.looponfail")
     project.write(test_it="def test_1(pg_session): pass\ndef test_2(pg_session): pass")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import docker
 import pytest
 
-from marks import slow
+from marks import nightly
 from pytest_berth.services.kafka.service import KAFKA
 from pytest_berth.sources import snapshots
 from temporary import open_home
@@ -203,7 +203,7 @@ def test_what_cannot_be_known_is_applied_anew(
     "left",
     [
         "ALTER SYSTEM SET work_mem = '8MB'",
-        *slow(
+        *nightly(
             "CREATE ROLE left_behind",
             "ALTER ROLE CURRENT_USER SET work_mem = '8MB'",
             "CREATE DATABASE left_behind",
@@ -231,8 +231,10 @@ def test_a_server_on_which_a_test_left_something_is_not_kept(
     assert not _snapshots(cache)
 
 
-@pytest.mark.parametrize("database", ["template1", *slow("postgres")])
-@pytest.mark.parametrize("left", ["TYPE left_behind AS ENUM ('a')", *slow("TABLE left_behind ()")])
+@pytest.mark.parametrize("database", ["template1", *nightly("postgres")])
+@pytest.mark.parametrize(
+    "left", ["TYPE left_behind AS ENUM ('a')", *nightly("TABLE left_behind ()")]
+)
 def test_what_a_test_left_in_a_database_of_the_server_is_not_kept(
     cache: Path,
     project: Project,
@@ -258,7 +260,7 @@ def test_what_a_test_left_in_a_database_of_the_server_is_not_kept(
 
 
 @pytest.mark.parametrize(
-    "environment", [{"BERTH_SNAPSHOTS": "auto", "CI": "true"}, *slow({"BERTH_SNAPSHOTS": "off"})]
+    "environment", [{"BERTH_SNAPSHOTS": "auto", "CI": "true"}, *nightly({"BERTH_SNAPSHOTS": "off"})]
 )
 def test_no_snapshot_is_kept_when_it_is_switched_off(
     cache: Path,
@@ -428,7 +430,7 @@ CRASHES = """
 
 # The longer way crashes on a template from a snapshot, the shorter one on the run's own.
 @pytest.mark.parametrize(
-    "runs", [["first or look", "look"], *slow(["look", "first or look", "look"])]
+    "runs", [["first or look", "look"], *nightly(["look", "first or look", "look"])]
 )
 def test_no_snapshot_holds_a_template_whose_unlogged_tables_a_crash_has_emptied(
     cache: Path, project: Project, require_source: Callable[[str], None], runs: list[str]

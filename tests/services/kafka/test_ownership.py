@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from marks import slow
+from marks import nightly
 from pytest_berth.services.kafka import broker_state, topics
 from pytest_berth.services.kafka.brokers import Brokers
 from pytest_berth.services.kafka.connection import Connection, ForeignBrokerError
@@ -137,7 +137,7 @@ def local(
     return project
 
 
-@pytest.mark.parametrize("moment", ["between tests", *slow("in a test")])
+@pytest.mark.parametrize("moment", ["between tests", *nightly("in a test")])
 def test_a_broker_that_comes_in_mid_run_is_left_alone(
     local: Project, theirs: Callable[[], dict[str, Any]], moment: str
 ) -> None:
