@@ -16,6 +16,7 @@ from pytest_berth.config.options import OPTIONS, Setting, Settings
 from pytest_berth.errors import NoSourceError, NotOursError, RecordError
 from pytest_berth.services.kafka import (
     broker_properties,
+    class_archive,
     dead_letters,
     launch,
     names,
@@ -138,6 +139,20 @@ def test_a_container_gets_the_whole_set_and_learns_its_port_later(tmp_path: Path
     address, go = spec.late_files("127.0.0.1", 4711).items()
     assert address[1].startswith(b"PLAINTEXT://127.0.0.1:4711,")
     assert go == ("/berth/go", b"")
+
+
+def test_a_broker_s_java_compiles_what_it_does_often_early_wherever_it_runs(
+    tmp_path: Path,
+) -> None:
+    early = "-XX:CompileThresholdScaling=0.1"
+    spec = launch.container(_settings(tmp_path), Credentials("", "", "cluster"))
+    formatted = spec.snapshot_file.start(b"") if spec.snapshot_file else spec
+    for container in (spec, formatted):
+        assert early in container.environment["KAFKA_JVM_PERFORMANCE_OPTS"].split()
+    program = tmp_path / "java"
+    program.touch()
+    found = java.Java(program, "17.0.1", "PATH")
+    assert early in class_archive.Broker("4.1.0", found, [], tmp_path).command()
 
 
 def test_every_cluster_has_an_id_that_kafka_takes() -> None:

@@ -35,8 +35,7 @@ _RUN_FORMATTED = (
     f" && exec {_START} {_PROPERTIES}; }};"
     f" KAFKA_ADVERTISED_LISTENERS=$(cat {_ADDRESS}) exec /etc/kafka/docker/run"
 )
-# A short life: no compiler that pays off late.
-_SMALL = "-XX:+UseSerialGC -XX:TieredStopAtLevel=1"
+_JAVA_OPTIONS = " ".join(broker_properties.JAVA_OPTIONS)
 # The archive of classes that the image was built with; its own launch names it as well.
 _CLASSES = "-XX:SharedArchiveFile=/opt/kafka/kafka.jsa"
 
@@ -68,7 +67,7 @@ def container(settings: Settings, credentials: Credentials) -> Container:
     environment = {
         "CLUSTER_ID": credentials.database,
         "KAFKA_HEAP_OPTS": "-Xms64m -Xmx256m",
-        "KAFKA_JVM_PERFORMANCE_OPTS": _SMALL,
+        "KAFKA_JVM_PERFORMANCE_OPTS": _JAVA_OPTIONS,
         **broker_properties.variables(values),
     }
     plain = Container(
@@ -103,7 +102,10 @@ def _formatted(
 
     return replace(
         plain,
-        environment={**plain.environment, "KAFKA_JVM_PERFORMANCE_OPTS": f"{_SMALL} {_CLASSES}"},
+        environment={
+            **plain.environment,
+            "KAFKA_JVM_PERFORMANCE_OPTS": f"{_JAVA_OPTIONS} {_CLASSES}",
+        },
         command=["sh", "-c", _RUN_FORMATTED],
         files={
             f"{_STORAGE}/meta.properties": broker_properties.meta(credentials.database),
