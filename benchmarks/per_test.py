@@ -30,7 +30,7 @@ class Candidate:
 
     Attributes:
         name: What the report calls it.
-        base: The candidate of ours that gives its tests the same.
+        base: The candidate of ours that gives its tests the same; empty for none.
         test: Its test module.
         plugin: The entry point of its pytest plugin; empty for none.
         conftest: Its conftest file.
@@ -76,7 +76,9 @@ _ROLLBACK, _TRUNCATION, _DATABASE = (
 _COMMITTING = "test_engine.py"
 _APPLICATION = "test_application.py"
 _AUTO = "an application with its own engine: pytest-berth, auto"
+_FLOOR = "nothing: what pytest itself takes"
 CANDIDATES = (
+    Candidate(_FLOOR, "", "test_nothing.py"),
     Candidate(_ROLLBACK, _ROLLBACK, "test_session.py", "berth"),
     Candidate(
         "SQLAlchemy's rollback recipe, by hand", _ROLLBACK, "test_session.py", "", "by_hand.py"
@@ -142,8 +144,15 @@ def measure(
         f" {rounds} runs of each in turn, on one server ({source}) whose settings are fit for"
         f" tests, which helps everybody. Many are {tests}, or as few as take {_SECONDS:.0f} s."
         " Each test commits a row and reads it back. The comparison is with the isolation of"
-        " pytest-berth that gives a test the same: rolled back, real commits, a database.",
-        ("against pytest-berth", "medians", "fastest runs", "clean slate"),
+        " pytest-berth that gives a test the same: rolled back, real commits, a database; once with"
+        " what pytest itself takes for a test, and once less that.",
+        (
+            "against pytest-berth",
+            "less pytest's own part",
+            "medians",
+            "fastest runs",
+            "clean slate",
+        ),
         _rows(measured.taken, able, sizes),
         [*measured.notes, *(_absent(each) for each in CANDIDATES if each not in able)],
         _bars(measured.taken, able, sizes),
@@ -168,6 +177,7 @@ def _rows(
     return [
         (
             ratio(medians[name], medians.get(_name(size, candidate.base))),
+            _ratio_less_floor(medians, size, candidate),
             milliseconds(medians[name]),
             milliseconds(running.each(min, taken[name])),
             name,
@@ -176,6 +186,15 @@ def _rows(
         for candidate in candidates
         if (name := _name(size, candidate.name)) in taken
     ]
+
+
+def _ratio_less_floor(medians: Mapping[str, float], size: int, candidate: Candidate) -> str:
+    """Compare what candidates take beside what pytest does for each test."""
+    names = (_name(size, each) for each in (candidate.name, candidate.base, _FLOOR))
+    own, base, floor = map(medians.get, names)
+    if own is None or base is None or floor is None or base <= floor:
+        return "-"
+    return ratio(own - floor, base - floor)
 
 
 def _bars(
