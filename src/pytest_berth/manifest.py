@@ -32,8 +32,9 @@ GROUP = "pytest_berth.services"
 NOTHING_SET = "berth: no settings, all defaults"
 _OURS_BEGIN = "pytest_berth-"
 _LARGEST = 1 << 20
-# For the databases of the last, a project's own fixtures may ask.
+# For the databases of Django's tests, a project's own fixtures may ask.
 _MARKERS = ("berth", "integration", "django_db")
+_LIVE_SERVER = "live_server"
 # Their fixtures ask for none of ours by `request`; pytest-django's only where a test has databases.
 _KNOWN = ("pytest_berth.", "_pytest.", "faker.", "pytest_randomly", "pytest_django.")
 
@@ -122,8 +123,8 @@ def may_concern(item: pytest.Item) -> bool:
     names = getattr(item, "fixturenames", ())
     if not fixture_names().isdisjoint(names) or ("request" in names and _asks_at_run_time(item)):
         return True
-    if getattr(getattr(item, "cls", None), "databases", None):  # a test case of Django's
-        return True
+    if _LIVE_SERVER in names or getattr(getattr(item, "cls", None), "databases", None):
+        return True  # a test, or a test case, of Django's that has databases
     return any(mark.name.startswith(_MARKERS) for mark in item.iter_markers())
 
 

@@ -215,6 +215,43 @@ def test_a_run_in_which_nothing_is_set_imports_five_modules_of_ours(
     result.stdout.fnmatch_lines(["berth: no settings, all defaults"])
 
 
+@pytest.mark.parametrize(
+    "test",
+    [
+        "def test_it(live_server): ...",
+        "@pytest.mark.django_db\ndef test_it(): ...",
+        "class TestIt(django.test.TestCase):\n    def test_it(self): ...",
+    ],
+    ids=["live server", "marker", "test case"],
+)
+def test_a_test_that_has_django_make_its_databases_is_looked_at(
+    project: Project, monkeypatch: pytest.MonkeyPatch, test: str
+) -> None:
+    project.plugins = ("django",)
+    monkeypatch.delenv("BERTH_SNAPSHOTS")
+    project.write(
+        settings="""
+            SECRET_KEY = "secret"
+            DATABASES = {"default": {"ENGINE": "django.db.backends.sqlite3", "NAME": ":memory:"}}
+        """,
+        conftest="""
+            import pytest
+
+            @pytest.fixture(scope="session")
+            def django_db_setup(request): ...
+
+            def pytest_collection_finish():
+                import sys
+                assert "pytest_berth.activation" in sys.modules
+        """,
+        test_it=f"import django.test, pytest\n{test}",
+    )
+    environment = {"PYTHONPATH": str(project.root), "DJANGO_SETTINGS_MODULE": "settings"}
+    result = project.run("--collect-only", "-q", **environment, forked=False)
+    result.stdout.fnmatch_lines(["*::test_it"])
+    assert result.ret == 0
+
+
 def test_a_rolled_back_test_imports_no_other_service_and_few_modules_of_ours(
     served: Project,
 ) -> None:
