@@ -91,3 +91,48 @@ def test_the_choice_by_order_is_of_files_not_of_classes(ordered: Project) -> Non
         "test_a",
         "test_c",
     ]
+
+
+@pytest.mark.parametrize(("asked", "kind"), [("shop_url, pg_url", ""), ("request", "late_")])
+def test_what_depends_on_others_is_cleaned_up_before_them(
+    project: Project, asked: str, kind: str
+) -> None:
+    project.ini("berth_services =", "    shop = example/shop:1 http:80 depends_on=pg")
+    project.write(
+        conftest="""
+            def pytest_collection_finish(session):
+                (item,) = session.items
+                print("set up:", *(each for each in item.fixturenames if "isolation" in each))
+        """,
+        test_it=f"def test_it({asked}): pass",
+    )
+    (line,) = (each for each in project.run("--collect-only").outlines if "set up:" in each)
+    names = line.split()
+    # What is set up last is cleaned up first.
+    assert names.index(f"_pg_{kind}isolation") < names.index(f"_shop_{kind}isolation")
+
+
+def test_fixtures_of_a_function_are_read_once_for_all_its_parameters(project: Project) -> None:
+    project.write(
+        conftest="""
+            from pytest_berth.collection import requirements
+
+            original, read = requirements._definitions, []
+
+            def counted(item):
+                read.append(item)
+                return original(item)
+
+            requirements._definitions = counted
+
+            def pytest_collection_finish(session):
+                print("read for", len(read), "of", len(session.items))
+        """,
+        test_it="""
+            import pytest
+
+            @pytest.mark.parametrize("number", range(50))
+            def test_pg(pg_url, number): pass
+        """,
+    )
+    project.run("--collect-only").stdout.fnmatch_lines("read for 1 of 50")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
 
@@ -15,16 +15,30 @@ from pytest_berth.debug_log import debug
 from pytest_berth.errors import MissingExtraError, ServiceError, SettingsError, together
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterator, Sequence
+    from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
     from collections.abc import Set as AbstractSet
 
     from pytest_berth.config.descriptor import Service
 
 # Ours and pytest's: these fixtures ask for no others by `request`.
 _KNOWN = ("pytest_berth.", "_pytest.")
-_REACHED = pytest.StashKey[dict[str, frozenset[str]]]()
+_FIXTURES = pytest.StashKey["Fixtures"]()
+# Tests of one function have the same, and come one after the other.
+_LAST = pytest.StashKey["tuple[Any, Fixtures]"]()
 _SERVICES = pytest.StashKey["tuple[Sequence[Service], list[Service]]"]()
 _DESCRIBED = pytest.StashKey["dict[str, str]"]()
+
+
+class Fixtures(NamedTuple):
+    """What is read once of the fixtures that a test will use.
+
+    Attributes:
+        by_module: Their names, by the module that defines them.
+        ask_at_run_time: Whether the test, or one of them, may ask for further ones while it runs.
+    """
+
+    by_module: Mapping[str, frozenset[str]]
+    ask_at_run_time: bool
 
 
 def prepare(item: pytest.Item, services: Sequence[Service], exported: Collection[Service]) -> bool:
@@ -39,18 +53,28 @@ def prepare(item: pytest.Item, services: Sequence[Service], exported: Collection
         Whether it is marked, by this or by the suite.
     """
     settings = item.config.stash[SETTINGS]
-    item.stash[_REACHED] = _names_by_module(item)
-    # What comes first is cleaned up first: what depends on others, and may write to them.
-    for service in sorted(services, key=lambda each: not each.depends_on):
-        if server_scopes.is_dedicated(item, service, settings):
-            server_scopes.use_dedicated_fixtures(item, service)
-        if fixtures_reached(item, service):
-            item.add_marker(INTEGRATION_NAME)
-            _put_first(item, service.isolation)
-            if service in exported or autouse.applies(item, service, settings):
+    fixtures = item.stash[_FIXTURES] = _read_fixtures(item)
+    for service in server_scopes.dedicated(item, services, settings):
+        server_scopes.use_dedicated_fixtures(item, service)
+    reached = services_reached(item, services)
+    if reached:
+        item.add_marker(INTEGRATION_NAME)
+    if reached or fixtures.ask_at_run_time:
+        # What comes last is cleaned up first: what depends on others, and may write to them.
+        ordered = sorted(services, key=lambda each: not each.depends_on)
+        _put_first(
+            item,
+            [
+                service.isolation if service in reached else service.late_isolation
+                for service in reversed(ordered)
+                if service in reached or fixtures.ask_at_run_time
+            ],
+        )
+        for service in ordered:
+            if service in reached and (
+                service in exported or autouse.applies(item, service, settings)
+            ):
                 _put_before_all(item, service.isolation)
-        elif asks_at_run_time(item):
-            _put_first(item, service.late_isolation)
     return item.get_closest_marker(INTEGRATION_NAME) is not None
 
 
@@ -75,10 +99,11 @@ def check(
         return
     problems = [*_caught(autouse.check, items[0].config.stash[SETTINGS], services)]
     known = {line.partition("(")[0].partition(":")[0] for line in items[0].config.getini("markers")}
+    signatures = {each.marker.name: each.marker.signature for each in services}
     for item in items:
-        problems += _caught(markers.check, item, services, known)
+        problems += _caught(markers.check, item, signatures, known)
     for service in services:
-        concerned = [item for item in items if fixtures_reached(item, service)]
+        concerned = [item for item in items if service in services_reached(item, services)]
         asked = (service in exported, workers)
         found = _caught(common_checks.check, service, concerned, *asked) if concerned else []
         # What is wrong with other tests is looked for only where something is.
@@ -104,11 +129,11 @@ def fixtures_reached(item: pytest.Item, service: Service) -> frozenset[str]:
     A fixture that the suite has overridden counts only if the override asks for the original. The
     clean slate is among them where ``berth_autouse`` gives it to the test.
     """
-    if _REACHED not in item.stash:
-        item.stash[_REACHED] = _names_by_module(item)
-    by_module = item.stash[_REACHED]
-    modules = (service.fixture_module, server_scopes.MADE_BY)
-    found = service.fixtures & {name for each in modules for name in by_module.get(each, ())}
+    by_module = _fixtures_of(item).by_module
+    found: frozenset[str] = frozenset()
+    for module in (service.fixture_module, server_scopes.MADE_BY):
+        if module in by_module:
+            found |= service.fixtures & by_module[module]
     if autouse.applies(item, service, item.config.stash[SETTINGS]):
         return found | {service.isolation}
     return found
@@ -151,15 +176,6 @@ def _described(item: pytest.Item, service: Service) -> str:
         return ""
 
 
-def asks_at_run_time(item: pytest.Item) -> bool:
-    """Tell whether a test or one of its fixtures may ask for further fixtures while it runs."""
-    own = "request" in getattr(pytest_private.fixture_info(item), "initialnames", ())
-    return own or any(
-        "request" in definition.argnames and not definition.func.__module__.startswith(_KNOWN)
-        for _, definition in _definitions(item)
-    )
-
-
 def active_fixtures(item: pytest.Item) -> Collection[str]:
     """Return the names of a test's fixtures, also of those that it has asked for while it runs."""
     return pytest_private.active_fixtures(item)
@@ -179,21 +195,21 @@ def overridden_in(item: pytest.Item, fixture: str) -> str:
     return definitions[-1].func.__module__ if definitions else ""
 
 
-def _put_first(item: pytest.Item, fixture: str) -> None:
-    """Make a function-scoped fixture the first of its scope, so that it is torn down last.
+def _put_first(item: pytest.Item, fixtures: Sequence[str]) -> None:
+    """Make function-scoped fixtures the first of their scope, so that they are torn down last.
 
-    Fixtures of a wider scope keep coming before it.
+    Fixtures of a wider scope keep coming before them.
     """
     names = _closure(item)
-    if fixture in names:
-        names.remove(fixture)
+    names[:] = [name for name in names if name not in fixtures]
     definitions = pytest_private.fixture_info(item).name2fixturedefs
     function_scoped = (
         index
         for index, name in enumerate(names)
         if name == "request" or (name in definitions and definitions[name][-1].scope == "function")
     )
-    names.insert(next(function_scoped, len(names)), fixture)
+    first = next(function_scoped, len(names))
+    names[first:first] = fixtures
 
 
 def _put_before_all(item: pytest.Item, isolation: str) -> None:
@@ -212,12 +228,29 @@ def _put_before_all(item: pytest.Item, isolation: str) -> None:
             names.insert(0, argument)
 
 
-def _names_by_module(item: pytest.Item) -> dict[str, frozenset[str]]:
-    """Return the names of the fixtures that a test reaches, by the module that defines them."""
+def _fixtures_of(item: pytest.Item) -> Fixtures:
+    if _FIXTURES not in item.stash:
+        item.stash[_FIXTURES] = _read_fixtures(item)
+    return item.stash[_FIXTURES]
+
+
+def _read_fixtures(item: pytest.Item) -> Fixtures:
+    info = pytest_private.fixture_info(item)
+    last, known = item.config.stash.get(_LAST, (None, None))
+    if known is None or last is not info:
+        known = _fixtures(item)
+        item.config.stash[_LAST] = (info, known)
+    return known
+
+
+def _fixtures(item: pytest.Item) -> Fixtures:
     found: dict[str, set[str]] = {}
+    asks = "request" in getattr(pytest_private.fixture_info(item), "initialnames", ())
     for name, definition in _definitions(item):
-        found.setdefault(definition.func.__module__, set()).add(name)
-    return {module: frozenset(names) for module, names in found.items()}
+        module = definition.func.__module__
+        found.setdefault(module, set()).add(name)
+        asks = asks or ("request" in definition.argnames and not module.startswith(_KNOWN))
+    return Fixtures({module: frozenset(names) for module, names in found.items()}, asks)
 
 
 def _definitions(item: pytest.Item) -> Iterator[tuple[str, Any]]:

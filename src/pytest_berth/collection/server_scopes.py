@@ -9,6 +9,8 @@ from pytest_berth.config.common_options import WORKER
 from pytest_berth.config.options import SOURCE
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
     import pytest
 
     from pytest_berth.config.descriptor import Service
@@ -43,6 +45,18 @@ def is_dedicated(item: pytest.Item, service: Service, settings: Settings) -> boo
     marks = item.iter_markers(f"berth_{service.prefix}")
     given = (mark.kwargs.get(argument) for mark in marks)
     return next(filter(None, given), settings[option]) == value
+
+
+def dedicated(
+    item: pytest.Item, services: Iterable[Service], settings: Settings
+) -> Iterator[Service]:
+    """Yield the services of which a test has something of its own."""
+    marked = {mark.name for mark in item.iter_markers()}
+    for service in services:
+        option, value, _ = service.dedicated
+        may_be = settings[option] == value or f"berth_{service.prefix}" in marked
+        if may_be and is_dedicated(item, service, settings):
+            yield service
 
 
 def use_dedicated_fixtures(item: pytest.Item, service: Service) -> None:

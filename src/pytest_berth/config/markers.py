@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from pytest_berth.errors import SettingsError, nearest, together
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable
+    from collections.abc import Callable, Collection, Iterable, Mapping
 
     import pytest
 
@@ -22,18 +22,19 @@ def lines(services: Iterable[Service]) -> list[str]:
     return [INTEGRATION, *(service.marker.line for service in services)]
 
 
-def check(item: pytest.Item, services: Iterable[Service], registered: Collection[str]) -> None:
+def check(
+    item: pytest.Item, signatures: Mapping[str, Callable[..., Any]], registered: Collection[str]
+) -> None:
     """Check the names and arguments of a test's markers, whether it reaches a server or not.
 
     Args:
         item: The test.
-        services: The services, each with its marker.
+        signatures: The functions whose parameters the services' markers have, by their names.
         registered: Names of the markers that pytest knows.
 
     Raises:
         SettingsError: A marker looks like one of ours and is none, or has a wrong argument.
     """
-    signatures = {each.marker.name: each.marker.signature for each in services}
     for mark in item.iter_markers():
         if mark.name in signatures:
             read(item, signatures[mark.name])
@@ -51,13 +52,16 @@ def read(item: pytest.Item, signature: Callable[..., Any]) -> dict[str, Any]:
     Raises:
         SettingsError: Markers were given arguments that they do not have; it tells all of them.
     """
+    name = signature.__name__
+    marks = [*item.iter_markers(name)]
+    if not marks:
+        return {}
     import inspect
 
-    name = signature.__name__
     known = inspect.signature(signature).parameters
     arguments: dict[str, Any] = {}
     problems = []
-    for mark in item.iter_markers(name):
+    for mark in marks:
         problems += [
             SettingsError(
                 f"@pytest.mark.{name} has no argument {argument!r}.",

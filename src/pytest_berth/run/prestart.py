@@ -24,7 +24,7 @@ import pytest
 
 from pytest_berth.collection import server_scopes
 from pytest_berth.collection.ordering import is_integration
-from pytest_berth.collection.requirements import fixtures_reached, is_skipped
+from pytest_berth.collection.requirements import fixtures_reached, is_skipped, services_reached
 from pytest_berth.config.options import FAIL_FAST, START_AHEAD
 from pytest_berth.debug_log import NAME, debug, ignoring
 from pytest_berth.run import expected_services
@@ -36,7 +36,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 
     from pytest_berth.api import Server, Service
-    from pytest_berth.config.options import Settings
     from pytest_berth.run.plugin_state import PluginState
 
 _LOOK_EVERY = 0.1
@@ -328,7 +327,7 @@ def start(berth: PluginState, session: pytest.Session) -> None:
         if berth.is_expecting_servers:
             berth.prestart.settle({})
         return
-    needed = list(_needed(session.items, _slowest_first(berth), berth.settings))
+    needed = list(_needed(session.items, berth))
     if not (needed or berth.is_expecting_servers):
         return
     prestart = berth.prestart  # with what tells of it on the terminal
@@ -386,15 +385,16 @@ def _will_run(session: pytest.Session) -> bool:
 
 
 def _needed(
-    items: Sequence[pytest.Item], services: Sequence[Service], settings: Settings
+    items: Sequence[pytest.Item], berth: PluginState
 ) -> Iterator[tuple[Service, pytest.Item]]:
     """Yield each service whose shared server a test needs, with the first such test."""
+    settings = berth.settings
     integration = [item for item in items if is_integration(item)]
-    for service in services:
+    for service in _slowest_first(berth):
         # What depends on others starts when their namespaces are there, which a test opens.
         for item in integration if not service.depends_on else ():
-            shared = fixtures_reached(item, service) and not server_scopes.is_dedicated(
-                item, service, settings
+            shared = service in services_reached(item, berth.services) and not (
+                server_scopes.is_dedicated(item, service, settings)
             )
             if shared and not is_skipped(item):
                 yield service, item
