@@ -73,6 +73,30 @@ def test_what_pytests_own_thread_does_is_shown_as_well(slow: Project) -> None:
     assert f"{SHOWN}slow:make" in text
 
 
+def test_what_a_test_redirects_is_still_redirected_when_a_line_has_been_printed(
+    project: Project, require_source: Callable[[str], None]
+) -> None:
+    require_source("local")
+    project.ini("berth_source = local")
+    project.write(
+        test_it="""
+        import contextlib
+        import io
+
+        def test_redirected(request):
+            with contextlib.redirect_stdout(io.StringIO()) as out:
+                with contextlib.redirect_stderr(io.StringIO()) as err:
+                    request.getfixturevalue("pg_dsn")  # a line says that the server is ready
+                    print("told")
+                    print("warned", file=__import__("sys").stderr)
+            assert (out.getvalue(), err.getvalue()) == ("told\\n", "warned\\n")
+        """
+    )
+    result = project.run()
+    result.stdout.fnmatch_lines(["berth: postgres * ready *"])
+    result.assert_outcomes(passed=1)
+
+
 def watched(project: Project, output: int, read: Callable[[], bytes], **environment: str) -> str:
     """Run pytest, let its schema go on when that is on the screen; return all that was there."""
     plain = {key: text for key, text in os.environ.items() if not key.startswith(("PYTEST_", "CI"))}

@@ -211,8 +211,13 @@ class TerminalProgress:
         if capture is None:
             yield stream
             return
-        with capture.global_and_fixture_disabled():
-            yield stream
+        given = sys.stdout, sys.stderr
+        try:
+            with capture.global_and_fixture_disabled():
+                yield stream
+        finally:
+            # A test, or doctest, may have put others in place of the capture's.
+            sys.stdout, sys.stderr = given
 
 
 @contextmanager
