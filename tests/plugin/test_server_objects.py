@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import pytest
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -89,3 +91,40 @@ def test_what_a_test_changes_on_the_server_is_put_back_or_told(
     )
     assert len([line for line in result.outlines if "has left on the server" in line]) == 1
     result.stdout.fnmatch_lines([told])
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("default_transaction_read_only", "on"), ("statement_timeout", "1ms")]
+)
+def test_what_a_test_sets_for_all_sessions_does_not_keep_it_from_being_put_back(
+    project: Project, require_source: Callable[[str], None], name: str, value: str
+) -> None:
+    require_source("local")
+    project.ini("berth_source = local")
+    project.write(
+        test_it=f"""
+        import psycopg
+        from pytest_berth import wait_for
+
+        def is_set(dsn):
+            with psycopg.connect(dsn) as connection:
+                return connection.execute("SHOW {name}").fetchone() == ("{value}",)
+
+        def test_sets(pg_dsn):
+            with psycopg.connect(pg_dsn, autocommit=True) as connection:
+                connection.execute("CREATE ROLE helper")
+                connection.execute("CREATE TABLE of_the_test ()")
+                connection.execute("ALTER SYSTEM SET {name} = '{value}'")
+                connection.execute("SELECT pg_reload_conf()")
+            wait_for(lambda: is_set(pg_dsn), 30, ignore=psycopg.errors.QueryCanceled)
+
+        def test_finds_nothing_of_it(pg_dsn):
+            wait_for(lambda: not is_set(pg_dsn), 30, ignore=psycopg.errors.QueryCanceled)
+            with psycopg.connect(pg_dsn) as connection:
+                found = connection.execute(
+                    "SELECT to_regrole('helper'), to_regclass('of_the_test')"
+                ).fetchone()
+            assert found == (None, None)
+        """
+    )
+    project.run("-p", "no:randomly").assert_outcomes(passed=2)
