@@ -386,3 +386,28 @@ def test_a_module_that_changes_the_schema_leaves_none_of_it(shop: Project) -> No
     result.stdout.fnmatch_lines(
         ["*postgres: the fixture table changed the schema (*extra was created*"]
     )
+
+
+def test_a_test_that_drops_all_schemas_leaves_later_ones_a_database(shop: Project) -> None:
+    result = run(
+        shop,
+        """
+        @pytest.fixture(scope="module", autouse=True)
+        def of_the_module(pg_engine):
+            pass
+
+        def test_drops(pg_engine):
+            with pg_engine.begin() as connection:
+                connection.execute(text("DROP SCHEMA public, information_schema CASCADE"))
+
+        def test_after(pg_engine):
+            assert emails(pg_engine) == set()
+            with pg_engine.connect() as connection:
+                assert connection.scalar(text("SELECT count(*) FROM information_schema.tables"))
+
+        def test_after_that(pg_session):
+            assert pg_session.scalar(text("SELECT count(*) FROM users")) == 0
+        """,
+    )
+    result.assert_outcomes(passed=3)
+    result.stdout.fnmatch_lines(["berth: *::test_drops changed the schema (*"])

@@ -112,11 +112,15 @@ def reading(
                 found = stack.enter_context(begin(first=first))
         except (BlockedError, IsolationError, psycopg.Error):
             # Statements that were made for one schema cannot be run in another.
-            with (
-                waiting_on(everything, open_transactions.BLOCK_READING),
-                begin(first=of_schema) as seen,
-            ):
-                _require_schema(connection, baseline, seen, trusted=False)
+            try:
+                with (
+                    waiting_on(everything, open_transactions.BLOCK_READING),
+                    begin(first=of_schema) as seen,
+                ):
+                    _require_schema(connection, baseline, seen, trusted=False)
+            except psycopg.errors.UndefinedTable as error:
+                # The notes and the copies are gone: there is nothing left to compare with.
+                raise SchemaChanged(["schema information_schema was emptied"]) from error
             raise
         entries = baseline.entries
         snapshot, sentinel = _require_schema(connection, baseline, found[: len(of_schema)])
