@@ -164,11 +164,12 @@ def test_they_are_counted_listed_and_limited_and_many_of_a_kind_are_hinted_at(
         ["13 statements sent, at most 5 allowed.", "  why: *(max_queries=5)", *listed],
         consecutive=True,
     )
+    # Between the two, Python 3.13 points at the call.
+    result.stdout.fnmatch_lines(
+        ["*in test_too_many", "    with pg_queries(at_most=3):"], consecutive=True
+    )
     result.stdout.fnmatch_lines(
         [
-            "*in test_too_many",
-            "    with pg_queries(at_most=3):",
-            "         ^*",
             "E   AssertionError: 13 statements sent, at most 3 allowed.",
             *listed,
             "*- postgres: one query for each object -*",
