@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import shutil
 import subprocess
-import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
+import temporary
 from provisioning.artifacts import save
 from provisioning.recipes import read_recipes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from conftest import Project
 
@@ -32,8 +32,7 @@ def distribution() -> Iterator[Path]:
     if not shutil.which("javac"):
         pytest.skip("no javac on the PATH: the stand-in's launcher cannot be compiled")
     recipe = read_recipes()[IMAGE]
-    with tempfile.TemporaryDirectory(prefix="berth-opensearch-") as directory:
-        home = Path(directory)
+    with temporary.home() as home:
         home.chmod(0o755)
         for name in ("bin", "lib", "config"):
             (home / name).mkdir()
