@@ -185,6 +185,8 @@ def test_a_frozen_server_is_stopped_all_the_same(
     berthed = stage.start("local")
     remains = _remains(berthed)
     os.kill(berthed.server.handle["pid"], signal.SIGSTOP)
+    # Until it stands still it is asked what a snapshot of it would hold, and then does not answer.
+    wait_for(lambda: berthed.source.exit_status(berthed.server), 60)
     berthed.manager.stop()
     assert not any(remains().values())
 
