@@ -63,6 +63,7 @@ def test_what_a_test_did_to_a_broker(
         from confluent_kafka.admin import AdminClient, NewTopic
         from kafka import KafkaProducer
         from kafka.admin import NewPartitions
+        from pytest_berth import wait_for
 
         def test_nothing(kafka_probe):
             assert False, "on purpose"
@@ -71,8 +72,7 @@ def test_what_a_test_did_to_a_broker(
             kafka_probe.publish("orders", {"id": 1, "password": "hunter2"}, key="one",
                                 headers={"trace": "t1", "authorization": "hunter2"})
             kafka_consumer.subscribe(["orders"])
-            while not kafka_consumer.poll(1000):
-                pass
+            wait_for(lambda: kafka_consumer.poll(1000), 60)
             kafka_consumer.commit()
             for number in range(7):
                 kafka_probe.publish("orders", f"record {number}")
@@ -95,8 +95,7 @@ def test_what_a_test_did_to_a_broker(
                 client_id="worker",
             )
             request.addfinalizer(consumer.close)
-            while not consumer.assignment():
-                consumer.poll(100)
+            wait_for(lambda: consumer.poll(100) or consumer.assignment(), 60)
             assert False, "on purpose"
 
         def test_sent(kafka_probe, kafka_producer):
@@ -163,21 +162,21 @@ def test_what_a_test_did_to_a_broker(
     ]
     assert LEFT not in found  # the consumer is closed by its fixture
     assert did(result, "test_sent") == [
-        "test_it.py:46 publish to orders [key='k', value=\"{'password': ***}\", header token=***,"
+        "test_it.py:45 publish to orders [key='k', value=\"{'password': ***}\", header token=***,"
         " header trace='t1']",
-        f"test_it.py:49 publish to payments [value='{'x' * 40}'... (2000 long)]",
-        "test_it.py:50 read orders: 1 record",
-        "test_it.py:51 read refunds: 0 records",
+        f"test_it.py:48 publish to payments [value='{'x' * 40}'... (2000 long)]",
+        "test_it.py:49 read orders: 1 record",
+        "test_it.py:50 read refunds: 0 records",
     ]
     large = f"publish to orders [value='{'x' * 40}'... (2000000 long)]"
     assert did(result, "test_too_large") == [
-        "test_it.py:70 publish to payments [value='async']",
-        "test_it.py:74 consume 0@1 of payments [value='async']",
-        f"test_it.py:78 {large}",
-        f"! test_it.py:78 {large} -> MessageSizeTooLargeError: [Error 10] MessageSizeTooLargeError",
+        "test_it.py:69 publish to payments [value='async']",
+        "test_it.py:73 consume 0@1 of payments [value='async']",
+        f"test_it.py:77 {large}",
+        f"! test_it.py:77 {large} -> MessageSizeTooLargeError: [Error 10] MessageSizeTooLargeError",
     ]
     assert did(result, "test_no_topic")[0].startswith(
-        "! test_it.py:56 publish to ordres [value=''] -> Ka"
+        "! test_it.py:55 publish to ordres [value=''] -> Ka"
     )
     assert "consume 0@0 of orders [key='one', value=" in did(result, "test_records")[1]
     found = sections(result, "test_left")
