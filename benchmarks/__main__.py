@@ -30,7 +30,7 @@ from benchmarks import (
     whole,
     workers,
 )
-from benchmarks.machine import Machine
+from benchmarks.machine import DISK, Machine
 from benchmarks.report import Table, markdown, show
 
 if TYPE_CHECKING:
@@ -57,6 +57,8 @@ PARTS = (
     "diagnostics",
     "idle",
 )
+# Those that measure on one server which they start.
+ON_DISK = {"per-test", "repair", "private"}
 # What the figures say, by hand: to be looked at again whenever the page is written.
 FINDING = Path(__file__).with_name("finding.md").read_text("utf-8")
 INTRODUCTION = f"""# Benchmarks
@@ -230,12 +232,16 @@ def _parse_arguments() -> argparse.Namespace:
     help_sizes = "numbers of tables for one more test (default 20 60 500)"
     add("--sizes", type=int, nargs="+", default=sizes, help=help_sizes)
     add("--version", default="17", help="major version of PostgreSQL (default 17)")
-    add("--source", choices=("local", "container"), help="the server of the tests in a row")
+    help_source = f"the server of the tests in a row; {DISK}: with PostgreSQL's own settings"
+    add("--source", choices=("local", "container", DISK), help=help_source)
     add("--write", nargs="?", type=Path, const=PAGE, help=f"write the page (default {PAGE})")
     add("--profile-idle", action="store_true", help="only tell what importing the plugin takes")
     options = parser.parse_args()
     if options.rounds < 1 or options.idle_rounds < 2 or options.tests < 1 or options.tables < 1:
         parser.error("use at least one round, test and table, and two idle rounds")
+    unable = set(options.only) - ON_DISK if options.source == DISK else ()
+    if unable:
+        parser.error(f"--source {DISK} is for --only {' '.join(sorted(ON_DISK))}")
     return options
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from benchmarks import running
 from benchmarks.chart import Bar
+from benchmarks.machine import describe
 from benchmarks.report import Table, milliseconds, ratio
 from benchmarks.running import Project, Sample, has_plugin
 
@@ -141,8 +142,8 @@ def measure(
     return Table(
         TITLE,
         f"A run of many tests less a run of one, divided by how many: medians (and fastest) of"
-        f" {rounds} runs of each in turn, on one server ({source}) whose settings are fit for"
-        f" tests, which helps everybody. Many are {tests}, or as few as take {_SECONDS:.0f} s."
+        f" {rounds} runs of each in turn, {describe(source)},"
+        f" the same for all. Many are {tests}, or as few as take {_SECONDS:.0f} s."
         " Each test commits a row and reads it back. The comparison is with the isolation of"
         " pytest-berth that gives a test the same: rolled back, real commits, a database; once with"
         " what pytest itself takes for a test, and once less that.",

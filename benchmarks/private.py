@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import psycopg
 
+from benchmarks.machine import describe
 from benchmarks.repair import SIZES, WRITE, create
 from benchmarks.report import Table, milliseconds, ratio
 from pytest_berth.run.timeline import Timeline
@@ -36,7 +37,7 @@ def measure(machine: Machine, *, source: str, times: int) -> Table:
         rows = [row for tables in SIZES for row in _of_size(server, tables, times)]
     return Table(
         TITLE,
-        f"Medians of {times} on one server ({source}) with settings fit for tests; of fewer where"
+        f"Medians of {times} {describe(source)}; of fewer where"
         " databases are made. What is measured is all that berth does for a test; its own"
         " statements are not. The peers' way: CREATE DATABASE from the template, a connection,"
         " DROP DATABASE.",

@@ -11,6 +11,7 @@ import psycopg
 from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
+from benchmarks.machine import describe
 from benchmarks.report import Table, milliseconds, ratio
 from pytest_berth.services.postgres import restore
 
@@ -35,7 +36,7 @@ def measure(machine: Machine, *, source: str, times: int) -> Table:
         rows = [row for tables in SIZES for row in _of_size(url, tables, times)]
     return Table(
         TITLE,
-        f"Medians of {times}, on one server ({source}) with settings fit for tests. The tables have"
+        f"Medians of {times}, {describe(source)}. The tables have"
         f" a sequence each, two of three a foreign key, and {SEEDED} hold ten rows of the baseline."
         " Three tables are dirty: four rows were committed by another connection.",
         ("against a round trip", "median", "fastest", "slowest", "what"),
