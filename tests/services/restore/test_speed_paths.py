@@ -9,7 +9,7 @@ import pytest
 
 from pytest_berth.services.postgres import restore
 from pytest_berth.services.postgres.restore import schema_fingerprint
-from pytest_berth.services.postgres.restore.restore import GROWTH
+from pytest_berth.services.postgres.restore.restore import GROWTH, RestoreConnection
 
 from .conftest import LOCK_TIMEOUT
 
@@ -190,3 +190,15 @@ def test_tables_do_not_grow_from_test_to_test(
         sizes += db.app.execute("SELECT pg_relation_size('log')").fetchone() or ()
     assert max(sizes) < 3 * GROWTH
     assert 0 in sizes
+
+
+@pytest.mark.parametrize(("ours", "waits"), [(True, "off"), (False, "on")])
+def test_the_disk_is_waited_for_only_where_a_crash_would_lose_what_was_put_back(
+    db: Database, *, ours: bool, waits: str
+) -> None:
+    def connect() -> psycopg.Connection[object]:
+        return db.connect(autocommit=True)
+
+    restoring = RestoreConnection(connect, LOCK_TIMEOUT, ours=ours)
+    assert restoring.psycopg.execute("SHOW synchronous_commit").fetchone() == (waits,)
+    assert db.app.execute("SHOW synchronous_commit").fetchone() == ("on",)

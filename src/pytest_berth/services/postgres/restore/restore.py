@@ -219,6 +219,10 @@ class RestoreConnection:
         """The connection itself, in autocommit mode; a new one proves anew where it leads."""
         if self._psycopg is None:
             self._psycopg = self.connect()
+            if self.ours:
+                # Where a crash loses what was put back, the database is made anew: no need to wait
+                # for the disk.
+                self._psycopg.execute("SET synchronous_commit = off")
         return self._psycopg
 
     @property
