@@ -14,6 +14,7 @@ from pytest_berth.services.postgres.databases import (
     run_databases,
     stored_templates,
 )
+from pytest_berth.services.postgres.server import parked_connection
 
 if TYPE_CHECKING:
     import psycopg
@@ -41,7 +42,9 @@ def prepare(server: Server, run_id: str) -> bool:
 
 def set_password(server: Server, password: str) -> None:
     """Give the administrator another password, sent as what PostgreSQL keeps of it."""
-    with run_databases.administration(server) as connection:
+    # Of a server that starts; one that is to stop may wait for the end of all connections.
+    stays = parked_connection.is_there(server)
+    with run_databases.administration(server, stays=stays) as connection:
         run_databases.set_password(connection, server.credentials.user, password)
 
 

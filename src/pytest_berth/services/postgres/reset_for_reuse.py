@@ -106,7 +106,7 @@ def state_digest(server: Server) -> list[str]:
         run_databases.administration(server) as connection,
         connected(server, TEMPLATE) as template,
     ):
-        return _condition(connection, template)
+        return _condition(in_cluster(connection), connection, template)
 
 
 def in_cluster(connection: psycopg.Connection[Any]) -> list[str]:
@@ -134,7 +134,8 @@ def reset_server(server: Server, run_id: str, there: Sequence[str], password: st
         kept_databases.drop_over(connection, wall_clock())
         stored_templates.rename(connection, run_id)
         stored_templates.drop_oldest(connection)
-        new = [each for each in in_cluster(connection) if each not in there]
+        found = in_cluster(connection)
+        new = [each for each in found if each not in there]
         for name in _names(new, _DATABASE):
             run_databases.remove(connection, name)
         roles = list(_names(new, _ROLE))
@@ -142,7 +143,9 @@ def reset_server(server: Server, run_id: str, there: Sequence[str], password: st
             dependent = psycopg.errors.DependentObjectsStillExist
             with ignoring(dependent, why="roles that a template refers to stay, and are told of"):
                 _drop_roles(roles, connection, template)
-            return _condition(connection, template)
+            # What nothing was dropped of is as it was: nobody else can connect.
+            left = in_cluster(connection) if new else found
+            return _condition(left, connection, template)
 
 
 def connected(server: Server, database: str) -> psycopg.Connection[Any]:
@@ -159,9 +162,11 @@ def _drop_roles(
         run_databases.execute(connection, "DROP ROLE {}", role)
 
 
-def _condition(connection: psycopg.Connection[Any], template: psycopg.Connection[Any]) -> list[str]:
+def _condition(
+    cluster: Sequence[str], connection: psycopg.Connection[Any], template: psycopg.Connection[Any]
+) -> list[str]:
     in_template = (f"{each} in {TEMPLATE}" for each in _in_database(template))
-    return sorted([*in_cluster(connection), *_in_database(connection), *in_template])
+    return sorted([*cluster, *_in_database(connection), *in_template])
 
 
 def _end_others(connection: psycopg.Connection[Any]) -> list[Any]:

@@ -16,7 +16,7 @@ import psycopg
 from psycopg import sql
 
 from pytest_berth.services.postgres.databases import run_databases
-from pytest_berth.services.postgres.server import connections
+from pytest_berth.services.postgres.server import connections, parked_connection
 from pytest_berth.waiting import wait_for
 
 if TYPE_CHECKING:
@@ -151,9 +151,10 @@ class ServerObjects:
 
     def _open(self) -> psycopg.Connection[Any]:
         if self._connection is None or self._connection.closed:
-            self._connection = connections.named(self.server, self.server.credentials.database)
-            # psycopg would forget ours with its own prepared statements, after each DROP.
-            self._connection.prepare_threshold = None
+            parked = parked_connection.take(self.server)
+            self._connection = parked or connections.administrative(
+                connections.connect, self.server
+            )
             query = _query(self._connection.info.server_version, _FILE)
             self._connection.execute(_PREPARE.format(told=_TOLD, query=query).encode())
         return self._connection

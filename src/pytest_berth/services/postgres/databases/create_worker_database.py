@@ -34,7 +34,9 @@ def make(
     Raises:
         SchemaError: A step failed.
     """
-    with run_databases.administration(server) as connection:
+    # Where changes of the server are looked for, that goes on with the connection.
+    is_alone = berth.run.workers == 1
+    with run_databases.administration(server, stays=is_alone) as connection:
         found = role_rights.find(connection)
         if server.source == "external":
             _tell_rights(berth, server, found, steps)

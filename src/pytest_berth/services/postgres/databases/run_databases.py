@@ -128,7 +128,7 @@ def administration(server: Server, *, stays: bool = False) -> Iterator[psycopg.C
     """
     connection = parked_connection.take(server)
     if connection is None:
-        connection = connections.connect(server, server.credentials.database)
+        connection = connections.administrative(connections.connect, server)
     with ExitStack() as ending:
         ending.callback(connection.close)
         # What is done to databases must outlive a crash, also where commits are not waited for.

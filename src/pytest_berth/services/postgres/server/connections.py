@@ -16,6 +16,8 @@ from pytest_berth.services.postgres import libpq_environment, urls
 from pytest_berth.waiting import now, wait_for
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     import psycopg
     from psycopg.pq.abc import PGresult
 
@@ -99,6 +101,24 @@ def connect_at_once(
 def named(server: Server, database: str) -> psycopg.Connection[Any]:
     """Connect as `connect` does, under the name that others see in ``pg_stat_activity``."""
     return connect(server, database, application_name=APPLICATION)
+
+
+def administrative(
+    connect: Callable[..., psycopg.Connection[Any]], server: Server, **parameters: Any
+) -> psycopg.Connection[Any]:
+    """Connect to the administrator's database, for one step of a start after the other.
+
+    Args:
+        connect: One of the functions above, which says how long is waited.
+        server: The server.
+        parameters: Further ones of libpq.
+    """
+    database = server.credentials.database
+    connection = connect(server, database, application_name=APPLICATION, **parameters)
+    # What a step prepares is there for later ones: psycopg would forget it with its own prepared
+    # statements, after each DROP.
+    connection.prepare_threshold = None
+    return connection
 
 
 def beside(connection: psycopg.Connection[Any], database: str) -> psycopg.Connection[Any]:

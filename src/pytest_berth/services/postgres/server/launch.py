@@ -12,7 +12,7 @@ from pytest_berth.api import Container, Credentials, LocalPart, LocalProcess
 from pytest_berth.config.options import ARTIFACT_MIRROR
 from pytest_berth.errors import BerthError, NotReadyError, StartError
 from pytest_berth.services.postgres import options as ini
-from pytest_berth.services.postgres.server import connections
+from pytest_berth.services.postgres.server import connections, parked_connection
 from pytest_berth.sources import programs
 
 if TYPE_CHECKING:
@@ -135,16 +135,20 @@ def local_shape(settings: Settings) -> list[str]:
 
 
 def probe(server: Server) -> str:
-    """Connect once and return the server's version, such as ``"17.6"``."""
+    """Connect once and return the server's version, such as ``"17.6"``.
+
+    On a server of ours, the next step goes on with the connection.
+    """
     import psycopg
 
     try:
-        with connections.connect_at_once(
-            server, server.credentials.database, connect_timeout=_ANSWERS_WITHIN
-        ) as connection:
-            reported = connection.info.parameter_status("server_version") or "?"
+        connection = connections.administrative(
+            connections.connect_at_once, server, connect_timeout=_ANSWERS_WITHIN
+        )
     except psycopg.OperationalError as error:
         raise _not_connected(server, str(error)) from None
+    reported = connection.info.parameter_status("server_version") or "?"
+    parked_connection.park(server, connection)
     return reported.split()[0]
 
 

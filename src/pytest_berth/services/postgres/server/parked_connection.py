@@ -1,7 +1,8 @@
 """The administrator's connection, which stays open from one step of a start to the next.
 
-A start asks the server for one thing after the other: another password, the template, the worker's
-database. With a connection for each, most of that time would go into connecting.
+A start asks the server for one thing after the other: whether it answers, another password, the
+template, the worker's database, what there is beside databases. With a connection for each, most of
+that time would go into connecting.
 """
 
 from __future__ import annotations
@@ -38,6 +39,12 @@ def park(server: Server, connection: psycopg.Connection[Any]) -> None:
             kept = _PARKED.setdefault(token, connection)
     if kept is not connection:
         connection.close()
+
+
+def is_there(server: Server) -> bool:
+    """Tell whether a connection is kept."""
+    with _LOCK:
+        return server.credentials.token in _PARKED
 
 
 def take(server: Server) -> psycopg.Connection[Any] | None:
