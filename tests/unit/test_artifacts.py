@@ -15,7 +15,7 @@ import tarfile
 import threading
 import zipfile
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -262,7 +262,7 @@ def test_a_wrong_checksum_is_an_error_that_leaves_nothing(
     get: Get, repository: Repository, tmp_path: Path
 ) -> None:
     with pytest.raises(ArtifactError, match="is not the file that is pinned") as raised:
-        get(replace(repository.artifact, sha256="0" * 64))
+        get(repository.artifact._replace(sha256="0" * 64))
     assert "0" * 64 in raised.value.why
     assert repository.artifact.sha256 in raised.value.why
     assert "berth_artifact_mirror" in raised.value.remedy
@@ -271,7 +271,7 @@ def test_a_wrong_checksum_is_an_error_that_leaves_nothing(
 
 def test_a_longer_file_is_not_taken_whole(get: Get, repository: Repository) -> None:
     with pytest.raises(ArtifactError, match="is not the file that is pinned") as raised:
-        get(replace(repository.artifact, size=1000))
+        get(repository.artifact._replace(size=1000))
     assert "more than 1000 bytes came" in raised.value.why
 
 
@@ -339,7 +339,7 @@ def test_the_login_of_a_mirror_is_sent_and_never_printed(get: Get, repository: R
     get(mirror=mirror)
     assert repository.logins == ["Basic am9lOnNAY3JldA=="]
     with pytest.raises(ArtifactError) as raised:
-        get(replace(repository.artifact, coordinates="a:b:1"), mirror=mirror)
+        get(repository.artifact._replace(coordinates="a:b:1"), mirror=mirror)
     assert "cret" not in f"{raised.value} {downloads.Mirror.parse(mirror)!r}"
 
 

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import re
 import string
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import urlsplit
 
 from pytest_berth.config.options import EXPORT
@@ -21,8 +20,7 @@ if TYPE_CHECKING:
 _THIS_MACHINE = {"localhost", "127.0.0.1", "::1"}
 
 
-@dataclass(frozen=True)
-class Export:
+class Export(NamedTuple):
     """A line ``NAME = text with {placeholders}``, and where it was set."""
 
     variable: str

@@ -11,7 +11,7 @@ from __future__ import annotations
 import sys
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
 
 import pytest
 
@@ -28,8 +28,7 @@ _SESSION = 1
 _INERT = "pytest_django.plugin"
 
 
-@dataclass(frozen=True)
-class Place:
+class Place(NamedTuple):
     """Where in the tree of tests a fixture's scope lies.
 
     Attributes:

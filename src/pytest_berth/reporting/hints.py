@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from pytest_berth.api import Service
     from pytest_berth.run.plugin_state import PluginState
 
-_OTHER_LOOP = re.compile(
+# Patterns are compiled where a test has failed.
+_OTHER_LOOP = (
     r"attached to a different loop|bound to a different event loop|Event loop is closed"
     r"|another operation is in progress"
 )
@@ -36,7 +37,7 @@ A connection was used in another event loop than the one that it was opened in.
        and asyncio_default_fixture_loop_scope = session; with anyio: an anyio_backend fixture of
        session scope
        or await engine.dispose() at the end of each test"""
-_NO_SLOT = re.compile(
+_NO_SLOT = (
     r"too many clients already|remaining connection slots are reserved"
     r"|too many connections for (role|database)"
 )
@@ -49,7 +50,7 @@ The Postgres server has no connection left.
   do:  close what the test opens: engine.dispose(), pool.close(); or make one pool for the session
        SELECT application_name, state, query FROM pg_stat_activity tells whose they are
        or allow more: berth_pg_settings = max_connections=1000, or berth_pg_scope = worker"""
-_REFUSED = re.compile(
+_REFUSED = (
     r"refused|Connect call failed|NoBrokersAvailable|Unable to bootstrap|KafkaConnectionError"
 )
 NO_SERVER = "no server"
@@ -58,14 +59,16 @@ NO_SERVER = "no server"
 def of_event_loops(error: BaseException) -> str:
     """Return what to set where an error comes from a pool in several event loops; else nothing."""
     for each in _chain(error):
-        if _OTHER_LOOP.search(str(each)) and any(map(_is_pooled, _modules(each.__traceback__))):
+        if re.search(_OTHER_LOOP, str(each)) and any(map(_is_pooled, _modules(each.__traceback__))):
             return _EVENT_LOOPS_HINT
     return ""
 
 
 def of_too_many_connections(error: BaseException) -> str:
     """Return what to do where an error says that there are too many connections; else nothing."""
-    return _CONNECTIONS_HINT if any(_NO_SLOT.search(str(each)) for each in _chain(error)) else ""
+    return (
+        _CONNECTIONS_HINT if any(re.search(_NO_SLOT, str(each)) for each in _chain(error)) else ""
+    )
 
 
 def of_refused_connection(
@@ -106,7 +109,7 @@ def tell_changed_variables(berth: PluginState) -> None:
 def _refused(error: BaseException, berth: PluginState) -> Service | None:
     """Return the service whose exported address answered nobody, if that is the error."""
     texts = [f"{type(each).__name__}: {each}" for each in _chain(error)]
-    if not any(map(_REFUSED.search, texts)):
+    if not any(re.search(_REFUSED, text) for text in texts):
         return None
     exported = filter(berth.exports_any, berth.services)
     return next((service for service in exported if _names(berth, service, texts)), None)

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import json
 import os
-from http import HTTPStatus
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -95,6 +94,8 @@ def complete(directory: Path) -> bool:
 
 
 def _is_removed(socket: str, container: str) -> bool:
+    from http import HTTPStatus
+
     from pytest_berth.sources import engine_socket
 
     what = f"/containers/{container}?force=1&v=1"

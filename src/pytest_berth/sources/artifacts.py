@@ -11,7 +11,6 @@ import json
 import os
 import shutil
 from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import cache as cached
 from importlib import resources
 from typing import TYPE_CHECKING, NamedTuple
@@ -41,8 +40,7 @@ _TO_DO = {
 }
 
 
-@dataclass(frozen=True)
-class Artifact:
+class Artifact(NamedTuple):
     """A jar of a Maven repository, pinned.
 
     Attributes:

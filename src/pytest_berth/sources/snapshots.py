@@ -14,9 +14,9 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from pytest_berth import file_locks
 from pytest_berth.config.options import SNAPSHOTS
@@ -143,8 +143,7 @@ def project(root: Path) -> str:
     return _short(str(root))
 
 
-@dataclass(frozen=True)
-class StoredSnapshot:
+class StoredSnapshot(NamedTuple):
     """A snapshot as a directory in the user's cache."""
 
     name: str

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import getpass
 import hashlib
 import json
 import os
@@ -13,7 +12,7 @@ import tempfile
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pytest_berth.debug_log import debug
 from pytest_berth.errors import RunEndedError
@@ -122,8 +121,7 @@ class Record:
         return self.node == platform.node() and not same_boot
 
 
-@dataclass(frozen=True)
-class Records:
+class Records(NamedTuple):
     """The records in a directory."""
 
     directory: Path
@@ -217,8 +215,15 @@ def is_private(directory: Path) -> bool:
 
 def place() -> Path:
     """Return the directory of this user's records, which need not exist."""
-    user = os.getuid() if hasattr(os, "getuid") else getpass.getuser()
-    return registry.reuse_directory(Path(tempfile.gettempdir()), user)
+    return registry.reuse_directory(Path(tempfile.gettempdir()), _user())
+
+
+def _user() -> int | str:
+    if hasattr(os, "getuid"):
+        return os.getuid()
+    from getpass import getuser
+
+    return getuser()
 
 
 def name(service: str, project: Path, *identity: str) -> str:

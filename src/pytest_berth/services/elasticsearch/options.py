@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import partial
 from typing import TYPE_CHECKING
 
 from pytest_berth.config import common_options as common
@@ -12,14 +13,17 @@ if TYPE_CHECKING:
     from pytest_berth.config.options import Settings
 
 # What the source that runs the server, or the look at it, settles.
-_SETTLED = re.compile(r"cluster\.name|discovery\..*|http\.port|network\..*|path\..*|transport\..*")
-_INTERVAL = re.compile(r"-1|\d+(ms|s|m)")
+_SETTLED = r"cluster\.name|discovery\..*|http\.port|network\..*|path\..*|transport\..*"
+_INTERVAL = r"-1|\d+(ms|s|m)"
 
 
 def server_settings(prefix: str) -> Option[tuple[str, ...]]:
     """Return the option for further lines of the server's own settings."""
     return common.server_settings(
-        prefix, "server", "indices.query.bool.max_clause_count = 4096", _SETTLED.fullmatch
+        prefix,
+        "server",
+        "indices.query.bool.max_clause_count = 4096",
+        partial(re.fullmatch, _SETTLED),
     )
 
 
@@ -27,7 +31,7 @@ def refresh_interval(prefix: str) -> Option[str]:
     """Return the option that says how often indices are refreshed by themselves."""
 
     def parse(value: str) -> str:
-        if not _INTERVAL.fullmatch(value.strip()):
+        if not re.fullmatch(_INTERVAL, value.strip()):
             raise ValueError("use -1 for never, or an interval such as 1s or 200ms")
         return value.strip()
 

@@ -28,11 +28,11 @@ def setting_of(variable: str) -> str | None:
         Nothing where it makes no difference here, as berth's broker is a single one, and its own;
         None where it stands for no setting.
     """
-    if not variable.startswith(_VARIABLE) or _NO_SETTING.fullmatch(variable):
+    if not variable.startswith(_VARIABLE) or re.fullmatch(_NO_SETTING, variable):
         return None
     words = variable.removeprefix(_VARIABLE).lower().split("___")
     name = "_".join(word.replace("__", "-").replace("_", ".") for word in words)
-    return "" if re.fullmatch(_SETTLED, name) or _OF_CLUSTERS.fullmatch(name) else name
+    return "" if re.fullmatch(_SETTLED, name) or re.fullmatch(_OF_CLUSTERS, name) else name
 
 
 def topic_name(name: str) -> str:
@@ -65,13 +65,13 @@ def _servers(value: str) -> str:
 
 
 _VARIABLE = "KAFKA_"
-_NO_SETTING = re.compile(
-    r"""KAFKA_(?:\w+_OPTS|LOG4J_\w+|TOOLS_\w+|JMX_\w+|CONFLUENT_\w+
-    |AUTHORIZER_\w+|SASL_\w+|SSL_\w+|SUPER_USERS)""",
-    re.VERBOSE,
+# Patterns are compiled where they are needed: runs without Kafka import this, too.
+_NO_SETTING = (
+    r"KAFKA_(?:\w+_OPTS|LOG4J_\w+|TOOLS_\w+|JMX_\w+|CONFLUENT_\w+"
+    r"|AUTHORIZER_\w+|SASL_\w+|SSL_\w+|SUPER_USERS)"
 )
 # What berth's only broker could not do, or what brokers had before they did without ZooKeeper.
-_OF_CLUSTERS = re.compile(
+_OF_CLUSTERS = (
     r".*(?:replication\.factor|min\.isr|min\.insync\.replicas)|zookeeper\..*|broker\.(?:id|rack)"
     r"|cluster\.id|host\.name|port|(?:advertised|controller|inter\.broker|listener|security)\..*"
 )

@@ -10,7 +10,7 @@ import logging
 import sys
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 from weakref import WeakKeyDictionary
 
 import psycopg
@@ -48,8 +48,7 @@ class Backend(Protocol):
         """What it does, as ``pg_stat_activity`` says."""
 
 
-@dataclass(frozen=True)
-class Checkout:
+class Checkout(NamedTuple):
     """Where a connection was last taken from its pool.
 
     Attributes:

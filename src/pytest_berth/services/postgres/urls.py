@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 from dataclasses import dataclass
-from getpass import getuser
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl, quote, unquote, urlencode, urlsplit
 
@@ -80,6 +79,8 @@ def server(text: str, reason: str) -> Server:
     Raises:
         SettingsError: The port is no number, or there are several hosts.
     """
+    from getpass import getuser
+
     parts = urlsplit(text)
     parameters = dict(parse_qsl(parts.query))
     named = (parts.netloc.rpartition("@")[2], parameters.get("host", ""))

@@ -8,8 +8,7 @@ checkpointer of the server that it was made on: a template from before a crash i
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pytest_berth.services.postgres.databases import run_databases, template_name
 from pytest_berth.services.postgres.server import backend_crash
@@ -38,8 +37,7 @@ ORDER BY oid DESC
 """
 
 
-@dataclass(frozen=True)
-class StoredTemplate:
+class StoredTemplate(NamedTuple):
     """The template for a schema and seeds, as a snapshot may hold it.
 
     Attributes:

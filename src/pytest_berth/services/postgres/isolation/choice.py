@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from pytest_berth.config.options import AUTOUSE, DJANGO, EXPORT
 from pytest_berth.errors import SettingsError
@@ -22,8 +21,7 @@ ISOLATION_FIXTURE = "_pg_isolation"
 ASYNC_COUNTERPARTS = ("pg_async_session", "pg_async_connection")
 
 
-@dataclass(frozen=True)
-class Isolation:
+class Isolation(NamedTuple):
     """How one test gets its clean slate.
 
     Attributes:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from contextlib import ExitStack
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import psycopg
 from psycopg.adapt import AdaptersMap
@@ -40,8 +40,7 @@ _CHARACTERISTICS = ("autocommit", "isolation_level", "read_only", "deferrable")
 _BEFORE_TESTS = "pytest_berth.driver"
 
 
-@dataclass(frozen=True)
-class Driver:
+class Driver(NamedTuple):
     """What psycopg's connection itself was set to before tests had it.
 
     Attributes:

@@ -8,8 +8,7 @@ or drops one another. Locks end with their sessions, however these end.
 from __future__ import annotations
 
 from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
 
@@ -42,8 +41,7 @@ SELECT EXISTS (
 """
 
 
-@dataclass(frozen=True)
-class Lock:
+class Lock(NamedTuple):
     """An advisory lock.
 
     Attributes:

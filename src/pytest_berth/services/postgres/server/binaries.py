@@ -6,9 +6,8 @@ import os
 import platform
 import re
 import subprocess
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from pytest_berth.errors import ArtifactError, NoSourceError
 from pytest_berth.services.postgres.server.pinned_binaries import (
@@ -54,8 +53,7 @@ _INSTALL = {
 }
 
 
-@dataclass(frozen=True)
-class Binaries:
+class Binaries(NamedTuple):
     """A directory with ``postgres`` and ``initdb``.
 
     Attributes:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -18,8 +17,7 @@ WHERE r.rolname = current_user AND d.datname = current_database()
 """
 
 
-@dataclass(frozen=True)
-class Rights:
+class Rights(NamedTuple):
     """Rights of a role on a server and on the database that its URL names."""
 
     superuser: bool
