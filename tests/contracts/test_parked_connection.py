@@ -99,8 +99,10 @@ def test_changes_of_the_server_are_looked_for_on_the_connection_of_its_start(
         # To drop it, psycopg would forget all that is prepared, had it prepared anything itself.
         objects.put_back("a test", wrote=True)
     objects.close()
-    assert connection.closed
     assert notes == []
+    with administration(server) as again:
+        assert again is connection
+    ServerObjects(server, watched=True, note=notes.append).close()
     with connections.connect(server, server.credentials.database) as other:
         found = other.execute("SELECT FROM pg_roles WHERE rolname = 'left_behind'").fetchall()
     assert found == []

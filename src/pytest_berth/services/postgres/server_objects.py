@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import psycopg
 from psycopg import sql
 
+from pytest_berth.debug_log import debug
 from pytest_berth.services.postgres.databases import run_databases
 from pytest_berth.services.postgres.server import connections, parked_connection
 from pytest_berth.waiting import wait_for
@@ -143,11 +144,17 @@ class ServerObjects:
             )
 
     def close(self) -> None:
-        """Close the connection."""
-        if self._connection:
-            self._connection.close()
-        self._connection = None
-        self._known = None
+        """Leave the connection to the end of the run, which looks at what can be kept."""
+        connection, self._connection, self._known = self._connection, None, None
+        if connection is None:
+            return
+        try:
+            connection.execute(f"DEALLOCATE {_TOLD}")
+        except psycopg.Error as error:
+            debug("%s: berth's connection is closed: %s", self.server.key, error)
+            connection.close()
+        else:
+            parked_connection.park(self.server, connection)
 
     def _open(self) -> psycopg.Connection[Any]:
         if self._connection is None or self._connection.closed:

@@ -1,8 +1,8 @@
-"""The administrator's connection, which stays open from one step of a start to the next.
+"""The administrator's connection, which stays open from one step of a run to the next.
 
 A start asks the server for one thing after the other: whether it answers, another password, the
-template, the worker's database, what there is beside databases. With a connection for each, most of
-that time would go into connecting.
+template, the worker's database, what there is beside databases; and a run's end asks what can be
+kept. With a connection for each, most of that time would go into connecting.
 """
 
 from __future__ import annotations
