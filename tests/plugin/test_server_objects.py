@@ -128,3 +128,27 @@ def test_what_a_test_sets_for_all_sessions_does_not_keep_it_from_being_put_back(
         """
     )
     project.run("-p", "no:randomly").assert_outcomes(passed=2)
+
+
+def test_sessions_of_tests_are_as_the_server_is_set_to_have_them(project: Project) -> None:
+    project.ini(
+        "berth_pg_settings = statement_timeout=61s", "    default_transaction_read_only=off"
+    )
+    project.write(
+        test_it="""
+        from sqlalchemy import text
+
+        SHOW = text("SHOW statement_timeout")
+
+        def test_rolled_back(pg_session):
+            assert pg_session.scalar(SHOW) == "61s"
+
+        def test_committing(pg_engine):
+            with pg_engine.connect() as connection:
+                assert connection.scalar(SHOW) == "61s"
+
+        def test_private(pg_database):
+            assert pg_database.session.scalar(SHOW) == "61s"
+        """
+    )
+    project.run().assert_outcomes(passed=3)

@@ -31,9 +31,6 @@ _NEWER = {
     "PGSSLNEGOTIATION": ("sslnegotiation", "postgres"),
     "PGMINPROTOCOLVERSION": ("min_protocol_version", "3.0"),
 }
-# What a test may have set for all sessions, by ALTER SYSTEM for one, is not for those that put it
-# back: a session's own parameters go before it.
-_OWN_OPTIONS = "-c default_transaction_read_only=off -c statement_timeout=0"
 _SERVICE = ("PGSERVICE", "PGSERVICEFILE")
 _ADDRESS = "PGHOSTADDR"
 _OF_SESSIONS = ("PGTZ", "PGDATESTYLE", "PGGEQO")
@@ -54,12 +51,7 @@ VARIABLES = frozenset(
 
 def own_parameters(host: str) -> dict[str, str]:
     """Return the parameters of berth's own connections to a server that it has started."""
-    return {
-        **dict(_EVERYWHERE.values()),
-        **_named(_NEWER),
-        "hostaddr": _address(host),
-        "options": _OWN_OPTIONS,
-    }
+    return {**dict(_EVERYWHERE.values()), **_named(_NEWER), "hostaddr": _address(host)}
 
 
 def given_parameters(host: str, driver: str) -> dict[str, str]:

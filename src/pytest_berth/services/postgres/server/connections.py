@@ -27,6 +27,9 @@ TOKEN = "pytest_berth.server"
 # The name of connections that others may meet in ``pg_stat_activity``.
 APPLICATION = "pytest-berth"
 EXTERNAL = "external"
+# What a test may have set for all sessions, by ALTER SYSTEM for one, is not for those that put it
+# back: a session's own parameters go before it.
+_TAKES_NO_PART = "-c default_transaction_read_only=off -c statement_timeout=0"
 # A busy server may take long to answer; one that is stopped, or paused, never does.
 _CONNECT_WITHIN = 30
 # Of a connection that failed, libpq tells no SQLSTATE: "is in recovery mode", "is starting up".
@@ -54,7 +57,8 @@ def connect(
     Args:
         server: The server, external or started by berth.
         database: The database's name.
-        kind: A class of connections, if it is not to be psycopg's own.
+        kind: A class of connections that tests work on, whose sessions are as the server is set to
+            have them; None for psycopg's own, which berth keeps to itself.
         parameters: Further ones of libpq.
 
     Raises:
@@ -93,6 +97,8 @@ def connect_at_once(
     if server.source != EXTERNAL:
         given |= libpq_environment.own_parameters(server.host)
         libpq_environment.forget_session_variables(os.environ)
+        if kind is None:
+            given["options"] = _TAKES_NO_PART
     dsn = psycopg.conninfo.make_conninfo(urls.dsn(server, database), **given | parameters)
     connection = (kind or psycopg.Connection).connect(dsn, autocommit=True)
     return _proven(connection, server)
