@@ -261,11 +261,11 @@ SERVER = Table(
             ("ALTER TABLESPACE pg_default RESET (random_page_cost)",),
         ),
         Row(
-            "`ALTER DATABASE postgres CONNECTION LIMIT`",
-            ("ALTER DATABASE postgres CONNECTION LIMIT 40",),
-            "SELECT datconnlimit FROM pg_database WHERE datname = 'postgres'",
+            "`ALTER DATABASE postgres` (`CONNECTION LIMIT`, `IS_TEMPLATE`)",
+            ("ALTER DATABASE postgres CONNECTION LIMIT 40 IS_TEMPLATE true",),
+            "SELECT datconnlimit, datistemplate FROM pg_database WHERE datname = 'postgres'",
             ("bbb", "bss", "bss"),
-            ("ALTER DATABASE postgres CONNECTION LIMIT -1",),
+            ("ALTER DATABASE postgres CONNECTION LIMIT -1 IS_TEMPLATE false",),
         ),
         Row(
             "`GRANT ... ON DATABASE postgres`",

@@ -20,7 +20,9 @@ SELECT ARRAY(SELECT rolname::text FROM pg_roles WHERE rolname !~ '^pg_' ORDER BY
     ARRAY(SELECT datname::text FROM pg_database WHERE datname !~ '^berth_' ORDER BY 1),
     ARRAY(SELECT slot_name::text FROM pg_replication_slots ORDER BY 1),
     ARRAY(SELECT name FROM pg_file_settings WHERE sourcefile ~ 'auto.conf'),
-    ARRAY(SELECT roname FROM pg_replication_origin)
+    ARRAY(SELECT roname FROM pg_replication_origin),
+    ARRAY(SELECT concat_ws(' ', datname, datconnlimit, datallowconn, datistemplate)
+        FROM pg_database WHERE datname IN ('postgres', 'template1') ORDER BY 1)
 '''
 
 def run(dsn, *statements):
@@ -49,11 +51,13 @@ def test_changes_again(of_the_session, pg_dsn):
         "ALTER ROLE kept SET work_mem = '2MB'",
         "CREATE DATABASE another",
         "SELECT pg_replication_origin_create('origin')",
+        "ALTER DATABASE template1 ALLOW_CONNECTIONS false",
+        "ALTER DATABASE postgres ALLOW_CONNECTIONS false CONNECTION LIMIT 3 IS_TEMPLATE true",
     )
 
 def test_sees(pg_dsn):
     assert run(pg_dsn, SEEN) == (["berth", "kept"], ["postgres", "template0", "template1"],
-        ["kept"], [], [])
+        ["kept"], [], [], ["postgres -1 t f", "template1 -1 t t"])
     query = "SELECT rolsuper, rolvaliduntil::date::text, rolconfig FROM pg_roles"
     query += " WHERE rolname = 'kept'"
     assert run(pg_dsn, query) == (False, "2030-01-01", None)

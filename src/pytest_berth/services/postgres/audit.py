@@ -90,7 +90,7 @@ _PART_OF = re.compile(
 )
 # What berth itself puts into a database, when the first test needs it.
 _OURS = ("information_schema.berth_", "event trigger berth_ddl", "function berth_ddl")
-_SHOWN_KINDS = {"setting", "connection limit of", "rights to"}
+_SHOWN_KINDS = {"setting", "properties of", "rights to"}
 # Oids, which say nothing: what depends on a role is told with the role.
 _PASSED_OVER = "dependency of"
 

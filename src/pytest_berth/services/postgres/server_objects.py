@@ -60,7 +60,8 @@ _OTHERS = f"""
 UNION ALL SELECT 'database', datname, '' FROM pg_catalog.pg_database WHERE datname !~ '^berth_'
 UNION ALL SELECT 'slot', slot_name, '' FROM pg_catalog.pg_replication_slots WHERE NOT temporary
 UNION ALL SELECT 'origin', roname, '' FROM pg_catalog.pg_replication_origin
-UNION ALL SELECT 'connection limit of', datname, datconnlimit::text FROM pg_catalog.pg_database
+UNION ALL SELECT 'properties of', datname,
+pg_catalog.concat_ws(' ', datconnlimit, datallowconn, datistemplate) FROM pg_catalog.pg_database
 WHERE oid < {_FIRST_NORMAL}
 UNION ALL SELECT 'rights to', datname, coalesce(datacl::text, '') FROM pg_catalog.pg_database
 WHERE oid < {_FIRST_NORMAL}
@@ -218,8 +219,9 @@ class ServerObjects:
         return left
 
     def _set_databases_back(self, known: State) -> None:
-        for name, limit in known["connection limit of"].items():
-            self._open().execute(_SET_DATABASE_BACK, [limit, known["rights to"][name], name])
+        for name, properties in known["properties of"].items():
+            rights = known["rights to"][name]
+            self._open().execute(_SET_DATABASE_BACK, [*properties.split(), rights, name])
 
     def _set_back(self, now: dict[str, str], known: dict[str, str]) -> None:
         changed = {name for name in now.keys() | known.keys() if now.get(name) != known.get(name)}
@@ -329,9 +331,15 @@ def _drop(statement: str) -> Callable[[psycopg.Connection[Any], str], None]:
 
 
 _SET_DATABASE_BACK = """
-WITH known AS (SELECT %s::int AS connlimit, nullif(%s, '')::aclitem[] AS acl, %s::name AS name)
-UPDATE pg_catalog.pg_database SET datconnlimit = connlimit, datacl = acl FROM known
-WHERE datname = name AND (datconnlimit, datacl) IS DISTINCT FROM (connlimit, acl)
+WITH known AS (
+    SELECT %s::int AS connlimit, %s::bool AS allowconn, %s::bool AS istemplate,
+        nullif(%s, '')::aclitem[] AS acl, %s::name AS name
+)
+UPDATE pg_catalog.pg_database
+SET datconnlimit = connlimit, datallowconn = allowconn, datistemplate = istemplate, datacl = acl
+FROM known
+WHERE datname = name AND (datconnlimit, datallowconn, datistemplate, datacl)
+    IS DISTINCT FROM (connlimit, allowconn, istemplate, acl)
 """
 _COLUMNS = """
 SELECT attname FROM pg_catalog.pg_attribute WHERE attnum > 0 AND attrelid = %s::regclass
@@ -348,7 +356,7 @@ _REFERRED_TO = (
 _NAMED = frozenset(
     {
         *("role", "tablespace", "database", "slot", "origin", "setting", "file"),
-        *("connection limit of", "rights to"),
+        *("properties of", "rights to"),
     }
 )
 # In this order: databases and tablespaces belong to roles.
