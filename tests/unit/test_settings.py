@@ -35,7 +35,7 @@ def test_seconds_may_have_a_fraction() -> None:
     assert seconds("0.25") == 0.25
 
 
-@pytest.mark.parametrize("text", ["0", "-1", "inf", "nan", "soon", ""])
+@pytest.mark.parametrize("text", ["0", "-1", "0.0001", "1e7", "inf", "nan", "soon", ""])
 def test_seconds_are_a_number_above_zero(text: str) -> None:
     with pytest.raises(ValueError, match="use a number of seconds"):
         seconds(text)

@@ -200,13 +200,13 @@ def boolean(value: str | bool) -> bool:
 
 
 def seconds(value: str) -> float:
-    """Take a number of seconds above zero."""
+    """Take a number of seconds, from one to 10^9 milliseconds, which every server can count."""
     try:
         number = float(value)
     except ValueError:
         raise ValueError("use a number of seconds, such as 60") from None
-    if not 0 < number < float("inf"):
-        raise ValueError("use a number of seconds above 0")
+    if not 0.001 <= number <= 1_000_000:
+        raise ValueError("use a number of seconds above 0: 0.001 at least, 1000000 at most")
     return number
 
 

@@ -272,6 +272,12 @@ def test_too_few_databases_are_told(local: Project, yard: Yard) -> None:
     result.stdout.fnmatch_lines(["*the server has no database number 1.*", "*databases = 256*"])
 
 
+def test_a_number_beyond_those_of_the_server_is_told(local: Project, yard: Yard) -> None:
+    local.ini("berth_redis_db = 300")
+    local.write(test_one="def test_any(redis_client): pass")
+    local.run().stdout.fnmatch_lines(["*has no database number 300.", "*databases = 301"])
+
+
 SCOPES = """
     import pytest
     import redis

@@ -39,6 +39,8 @@ if TYPE_CHECKING:
 
 # A report waits no longer for an answer, and asks a server that gave none no more.
 _REPORTED_WITHIN = 1.0
+# Database numbers for more workers than most machines have.
+_PLENTY = 256
 
 
 class RedisNamespace(Namespace):
@@ -310,5 +312,6 @@ def _require_number(client: redis.Redis, number: int) -> None:
         raise IsolationError(
             f"the server has no database number {number}.",
             why=str(error),
-            remedy="set more of them, one for each worker: berth_redis_settings = databases = 256",
+            remedy="set more of them, one for each worker: berth_redis_settings = databases ="
+            f" {max(number + 1, _PLENTY)}",
         ) from None
