@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 import fork_server
@@ -9,6 +11,14 @@ from pytest_berth.testing import ServiceConformance
 
 # What is imported ahead cannot be missing.
 NOT_FORKED = {ServiceConformance.test_a_missing_package_is_told.__name__}
+
+
+def pytest_itemcollected(item: Any) -> None:
+    """Leave to the night what a container repeats, where a local process shows it of a service."""
+    source = item.callspec.params.get("each_source") if hasattr(item, "callspec") else None
+    is_conformance = source == "container" and issubclass(item.cls, ServiceConformance)
+    if is_conformance and "local" in item.cls.sources:
+        item.add_marker(pytest.mark.nightly)
 
 
 @pytest.fixture
