@@ -135,9 +135,7 @@ def test_what_a_test_sets_for_all_sessions_does_not_keep_it_from_being_put_back(
 
 
 def test_sessions_of_tests_are_as_the_server_is_set_to_have_them(project: Project) -> None:
-    project.ini(
-        "berth_pg_settings = statement_timeout=61s", "    default_transaction_read_only=off"
-    )
+    project.ini("berth_pg_settings = statement_timeout=61s")
     project.write(
         test_it="""
         from sqlalchemy import text
