@@ -10,26 +10,26 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from tempfile import TemporaryDirectory
+from tempfile import gettempdir
 from typing import TYPE_CHECKING
 
 from docker.errors import ImageNotFound
 
 from pytest_berth.config import options as ini
 from pytest_berth.config.options import Setting, Settings
-from pytest_berth.errors import BerthError, StartError
+from pytest_berth.errors import BerthError
 from pytest_berth.run import xdist
 from pytest_berth.run.server_manager import Manager
 from pytest_berth.services.postgres import urls
-from pytest_berth.services.postgres.options import VERSION
+from pytest_berth.services.postgres.options import SETTINGS, VERSION
 from pytest_berth.services.postgres.server import binaries
 from pytest_berth.services.postgres.service import POSTGRES
-from pytest_berth.sources import os_account, ports
+from pytest_berth.sources import os_account
 from pytest_berth.sources.artifact_cache import cache_directory
 from pytest_berth.sources.container import ContainerSource
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator
 
     from pytest_berth.api import Progress
     from pytest_berth.sources.container_engine import Engine
@@ -46,6 +46,10 @@ PACKAGES = (
 )
 # A server as PostgreSQL comes, in place of a source.
 DISK = "disk"
+_AS_IT_COMES = (
+    *("fsync=on", "full_page_writes=on", "autovacuum=on"),
+    *("wal_recycle=on", "wal_init_zero=on", "log_checkpoints=on"),
+)
 _STAND_IN = "org.pytest-berth.stand-in"
 
 
@@ -124,7 +128,9 @@ class Machine:
         """Return a run's settings: the defaults, but for the source and the version."""
         options = (*ini.OPTIONS, *POSTGRES.options)
         values = {option.name: Setting(option.default, "default") for option in options}
-        values[ini.SOURCE.name] = Setting(source, "benchmarks")
+        values[ini.SOURCE.name] = Setting("local" if source == DISK else source, "benchmarks")
+        if source == DISK:
+            values[SETTINGS.name] = Setting(_AS_IT_COMES, "benchmarks")
         values[VERSION.name] = Setting(self.major, "benchmarks")
         return Settings(Path.cwd(), values)
 
@@ -137,33 +143,14 @@ class Machine:
                 with the settings that PostgreSQL comes with, which waits for the disk.
         """
         if source == DISK:
-            with self._server_on_disk() as url:
-                yield url
-            return
+            # Not in memory: a directory that is named is where local servers have their files.
+            os.environ.setdefault("TMPDIR", gettempdir())
         manager = Manager(xdist.current_run(), self.settings(source), (POSTGRES,), self.progress)
         try:
             server = manager.server(POSTGRES)
             yield urls.url(server, server.credentials.database)
         finally:
             manager.stop()
-
-    @contextmanager
-    def _server_on_disk(self) -> Iterator[str]:
-        assert self.binaries, "there are no programs of a server"
-        reserved = ports.reserve()
-        with TemporaryDirectory(prefix="benchmark-") as name:
-            directory = Path(name)
-            os_account.give(directory)
-            data = directory / "data"
-            where = f"-p {reserved.port} -h 127.0.0.1 -k ''"
-            control = [str(self.binaries / "pg_ctl"), "-w", "-D", str(data)]
-            _run([str(self.binaries / "initdb"), "-U", "postgres", "-D", str(data)], directory)
-            _run([*control, "-o", where, "-l", str(directory / "log"), "start"], directory)
-            try:
-                yield f"postgresql+psycopg://postgres@127.0.0.1:{reserved.port}/postgres"
-            finally:
-                _run([*control, "-m", "immediate", "stop"], directory)
-                reserved.lock.release()
 
     def facts(self) -> dict[str, str]:
         """Return what the figures depend on."""
@@ -200,12 +187,6 @@ def describe(source: str) -> str:
     if source == DISK:
         return "on one server on the disk, with the settings that PostgreSQL comes with"
     return f"on one server ({source}), with settings fit for tests"
-
-
-def _run(command: Sequence[str], directory: Path) -> None:
-    ended = os_account.run(command, directory)
-    if ended.returncode:
-        raise StartError(f"{command[0]} ended with {ended.returncode}.", why=ended.stdout)
 
 
 def _load_fact() -> str:
