@@ -207,8 +207,8 @@ class Container:
         command: Arguments for the image's entry point.
         files: Contents by absolute path, there before the start.
         in_memory: Directories that are kept in memory: what is thrown away need not reach a disk.
-            With snapshots they are on disk, in the image that the snapshot is; with a
-            `snapshot_file`, while that is made.
+            With snapshots they are copied in at the start, and out at the end, by ``sh`` and ``cp``
+            of the image; with a `snapshot_file`, they are on disk while that is made.
         late_files: Contents by absolute path, there as soon as the address is known under which the
             container is reached; in the order given.
         snapshot_file: What a snapshot holds; None where that is the whole container.

@@ -19,6 +19,7 @@ from pytest_berth.errors import BerthError, NoSourceError, StartError
 from pytest_berth.sources import (
     engine_errors,
     images,
+    memory_copies,
     networks,
     ports,
     ryuk,
@@ -205,9 +206,10 @@ class ContainerSource:
         secret = snapshots.password(self.settings, service)
         if not secret:
             return spec, "", False
-        identity = images.identity(self.engine, spec.image)
+        image = self.engine.images.get(spec.image)
         if spec.snapshot_file:
-            stored_as = snapshots.shared_name(plan.service, identity, spec.snapshot_file.identity)
+            made_by = str(image.id), spec.snapshot_file.identity
+            stored_as = snapshots.shared_name(plan.service, *made_by)
             content = StoredSnapshot(stored_as).read()
             # What is to be read out of a container must be on its disk.
             on_disk = dataclasses.replace(spec, in_memory=())
@@ -218,9 +220,12 @@ class ContainerSource:
             return started, stored_as, bool(content)
         secrets = plan.credentials.password, secret
         made = [value for value in spec.environment.values() if value not in secrets]
-        stored_as = snapshots.name(self.settings, plan, secret, identity, *made)
-        spec = dataclasses.replace(spec, in_memory=())
-        stored = images.snapshot(self.engine, stored_as)
+        stored_as = snapshots.name(self.settings, plan, secret, str(image.id), *made)
+        stored = images.snapshot(self.engine, stored_as, image)
+        if spec.in_memory:
+            own = spec.options.get("entrypoint", images.entry_point(image))
+            first = memory_copies.entry_point(spec.in_memory, own)
+            spec = dataclasses.replace(spec, options={**spec.options, "entrypoint": first})
         return dataclasses.replace(spec, image=stored or spec.image), stored_as, bool(stored)
 
     def stop(self, server: Server) -> None:
@@ -243,7 +248,13 @@ class ContainerSource:
         if snapshot_file:
             StoredSnapshot(server.snapshot).write(_read(container, snapshot_file))
             return
+        container.put_archive("/", _archive({memory_copies.REQUEST: b""}))
         container.stop(timeout=_STOP_WITHIN)
+        state = self._container(server).attrs["State"]
+        if state["ExitCode"]:
+            raise BerthError(
+                f"its data is not complete: the container ended with status {state['ExitCode']}."
+            )
         images.store(container, server.snapshot)
         images.prune(self.engine, server.snapshot)
 

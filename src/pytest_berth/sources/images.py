@@ -20,6 +20,8 @@ REPOSITORY = "pytest-berth/snapshot"
 _SESSION = "org.testcontainers.session-id"
 SNAPSHOT = f"{PREFIX}snapshot"
 MADE = f"{PREFIX}made"
+# Of a snapshot, above those of the image that it was made of.
+_MOST_LAYERS = 8
 
 
 def present(engine: Engine, image: str) -> bool:
@@ -68,12 +70,33 @@ def identity(engine: Engine, image: str) -> str:
     return str(engine.images.get(image).id)
 
 
-def snapshot(engine: Engine, name: str) -> str:
-    """Return the id of the image that holds a snapshot, empty when there is none."""
+def entry_point(image: Any) -> list[str]:
+    """Return what an image's containers begin with, before their command."""
+    return list(image.attrs["Config"].get("Entrypoint") or ())
+
+
+def snapshot(engine: Engine, name: str, base: Any) -> str:
+    """Return the id of the image that holds a snapshot, empty when there is none.
+
+    Each time that one is stored anew it is a layer more, of which no engine takes any number.
+
+    Args:
+        engine: It has the images.
+        name: The snapshot's.
+        base: The image of which the snapshot was made.
+    """
     try:
-        return str(engine.images.get(f"{REPOSITORY}:{name}").id)
+        found = engine.images.get(f"{REPOSITORY}:{name}")
     except engine_errors.not_found():
         return ""
+    if _layers(found) - _layers(base) <= _MOST_LAYERS:
+        return str(found.id)
+    forget(engine, name)
+    return ""
+
+
+def _layers(image: Any) -> int:
+    return len(image.attrs["RootFS"]["Layers"])
 
 
 def store(container: Any, name: str) -> None:

@@ -37,7 +37,7 @@ UNUSED = 30 * 24 * 3600.0
 _PLACE = "snapshots"
 _SECRET = "secret"
 # Part of each name: what an earlier form has left has another one.
-_FORMAT = "2"
+_FORMAT = "3"
 _FILE = "content"
 
 

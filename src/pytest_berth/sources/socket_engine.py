@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 _INSIDE = Path("/.dockerenv")
 _TAR = "application/x-tar"
 # Of docker-py's arguments of a container, those that are known here.
-_KNOWN = {"command", "environment", "labels", "name", "ports", "tmpfs"}
+_KNOWN = {"command", "entrypoint", "environment", "labels", "name", "ports", "tmpfs"}
 
 
 def place() -> str | None:
@@ -193,6 +193,7 @@ class _Containers:
         ports = {inside: _binding(place) for inside, place in options["ports"].items()}
         body = {
             "Image": image,
+            "Entrypoint": options.get("entrypoint"),
             "Cmd": options["command"],
             "Env": [f"{name}={value}" for name, value in options["environment"].items()],
             "Labels": options["labels"],
