@@ -78,6 +78,7 @@ _COMMITTING = "test_engine.py"
 _APPLICATION = "test_application.py"
 _AUTO = "an application with its own engine: pytest-berth, auto"
 _FLOOR = "nothing: what pytest itself takes"
+_UNCLEANED = "the same test, after which nothing is cleaned"
 CANDIDATES = (
     Candidate(_FLOOR, "", "test_nothing.py"),
     Candidate(_ROLLBACK, _ROLLBACK, "test_session.py", "berth"),
@@ -86,6 +87,7 @@ CANDIDATES = (
     ),
     Candidate(_TRUNCATION, _TRUNCATION, _COMMITTING, "berth"),
     Candidate("TRUNCATE of all tables, by hand", _TRUNCATION, _COMMITTING, "", "by_hand.py"),
+    Candidate(_UNCLEANED, _TRUNCATION, "test_engine_uncleaned.py", "", "by_hand.py"),
     Candidate(
         _AUTO,
         _AUTO,
@@ -146,10 +148,12 @@ def measure(
         f" the same for all. Many are {tests}, or as few as take {_SECONDS:.0f} s."
         " Each test commits a row and reads it back. The comparison is with the isolation of"
         " pytest-berth that gives a test the same: rolled back, real commits, a database; once with"
-        " what pytest itself takes for a test, and once less that.",
+        " what pytest itself takes for a test, and once less that; where tests commit, also less"
+        " what they take when nothing is cleaned.",
         (
             "against pytest-berth",
             "less pytest's own part",
+            "the cleaning alone",
             "medians",
             "fastest runs",
             "clean slate",
@@ -178,7 +182,10 @@ def _rows(
     return [
         (
             ratio(medians[name], medians.get(_name(size, candidate.base))),
-            _ratio_less_floor(medians, size, candidate),
+            _ratio_less(medians, size, candidate, _FLOOR),
+            _ratio_less(medians, size, candidate, _UNCLEANED)
+            if candidate.test == _COMMITTING
+            else "-",
             milliseconds(medians[name]),
             milliseconds(running.each(min, taken[name])),
             name,
@@ -189,9 +196,9 @@ def _rows(
     ]
 
 
-def _ratio_less_floor(medians: Mapping[str, float], size: int, candidate: Candidate) -> str:
-    """Compare what candidates take beside what pytest does for each test."""
-    names = (_name(size, each) for each in (candidate.name, candidate.base, _FLOOR))
+def _ratio_less(medians: Mapping[str, float], size: int, candidate: Candidate, other: str) -> str:
+    """Compare what candidates take beside what another one takes, too."""
+    names = (_name(size, each) for each in (candidate.name, candidate.base, other))
     own, base, floor = map(medians.get, names)
     if own is None or base is None or floor is None or base <= floor:
         return "-"

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 TITLE = "A whole run"
 FLOOR = "the same imports, no server"
 _OURS = {source: f"pytest-berth, {source}" for source in ("local", "container")}
-# ServerObjects the ordinary run, which starts from a snapshot: without one, and on a kept server.
+# Beside the ordinary run, which starts from a snapshot: without one, and on a kept server.
 _WAYS = {"for the first time": "berth_snapshots = off\n", "kept server": "berth_keep = 10m\n"}
 _CONTAINER_PEERS = ("testcontainers, by hand", "pytest-databases")
 _PROCESS_PEERS = ("pytest-postgresql",)
