@@ -39,6 +39,42 @@ def test_the_exported_prefix_keeps_workers_apart(busy: Project) -> None:
     result.stdout.no_fnmatch_line("*workers meet*")
 
 
+def test_an_open_transaction_that_commits_offsets_does_not_hide_what_the_next_test_sends(
+    on_broker: Project,
+) -> None:
+    on_broker.ini(f"berth_kafka_topics = {TOPIC}", "berth_export = TOPIC_PREFIX = {kafka_prefix}")
+    on_broker.write(
+        test_it=f"""
+        import os
+        from confluent_kafka import Consumer, Producer, TopicPartition
+
+        LEFT = []
+
+        def test_open(kafka_probe, kafka_bootstrap):
+            name, topic = kafka_probe.group(), os.environ["TOPIC_PREFIX"] + {TOPIC!r}
+            common = {{"bootstrap.servers": kafka_bootstrap, "log_level": 0}}
+            producer = Producer({{**common, "transactional.id": name}})
+            producer.init_transactions(60)
+            producer.begin_transaction()
+            producer.produce(topic, b"not committed")
+            assert producer.flush(30) == 0
+            consumer = Consumer({{**common, "group.id": name}})
+            producer.send_offsets_to_transaction(
+                [TopicPartition(topic, 0, 0)], consumer.consumer_group_metadata(), 60
+            )
+            consumer.close()
+            LEFT.append(producer)
+
+        def test_next(kafka_probe):
+            kafka_probe.publish({TOPIC!r}, "committed")
+            assert kafka_probe.expect_one({TOPIC!r}, timeout=15).text() == "committed"
+        """
+    )
+    result = on_broker.run("-p", "no:randomly")
+    result.assert_outcomes(passed=2)
+    assert result.stdout.str().count(" open: it was aborted, its producer fenced") == 1
+
+
 def test_a_fixed_topic_without_a_prefix_is_a_hint_of_the_summary(busy: Project) -> None:
     busy.ini(f"berth_kafka_topics = {TOPIC}", f"berth_kafka_allow_reset = {TOPIC}")
     result = busy.run("-n", "2")

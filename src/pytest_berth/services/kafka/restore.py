@@ -269,8 +269,10 @@ class Cleaning:
             self.tell(f"left the transaction of {name!r} open: it was aborted, its producer fenced")
 
     def _may_end(self, written: Collection[str]) -> bool:
-        return self.is_alone or all(
-            name in self.fixed or name.startswith(self.prefix) for name in written
+        # The offsets of a group that it commits besides do not tell whose it is.
+        own = set(written) - {OFFSETS_TOPIC}
+        return self.is_alone or (
+            bool(own) and all(name in self.fixed or name.startswith(self.prefix) for name in own)
         )
 
     def _fixed(self, before: Before) -> None:
