@@ -25,7 +25,12 @@ if TYPE_CHECKING:
     from pytest_berth.run.server_manager import Manager
 
 REFUSING = "tcp://127.0.0.1:1"
-UNREACHABLE = ("refusing", "mute", "no route", "no socket", "no such host")
+UNREACHABLE = ("refusing", "mute", "mute socket", "no route", "no socket", "no such host")
+BROKEN = (
+    (".docker/config.json", "[]"),
+    (".docker/config.json", '{"currentContext": 5}'),
+    ("DOCKER_HOST", "tcp://127.0.0.1:99999"),
+)
 
 
 @pytest.fixture
@@ -35,17 +40,29 @@ def mute_port() -> Iterator[int]:
         yield server.getsockname()[1]
 
 
+@pytest.fixture
+def mute_socket(open_place: Path) -> Iterator[Path]:
+    """Give a socket that does the same."""
+    path = open_place / "mute.sock"
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(str(path))
+        server.listen()
+        yield path
+
+
 @pytest.fixture(params=UNREACHABLE)
 def no_engine(
     request: pytest.FixtureRequest,
     monkeypatch: pytest.MonkeyPatch,
     mute_port: int,
+    mute_socket: Path,
     tmp_path: Path,
 ) -> None:
     """Point ``DOCKER_HOST`` at a place where no engine answers."""
     hosts = {
         "refusing": REFUSING,
         "mute": f"tcp://127.0.0.1:{mute_port}",
+        "mute socket": f"unix://{mute_socket}",
         # Reserved for documentation: packets to it are dropped or refused.
         "no route": "tcp://198.51.100.1:2375",
         "no socket": f"unix://{tmp_path}/docker.sock",
@@ -62,6 +79,28 @@ def test_an_engine_that_does_not_answer_is_noticed_soon(stage: Stage, no_engine:
     assert "berth_source = container (pytest.ini)" in error.what
     assert "no container engine answers" in error.why
     assert "start Docker or Podman, or point DOCKER_HOST at an engine" in error.remedy
+    assert "berth_source = auto" in error.remedy
+
+
+@pytest.fixture(params=BROKEN, ids=["list", "number", "port"])
+def broken(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Say in a way that nothing understands which engine is meant."""
+    name, text = request.param
+    if name.startswith("."):
+        file = tmp_path / name
+        file.parent.mkdir()
+        file.write_text(text, encoding="utf-8")
+        monkeypatch.setenv("HOME", str(tmp_path))
+    else:
+        monkeypatch.setenv(name, text)
+
+
+def test_settings_of_the_engine_s_client_that_cannot_be_read_are_told(
+    stage: Stage, broken: None
+) -> None:
+    error = _failure(stage.manager("container"))
+    assert "the container engine cannot be looked for. (its client fails at its" in error.why
+    assert "see to DOCKER_HOST, and to .docker/config.json" in error.remedy
     assert "berth_source = auto" in error.remedy
 
 

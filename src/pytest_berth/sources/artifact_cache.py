@@ -5,9 +5,13 @@ from __future__ import annotations
 import os
 import stat
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pytest_berth.errors import ArtifactError, MissingExtraError
 from pytest_berth.sources.os_account import is_root
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 APPLICATION = "pytest-berth"
 CACHE_VARIABLE = "BERTH_CACHE"
@@ -20,7 +24,7 @@ def cache_directory() -> Path:
     for root it is the machine's cache where root's own cannot be read by others.
 
     Raises:
-        ArtifactError: What ``BERTH_CACHE`` names is, or is below, a file.
+        ArtifactError: What ``BERTH_CACHE`` names is, or is below, a file; or nothing names a place.
         MissingExtraError: platformdirs is not installed.
     """
     chosen = os.environ.get(CACHE_VARIABLE)
@@ -30,13 +34,34 @@ def cache_directory() -> Path:
         import platformdirs
     except ImportError:
         raise MissingExtraError("platformdirs", "local", needed_by="The local source") from None
-    own = platformdirs.user_cache_path(APPLICATION, appauthor=False)
+    own = _own(platformdirs.user_cache_path)
     if is_root() and not (is_open(own) and _nearest(own).stat().st_uid == 0):
         # Versions before 3 do not know it.
         machines = getattr(platformdirs, "site_cache_path", None)
         shared = machines(APPLICATION, appauthor=False) if machines else f"/var/cache/{APPLICATION}"
         return Path(shared)
     return own
+
+
+def _own(user_cache_path: Callable[..., Path]) -> Path:
+    """Return the user's own cache.
+
+    Raises:
+        ArtifactError: There is none, as the user has no home.
+    """
+    why = "the system knows of no home of this user, and HOME is not set"
+    try:
+        found = user_cache_path(APPLICATION, appauthor=False)
+    except RuntimeError as error:
+        found, why = Path(), str(error)
+    # Earlier versions of platformdirs give a directory "~" of the working directory.
+    if found.is_absolute():
+        return found
+    raise ArtifactError(
+        "there is no place for the cache.",
+        why=why,
+        remedy=f"set {CACHE_VARIABLE}=<directory>",
+    )
 
 
 def _chosen(path: Path) -> Path:
@@ -83,4 +108,5 @@ def make(cache: Path) -> None:
 
 
 def _nearest(path: Path) -> Path:
-    return next(each for each in (path, *path.parents) if each.exists())
+    # Not by Path.exists(), which fails in a directory that is closed to us.
+    return next(each for each in (path, *path.parents) if os.access(each, os.F_OK))

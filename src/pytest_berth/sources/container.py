@@ -27,6 +27,7 @@ from pytest_berth.sources import (
     socket_engine,
 )
 from pytest_berth.sources.container_engine import (
+    ClientSettingsError,
     Engine,
     EngineUnreachableError,
     RegistryLoginError,
@@ -107,6 +108,13 @@ class ContainerSource:
                 remedy="correct DOCKER_AUTH_CONFIG, or leave it out: images that are there already,"
                 " and public ones, need no login",
             )
+        except ClientSettingsError as error:
+            return NoSourceError(
+                "the container engine cannot be looked for.",
+                why=f"its client fails at its settings: {error}",
+                remedy="see to DOCKER_HOST, and to .docker/config.json and"
+                " .testcontainers.properties in the directory HOME, which has to be there",
+            )
         except EngineUnreachableError as error:
             return NoSourceError(
                 "no container engine answers.",
@@ -125,7 +133,7 @@ class ContainerSource:
         try:
             if not images.present(self.engine, image):
                 images.pull(self.engine, image, progress)
-        except engine_errors.any_of_client() as error:
+        except _not_asked() as error:
             return NoSourceError(
                 f"the image {image} is not present and could not be pulled.",
                 why=_brief(error),
@@ -464,6 +472,11 @@ def _remove(find: Callable[[], Any]) -> None:
         return True
 
     wait_for(is_gone, _REMOVED_WITHIN, message="the removal of a container")
+
+
+def _not_asked() -> engine_errors.Kinds:
+    """Return the errors of an engine, also those of connecting to it by its own client."""
+    return (EngineUnreachableError, *engine_errors.any_of_engine())
 
 
 def _has_container(service: Service) -> bool:

@@ -27,7 +27,7 @@ CONTEXTS = ".docker/config.json"
 _CONFIGURATION = (CONTEXTS, PROPERTIES)
 # A machine that does not answer is given up soon; a busy engine behind its socket is not.
 _REMOTE_ANSWERS_WITHIN = 0.8
-_LOCAL_ANSWERS_WITHIN = 5.0
+LOCAL_ANSWERS_WITHIN = 5.0
 WORK_WITHIN = 60
 # Engines bind files of theirs into each container, from a directory of its id.
 _OUR_CONTAINER = re.compile(r"containers/([0-9a-f]{64})/\S*(?:hostname|hosts|resolv\.conf) ")
@@ -40,6 +40,10 @@ class EngineUnreachableError(Exception):
 
 class RegistryLoginError(EngineUnreachableError):
     """The engine answers, but testcontainers' login to a registry fails."""
+
+
+class ClientSettingsError(EngineUnreachableError):
+    """The engine's client fails at what says which engine is meant."""
 
 
 class Engine:
@@ -165,7 +169,7 @@ def _life(container: Any) -> str:
 def load_client() -> None:
     """Import testcontainers' client, unless nothing says that there is an engine."""
     if not _nothing_says_that_there_is_one():
-        import_module("testcontainers.core.docker_client")
+        _import_client()
 
 
 def connect() -> Engine:
@@ -186,15 +190,17 @@ def connected_client() -> DockerClient:
 
     Raises:
         EngineUnreachableError: None answers.
+        ClientSettingsError: What says where it is cannot be read.
         RegistryLoginError: One does, but not the registry of ``DOCKER_AUTH_CONFIG``.
     """
+    _import_client()
     from docker.errors import DockerException
     from requests.exceptions import RequestException
     from testcontainers.core.docker_client import get_docker_host
 
     try:
         remote = (get_docker_host() or "").startswith(("tcp:", "http:", "https:"))
-        within = _REMOTE_ANSWERS_WITHIN if remote else _LOCAL_ANSWERS_WITHIN
+        within = _REMOTE_ANSWERS_WITHIN if remote else LOCAL_ANSWERS_WITHIN
         client = _client(within)
         client.client.ping()
     except RegistryLoginError as error:
@@ -203,8 +209,19 @@ def connected_client() -> DockerClient:
     except (DockerException, RequestException, OSError) as error:
         _close(error)
         raise EngineUnreachableError(str(error)) from error
+    except Exception as error:  # docker-py takes a file, or a variable, to be as it should be
+        _close(error)
+        raise ClientSettingsError(f"{type(error).__name__}: {error}") from error
     client.client.api.timeout = WORK_WITHIN
     return client
+
+
+def _import_client() -> None:
+    """Import testcontainers' client, which reads its settings in the user's home at once."""
+    try:
+        import_module("testcontainers.core.docker_client")
+    except (RuntimeError, OSError) as error:
+        raise ClientSettingsError(f"{type(error).__name__}: {error}") from error
 
 
 def _client(timeout: float) -> DockerClient:
@@ -235,8 +252,7 @@ def _close(error: BaseException) -> None:
 def _nothing_says_that_there_is_one() -> bool:
     """Tell, without the engine's client, whose import takes longer than a server's start."""
     set_by_variables = any(name.startswith(("DOCKER_", "TESTCONTAINERS_")) for name in os.environ)
-    files = [Path(SOCKET), *(Path.home() / name for name in _CONFIGURATION)]
-    set_by_files = any(file.exists() for file in files)
+    set_by_files = Path(SOCKET).exists() or any(map(file_of_home, _CONFIGURATION))
     return os.name == "posix" and not set_by_variables and not set_by_files
 
 
@@ -292,8 +308,22 @@ def image_name(image: str) -> str:
     return getattr(testcontainers_config, "hub_image_name_prefix", "") + image
 
 
+def file_of_home(name: str) -> Path | None:
+    """Return a file of the user's home; None where there is none that can be read.
+
+    Without ``HOME``, a user whom the system does not know has no home, as in a container that runs
+    under a number only.
+    """
+    try:
+        path = Path.home() / name
+    except RuntimeError:
+        return None
+    return path if os.access(path, os.R_OK) else None
+
+
 def is_plain() -> bool:
     """Tell whether testcontainers has no settings: no variable, no file, none of a program's."""
     set_by_variables = any(name.startswith("TESTCONTAINERS_") for name in os.environ)
-    set_by_file = (Path.home() / PROPERTIES).exists()
-    return not (set_by_variables or set_by_file or "testcontainers.core.config" in sys.modules)
+    return not (
+        set_by_variables or file_of_home(PROPERTIES) or "testcontainers.core.config" in sys.modules
+    )

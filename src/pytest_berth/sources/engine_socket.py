@@ -20,6 +20,7 @@ from pytest_berth.sources.container_engine import (
     PROPERTIES,
     SOCKET,
     EngineUnreachableError,
+    file_of_home,
 )
 
 if TYPE_CHECKING:
@@ -48,7 +49,7 @@ def socket_path() -> str | None:
     chosen = {name for name in os.environ if name.startswith(("DOCKER_", "TESTCONTAINERS_"))}
     address = os.environ.get("DOCKER_HOST", f"{_SCHEME}{SOCKET}")
     settled = chosen <= {"DOCKER_HOST"} and address.startswith(_SCHEME)
-    if not settled or (Path.home() / PROPERTIES).exists() or _has_context():
+    if not settled or file_of_home(PROPERTIES) or _has_context():
         return None
     path = address.removeprefix(_SCHEME)
     return path if hasattr(socket, "AF_UNIX") and Path(path).exists() else None
@@ -129,10 +130,11 @@ def request(
 
 
 def _has_context() -> bool:
-    try:
-        known = json.loads((Path.home() / CONTEXTS).read_text(encoding="utf-8"))
-        return known.get("currentContext", "default") not in {"", "default"}
-    except FileNotFoundError:
+    file = file_of_home(CONTEXTS)
+    if file is None:
         return False
+    try:
+        known = json.loads(file.read_text(encoding="utf-8"))
+        return known.get("currentContext", "default") not in {"", "default"}
     except (OSError, ValueError, AttributeError):
         return True

@@ -19,9 +19,11 @@ from urllib.parse import quote, urlencode
 from pytest_berth.sources import engine_socket
 from pytest_berth.sources.container_engine import (
     CONTEXTS,
+    LOCAL_ANSWERS_WITHIN,
     WORK_WITHIN,
     Engine,
     EngineUnreachableError,
+    file_of_home,
     is_plain,
     shares_our_network,
 )
@@ -51,7 +53,7 @@ def connect(path: str) -> Engine | None:
     """
     engine = SocketEngine(path)
     try:
-        engine.ask("GET", "/_ping")
+        engine.ask("GET", "/_ping", within=LOCAL_ANSWERS_WITHIN)
         is_ours = not _INSIDE.exists() or shares_our_network(engine.networks)
     except EngineError as error:
         raise EngineUnreachableError(str(error)) from error
@@ -107,6 +109,7 @@ class SocketEngine(Engine):
         what: str,
         query: Mapping[str, Any] | None = None,
         body: bytes | Mapping[str, Any] | None = None,
+        within: float = WORK_WITHIN,
     ) -> Any:
         """Send a request, and return the engine's answer, decoded.
 
@@ -122,7 +125,7 @@ class SocketEngine(Engine):
             body = json.dumps(body).encode()
         try:
             status, content = engine_socket.request(
-                self.socket, method, address, body, kind=kind, within=WORK_WITHIN
+                self.socket, method, address, body, kind=kind, within=within
             )
         except (OSError, HTTPException) as error:
             raise EngineError(0, f"the engine does not answer: {error}") from error
@@ -286,9 +289,10 @@ def _explanation(content: bytes) -> str:
 
 def _has_proxies() -> bool:
     """Tell whether containers are to be told of proxies, which docker-py does."""
-    try:
-        return "proxies" in json.loads((Path.home() / CONTEXTS).read_text(encoding="utf-8"))
-    except FileNotFoundError:
+    file = file_of_home(CONTEXTS)
+    if file is None:
         return False
+    try:
+        return "proxies" in json.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError, TypeError):
         return True
