@@ -2,7 +2,8 @@
 
 Most of a short run's time is that of the interpreter and of imports. So one process imports what
 nearly every run does, and each run is a fork of it: a process of its own, with its own arguments,
-directory, environment and end. Nothing of pytest-berth, and no plugin of pytest, is imported ahead.
+directory, environment and end. So is each worker that such a run has of pytest-xdist. Nothing of
+pytest-berth, and no plugin of pytest, is imported ahead.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import importlib
 import json
 import os
 import runpy
+import select
 import signal
 import socket
 import subprocess
@@ -22,9 +24,10 @@ import sys
 import tempfile
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn, TextIO
+from typing import IO, TYPE_CHECKING, Any, BinaryIO, ClassVar, NoReturn, TextIO
 
 from _pytest.config import default_plugins
+from execnet import gateway_base, gateway_io
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -45,6 +48,7 @@ IMPORTED = (
     "sqlalchemy.orm",
 )
 PYTEST = [sys.executable, "-mpytest"]
+WORKER = [sys.executable, "-u", "-c", gateway_io.popen_bootstrapline]
 # What the interpreter reads of its environment, it reads when it starts.
 AT_START = ("PYTHON", "LANG", "LC_")
 ENVIRONMENT = dict(os.environ)
@@ -52,9 +56,10 @@ LARGEST_REQUEST = 1 << 17
 
 
 class Forked:
-    """A fork of the server that runs pytest, as much like `subprocess.Popen` as pytester needs."""
+    """A fork of the server, as much like `subprocess.Popen` as pytester and execnet need."""
 
-    stdin = None
+    stdin: BinaryIO | None = None
+    stdout: BinaryIO | None = None
 
     def __init__(self, arguments: Sequence[str], report: socket.socket) -> None:
         self.arguments = arguments
@@ -87,20 +92,33 @@ def popen(
         return subprocess.Popen(
             command, stdin=subprocess.DEVNULL, stdout=stdout, stderr=stderr, env=environment
         )
-    request = {"arguments": command[2:], "directory": str(Path.cwd()), "environment": environment}
+    with Path(os.devnull).open() as stdin:
+        return _fork(_server(), command, environment, [stdin, stdout, stderr])
+
+
+def _fork(
+    server: socket.socket,
+    command: Sequence[str],
+    environment: Mapping[str, str],
+    files: Sequence[IO[Any]],
+) -> Forked:
+    request = {"command": command, "directory": str(Path.cwd()), "environment": environment}
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     with theirs:
-        files = [stdout.fileno(), stderr.fileno(), theirs.fileno()]
-        socket.send_fds(_server(), [json.dumps(request).encode()], files)
+        numbers = [*(file.fileno() for file in files), theirs.fileno()]
+        socket.send_fds(server, [json.dumps(request).encode()], numbers)
     return Forked(command, ours)
 
 
-def _serves(environment: Mapping[str, str]) -> bool:
-    return sys.platform == "linux" and _at_start(environment) == _at_start(ENVIRONMENT)
+def _serves(environment: Mapping[str, str], *, whatever: Sequence[str] = ()) -> bool:
+    """Tell whether a fork is as good as an interpreter, *whatever* these variables say."""
+    at_start, ours = (_at_start(each, whatever) for each in (environment, ENVIRONMENT))
+    return sys.platform == "linux" and at_start == ours
 
 
-def _at_start(environment: Mapping[str, str]) -> dict[str, str]:
-    return {name: value for name, value in environment.items() if name.startswith(AT_START)}
+def _at_start(environment: Mapping[str, str], whatever: Sequence[str]) -> dict[str, str]:
+    names = {name for name in environment if name.startswith(AT_START)}
+    return {name: environment[name] for name in names.difference(whatever)}
 
 
 @functools.cache
@@ -124,26 +142,52 @@ def _end(server: subprocess.Popen[bytes], requests: socket.socket) -> None:
 
 
 def serve(requests: socket.socket) -> list[str]:
-    """Fork for each request; in the fork, return the arguments for pytest."""
+    """Fork for each request; in the fork, return the command that it is to run."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Its end is that of the process it works for.
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # Nobody waits for those that wait.
     for name in IMPORTED:
         with contextlib.suppress(ImportError):
             importlib.import_module(name)
+    of_forks, forks = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     gc.freeze()
     while True:
-        request, files, _, _ = socket.recv_fds(requests, LARGEST_REQUEST, 3)
+        readable, _, _ = select.select([requests, of_forks], [], [])
+        request, files, _, _ = socket.recv_fds(readable[0], LARGEST_REQUEST, 4)
         if not request:
             sys.exit()
         if os.fork() == 0:
             requests.close()
+            of_forks.close()
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)
             pid = os.fork()
             if pid == 0:
+                ForkedWorker.server = forks
                 return _begin(json.loads(request), *files)
             _tell_end(pid, files)
         for file in files:
             os.close(file)
+
+
+class ForkedWorker(gateway_io.Popen2IOMaster):
+    """How a run talks to a worker of pytest-xdist that is a fork, too."""
+
+    server: ClassVar[socket.socket]
+
+    def __init__(self, args: list[str], execmodel: Any) -> None:
+        environment = dict(os.environ)
+        if args != WORKER or not _serves(environment, whatever=["PYTHONPATH"]):
+            super().__init__(args, execmodel)
+            return
+        (stdin, to_it), (from_it, stdout) = map(_open_pipe, (os.pipe(), os.pipe()))
+        with stdin, stdout:
+            files = [stdin, stdout, sys.__stderr__]
+            self.popen = _fork(self.server, args, environment, files)
+        gateway_base.Popen2IO.__init__(self, to_it, from_it, execmodel)
+
+
+def _open_pipe(numbers: tuple[int, int]) -> tuple[BinaryIO, BinaryIO]:
+    reading, writing = numbers
+    return os.fdopen(reading, "rb"), os.fdopen(writing, "wb")
 
 
 def _tell_end(pid: int, files: list[int]) -> NoReturn:
@@ -158,10 +202,11 @@ def _tell_end(pid: int, files: list[int]) -> NoReturn:
     os._exit(0)
 
 
-def _begin(request: dict[str, Any], stdout: int, stderr: int, report: int) -> list[str]:
+def _begin(request: dict[str, Any], *files: int) -> list[str]:
     """Make this process what an interpreter would be that has just been started."""
+    *standard, report = files
     os.close(report)
-    for file, place in ((stdout, 1), (stderr, 2)):
+    for place, file in enumerate(standard):
         os.dup2(file, place)
         os.close(file)
     signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -171,11 +216,16 @@ def _begin(request: dict[str, Any], stdout: int, stderr: int, report: int) -> li
     tempfile.tempdir = None
     os.chdir(request["directory"])
     # As `python -m` and PYTHONPATH have it, in the place of this file's directory.
-    sys.path[:1] = [request["directory"], *os.environ["PYTHONPATH"].split(os.pathsep)]
-    arguments: list[str] = request["arguments"]
-    return arguments
+    sys.path[:1] = [request["directory"], *os.environ.get("PYTHONPATH", "").split(os.pathsep)]
+    command: list[str] = request["command"]
+    return command
 
 
 if __name__ == "__main__":
-    sys.argv[1:] = serve(socket.socket(fileno=int(sys.argv[1])))
-    runpy.run_module("pytest", run_name="__main__", alter_sys=True)
+    gateway_io.Popen2IOMaster = ForkedWorker  # type: ignore[misc]  # for runs with workers
+    _command = serve(socket.socket(fileno=int(sys.argv[1])))
+    if _command == WORKER:
+        exec(_command[-1], {"__name__": "__main__"})  # As `python -c` does.
+    else:
+        sys.argv[1:] = _command[len(PYTEST) :]
+        runpy.run_module("pytest", run_name="__main__", alter_sys=True)

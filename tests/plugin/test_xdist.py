@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING
 
 import pytest
@@ -171,3 +172,37 @@ def test_commits_of_workers_do_not_meet(served: Project) -> None:
         """
     )
     served.run("-n", "2").assert_outcomes(passed=20)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="runs of the suite are forks on Linux only")
+def test_a_run_of_this_suite_and_its_workers_are_forks_in_their_own_environment(
+    project: Project,
+) -> None:
+    """Else each of them imports everything anew, which costs as much as the run."""
+    project.plugins = ("xdist",)
+    project.conftest(
+        """
+        from pathlib import Path
+
+        PROGRAM = Path("/proc/self/cmdline").read_text()
+
+        def pytest_configure():
+            assert "fork_server.py" in PROGRAM
+        """
+    )
+    project.write(
+        test_it="""
+            import os
+            import conftest
+
+            def test_it(worker_id):
+                assert worker_id == "gw0"
+                assert "fork_server.py" in conftest.PROGRAM
+                assert os.environ["OF_THIS_RUN"] == "1"
+                print("captured")
+                os.write(2, b"not captured by name")
+        """
+    )
+    result = project.run("-n", "1", "-rP", OF_THIS_RUN="1")
+    result.assert_outcomes(passed=1)
+    result.stdout.fnmatch_lines(["captured", "not captured by name"])
