@@ -83,9 +83,7 @@ class Project:
         if not any((self.root / name).exists() for name in INI_FILES):
             # Else pytest would go up, and might find the settings of this very repository.
             (self.root / "pytest.ini").write_text("[pytest]\n")
-        installed = {entry.name for entry in entry_points(group="pytest11")}
-        off = sorted(installed - {"berth", *self.plugins})
-        return (*(f"-pno:{name}" for name in off), *arguments)
+        return (*plugins_off(*self.plugins), *arguments)
 
     def run(self, *arguments: str, forked: bool = True, **environment: str) -> pytest.RunResult:
         """Run pytest in a process of its own; not *forked* where imports are what is looked at."""
@@ -95,6 +93,12 @@ class Project:
             if forked:
                 patch.setattr(self.pytester, "popen", fork_server.popen)
             return self.pytester.runpytest_subprocess(*self.arguments(*arguments), timeout=TIMEOUT)
+
+
+def plugins_off(*used: str) -> list[str]:
+    """Return options that switch off all plugins that are installed, but berth and those *used*."""
+    installed = {entry.name for entry in entry_points(group="pytest11")}
+    return [f"-pno:{name}" for name in sorted(installed - {"berth", *used})]
 
 
 def pytest_configure(config: pytest.Config) -> None:

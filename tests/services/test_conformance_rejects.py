@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from conftest import plugins_off
 from marks import usual
 
 if TYPE_CHECKING:
@@ -23,6 +24,14 @@ SUITE = """
         write = "toy_write()"
         read = "toy_read()"
         server_url = "toy_url.rpartition('/')[0]"
+"""
+# The runs of that suite have the plugins that they use.
+CONFTEST = f"""
+    import pytest
+
+    @pytest.fixture(autouse=True)
+    def only_used_plugins(conformance_project, monkeypatch):
+        monkeypatch.setenv("PYTEST_ADDOPTS", "{" ".join(plugins_off("xdist"))}")
 """
 # The test that fails, and a line of what it tells.
 FAULTS = {
@@ -61,6 +70,7 @@ def toy(project: Project, monkeypatch: pytest.MonkeyPatch) -> Project:
     (installed / "entry_points.txt").write_text("[pytest_berth.services]\ntoy = toy:TOY\n")
     monkeypatch.setenv("PYTHONPATH", str(project.root))
     project.plugins = ("xdist", "xdist.looponfail")
+    project.conftest(CONFTEST)
     project.write(test_toy=SUITE)
     return project
 

@@ -16,6 +16,7 @@ import pytest
 import reference_tables
 import write_docs
 
+from conftest import plugins_off
 from limit_tables import page as limits
 from pytest_berth import errors
 from pytest_berth.config import markers
@@ -411,7 +412,7 @@ NEEDS_PYTEST_9 = pytest.mark.skipif(pytest.version_tuple < (9,), reason="TOML of
 def test_an_example_of_the_documentation_passes(name: str, tmp_path: Path) -> None:
     project = shutil.copytree(EXAMPLES / name, tmp_path / name)
     plain = {key: text for key, text in os.environ.items() if not key.startswith("PYTEST_")}
-    command = [sys.executable, "-m", "pytest", "-rs"]
+    command = [sys.executable, "-m", "pytest", *plugins_off("asyncio"), "-rs"]
     # In CI, what can be tested there has to be.
     missing = "fail" if os.environ.get("BERTH_TESTS_REQUIRE") else "skip"
     result = subprocess.run(
