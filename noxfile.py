@@ -9,7 +9,7 @@ import shutil
 import subprocess
 import sys
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -27,9 +27,10 @@ nox.options.default_venv_backend = "virtualenv"
 PYPROJECT = nox.project.load_toml("pyproject.toml")
 SUPPORTED = ("3.10", "3.11", "3.12", "3.13", "3.14")
 EXAMPLES = (
+    # First, as its many processes would load the plugins of the others.
+    Path("examples/custom_service"),
     Path("examples/shop"),
     Path("examples/order_flow"),
-    Path("examples/custom_service"),
     Path("examples/contract"),
     Path("examples/services"),
 )
@@ -46,20 +47,38 @@ IN_CI = os.environ.get("CI", "").lower() not in {"", "0", "false"}
 # Where the whole machine stalls for a moment, servers answer late: told as "R".
 RETRIED = ("--reruns=2", "--reruns-delay=3") * IN_CI
 # What touches the packages that berth needs; the rest of the suite runs with the newest ones.
-FLOORS = (
-    "tests/unit",
-    # The examples of the documentation are of the newest versions.
-    "--ignore-glob=tests/unit/test_documentation*.py",
+FLOORS_AT_NIGHT = (
     "tests/plugin/test_async.py",
     "tests/plugin/test_commits.py",
     "tests/plugin/test_isolation.py",
     "tests/plugin/test_left_open.py",
     "tests/plugin/test_session_state.py",
-    "tests/plugin/test_settings.py",
     "tests/plugin/test_without_sqlalchemy.py",
     "tests/plugin/test_xdist.py",
-    "tests/services/kafka/test_probe.py",
     "tests/services/redis/test_isolation.py",
+)
+# Of those, a test or two for each package: of SQLAlchemy, the drivers, xdist, asyncio's plugins.
+FLOORS = (
+    "tests/unit",
+    # The examples of the documentation are of the newest versions.
+    "--ignore-glob=tests/unit/test_documentation*.py",
+    "tests/plugin/test_async.py::test_every_runner_gives_each_test_a_clean_slate",
+    "tests/plugin/test_async.py::test_a_test_that_commits_through_them_is_put_back",
+    "tests/plugin/test_async.py::test_sync_and_async_fixtures_of_a_test_share_its_transaction",
+    "tests/plugin/test_async.py::test_fastapi_works_on_the_tests_session",
+    "tests/plugin/test_commits.py::test_commits_are_real_and_gone_after_the_test",
+    "tests/plugin/test_isolation.py::test_what_a_test_commits_is_seen_and_gone_afterwards",
+    "tests/plugin/test_isolation.py::test_a_rolled_back_test_works_with_transactions_as_any_other",
+    "tests/plugin/test_left_open.py::test_a_connection_without_a_pool_is_found_too",
+    "tests/plugin/test_left_open.py::test_psycopgs_own_pool_survives_it_too",
+    "tests/plugin/test_session_state.py::test_each_test_has_its_sessions_as_new",
+    "tests/plugin/test_settings.py",
+    "tests/plugin/test_without_sqlalchemy.py::test_urls_export_and_isolation_need_psycopg_only",
+    "tests/plugin/test_xdist.py::test_two_workers_share_a_server_and_have_a_database_each",
+    "tests/plugin/test_xdist.py::test_a_crashed_worker_is_replaced_and_the_run_ends",
+    "tests/services/kafka/test_probe.py",
+    "tests/services/redis/test_isolation.py::test_what_a_session_fixture_wrote_is_put_back_after_each_test",
+    "tests/services/redis/test_isolation.py::test_keys_are_put_back_where_scripts_are_refused_too",
     "tests/services/restore/test_rows.py",
     "tests/services/restore/test_speed_paths.py",
 )
@@ -125,6 +144,7 @@ def choose(found: list[Interpreter], wanted: str, fallback: int) -> Interpreter:
 
 PYTHONS = find_interpreters()
 OLDEST = Run("floors", "3.10", choose(PYTHONS, "3.10", 0), "15", FLOORS)
+OLDEST_AT_NIGHT = replace(OLDEST, name="floors_at_night", paths=FLOORS_AT_NIGHT)
 NEWEST = Run("suite", "3.13", choose(PYTHONS, "3.13", -1), "17")
 
 
@@ -149,15 +169,26 @@ def suite(session: nox.Session) -> None:
 @nox.session(name=OLDEST.name, python=OLDEST.python.path)
 def floors(session: nox.Session) -> None:
     """What touches our dependencies, with their lowest versions; what is for SQLAlchemy 1.4."""
-    constraints = Path(session.create_tmp(), "lowest.txt")
-    lowest = find_lowest()
-    constraints.write_text("".join(f"{name}=={lowest[name]}\n" for name in lowest))
-    session.install("-e", ".[all]", *_group("tests"), "--constraint", str(constraints))
+    _install_lowest(session)
     _run_suite(session, OLDEST)
     if not session.posargs:
         of_extra = PYPROJECT["project"]["optional-dependencies"]["sqlalchemy"]
         session.install(f"sqlalchemy=={_bounds(of_extra)['sqlalchemy']}")
         session.run("pytest", *ALWAYS, *FOR_OLD_SQLALCHEMY, env=ENVIRONMENT)
+
+
+@nox.session(name=OLDEST_AT_NIGHT.name, python=OLDEST.python.path)
+def floors_at_night(session: nox.Session) -> None:
+    """The rest of what touches our dependencies, with their lowest versions."""
+    _install_lowest(session)
+    _run_suite(session, OLDEST_AT_NIGHT)
+
+
+def _install_lowest(session: nox.Session) -> None:
+    constraints = Path(session.create_tmp(), "lowest.txt")
+    lowest = find_lowest()
+    constraints.write_text("".join(f"{name}=={lowest[name]}\n" for name in lowest))
+    session.install("-e", ".[all]", *_group("tests"), "--constraint", str(constraints))
 
 
 @nox.session(python=NEWEST.python.path)
@@ -256,14 +287,12 @@ def lint(session: nox.Session) -> None:
 @nox.session(python=NEWEST.python.path)
 def demo(session: nox.Session) -> None:
     """Run the examples' own tests, as a user of the plugin would."""
-    files = [str(example / "requirements-test.txt") for example in EXAMPLES]
     retries = [each for each in _group("tests") if each.startswith("pytest-rerunfailures")]
-    session.install("-e", ".[all]", *retries, *(f"--requirement={file}" for file in files))
-    for example in EXAMPLES:
-        if (example / "pyproject.toml").exists():
-            session.install("-e", str(example))
+    session.install("-e", ".[all]", *retries)
     _provision(session)
     for example in EXAMPLES:
+        own = ("-e", str(example)) if (example / "pyproject.toml").exists() else ()
+        session.install(f"--requirement={example / 'requirements-test.txt'}", *own)
         with session.chdir(example):
             start = time.monotonic()
             options = (*_left_out(session), *RETRIED, *session.posargs)
