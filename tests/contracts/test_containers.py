@@ -22,6 +22,7 @@ from docker.errors import APIError, ImageNotFound, NotFound
 from testcontainers.core.config import ConnectionMode, testcontainers_config
 from testcontainers.core.container import DockerContainer
 
+from marks import nightly
 from pytest_berth.sources import images
 from pytest_berth.sources.container_engine import Engine
 from pytest_berth.sources.labels import USER, user
@@ -49,31 +50,33 @@ def bridge(client: docker.DockerClient) -> str:
         container.remove(force=True, v=True)
 
 
-def test_the_engine_shows_no_password(stage: Stage) -> None:
-    berthed = stage.start("container")
-    container = berthed.container()
+@pytest.fixture
+def ours(berthed_by_source: Callable[[str], Berthed]) -> Berthed:
+    """A server that tests leave as it is."""
+    return berthed_by_source("container")
+
+
+def test_the_engine_shows_no_password(ours: Berthed) -> None:
+    container = ours.container()
     shown = json.dumps([container.attrs, container.image.attrs, container.image.history()])
-    assert berthed.server.credentials.password not in shown
+    assert ours.server.credentials.password not in shown
 
 
-def test_data_is_outside_the_volume_of_the_image(stage: Stage) -> None:
-    berthed = stage.start("container")
-    container = berthed.container()
+def test_data_is_outside_the_volume_of_the_image(ours: Berthed) -> None:
+    container = ours.container()
     volumes = [mount["Destination"] for mount in container.attrs["Mounts"]]
     assert volumes
     for volume in volumes:
-        assert not berthed.query("SHOW data_directory").startswith(volume)
+        assert not ours.query("SHOW data_directory").startswith(volume)
         assert container.exec_run(["find", volume, "-mindepth", "1"]).output == b""
 
 
-def test_only_loopback_is_published_where_the_engine_is_on_this_host(stage: Stage) -> None:
-    berthed = stage.start("container")
-    assert _published_on(berthed) == {"127.0.0.1"}
-    assert berthed.server.host == "127.0.0.1"
+def test_only_loopback_is_published_where_the_engine_is_on_this_host(ours: Berthed) -> None:
+    assert _published_on(ours) == {"127.0.0.1"}
+    assert ours.server.host == "127.0.0.1"
 
 
-def test_containers_do_not_carry_the_session_of_testcontainers(stage: Stage) -> None:
-    ours = stage.start("container")
+def test_containers_do_not_carry_the_session_of_testcontainers(ours: Berthed) -> None:
     session = "org.testcontainers.session-id"
     theirs = DockerContainer("postgres:17-alpine", command=["sleep", "60"])
     testcontainers_config.ryuk_disabled, before = True, testcontainers_config.ryuk_disabled
@@ -120,7 +123,10 @@ def test_the_host_that_testcontainers_is_told_is_used(
     assert berthed.query("SELECT 1") == 1
 
 
-@pytest.mark.parametrize("mode", list(ConnectionMode))
+@pytest.mark.parametrize(
+    "mode",
+    [ConnectionMode.bridge_ip, ConnectionMode.docker_host, *nightly(ConnectionMode.gateway_ip)],
+)
 def test_the_connection_mode_that_testcontainers_is_told_is_used(
     stage: Stage, monkeypatch: pytest.MonkeyPatch, bridge: str, mode: ConnectionMode
 ) -> None:
