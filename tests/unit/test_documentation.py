@@ -18,6 +18,7 @@ import write_docs
 
 from conftest import plugins_off
 from limit_tables import page as limits
+from marks import nightly
 from pytest_berth import errors
 from pytest_berth.config import markers
 from pytest_berth.config import options as core_options
@@ -396,17 +397,14 @@ NEEDS_PYTEST_9 = pytest.mark.skipif(pytest.version_tuple < (9,), reason="TOML of
     "name",
     [
         "first",
-        "seeds",
-        "export",
         "clients",
         "toml",
-        pytest.param("toml_native", marks=NEEDS_PYTEST_9),
-        pytest.param("pytest_toml", marks=NEEDS_PYTEST_9),
         "migrating",
-        "several_databases",
-        "application_role",
-        "split_variables",
         "from_nothing",
+        # tests/plugin try what these show: test_seeds, test_export, test_databases, test_settings.
+        *nightly("seeds", "export", "several_databases", "application_role", "split_variables"),
+        pytest.param("toml_native", marks=[NEEDS_PYTEST_9, pytest.mark.nightly]),
+        pytest.param("pytest_toml", marks=[NEEDS_PYTEST_9, pytest.mark.nightly]),
     ],
 )
 def test_an_example_of_the_documentation_passes(name: str, tmp_path: Path) -> None:
