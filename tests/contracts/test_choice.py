@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 from testcontainers.core.config import testcontainers_config
 
+from marks import nightly
 from pytest_berth.errors import NoSourceError
 from pytest_berth.services.postgres.service import POSTGRES
 
@@ -237,6 +238,7 @@ def test_the_source_of_one_service_goes_before_the_source_of_all(
     assert berthed.server.reason == "berth_pg_source = local (pytest.ini)"
 
 
+@pytest.mark.parametrize("starting", ["container", *nightly("local")], indirect=True)
 def test_another_major_version_is_served(starting: str, stage: Stage) -> None:
     berthed = stage.start(starting, berth_pg_version="15")
     assert berthed.server.version.startswith("15.")

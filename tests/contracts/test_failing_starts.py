@@ -20,6 +20,7 @@ import psutil
 import pytest
 
 import shared_segments
+from marks import nightly
 from pytest_berth.errors import BerthError, NoSourceError, StartError
 from pytest_berth.services.postgres.service import POSTGRES
 from pytest_berth.sources import shared_memory
@@ -99,6 +100,7 @@ def test_a_server_that_does_not_answer_in_time_is_an_error_with_its_log(
     _stop_and_look(manager)
 
 
+@pytest.mark.parametrize("starting", ["local", *nightly("container")], indirect=True)
 def test_a_failed_start_is_told_again_without_another_attempt(starting: str, stage: Stage) -> None:
     manager = stage.manager(starting, berth_pg_settings=["work_memory = 64MB"])
     first = _failure(manager, StartError)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import docker
 import pytest
 
-from marks import nightly
+from marks import nightly, usual
 from pytest_berth import wait_for
 from pytest_berth.services.kafka.service import KAFKA as KAFKA_SERVICE
 from pytest_berth.services.postgres.service import POSTGRES
@@ -142,7 +142,8 @@ SUITES = {
 }
 
 
-@pytest.mark.parametrize("suite", SUITES)
+# That a committing test's server, and a broker, are replaced, the conformance suite shows, too.
+@pytest.mark.parametrize("suite", usual(SUITES, "rollback", "redis"))
 @pytest.mark.parametrize("starting", ["local", *nightly("container")], indirect=True)
 def test_later_tests_get_another_server_in_the_place_of_a_lost_one(
     project: Project, starting: str, suite: str
@@ -326,7 +327,7 @@ def test_under_xdist_one_worker_replaces_the_server_and_all_join(
     assert before.count("in the place of a lost one") == 1
 
 
-@pytest.mark.parametrize("client", ["redis_client", "kafka_admin"])
+@pytest.mark.parametrize("client", ["redis_client", *nightly("kafka_admin")])
 def test_a_server_that_is_lost_before_a_worker_has_its_place_on_it_is_replaced(
     project: Project, require_source: Callable[[str], None], client: str
 ) -> None:

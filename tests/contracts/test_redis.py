@@ -12,6 +12,7 @@ import psutil
 import pytest
 import redis
 
+from marks import nightly
 from pytest_berth.services.redis import clients, urls
 from pytest_berth.services.redis.service import REDIS
 
@@ -190,6 +191,9 @@ def test_each_test_begins_with_an_empty_database(project: Project) -> None:
 
 
 @pytest.mark.usefixtures("redis_source")
+@pytest.mark.parametrize(
+    "redis_source", ["local", "external", *nightly("container")], indirect=True
+)
 def test_workers_never_meet(project: Project) -> None:
     project.plugins = ("xdist",)
     project.write(
@@ -209,6 +213,9 @@ def test_workers_never_meet(project: Project) -> None:
 
 
 @pytest.mark.usefixtures("redis_source")
+@pytest.mark.parametrize(
+    "redis_source", ["container", *nightly("local", "external")], indirect=True
+)
 def test_the_application_finds_its_worker_s_database_in_the_environment(project: Project) -> None:
     project.plugins = ("xdist",)
     project.ini(
@@ -236,6 +243,9 @@ def test_the_application_finds_its_worker_s_database_in_the_environment(project:
 
 
 @pytest.mark.usefixtures("redis_source")
+@pytest.mark.parametrize(
+    "redis_source", ["local", *nightly("container", "external")], indirect=True
+)
 def test_tests_are_marked_as_integration_tests(project: Project) -> None:
     project.write(test_one="def test_redis(redis_url): pass\ndef test_unit(): pass")
     result = project.run("-m", "not integration")
@@ -264,7 +274,7 @@ def test_the_password_is_in_no_output_and_no_command_line(project: Project) -> N
 
 
 @pytest.mark.usefixtures("redis_source")
-@pytest.mark.parametrize("redis_source", ["container", "local"], indirect=True)
+@pytest.mark.parametrize("redis_source", ["local", *nightly("container")], indirect=True)
 def test_a_marked_test_has_a_server_of_its_own(project: Project) -> None:
     project.write(
         test_own="""

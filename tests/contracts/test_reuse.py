@@ -10,6 +10,7 @@ import psycopg
 import pytest
 import redis
 
+from marks import nightly
 from pytest_berth.cli.end import end
 from pytest_berth.run.reuse import records
 from pytest_berth.services.kafka import urls as kafka_urls
@@ -105,8 +106,16 @@ def is_running(berthed: Berthed) -> bool:
     return berthed.source.exit_status(berthed.server) is None
 
 
-@pytest.mark.parametrize("source", ["local", "container"])
-@pytest.mark.parametrize("service", [POSTGRES, REDIS, KAFKA], ids=lambda each: each.name)
+@pytest.mark.parametrize(
+    ("service", "source"),
+    [
+        (POSTGRES, "container"),
+        (REDIS, "local"),
+        (KAFKA, "local"),
+        *nightly((POSTGRES, "local"), (REDIS, "container"), (KAFKA, "container")),
+    ],
+    ids=lambda each: getattr(each, "name", each),
+)
 def test_the_next_run_takes_over_what_the_last_one_left_and_finds_nothing(
     service: Service,
     source: str,

@@ -19,6 +19,7 @@ import psycopg
 import pytest
 
 import shared_segments
+from marks import nightly
 from pytest_berth.sources import local, os_account
 from pytest_berth.sources.container import ContainerSource
 from pytest_berth.sources.os_account import is_root
@@ -64,6 +65,7 @@ def test_a_server_that_is_held_is_lost_and_goes_like_any_other(starting: str, st
     assert not any(remains().values())
 
 
+@pytest.mark.parametrize("starting", ["local", *nightly("container")], indirect=True)
 def test_a_server_may_be_stopped_twice(starting: str, stage: Stage) -> None:
     berthed = stage.start(starting)
     berthed.source.stop(berthed.server)
@@ -72,6 +74,7 @@ def test_a_server_may_be_stopped_twice(starting: str, stage: Stage) -> None:
     assert not any(_remains(berthed)().values())
 
 
+@pytest.mark.parametrize("starting", ["container", *nightly("local")], indirect=True)
 def test_a_server_may_be_stopped_from_two_sides_at_once(starting: str, stage: Stage) -> None:
     berthed = stage.start(starting)
     problems: list[BaseException] = []

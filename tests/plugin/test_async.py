@@ -208,6 +208,7 @@ def test_sync_code_that_cuts_in_on_async_code_is_told_and_does_not_hang(served: 
     )
 
 
+@pytest.mark.parametrize("driver", ["psycopg", *nightly("asyncpg")])
 def test_a_task_that_outlives_its_test_harms_no_other(served: Project, driver: str) -> None:
     result = run(
         served,
@@ -244,6 +245,7 @@ def test_a_task_that_outlives_its_test_harms_no_other(served: Project, driver: s
     result.assert_outcomes(passed=2)
 
 
+@pytest.mark.parametrize("driver", ["asyncpg", *nightly("psycopg")])
 def test_fixtures_of_a_wider_scope_can_write_by_the_engine(served: Project, driver: str) -> None:
     result = run(
         served,
@@ -267,6 +269,7 @@ def test_fixtures_of_a_wider_scope_can_write_by_the_engine(served: Project, driv
     result.assert_outcomes(passed=2)
 
 
+@pytest.mark.parametrize("driver", ["psycopg", *nightly("asyncpg")])
 def test_they_can_be_asked_for_while_an_event_loop_runs(served: Project, driver: str) -> None:
     result = run(
         served,
@@ -425,6 +428,7 @@ UNCHANGED = """
 """
 
 
+@pytest.mark.parametrize("driver", ["asyncpg", *nightly("psycopg")])
 def test_fastapi_works_on_an_async_engine_of_its_own(served: Project, driver: str) -> None:
     own = APP.replace(APP[APP.index("async def session") : APP.index("@app.post")], "")
     served.write(app=ENGINE_OF_ITS_OWN + own)
@@ -465,6 +469,7 @@ def test_a_pool_that_is_used_from_several_loops_is_told_what_to_set(served: Proj
     assert result.stdout.str().count("- event loops -") == 1
 
 
+@pytest.mark.parametrize("driver", ["psycopg", *nightly("asyncpg")])
 def test_a_private_database_is_the_async_fixtures_too(served: Project, driver: str) -> None:
     result = run(
         served,

@@ -9,6 +9,7 @@ from uuid import uuid4
 import psycopg
 import pytest
 
+from marks import nightly
 from pytest_berth import wait_for
 
 if TYPE_CHECKING:
@@ -57,7 +58,7 @@ def run(project: Project, tests: str, *arguments: str) -> pytest.RunResult:
     return project.run(*arguments)
 
 
-@pytest.mark.parametrize("isolation", ["auto", "truncation", "database"])
+@pytest.mark.parametrize("isolation", ["auto", "database", *nightly("truncation")])
 def test_each_database_has_its_schema_and_seeds_and_a_clean_slate(
     shop: Project, isolation: str
 ) -> None:

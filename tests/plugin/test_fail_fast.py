@@ -11,7 +11,7 @@ from marks import nightly
 if TYPE_CHECKING:
     from conftest import Project
 
-DISTRIBUTIONS = ("load", "loadfile", *nightly("loadscope", "loadgroup", "worksteal"))
+DISTRIBUTIONS = ("load", *nightly("loadfile", "loadscope", "loadgroup", "worksteal"))
 SAID = "*a unit test failed (--berth-fail-fast): no server is started*"
 FAILING = "def test_broken(): assert False"
 PASSING = """
@@ -147,7 +147,9 @@ def test_under_xdist_everything_runs_when_the_unit_tests_pass(
     result.assert_outcomes(passed=22)
 
 
-@pytest.mark.parametrize("distribution", DISTRIBUTIONS)
+@pytest.mark.parametrize(
+    "distribution", ["loadfile", *nightly("load", "loadscope", "loadgroup", "worksteal")]
+)
 def test_workers_that_both_begin_with_integration_tests_do_not_wait_for_each_other(
     suite: Project, distribution: str
 ) -> None:

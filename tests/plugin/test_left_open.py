@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from marks import nightly
+
 if TYPE_CHECKING:
     from conftest import Project
 
@@ -80,8 +82,13 @@ def test_a_transaction_is_rolled_back_through_its_connection_and_where_it_was_op
     )
 
 
-@pytest.mark.parametrize("begin", ["", "BEGIN"])
-@pytest.mark.parametrize("module", ["psycopg", "psycopg2"])
+@pytest.mark.parametrize(
+    ("module", "begin"),
+    [
+        *(("psycopg", ""), ("psycopg2", "BEGIN")),
+        *nightly(("psycopg", "BEGIN"), ("psycopg2", "")),
+    ],
+)
 def test_a_connection_without_a_pool_is_found_too(shop: Project, module: str, begin: str) -> None:
     result = run(
         shop,

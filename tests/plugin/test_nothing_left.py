@@ -13,7 +13,7 @@ import psycopg
 import pytest
 
 from conftest import TIMEOUT
-from marks import nightly
+from marks import nightly, usual
 from pytest_berth import wait_for
 from temporary import open_home
 
@@ -30,12 +30,9 @@ ENDS = {
     "pytest.exit": ("pytest.exit('enough')", ()),
     "an internal error": ("conftest.BROKEN.append(1)", ()),
 }
-# Where each end has been tried on a local server, two are enough.
-USUAL_ENDS = (
-    "a failing test and -x",
-    "an internal error",
-    *nightly("a normal end", "a failing test", "pytest.exit"),
-)
+ENDS_OF_LOCAL_SERVERS = usual(ENDS, *(ENDS.keys() - {"a failing test"}))
+# Where each end has been tried on a local server, one is enough.
+USUAL_ENDS = usual(ENDS, "an internal error")
 CONFTEST = """
     BROKEN = []
 
@@ -88,7 +85,7 @@ def nothing_left(directory: Path) -> None:
     wait_for(lambda: not processes_in(directory), 30)
 
 
-@pytest.mark.parametrize("end", ENDS)
+@pytest.mark.parametrize("end", ENDS_OF_LOCAL_SERVERS)
 def test_a_local_server_is_gone(
     project: Project, temporary: Path, require_source: Callable[[str], None], end: str
 ) -> None:

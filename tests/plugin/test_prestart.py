@@ -100,7 +100,13 @@ def seen(project: Project) -> str:
     return (project.root / "seen").read_text()
 
 
-@pytest.mark.parametrize("arguments", [(), ("-n", "2")], ids=["alone", "xdist"])
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        pytest.param((), id="alone", marks=pytest.mark.nightly),
+        pytest.param(("-n", "2"), id="xdist"),
+    ],
+)
 def test_a_server_starts_while_a_test_runs_that_does_not_need_it(
     project: Project, temporary: Path, arguments: tuple[str, ...]
 ) -> None:
@@ -742,7 +748,7 @@ CHANGED = """
 """
 
 
-@pytest.mark.parametrize("source", ["local", "container"])
+@pytest.mark.parametrize("source", ["local", *nightly("container")])
 def test_what_a_unit_test_changes_for_the_whole_process_harms_no_start(
     project: Project,
     temporary: Path,

@@ -14,6 +14,7 @@ import psutil
 import pytest
 
 from conftest import TIMEOUT
+from marks import nightly
 from pytest_berth import wait_for
 from pytest_berth.services.redis.service import REDIS
 
@@ -90,7 +91,7 @@ def leftovers(place: Path) -> list[str]:
     return found + [line for line in lines if str(place) in line]
 
 
-@pytest.mark.parametrize("source", ["container", "local"])
+@pytest.mark.parametrize("source", ["container", *nightly("local")])
 def test_a_script_has_schema_environment_and_a_clean_slate_and_leaves_nothing(
     source: str,
     project: Project,
@@ -158,7 +159,7 @@ def test_mistakes_are_told_as_in_a_run_and_other_servers_are_stopped(
 
 
 @pytest.mark.skipif(os.name == "nt", reason="signals as POSIX has them")
-@pytest.mark.parametrize("source", ["container", "local"])
+@pytest.mark.parametrize("source", ["local", *nightly("container")])
 def test_a_killed_script_leaves_nothing(
     source: str, project: Project, place: Path, require_source: Callable[[str], None]
 ) -> None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from ini_settings import settings
+from marks import nightly
 from pytest_berth.api import Credentials
 from pytest_berth.collection import common_checks
 from pytest_berth.config.loading import SETTINGS
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from pytest_berth.api import Service
 
 
-@pytest.mark.parametrize("source", ["local", "container"])
+@pytest.mark.parametrize("source", ["local", *nightly("container")])
 def test_an_application_finds_the_broker_at_the_port_that_it_has_written_down(
     project: Project, require_service: Callable[[Service, str], None], source: str
 ) -> None:

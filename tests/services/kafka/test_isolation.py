@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from marks import nightly
 from pytest_berth.services.kafka.service import KAFKA
 
 if TYPE_CHECKING:
@@ -85,7 +86,9 @@ AIOKAFKA = """
 """
 CLIENTS = {"kafka-python": KAFKA_PYTHON, "confluent-kafka": CONFLUENT, "aiokafka": AIOKAFKA}
 # On a busy machine kafka-python 3.0 sometimes does not finish joining a group; others always do.
-SOMETIMES = pytest.param("kafka-python", marks=pytest.mark.flaky(reruns=3))
+FLAKY = pytest.mark.flaky(reruns=3)
+SOMETIMES = pytest.param("kafka-python", marks=FLAKY)
+SOMETIMES_AT_NIGHT = pytest.param("kafka-python", marks=[FLAKY, pytest.mark.nightly])
 
 
 @pytest.fixture(params=[SOMETIMES, "confluent-kafka", "aiokafka"])
@@ -111,6 +114,9 @@ def shop(request: pytest.FixtureRequest, on_broker: Project) -> Project:
     return on_broker
 
 
+@pytest.mark.parametrize(
+    "shop", [SOMETIMES, *nightly("confluent-kafka", "aiokafka")], indirect=True
+)
 def test_a_group_that_has_read_a_part_sees_nothing_of_it_in_the_next_test(shop: Project) -> None:
     shop.write(
         test_orders="""
@@ -135,6 +141,9 @@ def test_a_group_that_has_read_a_part_sees_nothing_of_it_in_the_next_test(shop: 
     shop.run("-p", "no:randomly").assert_outcomes(passed=3)
 
 
+@pytest.mark.parametrize(
+    "shop", ["confluent-kafka", *nightly("aiokafka"), SOMETIMES_AT_NIGHT], indirect=True
+)
 def test_a_group_that_has_committed_nothing_sees_nothing_of_an_earlier_test(shop: Project) -> None:
     shop.write(
         test_orders="""
@@ -152,7 +161,7 @@ def test_a_group_that_has_committed_nothing_sees_nothing_of_an_earlier_test(shop
 
 
 # kafka-python 3.0 sometimes gets no partitions when it joins a group just after a topic was made.
-@pytest.mark.parametrize("shop", ["confluent-kafka", "aiokafka"], indirect=True)
+@pytest.mark.parametrize("shop", ["aiokafka", *nightly("confluent-kafka")], indirect=True)
 def test_a_topic_made_anew_does_not_hide_records_behind_a_committed_offset(shop: Project) -> None:
     shop.write(
         test_orders="""
@@ -176,7 +185,7 @@ def test_a_topic_made_anew_does_not_hide_records_behind_a_committed_offset(shop:
 
 
 # confluent-kafka does not tell when it has found the end of a topic.
-@pytest.mark.parametrize("shop", [SOMETIMES, "aiokafka"], indirect=True)
+@pytest.mark.parametrize("shop", ["aiokafka", SOMETIMES_AT_NIGHT], indirect=True)
 def test_a_group_that_begins_at_the_end_misses_nothing_once_it_is_assigned(shop: Project) -> None:
     shop.write(
         test_orders="""

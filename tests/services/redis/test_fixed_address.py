@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from ini_settings import settings
+from marks import nightly
 from pytest_berth.errors import SettingsError
 from pytest_berth.services.redis import database_numbers, fixed_address
 from pytest_berth.services.redis.service import REDIS
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from pytest_berth.api import Service
 
 
-@pytest.mark.parametrize("source", ["local", "container"])
+@pytest.mark.parametrize("source", ["container", *nightly("local")])
 def test_an_application_finds_what_it_has_written_down(
     project: Project, require_service: Callable[[Service, str], None], source: str
 ) -> None:

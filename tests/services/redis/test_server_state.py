@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from marks import nightly
 from pytest_berth.services.redis.service import REDIS
 
 if TYPE_CHECKING:
@@ -74,7 +75,7 @@ CHANGES = """
 """
 
 
-@pytest.mark.parametrize("source", ["local", "container"])
+@pytest.mark.parametrize("source", ["local", *nightly("container")])
 def test_all_that_a_test_can_change_is_put_back(
     project: Project, require_service: Callable[[Service, str], None], source: str
 ) -> None:
