@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import subprocess
+import tempfile
+from pathlib import Path
 from textwrap import dedent
 from typing import TYPE_CHECKING
 
@@ -10,13 +14,13 @@ import docker
 import pytest
 
 from marks import nightly
+from pytest_berth import wait_for
 from pytest_berth.services.kafka.service import KAFKA
 from pytest_berth.sources import snapshots
 from temporary import open_home
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from pathlib import Path
 
     from conftest import Project
     from pytest_berth.api import Service
@@ -49,6 +53,8 @@ def cache(project: Project, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
     binaries = list(cache_directory().glob("embedded*"))
     monkeypatch.setenv("BERTH_SNAPSHOTS", "on")
+    # The next run of a test is to find what the one before it has left.
+    monkeypatch.setenv("BERTH_WAIT_AT_END", "on")
     project.models()
     project.write(test_users=TESTS)
     with open_home() as cache:
@@ -292,6 +298,44 @@ def test_a_secret_that_others_can_read_is_refused(
             "*do:  berth_snapshots = off, or set BERTH_CACHE to a directory of yours",
         ]
     )
+
+
+@pytest.mark.parametrize("kept", ["container"], indirect=True)
+def test_a_run_need_not_wait_until_the_image_of_its_container_is_stored(
+    project: Project, kept: Callable[[], bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("BERTH_WAIT_AT_END", "off")
+    project.write(
+        test_stopped="""
+            import json, os, signal, tempfile
+            from pathlib import Path
+            from pytest_berth import wait_for
+
+            def test_it(pg_session):
+                # A reaper that stands still shows that pytest has not waited.
+                (noted,) = Path(tempfile.gettempdir()).glob("berth-*/postgres.launched.json")
+                reaper = noted.with_name("reaper.json")
+                pid = wait_for(lambda: reaper.exists() and json.loads(reaper.read_text())[0])
+                Path("reaper").write_text(f"{pid} {noted.parent}")
+                if "STOPS" in os.environ:
+                    os.kill(pid, signal.SIGSTOP)
+        """
+    )
+    with tempfile.TemporaryDirectory(prefix="stored-", ignore_cleanup_errors=True) as name:
+        monkeypatch.setenv("TMPDIR", name)
+        project.run("test_stopped.py", STOPS="1").assert_outcomes(passed=1)
+        assert not _images(project.root)
+        pid, directory = (project.root / "reaper").read_text().split()
+        os.kill(int(pid), signal.SIGCONT)
+        wait_for(lambda: not Path(directory).exists(), 60, message="the reaper's work")
+        assert kept()
+
+        result = project.run("test_stopped.py")
+        result.assert_outcomes(passed=1)
+        result.stdout.fnmatch_lines([FROM_SNAPSHOT])
+        # There is nothing new, and so nothing to be stored.
+        (_, directory) = (project.root / "reaper").read_text().split()
+        wait_for(lambda: not Path(directory).exists(), 60, message="the reaper's work")
 
 
 def test_workers_share_a_server_from_a_snapshot(

@@ -69,6 +69,6 @@ def test_only_a_container_that_has_nothing_else_is_left(
 def test_an_engine_that_does_not_answer_leaves_all_to_the_sweeping(tmp_path: Path) -> None:
     account = Credentials("berth", "berth", "berth")
     handle = {"socket": str(tmp_path / "none.sock"), "container": "abc"}
-    hand_over.leave(tmp_path, [Server("redis", "container", "", 1, account, handle=handle)])
+    hand_over.leave(tmp_path, [Server("redis", "container", "", 1, account, handle=handle)], {})
     assert not hand_over.complete(tmp_path)
     assert (tmp_path / "handed-over").exists()

@@ -371,8 +371,8 @@ WAIT_AT_END: Option[str] = Option(
     "berth_wait_at_end",
     choice("auto", "on", "off"),
     "auto",
-    "whether pytest waits until its containers are removed: auto (default; where a reaper might end"
-    " with it, as in CI), on, or off: the run's reaper removes them",
+    "whether pytest waits until its containers are removed, and their snapshots stored: auto"
+    " (default; where a reaper might end with it, as in CI), on, or off: the run's reaper does it",
 )
 KEEP: Option[timedelta] = Option(
     "berth_keep",

@@ -1,6 +1,7 @@
 """The end of a run is not waited for: its reaper removes the containers, pytest goes on.
 
-An engine takes a quarter of a second, and more, to remove a container. pytest waits for that only
+An engine takes a quarter of a second, and more, to remove a container, and a second and more to
+make a snapshot of one. pytest waits for that only
 where the reaper may not live long enough, or is not there any more: in CI, whose jobs are ended
 with all their processes; in a container that ends with pytest; as a service, of which nothing
 outlives the main process. The run's directory stays until all is removed, so that what a reaper
@@ -14,9 +15,9 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
-from pytest_berth.debug_log import debug
+from pytest_berth.debug_log import debug, ignoring
 from pytest_berth.run import process_identity
 from pytest_berth.run.registry import Registry
 
@@ -35,6 +36,23 @@ SOCKET = "socket"
 _CONTAINERS = ("/.dockerenv", "/run/.containerenv")
 _SERVICE = ".service"
 _REMOVED_WITHIN = 60.0
+# As where pytest waits for it.
+_STOP_WITHIN = 10
+_STORED_WITHIN = 600.0
+
+
+class _Left(NamedTuple):
+    """A container that is left to the reaper, in the form that its file has.
+
+    Attributes:
+        socket: Its engine's.
+        container: Its id.
+        image: The request that makes an image of it, before it is removed; empty for none.
+    """
+
+    socket: str
+    container: str
+    image: str
 
 
 def why_waited(environment: Mapping[str, str]) -> str:
@@ -62,14 +80,19 @@ def is_simple(server: Server) -> bool:
     return bool(handle.get(SOCKET)) and not is_more
 
 
-def leave(directory: Path, servers: Sequence[Server]) -> None:
+def leave(directory: Path, servers: Sequence[Server], images: Mapping[str, str]) -> None:
     """Leave containers to the run's reaper; the run must not do anything afterwards.
 
     Args:
         directory: The run's directory.
         servers: The containers' servers.
+        images: By a server's key, the request by which the engine makes an image of its container,
+            when that was stopped and before it is removed.
     """
-    left = [[each.handle[SOCKET], each.handle["container"]] for each in servers]
+    left = [
+        _Left(each.handle[SOCKET], each.handle["container"], images.get(each.key, ""))
+        for each in servers
+    ]
     path = Registry(directory).handed_over
     partial = path.with_suffix(".part")
     partial.write_text(json.dumps(left))
@@ -78,7 +101,7 @@ def leave(directory: Path, servers: Sequence[Server]) -> None:
 
 
 def complete(directory: Path) -> bool:
-    """Remove, in the reaper, the containers that a run has left to it.
+    """Remove, in the reaper, the containers that a run has left to it, and store their snapshots.
 
     Returns:
         Whether all are gone; else something is left, for the run's sweeping.
@@ -87,20 +110,44 @@ def complete(directory: Path) -> bool:
 
     try:
         left = json.loads(Registry(directory).handed_over.read_text())
-        return all(_is_removed(socket, container) for socket, container in left)
+        # An image takes its time: the others need not wait for it.
+        in_order = sorted((_Left(*each) for each in left), key=lambda each: bool(each.image))
+        return all(map(_is_removed, in_order))
     except (OSError, ValueError, HTTPException) as error:
         debug("what was left to the reaper stays: %s", error)
         return False
 
 
-def _is_removed(socket: str, container: str) -> bool:
+def _is_removed(left: _Left) -> bool:
     from http import HTTPStatus
+    from http.client import HTTPException
 
     from pytest_berth.sources import engine_socket
 
-    what = f"/containers/{container}?force=1&v=1"
-    status, _ = engine_socket.request(socket, "DELETE", what, within=_REMOVED_WITHIN)
+    if left.image:
+        with ignoring(OSError, ValueError, HTTPException, why="there is no snapshot, then"):
+            _store(left)
+    what = f"/containers/{left.container}?force=1&v=1"
+    status, _ = engine_socket.request(left.socket, "DELETE", what, within=_REMOVED_WITHIN)
     return status in {HTTPStatus.NO_CONTENT, HTTPStatus.NOT_FOUND}
+
+
+def _store(left: _Left) -> None:
+    """Make an image of a container, unless it does not end well."""
+    from pytest_berth.sources import engine_socket
+
+    where = f"/containers/{left.container}"
+    stop = f"{where}/stop?t={_STOP_WITHIN}"
+    engine_socket.request(left.socket, "POST", stop, within=_REMOVED_WITHIN)
+    _, content = engine_socket.request(left.socket, "GET", f"{where}/json")
+    ended = json.loads(content).get("State", {}).get("ExitCode")
+    if ended == 0:
+        status, content = engine_socket.request(
+            left.socket, "POST", left.image, b"{}", within=_STORED_WITHIN
+        )
+        debug("stored: %s %s", status, content)
+    else:
+        debug("its data is not complete: the container %s ended with %s", left.container, ended)
 
 
 def _ancestors() -> set[int]:

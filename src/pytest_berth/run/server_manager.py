@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING
 
 from pytest_berth.api import key
@@ -237,13 +238,14 @@ class Manager:
         servers = list(self.registry.all("launched"))
         left = [] if waits else self._for_reaper(servers)
         self._stop_all([server for server in servers if server not in left])
+        images: dict[str, str] = {}
         for server in left:
-            self._try("kept for later runs", self._take_snapshot, server)
+            self._try("kept for later runs", partial(self._prepare_image, images), server)
         if self.registry.any_starting():
             self._sweep_sources()
         if left:
             self.run.end()
-            hand_over.leave(self.run.directory, left)
+            hand_over.leave(self.run.directory, left, images)
             self._is_handed_over = True
         else:
             self.run.remove()
@@ -325,14 +327,25 @@ class Manager:
             self.progress.note(f"{server.service} could not be {what}: {error}")
 
     def _take_snapshot(self, server: Server) -> None:
-        """Store what the server was initialised with, if nothing else is on it.
-
-        Of the servers that workers have for themselves, one is enough.
-        """
-        ready = [each.key for each in self.registry.all("ready") if each.service == server.service]
-        if server.key == min(ready, default=""):
+        """Store what the server was initialised with, if nothing else is on it."""
+        if self._is_the_one(server):
             place = (self._service(server), self.source(server), server)
             snapshots.take(*place, self.settings, self.run.id)
+
+    def _prepare_image(self, images: dict[str, str], server: Server) -> None:
+        """Do likewise for a container that is left to the reaper, which then stores it."""
+        from pytest_berth.sources.container import ContainerSource
+
+        source = self.source(server)
+        if self._is_the_one(server) and isinstance(source, ContainerSource):
+            place = (self._service(server), source, server)
+            if snapshots.prepare(*place, self.settings, self.run.id):
+                images[server.key] = source.prepare_image(server)
+
+    def _is_the_one(self, server: Server) -> bool:
+        """Tell whether it is the one that is stored, of those that workers have for themselves."""
+        ready = [each.key for each in self.registry.all("ready") if each.service == server.service]
+        return server.key == min(ready, default="")
 
     def _leave(self, server: Server) -> None:
         # Of a service of another plugin the reaper knows nothing: the reuse reaper ends it.

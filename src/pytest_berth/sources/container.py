@@ -251,12 +251,9 @@ class ContainerSource:
 
     def store_snapshot(self, server: Server) -> None:
         """Store a snapshot: a file of the container, or the stopped container as an image."""
-        container = self._container(server)
-        snapshot_file = server.handle.get("snapshot_file")
-        if snapshot_file:
-            StoredSnapshot(server.snapshot).write(_read(container, snapshot_file))
+        if not self.prepare_image(server):
             return
-        container.put_archive("/", _archive({memory_copies.REQUEST: b""}))
+        container = self._container(server)
         container.stop(timeout=_STOP_WITHIN)
         state = self._container(server).attrs["State"]
         if state["ExitCode"]:
@@ -264,7 +261,22 @@ class ContainerSource:
                 f"its data is not complete: the container ended with status {state['ExitCode']}."
             )
         images.store(container, server.snapshot)
-        images.prune(self.engine, server.snapshot)
+
+    def prepare_image(self, server: Server) -> str:
+        """Let the container leave its data where an image will hold it, as soon as it is stopped.
+
+        Returns:
+            The request to the engine that makes the image then; empty where a snapshot is a file,
+            which is stored by now.
+        """
+        container = self._container(server)
+        snapshot_file = server.handle.get("snapshot_file")
+        if snapshot_file:
+            StoredSnapshot(server.snapshot).write(_read(container, snapshot_file))
+            return ""
+        images.make_room(self.engine, server.snapshot)
+        container.put_archive("/", _archive({memory_copies.REQUEST: b""}))
+        return images.request(container, server.snapshot)
 
     def forget_snapshot(self, server: Server) -> None:
         """Remove the image, or the file, that a container has started from."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlencode
 
 from pytest_berth.debug_log import ignoring
 from pytest_berth.sources import engine_errors
@@ -101,13 +102,22 @@ def _layers(image: Any) -> int:
 
 def store(container: Any, name: str) -> None:
     """Make a stopped container's files a snapshot, in the place of one of the same name."""
+    container.commit(REPOSITORY, name, changes=_changes(container, name))
+
+
+def request(container: Any, name: str) -> str:
+    """Return the request, as path and query, by which an engine does what `store` does."""
+    what = {"container": container.id, "repo": REPOSITORY, "tag": name}
+    return f"/commit?{urlencode({**what, 'changes': _changes(container, name)})}"
+
+
+def _changes(container: Any, name: str) -> str:
     # The container's own labels say whose it is, to us and to testcontainers' reaper. What starts
     # from the image is not that run's; the image is the user's.
     labels = dict.fromkeys(filter(_is_ours, container.labels), '""')
     labels.pop(USER, None)
     labels |= {_SESSION: "none", SNAPSHOT: name, MADE: f"{wall_clock():.3f}"}
-    changes = " ".join(f"{label}={value}" for label, value in labels.items())
-    container.commit(REPOSITORY, name, changes=f"LABEL {changes}")
+    return "LABEL " + " ".join(f"{label}={value}" for label, value in labels.items())
 
 
 def forget(engine: Engine, name: str) -> None:
@@ -123,12 +133,19 @@ def snapshots(engine: Engine) -> list[Any]:
     return sorted(engine.list_images(ours), key=made, reverse=True)
 
 
-def prune(engine: Engine, name: str) -> None:
-    """Remove all but the newest snapshots of the same service and project, and old ones of all."""
-    found = snapshots(engine)
+def make_room(engine: Engine, name: str) -> None:
+    """Remove the snapshots that one more leaves no room for.
+
+    These are all but the newest of the same service and project, and old ones of all.
+
+    Args:
+        engine: It has the images.
+        name: That of the snapshot that is to be stored; one that has it stays.
+    """
+    found = [image for image in snapshots(engine) if image.attrs["Labels"][SNAPSHOT] != name]
     group, long_ago = f"{name.rpartition('-')[0]}-", wall_clock() - UNUSED
     ours = [image for image in found if image.attrs["Labels"][SNAPSHOT].startswith(group)]
-    for old in {*ours[MOST:], *(image for image in found if made(image) < long_ago)}:
+    for old in {*ours[MOST - 1 :], *(image for image in found if made(image) < long_ago)}:
         with ignoring(*engine_errors.api(), why="a run may be using the snapshot"):
             remove(engine, old)
 

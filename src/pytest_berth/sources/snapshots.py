@@ -104,15 +104,23 @@ def take(service: Service, source: Source, server: Server, settings: Settings, r
         settings: The settings.
         run_id: The run.
     """
+    if prepare(service, source, server, settings, run_id):
+        source.store_snapshot(server)
+
+
+def prepare(
+    service: Service, source: Source, server: Server, settings: Settings, run_id: str
+) -> bool:
+    """Make a server ready to be stored; tell whether it is to be. The arguments are `take`'s."""
     secret = password(settings, service) if server.snapshot else ""
     if not secret or source.exit_status(server):
-        return
-    if service.backend.prepare_snapshot(server, run_id):
-        debug("%s: stored as the snapshot %s", server.key, server.snapshot)
-        service.backend.set_password(server, secret)
-        source.store_snapshot(server)
-    else:
+        return False
+    if not service.backend.prepare_snapshot(server, run_id):
         debug("%s: a snapshot would hold nothing new, or something of a test", server.key)
+        return False
+    debug("%s: stored as the snapshot %s", server.key, server.snapshot)
+    service.backend.set_password(server, secret)
+    return True
 
 
 def locked(server: Server, secret: str) -> Server:
