@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import psutil
 import pytest
 
+from marks import nightly
 from pytest_berth.services.kafka import wire_protocol
 from pytest_berth.services.kafka.service import KAFKA
 from pytest_berth.waiting import wait_for
@@ -56,6 +57,13 @@ def berthed_by_source(
 ) -> Callable[[str], Berthed]:
     """Return a function that gives one broker of a source, the same one to every test."""
     return servers_of(KAFKA)
+
+
+# That a broker which is given by URL serves, the conformance suite shows, too.
+@pytest.fixture(params=["container", "local", *nightly("external")])
+def berthed(request: pytest.FixtureRequest, berthed_by_source: Callable[[str], Berthed]) -> Berthed:
+    """Give a broker of each source in turn; tests leave it as it is."""
+    return berthed_by_source(request.param)
 
 
 def test_a_record_comes_back(berthed: Berthed) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from marks import nightly
+from marks import nightly, usual
 from pytest_berth.services.redis.service import REDIS
 
 if TYPE_CHECKING:
@@ -30,11 +30,13 @@ PLUGINS = {
     "alembic_startup": (),
     "uvicorn_process": (),
 }
+# What they show, test_async, test_django, test_left_open and test_processes do, too.
+SHOWN_ELSEWHERE = {"fastapi_async", "django_site", "psycopg_pool", "uvicorn_process"}
 MOST_LINES = 10
 
 
 @pytest.mark.parametrize("workers", ["0", *nightly("2")])
-@pytest.mark.parametrize("name", PLUGINS)
+@pytest.mark.parametrize("name", usual(PLUGINS, *(PLUGINS.keys() - SHOWN_ELSEWHERE)))
 def test_an_application_passes_in_random_order_in_as_many_processes(
     served: Project, name: str, require_service: Callable[[Service, str], None], workers: str
 ) -> None:
