@@ -287,6 +287,7 @@ class LocalRequest:
         credentials: The administrator's account.
         progress: Where to tell about downloads.
         further_port: Reserves another port at each call.
+        parameters: Those of the lost server in whose place this one comes, see `LocalProcess`.
     """
 
     directory: Path
@@ -294,6 +295,7 @@ class LocalRequest:
     credentials: Credentials
     progress: Progress
     further_port: Callable[[], int]
+    parameters: Mapping[str, str] = field(default_factory=dict)
 
 
 class Kept(NamedTuple):

@@ -74,7 +74,8 @@ class Local:
         ports.claim(service, self.settings, self.reserved)
         directory = self._directory(plan)
         try:
-            request = LocalRequest(directory, plan.port, plan.credentials, progress, self._reserve)
+            place = (directory, plan.port, plan.credentials, progress, self._reserve)
+            request = LocalRequest(*place, plan.parameters)
             spec = service.backend.local(self.settings, request)
             for path, content in spec.files.items():
                 os_account.write(directory / path, content)

@@ -56,6 +56,36 @@ def test_nothing_of_it_is_seen_by_others_or_stays(
     assert not Path((project.root / "directory.txt").read_text()).exists()
 
 
+def test_a_server_in_the_place_of_a_lost_one_has_its_management_api_at_the_same_address(
+    project: Project,
+    require_service: Callable[[Service, str], None],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    require_service(RABBITMQ, "local")
+    monkeypatch.setenv("BERTH_RABBITMQ_SOURCE", "local")
+    project.write(
+        test_it="""
+            from urllib.error import HTTPError
+            from urllib.request import urlopen
+
+            import psutil
+            import pytest
+
+            def test_loses_it(rabbitmq_server, rabbitmq_management_url, rabbitmq_channel):
+                process = psutil.Process(rabbitmq_server.server.handle["pid"])
+                process.kill()
+                process.wait(30)
+                raise ConnectionError("it was killed")
+
+            def test_next(rabbitmq_channel, rabbitmq_management_url):
+                rabbitmq_channel.queue_declare("orders")
+                with pytest.raises(HTTPError, match="401"):
+                    urlopen(f"{rabbitmq_management_url}/api/overview", timeout=20)
+        """
+    )
+    project.run("-p", "no:randomly").assert_outcomes(passed=1, failed=1, errors=1)
+
+
 def lives(pid: int) -> bool:
     """Tell whether a process is there that has not ended, and only waits to be asked how."""
     try:

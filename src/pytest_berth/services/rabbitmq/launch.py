@@ -52,7 +52,9 @@ def local(settings: Settings, request: LocalRequest) -> LocalProcess:
     from pytest_berth.services.rabbitmq import programs
 
     found = programs.find(settings)
-    directory, management = request.directory, request.further_port()
+    directory = request.directory
+    # Clients know where the one is whose place this one takes.
+    management = int(request.parameters.get(MANAGEMENT, 0)) or request.further_port()
     distribution = request.further_port()
     node = f"berth_{request.port}@localhost"
     place = {
