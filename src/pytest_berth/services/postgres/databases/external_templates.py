@@ -19,7 +19,7 @@ from pytest_berth.services.postgres.databases import (
     run_databases,
     template_name,
 )
-from pytest_berth.services.postgres.server import advisory_locks
+from pytest_berth.services.postgres.server import advisory_locks, session_pooling
 from pytest_berth.waiting import wall_clock
 
 if TYPE_CHECKING:
@@ -76,7 +76,7 @@ def obtain(
     """
     session = advisory_locks.keep(berth, server)
     name = template_name.of(berth, server, steps)
-    if not steps or name is None or advisory_locks.is_pooled(session):
+    if not steps or name is None or session_pooling.is_pooled(session):
         return None
     fingerprint = template_name.fingerprint_in(name)
     used = advisory_locks.Lock(advisory_locks.TEMPLATE, fingerprint)
@@ -106,7 +106,7 @@ def mark_run(
     berth: PluginState, server: Server, connection: psycopg.Connection[Any], name: str
 ) -> None:
     """Let the next run remove this run's databases, if it is dead then: see `sweep`."""
-    if not advisory_locks.is_pooled(advisory_locks.keep(berth, server)):
+    if not session_pooling.is_pooled(advisory_locks.keep(berth, server)):
         where = f"{berth.settings.root} on {platform.node()}"
         run_databases.comment(connection, name, f"{_RUNS} {berth.run.id} of {where}")
 
@@ -114,7 +114,7 @@ def mark_run(
 def sweep(server: Server) -> None:
     """Drop what dead runs have left, and templates that no run uses any more."""
     with advisory_locks.session(server) as connection:
-        if advisory_locks.is_pooled(connection):
+        if session_pooling.is_pooled(connection):
             return
         kept_databases.drop_over(connection, wall_clock())
         for (name,) in connection.execute(_MARKED, [_GUARDED]).fetchall():

@@ -177,8 +177,15 @@ def of_run(connection: psycopg.Connection[Any], server: Server, run_id: str) -> 
 
 
 def seal(connection: psycopg.Connection[Any], name: str) -> None:
-    """Make a database a template that nobody can connect to, so that it can always be cloned."""
+    """Make a database a template that nobody can connect to, so that it can always be cloned.
+
+    What is connected to it is ended: a pooler keeps sessions whose client has gone.
+
+    Raises:
+        TimeoutError: A backend did not end.
+    """
     execute(connection, "ALTER DATABASE {} WITH ALLOW_CONNECTIONS false IS_TEMPLATE true", name)
+    _end_backends(connection, name)
 
 
 def rename(connection: psycopg.Connection[Any], name: str, new: str) -> None:

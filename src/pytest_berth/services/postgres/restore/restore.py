@@ -28,6 +28,7 @@ from pytest_berth.services.postgres.restore.write_back import (
     in_one_message,
 )
 from pytest_berth.services.postgres.restore.write_back.rows import put_back
+from pytest_berth.services.postgres.server import session_pooling
 from pytest_berth.services.postgres.server.backend_crash import is_lost
 
 if TYPE_CHECKING:
@@ -229,6 +230,10 @@ class RestoreConnection:
     def backend(self) -> int:
         """Process id of its backend; 0 where it is not open."""
         return self._psycopg.info.backend_pid if self._psycopg and not self.is_lost() else 0
+
+    def is_pooled(self) -> bool:
+        """Tell whether a pooler is between: then drivers do not know their sessions' backends."""
+        return session_pooling.is_pooled(self.psycopg)
 
     def load(self, like: Baseline | None = None) -> Baseline | None:
         """Return the baseline that the template had, if the database still holds it.

@@ -141,15 +141,6 @@ def session(server: Server) -> psycopg.Connection[Any]:
     return connection
 
 
-def is_pooled(connection: psycopg.Connection[Any]) -> bool:
-    """Tell whether a pooler such as PgBouncer is between: it may hand our session to others.
-
-    It makes up the backend's pid that clients are told at the beginning.
-    """
-    backend = _value(connection, "SELECT pg_catalog.pg_backend_pid()")
-    return bool(backend != connection.info.backend_pid)
-
-
 def _value(connection: psycopg.Connection[Any], query: str, parameters: Any = ()) -> Any:
     row = connection.execute(query.encode(), parameters).fetchone()
     return row[0] if row else None

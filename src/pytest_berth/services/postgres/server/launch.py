@@ -12,7 +12,7 @@ from pytest_berth.api import Container, Credentials, LocalPart, LocalProcess
 from pytest_berth.config.options import ARTIFACT_MIRROR
 from pytest_berth.errors import BerthError, NotReadyError, StartError
 from pytest_berth.services.postgres import options as ini
-from pytest_berth.services.postgres.server import connections, parked_connection
+from pytest_berth.services.postgres.server import connections, parked_connection, session_pooling
 from pytest_berth.sources import programs
 
 if TYPE_CHECKING:
@@ -145,6 +145,8 @@ def probe(server: Server) -> str:
         connection = connections.administrative(
             connections.connect_at_once, server, connect_timeout=_ANSWERS_WITHIN
         )
+        if server.source == connections.EXTERNAL:
+            session_pooling.require_own_sessions(connection, server)
     except psycopg.OperationalError as error:
         raise _not_connected(server, str(error)) from None
     reported = connection.info.parameter_status("server_version") or "?"
