@@ -456,3 +456,44 @@ def test_a_statement_whose_client_has_gone_is_waited_for(seeded: Project) -> Non
         """
     )
     seeded.run("-p", "no:randomly").assert_outcomes(passed=17)
+
+
+def test_tables_that_a_test_leaves_locked_are_the_next_tests_to_write_to(seeded: Project) -> None:
+    seeded.write(
+        conftest="""
+            locking, idle = [], []
+        """,
+        test_it="""
+            from urllib.parse import urlsplit
+            import pymysql
+            import pytest
+            from checks import check
+            from conftest import idle, locking
+
+            def connected(dsn):
+                url = urlsplit(dsn)
+                return pymysql.connect(
+                    host=url.hostname, port=url.port, user=url.username, password=url.password,
+                    database=url.path[1:], autocommit=True,
+                )
+
+            @pytest.mark.parametrize("mode", ["READ", "WRITE"])
+            def test_goes(mysql_dsn, mode):
+                if not idle:
+                    idle.append(connected(mysql_dsn))
+                locking.append(connected(mysql_dsn))
+                locking[-1].cursor().execute(f"LOCK TABLES parents {mode}, keyless {mode}")
+                if mode == "WRITE":
+                    locking[-1].cursor().execute("INSERT INTO keyless VALUES (7)")
+
+            @pytest.mark.parametrize("number", range(2))
+            def test_next(mysql_engine, number):
+                with mysql_engine.connect() as connection:
+                    connection.exec_driver_sql("SET lock_wait_timeout = 1")
+                    check(connection)
+
+            def test_a_connection_that_locks_nothing_is_left_alone(mysql_engine):
+                idle[0].ping(reconnect=False)
+        """,
+    )
+    seeded.run("-p", "no:randomly").assert_outcomes(passed=5)

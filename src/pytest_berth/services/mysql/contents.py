@@ -114,6 +114,9 @@ SELECT id FROM information_schema.processlist
 WHERE db = {{}} AND id <> CONNECTION_ID() AND command IN ('Query', 'Execute')
   AND info NOT REGEXP '{READING}'
 """
+# By LOCK TABLES, where no statement runs: a transaction's locks do not count as use.
+_IN_USE = "SHOW OPEN TABLES FROM {} WHERE In_use > 0"
+_IDLE = f"{_CONNECTED} AND command = 'Sleep' ORDER BY time, id DESC"
 _LOCKED = {ER.LOCK_WAIT_TIMEOUT, ER.LOCK_DEADLOCK}
 # 0 is a value of its own in an AUTO_INCREMENT column, not one to be made.
 _SESSION = (
@@ -125,6 +128,7 @@ _SESSION = (
 # Numbers of errors that the client makes, and not the server.
 _OF_CLIENT = range(2000, 3000)
 _STATEMENT_ENDS_WITHIN = 5.0
+_CONNECTION_ENDS_WITHIN = 5.0
 _ATTEMPTS = 3
 
 
@@ -211,7 +215,9 @@ class Contents:
         place, is_counted = connection.rows(_ASKED)[0]
         self._counts_query = _COUNTS.format(self._name)
         self._running_query = _RUNNING.format(self._name)
+        self._in_use_query = _IN_USE.format(quoted(database))
         self._is_written_to = False
+        self._is_locked = False
         self._is_counted = bool(is_counted) and self._counts_writes()
         self._ddl_sent = _DDL_SENT.format(
             place, *(", ".join(map(connection.escape, kinds)) for kinds in (_DDL, _BESIDE))
@@ -246,6 +252,8 @@ class Contents:
             self._end_statements()
             later = self._changed()
             changed, inserted = changed | later.tables, inserted | later.inserted
+        if self._is_locked:
+            self._end_table_locks()
         self._put_back_sequences(before)
         changed |= {table for table in self._tables if before.get(table) != self._held[table]}
         self.dirty |= changed
@@ -507,10 +515,11 @@ class Contents:
         """
         counting = [self._counts_query] if self._is_counted else []
         # First what runs: what has ended by then is counted.
-        asked = ";".join([self._running_query, *counting, self._ddl_sent])
+        looks = [self._running_query, self._in_use_query, *counting, self._ddl_sent]
         with self._own_ddl.read() as own:
-            running, *counts, ((ddl, beside),) = self._connection.send(asked)
+            running, in_use, *counts, ((ddl, beside),) = self._connection.send(";".join(looks))
         self._is_written_to = bool(running)
+        self._is_locked = bool(in_use)
         self.sent_beside = int(beside)
         tables = _by_table(counts[0]) if counts else None
         return tables, None if own is None else int(ddl) - own
@@ -564,6 +573,26 @@ class Contents:
             debug("mysql: connection %s, whose statement takes too long, is ended", number)
             with ignoring(pymysql.OperationalError, why="it has ended meanwhile"):
                 self._connection.send(f"KILL {number}")
+
+    def _end_table_locks(self) -> None:
+        """End idle connections, the last one first, until no table is locked any more.
+
+        The server does not tell which of them holds a lock.
+        """
+        for (number,) in self._connection.rows(_IDLE, (self._database,)):
+            if not self._connection.rows(self._in_use_query):
+                return
+            debug("mysql: connection %s, which may have locked tables, is ended", number)
+            with ignoring(pymysql.OperationalError, why="it has ended meanwhile"):
+                self._connection.send(f"KILL {number}")
+            with ignoring(TimeoutError, why="the next test tells"):
+                self._wait_for_end(number)
+
+    def _wait_for_end(self, number: int) -> None:
+        def is_over() -> bool:
+            return (number,) not in self._connection.rows(_CONNECTED, (self._database,))
+
+        wait_for(is_over, _CONNECTION_ENDS_WITHIN, message=f"the end of connection {number}")
 
     def _end_transactions(self) -> None:
         """End what else is connected to the database and has a transaction open."""

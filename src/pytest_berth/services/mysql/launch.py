@@ -47,6 +47,8 @@ FIT_FOR_TESTS = {
     "loose_ssl": "OFF",
     "loose_auto_generate_certs": "OFF",
     "max_connections": "300",
+    # By itself a day or a year: a lock of another session's is to be an error, and no hang.
+    "lock_wait_timeout": "60",
     # It counts what is written to each table, and nothing else: that is how dirty ones are found.
     "performance_schema": "ON",
     "performance_schema_instrument": "%=OFF",
