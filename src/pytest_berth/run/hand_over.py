@@ -1,11 +1,10 @@
 """The end of a run is not waited for: its reaper removes the containers, pytest goes on.
 
 An engine takes a quarter of a second, and more, to remove a container, and a second and more to
-make a snapshot of one. pytest waits for that only
-where the reaper may not live long enough, or is not there any more: in CI, whose jobs are ended
-with all their processes; in a container that ends with pytest; as a service, of which nothing
-outlives the main process. The run's directory stays until all is removed, so that what a reaper
-leaves which is killed at it, the next run's removes.
+make a snapshot of one. pytest waits for that only where the reaper may not live long enough, or is
+not there any more: in CI, whose jobs are ended with all their processes; in a container that ends
+with pytest; as a service, of which nothing outlives the main process. The run's directory stays
+until all is removed, so that what a reaper leaves which is killed at it, the next run's removes.
 
 Standard library only, and little of this package: the reaper imports it in isolation.
 """
