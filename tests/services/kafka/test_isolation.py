@@ -300,6 +300,48 @@ def test_topics_and_groups_of_a_run_are_gone_after_it(
     assert kafka_topic in left
 
 
+def test_a_group_goes_with_the_consumer_that_has_outlived_its_test(on_broker: Project) -> None:
+    on_broker.write(
+        test_it="""
+            from confluent_kafka import Consumer
+            from confluent_kafka.admin import AdminClient
+            from pytest_berth import wait_for
+
+            consumers = {}
+
+            def groups(bootstrap):
+                client = AdminClient({"bootstrap.servers": bootstrap})
+                there = {each.group_id for each in client.list_consumer_groups().result().valid}
+                return there & consumers.keys()
+
+            def test_leaves_two(kafka_bootstrap, kafka_probe, kafka_topic):
+                kafka_probe.publish(kafka_topic, b"a")
+                for name in map(kafka_probe.group, ("first", "second")):
+                    consumers[name] = consumer = Consumer({
+                        "bootstrap.servers": kafka_bootstrap, "group.id": name,
+                        "auto.offset.reset": "earliest", "enable.auto.commit": False,
+                    })
+                    consumer.subscribe([kafka_topic])
+                    message = wait_for(lambda: consumer.poll(0.1), 20)
+                    consumer.commit(message, asynchronous=False)
+
+            def test_closes_one(kafka_bootstrap, kafka_probe):
+                assert len(groups(kafka_bootstrap)) == 2
+                consumers[min(consumers)].close()
+
+            def test_sees_the_other(kafka_bootstrap, kafka_probe):
+                assert groups(kafka_bootstrap) == {max(consumers)}
+
+            def test_closes_it_where_nothing_is_isolated(kafka_bootstrap):
+                consumers[max(consumers)].close()
+
+            def test_sees_none(kafka_bootstrap, kafka_probe):
+                assert not groups(kafka_bootstrap)
+        """
+    )
+    on_broker.run().assert_outcomes(passed=5)
+
+
 def test_wrong_names_of_topics_are_told_before_the_first_test(on_broker: Project) -> None:
     on_broker.ini()
     on_broker.write(

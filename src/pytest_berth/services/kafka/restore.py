@@ -73,6 +73,7 @@ class Known:
         position: How much the controller had written down by then; -1 if unknown.
         ahead: Topics that were made for coming tests, and are as they were.
         asked: Topics, and the question where they end: it is the same from test to test.
+        left_groups: The names of earlier tests' groups that somebody was still in.
     """
 
     state: BrokerState | None = None
@@ -81,6 +82,7 @@ class Known:
     position: int = -1
     ahead: TopicsAhead = field(default_factory=TopicsAhead)
     asked: tuple[Mapping[str, Topic], Repeated] | None = None
+    left_groups: set[str] = field(default_factory=set)
 
     def where_they_end(self, there: Mapping[str, Topic]) -> Repeated:
         """Return the question where topics end."""
@@ -147,7 +149,12 @@ class Cleaning:
         groups = self._groups_there()
         if fixed:
             groups.forget(_partitions(fixed.values()))
-        known = frozenset(groups.all())
+        found = groups.all()
+        # Of an earlier test's, one that was left by now goes; the others, at the end of this one.
+        groups.delete(
+            name for name in self.known.left_groups & found.keys() if found[name].has_ended
+        )
+        known = frozenset(found.keys() - self.known.left_groups)
         return Before(there, fixed, marks, known, self._look(), position)
 
     def _look_around(self) -> tuple[Mapping[str, Topic], Mapping[str, Offsets] | None]:
@@ -386,12 +393,13 @@ class Cleaning:
     def _groups(self, before: Before) -> None:
         """Delete the groups of the test that nobody is in any more."""
         groups = self._groups_there()
-        new = [
-            name
+        new = {
+            name: group
             for name, group in groups.all().items()
-            if name not in before.groups and group.has_ended and self._is_the_tests(name)
-        ]
-        groups.delete(new)
+            if name not in before.groups and self._is_the_tests(name)
+        }
+        groups.delete(name for name, group in new.items() if group.has_ended)
+        self.known.left_groups = {name for name, group in new.items() if not group.has_ended}
 
     def _groups_there(self) -> Groups:
         return Groups(self.brokers, self._have_groups)
