@@ -22,6 +22,7 @@ from benchmarks import (
     phases,
     private,
     repair,
+    running,
     seeds,
     services,
     shop,
@@ -196,7 +197,10 @@ def _measure(options: argparse.Namespace, machine: Machine) -> Iterator[Table]:
     for part in ("profile",) if options.profile_idle else options.only:
         with tempfile.TemporaryDirectory(prefix="benchmark-") as directory:
             Path(directory).chmod(0o755)
-            yield measures[part](Path(directory))
+            try:
+                yield measures[part](Path(directory))
+            finally:
+                running.forget_snapshots(Path(directory))
 
 
 def _page(facts: dict[str, str], tables: Sequence[Table]) -> str:

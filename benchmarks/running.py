@@ -13,6 +13,10 @@ from importlib.metadata import entry_points
 from pathlib import Path
 from typing import TYPE_CHECKING, Generic, TypeVar
 
+from pytest_berth.sources import images, snapshots
+from pytest_berth.sources.container import removal
+from pytest_berth.sources.container_engine import EngineUnreachableError, connect
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
@@ -250,3 +254,24 @@ def _without(plugins: frozenset[str]) -> list[str]:
 def _cpu_of_children() -> float:
     usage = resource.getrusage(resource.RUSAGE_CHILDREN)
     return usage.ru_utime + usage.ru_stime
+
+
+def forget_snapshots(parent: Path) -> None:
+    """Remove the snapshots of the projects in a directory: no later run will begin with them."""
+    theirs = {snapshots.project(path.resolve()) for path in parent.iterdir()}
+    for path in snapshots.directories():
+        if _project(path.name) in theirs:
+            snapshots.StoredSnapshot(path.name).discard()
+    try:
+        engine = connect()
+    except EngineUnreachableError:
+        return
+    for image in images.snapshots(engine):
+        if _project(image.attrs["Labels"][images.SNAPSHOT]) in theirs:
+            with removal():
+                images.remove(engine, image, force=True)
+
+
+def _project(snapshot: str) -> str:
+    """Return the part of a snapshot's name that stands for its project, if it is of one."""
+    return snapshot.split("-")[1]
