@@ -497,3 +497,57 @@ def test_tables_that_a_test_leaves_locked_are_the_next_tests_to_write_to(seeded:
         """,
     )
     seeded.run("-p", "no:randomly").assert_outcomes(passed=5)
+
+
+def test_locks_cost_nobody_a_connection_who_holds_none(seeded: Project) -> None:
+    seeded.write(
+        test_it="""
+            import threading
+            from urllib.parse import urlsplit
+            import pymysql
+            import pytest
+            from pytest_berth import wait_for
+            from sqlalchemy import text
+
+            kept = {}
+
+            def connected(dsn):
+                url = urlsplit(dsn)
+                return pymysql.connect(
+                    host=url.hostname, port=url.port, user=url.username, password=url.password,
+                    database=url.path[1:], autocommit=True,
+                )
+
+            def test_in_a_transaction(mysql_session):
+                mysql_session.execute(text("INSERT INTO keyless VALUES (5)"))
+
+            @pytest.mark.parametrize("number", range(2))
+            def test_on_pooled_connections(mysql_engine, mysql_dsn, number):
+                kept["idle"] = connected(mysql_dsn)
+                with mysql_engine.connect() as one, mysql_engine.connect() as other:
+                    one.exec_driver_sql("LOCK TABLES parents WRITE")
+                    other.exec_driver_sql("SELECT 1")
+
+            @pytest.mark.parametrize("number", range(2))
+            def test_in_a_transaction_again(mysql_session, number):
+                mysql_session.execute(text("INSERT INTO parents (name) VALUES ('next')"))
+                kept["idle"].ping(reconnect=False)
+
+            def test_reads_for_long(mysql_engine, mysql_dsn):
+                kept["reading"] = reading = connected(mysql_dsn)
+                query = "SELECT SLEEP(2) FROM parents"
+                kept["reader"] = threading.Thread(target=reading.cursor().execute, args=[query])
+                kept["reader"].start()
+                kept["idle"] = connected(mysql_dsn)
+                with mysql_engine.connect() as connection:
+                    asked = f"SHOW OPEN TABLES FROM `{mysql_engine.url.database}` WHERE In_use > 0"
+                    wait_for(lambda: connection.exec_driver_sql(asked).all(), 20)
+
+            def test_is_not_cut_off(mysql_session):
+                mysql_session.execute(text("INSERT INTO parents (name) VALUES ('next')"))
+                kept["idle"].ping(reconnect=False)
+                kept["reader"].join()
+                kept["reading"].ping(reconnect=False)
+        """
+    )
+    seeded.run("-p", "no:randomly").assert_outcomes(passed=7)

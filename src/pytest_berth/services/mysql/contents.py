@@ -114,6 +114,7 @@ SELECT id FROM information_schema.processlist
 WHERE db = {{}} AND id <> CONNECTION_ID() AND command IN ('Query', 'Execute')
   AND info NOT REGEXP '{READING}'
 """
+_BUSY = f"{_CONNECTED} AND command IN ('Query', 'Execute')"
 # By LOCK TABLES, where no statement runs: a transaction's locks do not count as use.
 _IN_USE = "SHOW OPEN TABLES FROM {} WHERE In_use > 0"
 _IDLE = f"{_CONNECTED} AND command = 'Sleep' ORDER BY time, id DESC"
@@ -129,6 +130,7 @@ _SESSION = (
 _OF_CLIENT = range(2000, 3000)
 _STATEMENT_ENDS_WITHIN = 5.0
 _CONNECTION_ENDS_WITHIN = 5.0
+_CLOSED_WITHIN = 0.5
 _ATTEMPTS = 3
 
 
@@ -182,7 +184,7 @@ class Contents:
         dirty: The tables that were put back.
         copies: The rows of copies, by their quoted names.
         rows_are_back: Whether what was written since was rolled back.
-        remade: Is called when the database was made anew.
+        forget_connections: Closes the connections on which tests work; new ones are opened.
         place: The schema in which the server tells of itself.
         sent_beside: How often something was sent that changes users or databases.
     """
@@ -209,7 +211,7 @@ class Contents:
         self.sent_beside = 0
         self.dirty: set[str] = set()
         self.rows_are_back = False
-        self.remade: Callable[[], None] = lambda: None
+        self.forget_connections: Callable[[], None] = lambda: None
         connection.send(_SESSION)
         self._name = connection.escape(database)
         place, is_counted = connection.rows(_ASKED)[0]
@@ -408,7 +410,7 @@ class Contents:
         run_databases.clone(self._connection, self._template, self._database)
         self._connection.send(_SESSION)
         self._learn()
-        self.remade()
+        self.forget_connections()
 
     def _learn(self) -> None:
         """Read what there is in a new clone: it holds what the template holds."""
@@ -577,16 +579,29 @@ class Contents:
     def _end_table_locks(self) -> None:
         """End idle connections, the last one first, until no table is locked any more.
 
-        The server does not tell which of them holds a lock.
+        The server does not tell which of them holds a lock. Those that berth opens anew go first.
         """
+        if not self._are_tables_locked():
+            return
+        self.forget_connections()
+        with ignoring(TimeoutError, why="connections of others are ended"):
+            wait_for(lambda: not self._are_tables_locked(), _CLOSED_WITHIN, message="the unlocking")
         for (number,) in self._connection.rows(_IDLE, (self._database,)):
-            if not self._connection.rows(self._in_use_query):
+            if not self._are_tables_locked():
                 return
             debug("mysql: connection %s, which may have locked tables, is ended", number)
             with ignoring(pymysql.OperationalError, why="it has ended meanwhile"):
                 self._connection.send(f"KILL {number}")
             with ignoring(TimeoutError, why="the next test tells"):
                 self._wait_for_end(number)
+
+    def _are_tables_locked(self) -> bool:
+        """Tell whether an idle connection has locked tables; a statement that runs uses its own."""
+
+        def is_busy() -> bool:
+            return bool(self._connection.rows(_BUSY, (self._database,)))
+
+        return not is_busy() and bool(self._connection.rows(self._in_use_query)) and not is_busy()
 
     def _wait_for_end(self, number: int) -> None:
         def is_over() -> bool:

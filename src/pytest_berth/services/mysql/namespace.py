@@ -352,7 +352,7 @@ class WorkerDatabase(Namespace):
         self._contents = Contents(
             self._connection, self._database, self._template, self._kept, own_ddl
         )
-        self._contents.remade = self._forget_connections
+        self._contents.forget_connections = self._forget_connections
         self._rollback = Rollback(server, self._database, self.url)
         self._is_rolled_back = False
         is_alone = bool(server.slot) or self._worker.workers == 1
