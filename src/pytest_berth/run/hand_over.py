@@ -35,8 +35,6 @@ SOCKET = "socket"
 _CONTAINERS = ("/.dockerenv", "/run/.containerenv")
 _SERVICE = ".service"
 _REMOVED_WITHIN = 60.0
-# As where pytest waits for it.
-_STOP_WITHIN = 10
 _STORED_WITHIN = 600.0
 
 
@@ -133,10 +131,10 @@ def _is_removed(left: _Left) -> bool:
 
 def _store(left: _Left) -> None:
     """Make an image of a container, unless it does not end well."""
-    from pytest_berth.sources import engine_socket
+    from pytest_berth.sources import engine_socket, memory_copies
 
     where = f"/containers/{left.container}"
-    stop = f"{where}/stop?t={_STOP_WITHIN}"
+    stop = f"{where}/stop?t={memory_copies.STOPS_WITHIN}"
     engine_socket.request(left.socket, "POST", stop, within=_REMOVED_WITHIN)
     _, content = engine_socket.request(left.socket, "GET", f"{where}/json")
     ended = json.loads(content).get("State", {}).get("ExitCode")

@@ -47,7 +47,6 @@ if TYPE_CHECKING:
     from pytest_berth.config.options import Settings
 
 _LOG_LINES = 20
-_STOP_WITHIN = 10
 _REMOVED_WITHIN = 60.0
 
 
@@ -254,7 +253,7 @@ class ContainerSource:
         if not self.prepare_image(server):
             return
         container = self._container(server)
-        container.stop(timeout=_STOP_WITHIN)
+        container.stop(timeout=memory_copies.STOPS_WITHIN)
         state = self._container(server).attrs["State"]
         if state["ExitCode"]:
             raise BerthError(

@@ -12,6 +12,9 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+# Seconds that a server has to end, and its data to be copied out: less than an engine's answer may
+# take. What is not copied by then is no snapshot.
+STOPS_WITHIN = 50
 # Where it is, this tells the first process to copy the data out.
 REQUEST = "/berth/store"
 _STORED = "/berth/stored"
