@@ -99,10 +99,10 @@ class PooledDatabase:
         """Put the database back; tell whether the next test can have it."""
         baseline, self._baseline = self._baseline, None
         assert baseline, "begin() comes first"
-        if self.server.source == connections.EXTERNAL and self._connection.is_pooled():
-            debug("postgres: %s is replaced: nobody knows whose its sessions are", self.name)
-            return False
         try:
+            if self.server.source == connections.EXTERNAL and self._connection.is_pooled:
+                debug("postgres: %s is replaced: nobody knows whose its sessions are", self.name)
+                return False
             kept = self._settle()
             self.application.leave(self.name, kept)
             restored = self._connection.restore_alone(baseline, kept, at_most=_CLONING)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import psycopg
@@ -231,8 +232,9 @@ class RestoreConnection:
         """Process id of its backend; 0 where it is not open."""
         return self._psycopg.info.backend_pid if self._psycopg and not self.is_lost() else 0
 
+    @cached_property
     def is_pooled(self) -> bool:
-        """Tell whether a pooler is between: then drivers do not know their sessions' backends."""
+        """Whether a pooler is between: then drivers do not know their sessions' backends."""
         return session_pooling.is_pooled(self.psycopg)
 
     def load(self, like: Baseline | None = None) -> Baseline | None:
