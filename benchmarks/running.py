@@ -13,9 +13,8 @@ from importlib.metadata import entry_points
 from pathlib import Path
 from typing import TYPE_CHECKING, Generic, TypeVar
 
-from pytest_berth.sources import images, snapshots
-from pytest_berth.sources.container import removal
-from pytest_berth.sources.container_engine import EngineUnreachableError, connect
+from pytest_berth.cli import prune_cache
+from pytest_berth.sources import snapshots
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -258,20 +257,7 @@ def _cpu_of_children() -> float:
 
 def forget_snapshots(parent: Path) -> None:
     """Remove the snapshots of the projects in a directory: no later run will begin with them."""
-    theirs = {snapshots.project(path.resolve()) for path in parent.iterdir()}
-    for path in snapshots.directories():
-        if _project(path.name) in theirs:
-            snapshots.StoredSnapshot(path.name).discard()
-    try:
-        engine = connect()
-    except EngineUnreachableError:
-        return
-    for image in images.snapshots(engine):
-        if _project(image.attrs["Labels"][images.SNAPSHOT]) in theirs:
-            with removal():
-                images.remove(engine, image, force=True)
-
-
-def _project(snapshot: str) -> str:
-    """Return the part of a snapshot's name that stands for its project, if it is of one."""
-    return snapshot.split("-")[1]
+    theirs = [f"-{snapshots.project(path.resolve())}-" for path in parent.iterdir()]
+    for stored in prune_cache.stored_snapshots():
+        if any(project in stored.what for project in theirs):
+            stored.remove()

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import psutil
+import pytest
 
 from pytest_berth import wait_for
 from pytest_berth.services.rabbitmq.service import RABBITMQ
@@ -13,20 +14,23 @@ from pytest_berth.services.rabbitmq.service import RABBITMQ
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    import pytest
-
     from conftest import Project
     from pytest_berth.api import Service
 
 
-def test_nothing_of_it_is_seen_by_others_or_stays(
+@pytest.fixture(autouse=True)
+def local(
     project: Project,
     require_service: Callable[[Service, str], None],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """No epmd, no password on a command line, loopback only."""
+    """Let runs start a local server; skip where there is none."""
     require_service(RABBITMQ, "local")
     monkeypatch.setenv("BERTH_RABBITMQ_SOURCE", "local")
+
+
+def test_nothing_of_it_is_seen_by_others_or_stays(project: Project) -> None:
+    """No epmd, no password on a command line, loopback only."""
     project.write(
         test_it="""
             import pathlib
@@ -58,11 +62,7 @@ def test_nothing_of_it_is_seen_by_others_or_stays(
 
 def test_a_server_in_the_place_of_a_lost_one_has_its_management_api_at_the_same_address(
     project: Project,
-    require_service: Callable[[Service, str], None],
-    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    require_service(RABBITMQ, "local")
-    monkeypatch.setenv("BERTH_RABBITMQ_SOURCE", "local")
     project.write(
         test_it="""
             from urllib.error import HTTPError
