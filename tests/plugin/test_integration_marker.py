@@ -266,7 +266,7 @@ def test_a_rolled_back_test_imports_no_other_service_and_few_modules_of_ours(
                 others = [n for n in services if n and n[0] not in ("postgres", "discovery")]
                 known = {(), ("options",), ("service",)}
                 assert {tuple(name[1:]) for name in others} <= known
-                assert len(ours) - len(others) <= 176, len(ours) - len(others)
+                assert len(ours) - len(others) <= 166, len(ours) - len(others)
         """
     )
     served.run(forked=False).assert_outcomes(passed=1)

@@ -74,8 +74,10 @@ class Sources(Mapping[str, "Source"]):
 
 
 def may_serve(service: Service, settings: Settings, candidates: Sources) -> Iterator[Source]:
-    """Yield the sources that the settings allow for a service."""
+    """Yield the sources that the settings allow for a service: with a URL, no other is tried."""
     wanted = settings[service.source] or settings[SOURCE]
+    if wanted == "auto" and settings[service.url]:
+        wanted = NAMES[0]
     yield from candidates.values() if wanted == "auto" else [candidates[wanted]]
 
 
