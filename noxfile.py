@@ -106,6 +106,8 @@ class Run:
     python: Interpreter
     postgres: str
     paths: tuple[str, ...] = ()
+    # Whether pytest's runs within tests are forks of one process, or interpreters of their own.
+    forked: str = "off"
 
     @property
     def title(self) -> str:
@@ -145,7 +147,7 @@ def choose(found: list[Interpreter], wanted: str, fallback: int) -> Interpreter:
 PYTHONS = find_interpreters()
 OLDEST = Run("floors", "3.10", choose(PYTHONS, "3.10", 0), "15", FLOORS)
 OLDEST_AT_NIGHT = replace(OLDEST, name="floors_at_night", paths=FLOORS_AT_NIGHT)
-NEWEST = Run("suite", "3.13", choose(PYTHONS, "3.13", -1), "17")
+NEWEST = Run("suite", "3.13", choose(PYTHONS, "3.13", -1), "17", forked="on")
 
 
 @nox.session(python=False)
@@ -258,8 +260,8 @@ def _run_suite(session: nox.Session, run: Run) -> None:
         *run.paths,
     )
     options = session.posargs or usual
-    repaired = {"BERTH_TESTS_POSTGRES": run.postgres}
-    session.run("pytest", *ALWAYS, *options, env={**ENVIRONMENT, **required, **repaired})
+    own = {"BERTH_TESTS_POSTGRES": run.postgres, "BERTH_TESTS_FORKED": run.forked}
+    session.run("pytest", *ALWAYS, *options, env={**ENVIRONMENT, **required, **own})
 
 
 def _provision(session: nox.Session) -> dict[str, str]:
@@ -351,7 +353,7 @@ def nightly(session: nox.Session) -> None:
                 "BERTH_TESTS_STATEMENTS": "300",
             },
         )
-    required = {**ENVIRONMENT, **_provision(session)}
+    required = {**ENVIRONMENT, **_provision(session), "BERTH_TESTS_FORKED": "off"}
     session.run(
         "pytest", *ALWAYS, "--timeout=900", "--numprocesses=3", "-m", "nightly", env=required
     )

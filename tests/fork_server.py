@@ -2,8 +2,10 @@
 
 Most of a short run's time is that of the interpreter and of imports. So one process imports what
 nearly every run does, and each run is a fork of it: a process of its own, with its own arguments,
-directory, environment and end. So is each worker that such a run has of pytest-xdist. Nothing of
-pytest-berth, and no plugin of pytest, is imported ahead.
+directory, environment and end. So is each worker that such a run has of pytest-xdist. No plugin of
+pytest is registered ahead; of pytest-berth, the modules are imported that bring in no package which
+a run may do without. ``BERTH_TESTS_FORKED=off`` starts an interpreter for each run instead, as the
+floors and the nightly session do.
 """
 
 from __future__ import annotations
@@ -15,6 +17,7 @@ import gc
 import importlib
 import json
 import os
+import pkgutil
 import runpy
 import select
 import signal
@@ -30,7 +33,7 @@ from _pytest.config import default_plugins
 from execnet import gateway_base, gateway_io
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
 IMPORTED = (
     *(f"_pytest.{name}" for name in default_plugins),
@@ -46,6 +49,27 @@ IMPORTED = (
     "rich.console",
     "sqlalchemy.dialects.postgresql.psycopg",
     "sqlalchemy.orm",
+)
+# Modules of ours that bring in further packages, or that few runs import.
+NOT_AHEAD = (
+    *(f"pytest_berth.{name}" for name in ("cli", "django", "find_polluter", "standalone")),
+    "pytest_berth.isolation.async_connections",
+    "pytest_berth.reporting.live_lines",
+    "pytest_berth.services.postgres.asynchronous",
+    "pytest_berth.services.postgres.isolation.rollback_connection_psycopg2",
+    *(
+        f"pytest_berth.services.{name}."
+        for name in (
+            "elasticsearch",
+            "generic",
+            "mongodb",
+            "mysql",
+            "opensearch",
+            "rabbitmq",
+            "s3",
+            "wiremock",
+        )
+    ),
 )
 PYTEST = [sys.executable, "-mpytest"]
 WORKER = [sys.executable, "-u", "-c", gateway_io.popen_bootstrapline]
@@ -113,7 +137,8 @@ def _fork(
 def _serves(environment: Mapping[str, str], *, whatever: Sequence[str] = ()) -> bool:
     """Tell whether a fork is as good as an interpreter, *whatever* these variables say."""
     at_start, ours = (_at_start(each, whatever) for each in (environment, ENVIRONMENT))
-    return sys.platform == "linux" and at_start == ours
+    is_wanted = ENVIRONMENT.get("BERTH_TESTS_FORKED") != "off"
+    return is_wanted and sys.platform == "linux" and at_start == ours
 
 
 def _at_start(environment: Mapping[str, str], whatever: Sequence[str]) -> dict[str, str]:
@@ -145,7 +170,7 @@ def serve(requests: socket.socket) -> list[str]:
     """Fork for each request; in the fork, return the command that it is to run."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Its end is that of the process it works for.
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # Nobody waits for those that wait.
-    for name in IMPORTED:
+    for name in (*IMPORTED, *_ours()):
         with contextlib.suppress(ImportError):
             importlib.import_module(name)
     of_forks, forks = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
@@ -188,6 +213,15 @@ class ForkedWorker(gateway_io.Popen2IOMaster):
 def _open_pipe(numbers: tuple[int, int]) -> tuple[BinaryIO, BinaryIO]:
     reading, writing = numbers
     return os.fdopen(reading, "rb"), os.fdopen(writing, "wb")
+
+
+def _ours() -> Iterator[str]:
+    """Yield the names of our modules that are imported ahead."""
+    import pytest_berth
+
+    for module in pkgutil.walk_packages(pytest_berth.__path__, "pytest_berth."):
+        if not module.name.startswith(NOT_AHEAD):
+            yield module.name
 
 
 def _tell_end(pid: int, files: list[int]) -> NoReturn:
