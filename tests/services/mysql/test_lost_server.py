@@ -77,3 +77,46 @@ def test_what_fixtures_wrote_is_on_the_server_in_the_place_of_a_lost_one(project
     )
     result = project.run("-v", "test_it.py", "test_after_it.py")
     result.assert_outcomes(passed=4, errors=1)
+
+
+def test_what_fixtures_write_after_a_server_was_lost_is_put_back_like_what_they_wrote_before(
+    project: Project,
+) -> None:
+    """Rows are copied on the new server, beside the copies of what was on the lost one."""
+    project.ini("berth_mysql_schema = schema.sql")
+    (project.root / "schema.sql").write_text("CREATE TABLE words (word varchar(9) PRIMARY KEY);")
+    project.write(
+        test_it="""
+        import pytest
+        from pytest_berth.run.plugin_state import PLUGIN_STATE
+
+        def write(engine, word):
+            with engine.begin() as connection:
+                connection.exec_driver_sql(f"INSERT INTO words VALUES ('{word}')")
+
+        def words(engine):
+            with engine.connect() as connection:
+                return [word for (word,) in connection.exec_driver_sql("SELECT * FROM words")]
+
+        @pytest.fixture(scope="module")
+        def before(mysql_engine):
+            write(mysql_engine, "before")
+
+        @pytest.fixture(scope="module")
+        def later(mysql_engine, before):
+            write(mysql_engine, "later")
+
+        def test_first(mysql_engine, before, pytestconfig):
+            manager = pytestconfig.stash[PLUGIN_STATE].manager
+            (server,) = [each for each in manager.servers if each.service == "mysql"]
+            manager.source(server).kill(server)
+
+        def test_second(mysql_engine, later):
+            write(mysql_engine, "own")
+            assert words(mysql_engine) == ["before", "later", "own"]
+
+        def test_third(mysql_engine, later):
+            assert words(mysql_engine) == ["before", "later"]
+        """,
+    )
+    project.run("-v").assert_outcomes(passed=3, errors=1)

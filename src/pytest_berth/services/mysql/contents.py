@@ -183,6 +183,7 @@ class Contents:
     Attributes:
         dirty: The tables that were put back.
         copies: The rows of copies, by their quoted names.
+        made: How many copies were made, as each is named by its number.
         rows_are_back: Whether what was written since was rolled back.
         forget_connections: Closes the connections on which tests work; new ones are opened.
         place: The schema in which the server tells of itself.
@@ -203,7 +204,7 @@ class Contents:
         self._kept = kept
         self._own_ddl = own_ddl
         self._has_kept = False
-        self._made = 0
+        self.made = 0
         self._held: dict[str, Rows] = {}
         self._counted: dict[str, Written] | None = None
         self._ddl_seen: int | None = 0
@@ -445,8 +446,8 @@ class Contents:
         """Copy what a table holds, on the server; it is kept here, too, should the server die."""
         if table not in self._filled([table]):
             return ""
-        self._made += 1
-        copy = f"{quoted(self._kept)}.{quoted(f'c{self._made}')}"
+        self.made += 1
+        copy = f"{quoted(self._kept)}.{quoted(f'c{self.made}')}"
         listed = ", ".join(map(quoted, self._columns[table]))
         self._begin_copy(copy, table)
         self._connection.send(f"INSERT INTO {copy} ({listed}) SELECT {listed} FROM {quoted(table)}")
@@ -459,9 +460,10 @@ class Contents:
             self._has_kept = True
         self._send_ddl([f"CREATE TABLE {copy} LIKE {quoted(table)}"])
 
-    def fill_copies(self, copies: Mapping[str, SavedRows]) -> None:
-        """Make copies that were on a lost server."""
-        of_clone = {copy: each for copy, each in copies.items() if each.table in self._held}
+    def fill_copies(self, former: Contents) -> None:
+        """Make copies that were on a lost server; no later one is to have the name of any."""
+        self.made = former.made
+        of_clone = {copy: each for copy, each in former.copies.items() if each.table in self._held}
         for copy, saved in of_clone.items():
             self._begin_copy(copy, saved.table)
             for statement in saved.statements(copy):

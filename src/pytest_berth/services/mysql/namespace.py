@@ -315,10 +315,10 @@ class WorkerDatabase(Namespace):
 
     def reopen(self, server: Server) -> None:
         """Go on with the server that takes the place of a lost one, with what fixtures wrote."""
-        copies = self._contents.copies
+        former = self._contents
         self.close()
         self._use(server)
-        self._contents.fill_copies(copies)
+        self._contents.fill_copies(former)
         self._layers.refill()
         self._is_settled = False
 
