@@ -145,6 +145,54 @@ def test_what_a_test_commits_is_put_back(seeded: Project) -> None:
     result.assert_outcomes(passed=38)
 
 
+def test_what_a_test_changes_of_structure_without_changing_columns_is_put_back(
+    project: Project,
+) -> None:
+    """What the schema says of the database itself, of tables, and of what a name stands for."""
+    project.ini("berth_mysql_schema = schema.sql", "berth_mysql_isolation = truncation")
+    (project.root / "schema.sql").write_text("""
+        ALTER DATABASE CHARACTER SET latin1 COLLATE latin1_bin;
+        CREATE TABLE things (id int PRIMARY KEY, size int, twice int AS (size * 2),
+          CONSTRAINT positive CHECK (size > 0)) ENGINE = InnoDB CHARACTER SET utf8mb4;
+        CREATE FUNCTION half(size int) RETURNS int DETERMINISTIC RETURN size / 2;
+        """)
+    project.write(
+        test_it="""
+        import pytest
+
+        DONE = {
+            "nothing": "SELECT 1",
+            "text": "ALTER DATABASE CHARACTER SET utf8mb4",
+            "comment": "ALTER TABLE things COMMENT = 'all'",
+            "comment of a column": "ALTER TABLE things MODIFY size int COMMENT 'cm'",
+            "expression": "ALTER TABLE things MODIFY twice int AS (size * 3)",
+            "check": "ALTER TABLE things DROP CONSTRAINT positive,"
+                " ADD CONSTRAINT positive CHECK (size > 1)",
+            "partitions": "ALTER TABLE things PARTITION BY HASH (id) PARTITIONS 2",
+            "format": "ALTER TABLE things ROW_FORMAT = COMPACT",
+            "parameter": "DROP FUNCTION half;"
+                "CREATE FUNCTION half(size bigint) RETURNS int DETERMINISTIC RETURN size / 2",
+        }
+        SHOWN = "SHOW CREATE DATABASE {}", "SHOW CREATE TABLE things", "SHOW CREATE FUNCTION half"
+        seen = []
+
+        @pytest.mark.parametrize("what", DONE)
+        def test_it(mysql_connection, what):
+            name = mysql_connection.engine.url.database
+            shown = [mysql_connection.exec_driver_sql(e.format(name)).all() for e in SHOWN]
+            seen.append(shown)
+            assert shown == seen[0]
+            assert "latin1_bin" in str(shown[0])
+            for statement in DONE[what].split(";"):
+                mysql_connection.exec_driver_sql(statement)
+
+        def test_after_them(mysql_connection):
+            test_it(mysql_connection, "nothing")
+        """
+    )
+    project.run("-v").assert_outcomes(passed=10)
+
+
 def test_what_refuses_to_be_put_back_is_an_error_and_nobody_sees_it(project: Project) -> None:
     project.ini("berth_mysql_schema = schema.sql")
     (project.root / "schema.sql").write_text(

@@ -39,6 +39,7 @@ _TRY = f"CREATE TABLE {_TRIED} (value int); INSERT INTO {_TRIED} VALUES (1)"
 # Of what is in a database.
 _OBJECTS = ("table", "index", "view", "trigger", "procedure", "function", "event", "sequence")
 _DDL = [f"Com_{verb}_{each}" for verb in ("create", "alter", "drop", "rename") for each in _OBJECTS]
+_DDL.append("Com_alter_db")
 # Of what is beside databases.
 _BESIDE = [
     *(f"Com_{verb}_{each}" for verb in ("create", "drop") for each in ("db", "user", "role")),
@@ -50,20 +51,36 @@ SELECT SUM(IF(variable_name IN ({2}), 0, variable_value)),
 FROM {0}.global_status WHERE variable_name IN ('Com_truncate', {1}, {2})
 """
 _STRUCTURE = """
+SELECT CONCAT_WS('/', schema_name, default_character_set_name, default_collation_name)
+FROM information_schema.schemata WHERE schema_name = {0} UNION ALL
+SELECT CONCAT_WS('/', table_name, engine, row_format, table_collation, create_options,
+  table_comment) FROM information_schema.tables
+WHERE table_schema = {0} AND table_type IN ('BASE TABLE', 'SYSTEM VERSIONED') UNION ALL
 SELECT CONCAT_WS('/', table_name, column_name, ordinal_position, column_default, is_nullable,
-  column_type, collation_name, column_key, extra) FROM information_schema.columns
-WHERE table_schema = {0} UNION ALL
-SELECT CONCAT_WS('/', table_name, index_name, non_unique, seq_in_index, column_name, sub_part)
-FROM information_schema.statistics WHERE table_schema = {0} UNION ALL
+  column_type, collation_name, column_key, extra, generation_expression, column_comment)
+FROM information_schema.columns WHERE table_schema = {0} UNION ALL
+SELECT CONCAT_WS('/', table_name, partition_name, partition_ordinal_position, partition_method,
+  partition_expression, partition_description) FROM information_schema.partitions
+WHERE table_schema = {0} AND partition_name IS NOT NULL UNION ALL
+SELECT CONCAT_WS('/', table_name, index_name, non_unique, seq_in_index, column_name, sub_part,
+  index_type) FROM information_schema.statistics WHERE table_schema = {0} UNION ALL
 SELECT CONCAT_WS('/', table_name, constraint_name, constraint_type)
 FROM information_schema.table_constraints WHERE table_schema = {0} UNION ALL
+SELECT CONCAT_WS('/', constraint_name, check_clause)
+FROM information_schema.check_constraints WHERE constraint_schema = {0} UNION ALL
 SELECT CONCAT_WS('/', table_name, view_definition) FROM information_schema.views
 WHERE table_schema = {0} UNION ALL
 SELECT CONCAT_WS('/', trigger_name, event_object_table, action_timing, event_manipulation,
   action_statement)
 FROM information_schema.triggers WHERE trigger_schema = {0} UNION ALL
-SELECT CONCAT_WS('/', routine_type, routine_name, routine_definition)
+SELECT CONCAT_WS('/', routine_type, routine_name, dtd_identifier, routine_definition)
 FROM information_schema.routines WHERE routine_schema = {0} UNION ALL
+SELECT CONCAT_WS('/', specific_name, routine_type, ordinal_position, parameter_mode,
+  parameter_name, dtd_identifier)
+FROM information_schema.parameters WHERE specific_schema = {0} UNION ALL
+SELECT CONCAT_WS('/', table_name, constraint_name, column_name, ordinal_position,
+  referenced_table_name, referenced_column_name) FROM information_schema.key_column_usage
+WHERE constraint_schema = {0} AND referenced_table_name IS NOT NULL UNION ALL
 SELECT CONCAT_WS('/', table_name, constraint_name, referenced_table_name, update_rule, delete_rule)
 FROM information_schema.referential_constraints WHERE constraint_schema = {0} UNION ALL
 SELECT CONCAT_WS('/', event_name, event_definition, interval_value, interval_field, execute_at,

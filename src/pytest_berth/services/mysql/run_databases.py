@@ -38,6 +38,10 @@ ORDER BY event_object_table, action_order
 _ROUTINES = """
 SELECT routine_type, routine_name FROM information_schema.routines WHERE routine_schema = %s
 """
+_TEXT = """
+SELECT default_character_set_name, default_collation_name FROM information_schema.schemata
+WHERE schema_name = %s
+"""
 _EVENTS = "SELECT event_name FROM information_schema.events WHERE event_schema = %s"
 
 
@@ -122,6 +126,11 @@ def clone(connection: Connection, template: str, database: str) -> None:
             place, origin = quoted(table), f"{quoted(template)}.{quoted(table)}"
             tables.append(f"INSERT INTO {place} ({names}) SELECT {names} FROM {origin}")
     statements = [f"USE {quoted(database)}", "SET foreign_key_checks = 0, unique_checks = 0"]
+    text = connection.rows(_TEXT, (template,))
+    if connection.rows(_TEXT, (database,)) != text:
+        ((characters, collation),) = text
+        place = quoted(database)
+        statements.append(f"ALTER DATABASE {place} CHARACTER SET {characters} COLLATE {collation}")
     # 0 is a value of its own in an AUTO_INCREMENT column, not one to be made.
     statements.append("SET sql_mode = 'NO_AUTO_VALUE_ON_ZERO'")
     connection.send(";".join([*statements, *tables]))
