@@ -294,6 +294,9 @@ def test_pymysql() -> None:
         assert vars(connection)["_read_timeout"] == 1
     assert vars(connection)["_read_timeout"] == 30
     assert "settimeout(self._read_timeout)" in inspect.getsource(pymysql.connections)
+    assert vars(connection).keys() >= {"charset", "collation", "autocommit_mode"}
+    assert callable(connection._execute_command)
+    assert callable(connection._read_ok_packet)
 
 
 def test_aiomysql() -> None:

@@ -76,7 +76,16 @@ def parameters(server: Server, database: str | None) -> dict[str, Any]:
         "charset": "utf8mb4",
         "connect_timeout": ANSWERS_WITHIN,
         **tls,
+        **without_tls(server),
     }
+
+
+def without_tls(server: Server) -> dict[str, Any]:
+    """Return PyMySQL's argument for a server of berth's, which speaks no TLS.
+
+    PyMySQL would read the certificates of all authorities for each connection, before it asks.
+    """
+    return {} if server.source == "external" else {"ssl_disabled": True}
 
 
 def connect(

@@ -74,6 +74,7 @@ class WorkerDatabase(Namespace):
         self._database = run_databases.name(worker.run_id, worker.name)
         self._template = run_databases.name(worker.run_id, run_databases.TEMPLATE)
         self._engine: Engine | None = None
+        self._is_pool_used = False
         self._session: Session | None = None
         self._is_settled = False
         self._sent_beside = 0
@@ -85,10 +86,21 @@ class WorkerDatabase(Namespace):
         """SQLAlchemy's engine of the database."""
         if self._engine is None:
             require_package("sqlalchemy", "mysql", needed_by="mysql_engine")
-            from sqlalchemy import create_engine
+            from sqlalchemy import create_engine, event
 
-            self._engine = create_engine(self.url)
+            given = connections.without_tls(self._server)
+            self._engine = create_engine(self.url, connect_args=given)
+            event.listen(self._engine, "checkout", self._note_use)
         return self._engine
+
+    def _note_use(self, *_: object) -> None:
+        self._is_pool_used = True
+
+    def _forget_sessions(self) -> None:
+        """Close what waits in the engine's pool, with what a test has set there."""
+        is_used, self._is_pool_used = self._is_pool_used, False
+        if self._engine and is_used:
+            self._engine.dispose()
 
     def seed(self, lines: Sequence[str]) -> None:
         """Apply seeds to the worker's database.
@@ -167,6 +179,7 @@ class WorkerDatabase(Namespace):
                 self._is_settled = False
             else:
                 stack.enter_context(self._restored(item))
+            stack.callback(self._forget_sessions)
             if item:
                 self._apply(requirements.seeds_of(item))
             if item and kind == "rollback":

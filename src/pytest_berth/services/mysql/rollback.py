@@ -128,6 +128,8 @@ class Rollback:
         is_whole = outer.end_test() if outer else True
         if not is_whole:
             self.close()
+        elif outer and connection:
+            self._renew(outer)
         return is_whole
 
     def close(self) -> None:
@@ -137,6 +139,13 @@ class Rollback:
         if self._outer and self._outer.open:
             self._outer.close()
         self._outer = self._engine = self._connection = None
+
+    def _renew(self, outer: OuterTransaction) -> None:
+        """Make the session as new, with what the application does with each new connection."""
+        assert self._engine, "the test had a connection"
+        pymysql_private.reset(outer)
+        self._engine.dispose(close=False)
+        self._engine.connect().close()
 
     def _open(self) -> None:
         require_package("sqlalchemy", "mysql", needed_by="mysql_connection")
