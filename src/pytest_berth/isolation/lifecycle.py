@@ -216,12 +216,14 @@ class BetweenTests:
 
     def __init__(self, opened: OpenNamespace) -> None:
         self._opened = opened
+        self._process = os.getpid()
         service = opened.service
         self._fixtures = frozenset({service.isolation, service.late_isolation})
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_setup(self, item: pytest.Item) -> None:
         """Remove what has come after the last test's end, where the next one may see it."""
+        self._process = os.getpid()
         if not self._fixtures.isdisjoint(getattr(item, "fixturenames", ())):
             self._opened.sweep()
 
@@ -235,6 +237,19 @@ class BetweenTests:
     def pytest_fixture_post_finalizer(self, fixturedef: Any) -> None:
         """Let what they have removed at their end be gone."""
         self._expect_changes(fixturedef)
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_makereport(self, item: pytest.Item, call: pytest.CallInfo[Any]) -> None:
+        """End a process that a test has forked, which would run the next tests beside this one."""
+        if os.getpid() != self._process:
+            from pytest_berth.isolation import forked_process
+
+            forked_process.end(item, call.excinfo)
+
+    def pytest_keyboard_interrupt(self) -> None:
+        """End it also where Ctrl-C or `pytest.exit` has ended the test there."""
+        if os.getpid() != self._process:
+            os._exit(pytest.ExitCode.INTERRUPTED)
 
     def pytest_enter_pdb(self) -> None:
         """Let a second connection see what the running test has done, when a debugger opens."""

@@ -75,6 +75,7 @@ class PluginState:
         self.at_end = ExitStack()
         self.is_left_to_reaper = False
         self.stash = pytest.Stash()
+        self._process = os.getpid()
         self._start_reporting = start_reporting
         self._manager: Manager | None = None
         self._prestart: Prestart | None = None
@@ -166,7 +167,12 @@ class PluginState:
             hints.write(f"{text}\n")
 
     def end(self) -> None:
-        """Stop what this run has started and undo what it has set; may be called twice."""
+        """Stop what this run has started and undo what it has set; may be called twice.
+
+        In a process that a test has forked nothing is done: all of it is its parent's.
+        """
+        if os.getpid() != self._process:
+            return
         self.after_tests.close()
         self.at_end.close()
         if self.has_manager or self.run.has_directory:
