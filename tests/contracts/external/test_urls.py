@@ -120,6 +120,20 @@ def test_a_url_with_several_hosts_is_refused(project: Project, place: str) -> No
     )
 
 
+def test_a_url_with_a_service_is_refused(project: Project) -> None:
+    """It has the host, which would be this machine's where the URL alone were read."""
+    project.write(test_doors=TEST)
+    result = project.run("--berth-pg-url=postgresql:///shop?service=ci")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines(
+        [
+            "ERROR: the URL of the external server names a service.",
+            "  why: only libpq reads its file*(--berth-pg-url)",
+            "  do:  write out what pg_service.conf says of it*",
+        ]
+    )
+
+
 def test_parameters_are_kept_in_the_environment_of_commands() -> None:
     server = urls.server("postgresql://ann:pw@db/shop?sslmode=require", "given")
     assert urls.url(server, "shop", "asyncpg").endswith("@db:5432/shop?ssl=require")

@@ -77,7 +77,7 @@ def server(text: str, reason: str) -> Server:
     kept for all connections.
 
     Raises:
-        SettingsError: The port is no number, or there are several hosts.
+        SettingsError: The port is no number, there are several hosts, or a service is named.
     """
     from getpass import getuser
 
@@ -89,6 +89,12 @@ def server(text: str, reason: str) -> Server:
             "the URL of the external server names several hosts.",
             why="berth makes and removes databases, all on one server",
             remedy="name one of them, that which takes writes",
+        )
+    if "service" in parameters:
+        raise SettingsError(
+            "the URL of the external server names a service.",
+            why="only libpq reads its file: other drivers would go to another server",
+            remedy="write out what pg_service.conf says of it: host, port, user, database",
         )
     host = parameters.pop("host", "") or unquote(parts.hostname or "") or "localhost"
     try:
