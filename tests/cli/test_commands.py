@@ -14,6 +14,7 @@ from pytest_berth.cli import commands
         (("dwon",), "there is no command 'dwon': did you mean 'down'?"),
         (("up", "--nmae", "demo"), "'--nmae' is not known: did you mean '--name'?"),
         (("prune", "--snapshot=1"), "ignored explicit argument"),
+        (("seed", "a.sql", "-x"), "'-x' is not known: use one of: --help, --name, --service"),
         (("ps", "postgres"), "'postgres' is not known"),
         (("env", "--json", "--fish"), "not allowed with argument"),
     ],

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pytest_berth.cli import commands
-from pytest_berth.run import heartbeat, orphans, process_identity, reaper
+from pytest_berth.run import heartbeat, orphans, process_identity, reaper, registry
 from pytest_berth.run.process_identity import Process
 from pytest_berth.run.registry import OWNER, Registry
 from pytest_berth.run.run import Run
@@ -86,6 +86,35 @@ def test_sweep_removes_a_dead_run_and_nothing_that_only_looks_like_one(
     assert not dead.exists()
     told = capsys.readouterr().err
     assert f"{alike[0]}: nothing was removed: it is not the directory of a run" in told
+
+
+@pytest.mark.parametrize("step", [(owned_directories, "mark"), (process_identity, "write")])
+def test_a_directory_that_cannot_be_finished_goes_at_once(
+    step: tuple[object, str], place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(*step, interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        _ = Run(RUN_ID, "main").directory
+    assert list(place.iterdir()) == []
+
+
+def test_what_a_run_has_left_that_was_killed_as_it_made_its_directory_goes_after_an_hour(
+    place: Path, dead: Path
+) -> None:
+    made = registry.make_directory("4567cdef")
+    mine = persons(place / "berth-89abcdef-project")
+    owned_directories.mark(mine)
+    for_server = owned_directories.make("berth-server-0123abcd-redis.")
+    hours_ago = time.time() - 2 * heartbeat._OTHER_MACHINE
+    for each in (mine, for_server, dead):
+        os.utime(each / owned_directories.RECORD, (hours_ago, hours_ago))
+    assert list(reaper._unfinished(place)) == [], "its run may be about to say who it is"
+
+    os.utime(made / owned_directories.RECORD, (hours_ago, hours_ago))
+    assert list(reaper._unfinished(place)) == [made]
 
 
 def test_what_could_not_be_removed_is_tried_again_after_an_hour(place: Path, dead: Path) -> None:

@@ -87,7 +87,8 @@ def _parsed(words: Sequence[str], instead: Sequence[str]) -> argparse.Namespace:
     if unknown:
         command = commands.get(word, parser)
         flag = unknown[0].partition("=")[0]
-        known = re.findall(r"--[a-z][a-z-]+", command.format_help())
+        # Help tells of other commands' options, too.
+        known = ["--help", *re.findall(r"--[a-z][a-z-]+", command.format_usage())]
         hint = f": {nearest(flag, known)}" if flag.startswith("-") else ""
         command.error(f"{unknown[0]!r} is not known{hint}")
     return given

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 from pytest_berth.debug_log import ignoring
 from pytest_berth.run import process_identity
 from pytest_berth.run.registry import Registry
+from pytest_berth.sources import owned_directories
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -51,6 +52,15 @@ def has_ended(path: Path) -> bool:
     return not process_identity.is_held(path) and _silent_for(path.parent) > _patience(noted)
 
 
+def was_never_owned(directory: Path) -> bool:
+    """Tell whether a directory is old enough that its run was killed as it made it.
+
+    Args:
+        directory: One of `registry.without_owner`.
+    """
+    return _age(directory / owned_directories.RECORD) > _OTHER_MACHINE
+
+
 def _patience(noted: Process) -> float:
     return _SAME_KERNEL if noted.shares_kernel else _OTHER_MACHINE
 
@@ -60,10 +70,15 @@ def _silent_for(directory: Path) -> float:
 
     Without a reaper there is no server, and nothing worth the risk of taking a run for dead.
     """
+    return _age(Registry(directory).heartbeat)
+
+
+def _age(path: Path) -> float:
+    """Return for how many seconds a file of a run's directory is as it is; 0 where it is gone."""
     try:
-        last = Registry(directory).heartbeat.stat().st_mtime
+        last = path.stat().st_mtime
         # The clock that stamps files of a shared file system may not be ours.
-        with tempfile.TemporaryFile(dir=directory.parent) as probe:
+        with tempfile.TemporaryFile(dir=path.parents[1]) as probe:
             return os.fstat(probe.fileno()).st_mtime - last
     except OSError:
         return 0.0

@@ -82,6 +82,8 @@ def main(path: str) -> None:
     if orphaned:
         # Not waited for: a server of theirs that does not answer must not keep this run unguarded.
         subprocess.Popen(_command(*orphaned), stdin=subprocess.DEVNULL, env=_environment(directory))
+    for unfinished in _unfinished(directory.parent):
+        owned_directories.remove(unfinished)
     for place in _unguarded(directory.parent):
         _guard(place)
     owner = read(Registry(directory).owner)
@@ -109,6 +111,11 @@ def _orphaned(place: Path) -> Iterator[Path]:
         has_ended = heartbeat.has_ended(Registry(directory).owner)
         if registry.is_directory(directory) and has_ended and _may_try(directory):
             yield directory
+
+
+def _unfinished(place: Path) -> Iterator[Path]:
+    """Yield the directories of this user's runs that were killed as they made these."""
+    return filter(heartbeat.was_never_owned, registry.without_owner(place))
 
 
 def _may_try(directory: Path) -> bool:

@@ -69,11 +69,11 @@ from __future__ import annotations
 import json
 import os
 import re
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
+    from pathlib import Path
 
     from pytest_berth.api import Server
 
@@ -89,6 +89,8 @@ REGISTER = "register"
 _PUT_OFF = "put-off"
 _HANDED_OVER = "handed-over"
 _RUN, _REUSE = "berth-", "berth-kept-"
+# Servers' directories and those of kept servers have another word where runs have their id.
+_OF_RUN = re.compile(rf"{_RUN}[0-9a-f]+-\w+")
 # What was called otherwise up to format 2, of runs and of records: a server's fields, its handle's.
 _FORMER = {"kept": "reuse_record", "thawed": "from_snapshot", "adopted": "reattached"}
 _FORMER_HANDLE = {"kept_file": "snapshot_file"}
@@ -375,9 +377,9 @@ def reuse_directories(place: Path) -> Iterator[Path]:
 
 def make_directory(run_id: str) -> Path:
     """Make a run's directory, for this user only, in the temporary directory."""
-    import tempfile
+    from pytest_berth.sources import owned_directories
 
-    return Path(tempfile.mkdtemp(prefix=f"{_RUN}{run_id}-"))
+    return owned_directories.make(f"{_RUN}{run_id}-")
 
 
 def run_id(directory: Path) -> str:
@@ -389,6 +391,20 @@ def directories(place: Path) -> Iterator[Path]:
     """Yield what may be runs' directories in a temporary directory, in order."""
     for owner in sorted(place.glob(f"{_RUN}*/{OWNER}")):
         yield owner.parent
+
+
+def without_owner(place: Path) -> Iterator[Path]:
+    """Yield the directories of this user's runs that nothing has been written to but the record.
+
+    Such a run is about to write down its owner, or was killed before.
+    """
+    from pytest_berth.sources import owned_directories
+
+    for record in sorted(place.glob(f"{_RUN}*/{owned_directories.RECORD}")):
+        found = record.parent
+        is_run = _OF_RUN.fullmatch(found.name) and owned_directories.is_ours(found, _RUN)
+        if is_run and list(found.iterdir()) == [record]:
+            yield found
 
 
 def is_directory(path: Path) -> bool:

@@ -78,11 +78,15 @@ class Run:
         from pytest_berth.run import process_identity, registry
         from pytest_berth.sources import owned_directories
 
-        directory = registry.make_directory(self.id)
-        owned_directories.mark(directory)
-        owner = registry.Registry(directory).owner
+        # Whoever is killed between the record and this leaves what names no process.
         this = process_identity.this_process()
-        self._descriptor = process_identity.write(owner, this, registry.FORMAT)
+        directory = registry.make_directory(self.id)
+        try:
+            owner = registry.Registry(directory).owner
+            self._descriptor = process_identity.write(owner, this, registry.FORMAT)
+        except BaseException:  # the disk is full, or Ctrl-C
+            owned_directories.remove(directory)
+            raise
         return directory
 
     @property

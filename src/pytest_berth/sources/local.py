@@ -8,7 +8,6 @@ import os
 import shlex
 import signal
 import subprocess
-import tempfile
 from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
@@ -223,10 +222,8 @@ class Local:
 
     def _directory(self, plan: Server) -> Path:
         # Beside the run's own directory, not in it: an unprivileged server could not enter there.
-        path = Path(
-            tempfile.mkdtemp(prefix=f"{self._prefix}{plan.key}.", dir=data_directories.choose())
-        )
-        owned_directories.mark(path)
+        place = data_directories.choose()
+        path = owned_directories.make(f"{self._prefix}{plan.key}.", place)
         os_account.give(path)
         return path
 

@@ -24,6 +24,22 @@ if TYPE_CHECKING:
 RECORD = "berth-made-this.json"
 
 
+def make(prefix: str, place: Path | None = None) -> Path:
+    """Make a directory for this user only, with the record; nothing stays where that fails.
+
+    Args:
+        prefix: What its name begins with.
+        place: Where it will be; the temporary directory when left out.
+    """
+    directory = Path(tempfile.mkdtemp(prefix=prefix, dir=place))
+    try:
+        mark(directory)
+    except BaseException:  # the disk is full, or Ctrl-C
+        shutil.rmtree(directory, ignore_errors=True)
+        raise
+    return directory
+
+
 def mark(directory: Path, name: str = "") -> None:
     """Leave the record in a directory that berth has just made.
 
