@@ -5,7 +5,10 @@ from __future__ import annotations
 import base64
 import json
 import socket
+import threading
 import time
+from http.server import BaseHTTPRequestHandler
+from socketserver import UnixStreamServer
 from typing import TYPE_CHECKING
 
 import pytest
@@ -27,6 +30,11 @@ if TYPE_CHECKING:
 
 REFUSING = "tcp://127.0.0.1:1"
 UNREACHABLE = ("refusing", "mute", "mute socket", "no route", "no socket", "no such host")
+NONSENSE = {
+    "a page": (b"<html>hello</html>", b"<html>hello</html>"),
+    "nothing": (b"", b""),
+    "half an answer": (b"OK", b'{"Id": '),
+}
 BROKEN = (
     (".docker/config.json", "[]"),
     (".docker/config.json", '{"currentContext": 5}'),
@@ -81,6 +89,42 @@ def test_an_engine_that_does_not_answer_is_noticed_soon(stage: Stage, no_engine:
     assert "no container engine answers" in error.why
     assert "start Docker or Podman, or point DOCKER_HOST at an engine" in error.remedy
     assert "berth_source = auto" in error.remedy
+
+
+@pytest.fixture(params=NONSENSE)
+def no_engine_at_the_socket(
+    request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, open_place: Path
+) -> Iterator[None]:
+    """Point ``DOCKER_HOST`` at a socket where something else than an engine speaks HTTP."""
+    to_a_ping, otherwise = NONSENSE[request.param]
+
+    class Answering(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            content = to_a_ping if self.path == "/_ping" else otherwise
+            self.wfile.write(b"HTTP/1.0 200 OK\r\n\r\n" + content)
+
+        def address_string(self) -> str:
+            return "a socket has no address"
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    path = open_place / "engine.sock"
+    with UnixStreamServer(str(path), Answering) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        monkeypatch.setenv("DOCKER_HOST", f"unix://{path}")
+        yield
+        server.shutdown()
+        thread.join()
+
+
+def test_what_is_no_engine_at_the_engine_s_socket_is_told(
+    stage: Stage, no_engine_at_the_socket: None
+) -> None:
+    error = _failure(stage.manager("container"))
+    assert "no container engine answers. (what answers is no engine: " in error.why
+    assert "start Docker or Podman, or point DOCKER_HOST at an engine" in error.remedy
 
 
 @pytest.fixture(params=BROKEN, ids=["list", "number", "port"])

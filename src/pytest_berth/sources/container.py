@@ -9,6 +9,7 @@ import threading
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http import HTTPStatus
+from json import JSONDecodeError
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
 
@@ -513,6 +514,8 @@ def _brief(error: BaseException) -> str:
     """Return the innermost cause, without the half page of repetitions around it."""
     explained = getattr(error, "explanation", None)
     while error.__cause__ or error.__context__:
+        if isinstance(error, JSONDecodeError):
+            return f"what answers is no engine: {error}"
         error = error.__cause__ or error.__context__ or error
         explained = explained or getattr(error, "explanation", None)
     # What the engine answered says more than the status that it answered with.

@@ -93,7 +93,10 @@ def _ask(path: str, what: str) -> dict[str, Any]:
         return {}
     if status != HTTPStatus.OK:
         raise EngineUnreachableError(content.decode(errors="replace")[:500])
-    return dict(json.loads(content))
+    try:
+        return dict(json.loads(content))
+    except (ValueError, TypeError) as error:
+        raise EngineUnreachableError(f"what answers is no engine: {error}") from error
 
 
 def request(

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 # In a container, testcontainers finds out how others of the outer engine are reached.
 _INSIDE = Path("/.dockerenv")
 _TAR = "application/x-tar"
+_PONG = b"OK"
 # Of docker-py's arguments of a container, those that are known here.
 _KNOWN = {"command", "entrypoint", "environment", "labels", "name", "ports", "tmpfs"}
 
@@ -49,11 +50,11 @@ def connect(path: str) -> Engine | None:
     """Return the engine behind a socket; None where that is the one that runs our own container.
 
     Raises:
-        EngineUnreachableError: It does not answer.
+        EngineUnreachableError: It does not answer, or not as engines do.
     """
     engine = SocketEngine(path)
     try:
-        engine.ask("GET", "/_ping", within=LOCAL_ANSWERS_WITHIN)
+        engine.ping()
         is_ours = not _INSIDE.exists() or shares_our_network(engine.networks)
     except EngineError as error:
         raise EngineUnreachableError(str(error)) from error
@@ -103,6 +104,16 @@ class SocketEngine(Engine):
             return int(published["HostPort"])
         raise ConnectionError(f"the port {port} of the container {container_id} is not published")
 
+    def ping(self) -> None:
+        """Ask it whether it is there.
+
+        Raises:
+            EngineError: It does not say so.
+        """
+        answer = self._send("GET", "/_ping", None, "", LOCAL_ANSWERS_WITHIN)
+        if answer != _PONG:
+            raise _no_engine(f"it says {answer[:40]!r} where engines say OK")
+
     def ask(
         self,
         method: str,
@@ -115,7 +126,7 @@ class SocketEngine(Engine):
 
         Raises:
             RefusedError: The engine refuses it.
-            EngineError: It does not answer.
+            EngineError: It does not answer, or not in JSON.
         """
         address = f"{what}?{urlencode(query)}" if query else what
         kind = "application/json"
@@ -123,6 +134,15 @@ class SocketEngine(Engine):
             kind = _TAR
         elif body is not None:
             body = json.dumps(body).encode()
+        content = self._send(method, address, body, kind, within)
+        try:
+            return json.loads(content) if content[:1] in {b"{", b"["} else None
+        except ValueError as error:
+            raise _no_engine(error) from error
+
+    def _send(
+        self, method: str, address: str, body: bytes | None, kind: str, within: float
+    ) -> bytes:
         try:
             status, content = engine_socket.request(
                 self.socket, method, address, body, kind=kind, within=within
@@ -131,7 +151,11 @@ class SocketEngine(Engine):
             raise EngineError(0, f"the engine does not answer: {error}") from error
         if status >= HTTPStatus.BAD_REQUEST:
             raise refused(status, _explanation(content))
-        return json.loads(content) if content[:1] in {b"{", b"["} else None
+        return content
+
+
+def _no_engine(why: object) -> EngineError:
+    return EngineError(0, f"what answers is no engine: {why}")
 
 
 class _Container:
