@@ -66,6 +66,27 @@ def test_a_server_that_is_held_is_lost_and_goes_like_any_other(starting: str, st
 
 
 @pytest.mark.parametrize("starting", ["local", *nightly("container")], indirect=True)
+def test_what_cannot_be_stopped_is_not_forgotten(
+    starting: str, stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    berthed = stage.start(starting)
+    remains, directory = _remains(berthed), berthed.manager.run.directory
+
+    def refused(*_: object) -> None:
+        raise MemoryError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(type(berthed.source), "stop", refused)
+        berthed.manager.stop()
+    assert any("could not be cleaned up; " in line for line in berthed.notes)
+    assert "MemoryError" in berthed.notes[-1]
+    assert directory.exists(), "the reaper knows by it what is left"
+
+    berthed.manager.sweep()
+    assert not any(remains().values())
+    assert not directory.exists()
+
+
 def test_a_server_may_be_stopped_twice(starting: str, stage: Stage) -> None:
     berthed = stage.start(starting)
     berthed.source.stop(berthed.server)

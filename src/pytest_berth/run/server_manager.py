@@ -229,6 +229,9 @@ class Manager:
     def stop(self, *, waits: bool = True) -> None:
         """Stop every server that this run has started, and forget the run; may be called twice.
 
+        Where one cannot be stopped, the run is not forgotten: its reaper sweeps up when this
+        process has ended, and later runs do where that fails, too.
+
         Args:
             waits: Whether to wait until containers are removed; else the run's reaper removes
                 those that nothing else is to be done with.
@@ -237,7 +240,9 @@ class Manager:
             return
         servers = list(self.registry.all("launched"))
         left = [] if waits else self._for_reaper(servers)
-        self._stop_all([server for server in servers if server not in left])
+        if not self._stop_all([server for server in servers if server not in left]):
+            self.run.end()
+            return
         images: dict[str, str] = {}
         for server in left:
             self._try("kept for later runs", partial(self._prepare_image, images), server)
@@ -260,15 +265,17 @@ class Manager:
         ]
         return left if left and hand_over.has_reaper(self.run.directory) else []
 
-    def _stop_all(self, servers: Sequence[Server]) -> None:
+    def _stop_all(self, servers: Sequence[Server]) -> bool:
+        """Return whether nothing of the servers is left."""
         if len(servers) > 1:
             from concurrent.futures import ThreadPoolExecutor
 
             # An engine takes a quarter of a second to remove a container, however many at once.
             with ThreadPoolExecutor(len(servers), thread_name_prefix="berth-stop") as pool:
-                list(pool.map(self._stop, servers))
-        elif servers:
-            self._stop(servers[0])
+                stopped = list(pool.map(self._stop, servers))
+        else:
+            stopped = [self._stop(server) for server in servers]
+        return all(stopped)
 
     def sweep(self, *, patient: bool = True) -> None:
         """Remove everything that a run has left whose owner is gone.
@@ -313,18 +320,23 @@ class Manager:
         """Start the run's reaper before there is anything that it may have to remove."""
         once(self.run.directory, REAPER, lambda: reaper.start(self.run.directory))
 
-    def _stop(self, server: Server) -> None:
+    def _stop(self, server: Server) -> bool:
         if server.reuse_record:
-            self._try("left for later runs", self._leave, server)
-            return
+            return self._try("left for later runs", self._leave, server)
         self._try("kept for later runs", self._take_snapshot, server)
-        self._try("cleaned up", self._clean_up, server)
+        return self._try(
+            "cleaned up; it is tried again when this process has ended", self._clean_up, server
+        )
 
-    def _try(self, what: str, work: Callable[[Server], None], server: Server) -> None:
+    def _try(self, what: str, work: Callable[[Server], None], server: Server) -> bool:
         try:
             work(server)
         except Exception as error:  # told, and the others still go
-            self.progress.note(f"{server.service} could not be {what}: {error}")
+            # Some have no text, such as a MemoryError.
+            why = str(error) or type(error).__name__
+            self.progress.note(f"{server.service} could not be {what}: {why}")
+            return False
+        return True
 
     def _take_snapshot(self, server: Server) -> None:
         """Store what the server was initialised with, if nothing else is on it."""
