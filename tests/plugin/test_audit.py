@@ -319,7 +319,7 @@ def test_without_it_nothing_of_it_is_imported_and_a_path_is_no_value(project: Pr
         """
     )
     project.ini("berth_audit = off")
-    project.run().assert_outcomes(passed=1)
+    project.run(forked=False).assert_outcomes(passed=1)
     result = project.run("--berth-audit", "test_it.py")
     assert result.ret == pytest.ExitCode.USAGE_ERROR
     result.stderr.fnmatch_lines(

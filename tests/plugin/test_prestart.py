@@ -360,7 +360,7 @@ def test_a_run_imports_only_what_its_source_and_its_tests_need(
         """,
     )
     project.ini()
-    project.run().assert_outcomes(passed=1)
+    project.run(forked=False).assert_outcomes(passed=1)
 
 
 @pytest.mark.parametrize("needed_by", ["pg_engine", *nightly("pg_database")])
@@ -385,7 +385,7 @@ def test_what_puts_data_back_is_imported_before_the_first_test_if_any_needs_it(
                 assert connection.scalar(STORED)
     """
     project.write(imported=LOADED, test_a=unit, test_b=using)
-    project.run().assert_outcomes(passed=2)
+    project.run(forked=False).assert_outcomes(passed=2)
 
 
 def test_nothing_is_stored_for_later_runs_where_there_is_none(
@@ -405,7 +405,7 @@ def test_nothing_is_stored_for_later_runs_where_there_is_none(
                 assert not loaded("services.postgres.restore.")
         """,
     )
-    project.run().assert_outcomes(passed=1)
+    project.run(forked=False).assert_outcomes(passed=1)
 
 
 def test_a_function_of_the_schema_waits_for_the_test_that_needs_it(

@@ -118,7 +118,7 @@ def test_what_puts_data_back_is_imported_before_the_tests_of_a_run_that_leaves_a
             def test_it(pg_session): pass
         """
     )
-    project.run().assert_outcomes(passed=2)
+    project.run(forked=False).assert_outcomes(passed=2)
 
 
 def test_what_puts_data_back_is_not_imported_where_the_template_is_there_and_the_test_waits(
@@ -135,7 +135,7 @@ def test_what_puts_data_back_is_not_imported_where_the_template_is_there_and_the
         """
     )
     for _ in range(2):
-        project.run().assert_outcomes(passed=1)
+        project.run(forked=False).assert_outcomes(passed=1)
     assert (project.root / "imported.txt").read_text().split() == ["True", "False"]
 
 
