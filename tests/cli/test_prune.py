@@ -136,7 +136,6 @@ def test_without_a_kind_an_age_is_about_all_kinds(
     for each in (download, snapshot.path):
         cache.let_age(each, 3)
     dead = make_directory("0123abcd")
-    owned_directories.mark(dead)
     earlier = process_identity.this_process()._replace(started="earlier")
     (dead / "owner.json").write_text(json.dumps(earlier))
     then = time.time() - 3 * DAY

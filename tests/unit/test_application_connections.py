@@ -17,6 +17,6 @@ def test_a_connection_that_cannot_be_looked_at_fails_nobody() -> None:
     opened = OpenTransaction(
         1, "1/1", "", "idle in transaction", 1.0, "", wrote=True, is_writing=False, locks=()
     )
-    assert application.backends("shop") == set()
-    assert not application.roll_back(opened, "shop")
+    assert application.backends("of_no_other_test") == set()
+    assert not application.roll_back(opened, "of_no_other_test")
     assert len(unborn) == len(kinds)
