@@ -111,7 +111,7 @@ class SocketEngine(Engine):
             EngineError: It does not say so.
         """
         answer = self._send("GET", "/_ping", None, "", LOCAL_ANSWERS_WITHIN)
-        if answer != _PONG:
+        if answer.strip() != _PONG:
             raise _no_engine(f"it says {answer[:40]!r} where engines say OK")
 
     def ask(
