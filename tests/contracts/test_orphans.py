@@ -122,7 +122,7 @@ def test_what_may_belong_to_a_living_run_stays(
         stage.start("container")
         assert [who for who, container in stay.items() if not exists(client, container)] == []
     finally:
-        stay["the user's own testcontainers"].remove()
+        stay["the user's own testcontainers"].remove(v=True)
 
 
 def test_a_run_is_dead_whose_own_container_was_started_anew(

@@ -65,5 +65,5 @@ def test_three_runs_and_a_container_with_the_label_of_testcontainers(
         mine = {"label": f"org.pytest-berth.project={project.root}"}
         wait_for(lambda: not client.containers.list(all=True, filters=mine, sparse=True), 60)
     finally:
-        foreign.remove(force=True)
+        foreign.remove(force=True, v=True)
         client.close()
