@@ -117,6 +117,20 @@ def test_what_a_run_has_left_that_was_killed_as_it_made_its_directory_goes_after
     assert list(reaper._unfinished(place)) == [made]
 
 
+def test_a_run_that_ends_while_another_one_looks_at_it_is_passed_over(
+    place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else the reaper that looks would end, and leave its own run without one."""
+
+    def ends(directory: Path, prefix: str) -> bool:
+        shutil.rmtree(directory)
+        return True
+
+    registry.make_directory("4567cdef")
+    monkeypatch.setattr(owned_directories, "is_ours", ends)
+    assert list(registry.without_owner(place)) == []
+
+
 def test_what_could_not_be_removed_is_tried_again_after_an_hour(place: Path, dead: Path) -> None:
     put_off = Registry(dead).put_off
     put_off.write_text("gone\n" * 2)

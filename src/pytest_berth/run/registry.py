@@ -403,7 +403,7 @@ def without_owner(place: Path) -> Iterator[Path]:
     for record in sorted(place.glob(f"{_RUN}*/{owned_directories.RECORD}")):
         found = record.parent
         is_run = _OF_RUN.fullmatch(found.name) and owned_directories.is_ours(found, _RUN)
-        if is_run and list(found.iterdir()) == [record]:
+        if is_run and owned_directories.is_empty(found):
             yield found
 
 

@@ -79,6 +79,14 @@ def is_ours(
     )
 
 
+def is_empty(directory: Path) -> bool:
+    """Tell whether nothing but the record is in a directory; one that is gone is not empty."""
+    try:
+        return not _beside_record(directory)
+    except OSError:
+        return False
+
+
 def remove(directory: Path) -> None:
     """Remove a directory that is ours, as far as possible: its record, the proof, last.
 
