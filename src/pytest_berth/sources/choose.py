@@ -77,7 +77,7 @@ def may_serve(service: Service, settings: Settings, candidates: Sources) -> Iter
     """Yield the sources that the settings allow for a service: with a URL, no other is tried."""
     wanted = settings[service.source] or settings[SOURCE]
     if wanted == "auto" and settings[service.url]:
-        wanted = NAMES[0]
+        wanted = "external"
     yield from candidates.values() if wanted == "auto" else [candidates[wanted]]
 
 
